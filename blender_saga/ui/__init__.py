@@ -1,0 +1,1 @@
+"""Operators, panels, preferences: thin. They check, call and report."""
