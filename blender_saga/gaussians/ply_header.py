@@ -1,0 +1,119 @@
+"""The header of a PLY file: elements, properties, where the vertices start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..wire.errors import UserError
+
+_LONGEST_HEADER = 1 << 20  # bytes; a file without an end of header must not be read to its end
+_FORMATS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
+_SHORT = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"}
+_TYPES = _SHORT | {"float": "f4", "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2"}
+_TYPES |= {"int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8"}
+
+
+@dataclass
+class Element:
+    """One element of the header: name, number of rows, its properties as (name, type), whether one is a list."""
+
+    name: str
+    count: int
+    properties: list[tuple[str, str]] = field(default_factory=list)
+    has_list: bool = False
+    order: str = "<"
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the properties, in the order of the file."""
+        return [name for name, _ in self.properties]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """One row as a structured dtype, in the byte order of the file."""
+        return np.dtype([(name, self.order + kind) for name, kind in self.properties])
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header says.
+
+    Attributes:
+        ascii: whether the rows are lines of text.
+        vertex: the element `vertex`.
+        element_names: names of all elements.
+        skip: what stands between the header and the vertices: bytes, or lines if ascii.
+    """
+
+    ascii: bool
+    vertex: Element
+    element_names: tuple[str, ...]
+    skip: int
+
+
+def read_header(stream: BinaryIO, path: Path) -> Header:
+    """Read the header and leave the stream at the first byte after it.
+
+    Raises:
+        UserError: if it is not the header of a PLY file with usable vertices.
+    """
+    lines = _header_lines(stream, path)
+    order, elements = "", []
+    for words in lines:
+        try:
+            match words:
+                case ["format", name, _] if name in _FORMATS:
+                    order = _FORMATS[name]
+                case ["element", name, count] if int(count) >= 0:
+                    elements.append(Element(name, int(count)))
+                case ["property", "list", *_] if elements:
+                    elements[-1].has_list = True
+                case ["property", kind, name] if elements and name not in elements[-1].names:
+                    elements[-1].properties.append((name, _TYPES[kind]))
+                case ["comment" | "obj_info", *_] | []:
+                    pass
+                case _:
+                    raise ValueError
+        except (ValueError, KeyError) as error:
+            raise _bad(path, f"its header has the line '{' '.join(words)[:60]}'") from error
+    if not order:
+        raise _bad(path, "its header names no format")
+    for element in elements:
+        element.order = order
+    return _find_vertex(path, elements, order == "=")
+
+
+def _header_lines(stream: BinaryIO, path: Path) -> list[list[str]]:
+    """The words of each line between `ply` and `end_header`."""
+    first = stream.readline(_LONGEST_HEADER)
+    if first.strip() != b"ply":
+        raise _bad(path, "it does not start with 'ply'")
+    lines: list[list[str]] = []
+    while stream.tell() < _LONGEST_HEADER and (line := stream.readline(_LONGEST_HEADER)):
+        words = line.decode("ascii", "replace").split()
+        if words == ["end_header"]:
+            return lines
+        lines.append(words)
+    raise _bad(path, "its header has no end")
+
+
+def _find_vertex(path: Path, elements: list[Element], ascii: bool) -> Header:
+    skip = 0
+    for element in elements:
+        if element.name == "vertex":
+            if element.has_list:
+                raise _bad(path, "its vertices hold lists")
+            return Header(ascii, element, tuple(e.name for e in elements), skip)
+        if element.has_list and not ascii:
+            raise _bad(path, f"a list element '{element.name}' stands before the vertices")
+        skip += element.count if ascii else element.count * element.dtype.itemsize
+    raise _bad(path, "it has no vertices")
+
+
+def _bad(path: Path, why: str) -> UserError:
+    fix = "Choose the PLY of a splat trainer"
+    return UserError(f"The file {path.name} is not a readable PLY file", why, fix, code="bad_file")

@@ -1,0 +1,132 @@
+"""Real spherical harmonics as 3D Gaussian Splatting uses them: evaluation and rotation, degree 0 to 4.
+
+Order of the K = (degree + 1)^2 coefficients: l = 0, 1, 2, ...; inside a band m = -l .. l. Sign convention of the
+INRIA code (the Condon-Shortley phase stays in): band 1 is (-y, z, -x) times sqrt(3 / 4 pi).
+"""
+
+from __future__ import annotations
+
+from math import factorial, pi, sqrt
+
+import numpy as np
+
+from .cloud import GaussianCloud
+
+C0 = 0.5 / sqrt(pi)
+"""The constant basis function: base colour = 0.5 + C0 * DC coefficient."""
+
+_BLOCK = 65536  # rows a pass: keeps the temporary arrays small
+
+
+def sh_basis(directions: np.ndarray, degree: int) -> np.ndarray:
+    """The basis functions in given directions.
+
+    Args:
+        directions: [..., 3] unit vectors.
+        degree: highest band l, 0 or more.
+
+    Returns:
+        [..., (degree + 1)^2], in the dtype of `directions`.
+
+    Source: the recurrences of the associated Legendre functions, with sin(theta)^m folded into x and y (P.-P. Sloan,
+    "Efficient Spherical Harmonic Evaluation", JCGT 2013).
+    """
+    x, y, z = np.moveaxis(np.asarray(directions), -1, 0)
+    out = np.empty((*x.shape, (degree + 1) ** 2), dtype=x.dtype)
+    cosine, sine = np.ones_like(x), np.zeros_like(x)  # sin(theta)^m times cos(m phi), sin(m phi)
+    for m in range(degree + 1):
+        for band, legendre in enumerate(_legendre_column(z, m, degree), start=m):
+            norm = sqrt((2 * band + 1) / (4 * pi) * factorial(band - m) / factorial(band + m))
+            centre = band * (band + 1)
+            if m == 0:
+                out[..., centre] = norm * legendre
+            else:
+                out[..., centre + m] = sqrt(2) * norm * legendre * cosine
+                out[..., centre - m] = sqrt(2) * norm * legendre * sine
+        cosine, sine = x * cosine - y * sine, x * sine + y * cosine
+    return out
+
+
+def _legendre_column(z: np.ndarray, m: int, degree: int) -> list[np.ndarray]:
+    """P_l^m(z) / sin(theta)^m for l = m .. degree, Condon-Shortley phase included."""
+    start = (-1.0) ** m * factorial(2 * m) / (2**m * factorial(m))  # (-1)^m (2m - 1)!!
+    column = [np.full_like(z, start)]
+    if degree > m:
+        column.append((2 * m + 1) * z * column[0])
+    for band in range(m + 2, degree + 1):
+        column.append(((2 * band - 1) * z * column[-1] - (band + m - 1) * column[-2]) / (band - m))
+    return column
+
+
+def colours(cloud: GaussianCloud, camera_position: np.ndarray) -> np.ndarray:
+    """What each Gaussian looks like from a point: [N,3] float32 r, g, b, 0 and up (not clipped at 1).
+
+    Args:
+        cloud: the Gaussians.
+        camera_position: [3], same space as the means. Source: 3DGS, colour = max(0, 0.5 + sum of basis * sh).
+    """
+    if cloud.sh_degree == 0:
+        return np.maximum(0.5 + C0 * cloud.sh[:, 0], 0.0).astype(np.float32)
+    out = np.empty((len(cloud), 3), np.float32)
+    position = np.asarray(camera_position, np.float32)
+    for start in range(0, len(cloud), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        rays = cloud.means[part] - position
+        rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-12)
+        basis = sh_basis(rays, cloud.sh_degree)
+        out[part] = np.maximum(0.5 + np.einsum("nk,nkc->nc", basis, cloud.sh[part]), 0.0)
+    return out
+
+
+def sh_rotation(matrix: np.ndarray, degree: int) -> np.ndarray:
+    """[K,K] float64 matrix that turns coefficients, so that the turned function at Q d equals the old one at d.
+
+    Args:
+        matrix: [3,3] orthogonal Q; mirrors (determinant -1) are allowed.
+        degree: 0 to 4.
+
+    Every band turns into itself, and its matrix follows from the basis at any directions that determine the band;
+    least squares over many directions keeps it accurate to rounding, without Wigner's recurrences.
+    """
+    directions = _spread_directions(8 * (degree + 1) ** 2)
+    old = sh_basis(directions @ np.asarray(matrix, np.float64), degree)  # a row times Q is Q^T d
+    new = sh_basis(directions, degree)
+    turn = np.zeros((new.shape[1], new.shape[1]))
+    for band in range(degree + 1):
+        part = slice(band**2, (band + 1) ** 2)
+        turn[part, part] = np.linalg.lstsq(new[:, part], old[:, part], rcond=None)[0]
+    return turn
+
+
+def rotate_sh(sh: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Coefficients of the turned Gaussians.
+
+    Args:
+        sh: [N,K,3].
+        matrix: [3,3] orthogonal; mirrors are allowed (odd bands change sign under a point reflection).
+
+    Returns:
+        [N,K,3] float32. The first coefficient is untouched.
+    """
+    sh = np.asarray(sh, np.float32)
+    n, k = sh.shape[:2]
+    if k == 1:
+        return sh.copy()
+    turn = sh_rotation(matrix, round(sqrt(k)) - 1)[1:, 1:]
+    # One matrix product for all: [N, 3(K-1)] with the channels kept apart by the identity.
+    wide = np.kron(turn.T, np.eye(3)).astype(np.float32)
+    out = np.empty_like(sh)
+    out[:, 0] = sh[:, 0]
+    for start in range(0, n, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        out[part, 1:] = (sh[part, 1:].reshape(-1, 3 * (k - 1)) @ wide).reshape(-1, k - 1, 3)
+    return out
+
+
+def _spread_directions(count: int) -> np.ndarray:
+    """[count,3] unit vectors spread evenly over the sphere (a Fibonacci spiral)."""
+    index = np.arange(count) + 0.5
+    z = 1 - 2 * index / count
+    angle = index * pi * (3 - sqrt(5))
+    radius = np.sqrt(1 - z * z)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1)
