@@ -11,12 +11,18 @@ Every method belongs to the main thread; none of them but `wait` and `stop` ever
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from ..wire.channel import Channel, connect, open_socket
+from ..wire.errors import UserError
 from ..wire.messages import Progress, Welcome
-from .connection import ConnectionState
-from .jobs import Job
-from .process import Launch
+from .connection import Connection, ConnectionState
+from .jobs import Job, JobTable
+from .process import BackendProcess, Launch
+
+_RUNNING = (ConnectionState.starting, ConnectionState.connected)
+_UNCHANGED = "Press Restart; the scene in Blender is unchanged"
 
 
 class Backend:
@@ -24,37 +30,64 @@ class Backend:
 
     Attributes:
         launch: what is started; a change takes effect at the next `start`.
-        state: stopped, starting, connected, lost (it died) or failed (it could not be started).
         error: one sentence for the user when the state is lost or failed, else "".
-        welcome: what the backend said of itself (device, note) once connected, else None.
         starts: how often it was started; a loaded scene is gone when this number has changed.
-        jobs: the jobs that wait or run, oldest first.
     """
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
+        self.error = ""
         self.starts = 0
+        self._process: BackendProcess | None = None
+        self._connection: Connection | None = None
+        self._table = JobTable()
+        self._callbacks: dict[Job, Callable[[Job], None]] = {}
+        self._state = ConnectionState.stopped
 
     @property
-    def state(self) -> ConnectionState: ...
+    def state(self) -> ConnectionState:
+        """Stopped, starting, connected, lost (it died) or failed (it could not be started), as of the last poll."""
+        return self._state
 
     @property
-    def error(self) -> str: ...
+    def welcome(self) -> Welcome | None:
+        """What the backend said of itself (device, note), while connected."""
+        return self._connection.welcome if self._connection and self._state is ConnectionState.connected else None
 
     @property
-    def welcome(self) -> Welcome | None: ...
-
-    @property
-    def jobs(self) -> list[Job]: ...
+    def jobs(self) -> list[Job]:
+        """The jobs that wait or run, oldest first."""
+        return self._table.active
 
     def start(self) -> None:
         """Start the process and connect, in the background. Does nothing if it is starting or connected."""
+        self.poll()
+        if self._state in _RUNNING:
+            return
+        self._release()
+        process = BackendProcess(self.launch)
+
+        def start_and_connect() -> tuple[Channel, Welcome]:
+            channel = open_socket(process.start())
+            return channel, connect(channel, process.key, "Blender")
+
+        self._process, self._connection = process, Connection(start_and_connect)
+        self._state, self.error = ConnectionState.starting, ""
+        self.starts += 1
 
     def stop(self) -> None:
         """End the process (within about 2 s) and every job with it. Does nothing if it is stopped."""
+        try:
+            self.poll()  # what had arrived still counts
+        finally:
+            self._release()
+            self._state, self.error = ConnectionState.stopped, ""
+            self._finish(self._table.fail_all(UserError("The backend was stopped", code="stopped")))
 
     def restart(self) -> None:
         """Stop, then start. Scenes have to be loaded again."""
+        self.stop()
+        self.start()
 
     def submit(self, message: object, on_done: Callable[[Job], None] | None = None) -> Job:
         """Send a request (LoadScene, Train, Click, Unload) and return its job at once.
@@ -67,9 +100,17 @@ class Backend:
         Raises:
             UserError: if the backend is neither starting nor connected, or the message is too large.
         """
+        if self._connection is None:
+            raise UserError("The backend is not running", fix="Press Start and try again", code="not_running")
+        job = self._table.submit(self._connection, message)
+        if on_done is not None:
+            self._callbacks[job] = on_done
+        return job
 
     def cancel(self, job: Job) -> None:
         """Ask the backend to stop a job; it ends as cancelled, or finishes if it was too late for that."""
+        if self._connection is not None and self._connection.state in _RUNNING:
+            self._table.cancel(self._connection, job)
 
     def poll(self) -> bool:
         """Take in what has arrived and run the callbacks of jobs that ended. Never blocks.
@@ -77,6 +118,16 @@ class Backend:
         Returns:
             Whether anything changed (state, progress, a job), so that the UI knows when to redraw.
         """
+        if self._connection is None:
+            return False
+        state = self._connection.state  # before the events: what arrived before the end is not lost
+        touched = [self._table.handle(event) for event in self._connection.events()]
+        changed = state is not self._state or any(touched)
+        ended = [job for job in touched if job is not None and job.ended]
+        if state is not self._state:
+            ended += self._enter(state)
+        self._finish(ended)
+        return changed
 
     def wait(
         self, job: Job, timeout: float | None = None, on_progress: Callable[[Progress], None] | None = None
@@ -86,7 +137,7 @@ class Backend:
         Args:
             job: from `submit`.
             timeout: seconds, None for no limit.
-            on_progress: called with every progress of this job that was taken in.
+            on_progress: called with the newest progress of this job after every poll that changed it.
 
         Returns:
             The job; `job.outcome()` is its answer or raises what went wrong.
@@ -94,10 +145,73 @@ class Backend:
         Raises:
             UserError: when the time is over (code "timeout"); the job goes on.
         """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        seen = job.progress
+        while not job.ended:
+            in_time = self._connection is None or self._connection.wait(_remaining(deadline))
+            self.poll()
+            if on_progress is not None and job.progress is not seen:
+                seen = job.progress
+                on_progress(seen)
+            if not in_time and not job.ended:
+                raise _timeout(f"{job.kind} has not ended after {timeout:.0f} s")
+        return job
 
     def wait_connected(self, timeout: float | None = None) -> Welcome:
         """Poll until the backend is connected and return what it said of itself.
 
         Raises:
-            UserError: if it could not be started, or the time is over (code "timeout").
+            UserError: if it could not be started or is not running, or the time is over (code "timeout").
         """
+        if self._connection is not None and not self._connection.wait_started(timeout):
+            raise _timeout(f"it has not started after {timeout:.0f} s")
+        self.poll()
+        if self.welcome is None:
+            raise self._why_not_running()
+        return self.welcome
+
+    def _why_not_running(self) -> UserError:
+        error = self._connection.error if self._connection is not None else None
+        return error or UserError("The backend is not running", fix="Press Start", code="not_running")
+
+    def _enter(self, state: ConnectionState) -> list[Job]:
+        """Take over a state that the connection came to by itself, and return the jobs that it ended."""
+        self._state = state
+        error = self._connection.error
+        if error is None:
+            return []
+        self._process.stop()
+        if error.code == "lost":
+            error = UserError(error.what, self._process.exit_note(), _UNCHANGED, code="lost")
+        self.error = error.sentence()
+        return self._table.fail_all(error)
+
+    def _finish(self, ended: list[Job]) -> None:
+        """Run the callbacks of jobs that ended; one that raises must not cost the others theirs."""
+        errors = []
+        for job in ended:
+            callback = self._callbacks.pop(job, None)
+            if callback is not None:
+                try:
+                    callback(job)
+                except Exception as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _release(self) -> None:
+        """End connection and process, whatever their state."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            self._process.stop()
+        self._connection = self._process = None
+
+
+def _timeout(why: str) -> UserError:
+    return UserError("The backend did not answer in time", why, "Look at its log, or press Restart", code="timeout")
+
+
+def _remaining(deadline: float | None) -> float | None:
+    """Seconds until a moment of `time.monotonic`, at least 0; None for never."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

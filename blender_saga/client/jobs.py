@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..wire.errors import Cancelled, UserError
-from ..wire.messages import Progress
+from ..wire.messages import Cancel, Failed, Progress, Stopped
+from .connection import Connection, Event
 
 
 class JobState(Enum):
@@ -63,3 +64,58 @@ class Job:
         if self.state is JobState.cancelled:
             raise Cancelled(self.kind)
         return self.result
+
+
+class JobTable:
+    """The jobs that have not ended, by id."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, Job] = {}
+
+    @property
+    def active(self) -> list[Job]:
+        """The jobs that wait or run, oldest first."""
+        return list(self._jobs.values())
+
+    def submit(self, connection: Connection, message: object) -> Job:
+        """Send a request. Raises UserError as `Connection.send` does."""
+        job = Job(connection.send(message), type(message).__name__)
+        self._jobs[job.id] = job
+        return job
+
+    def cancel(self, connection: Connection, job: Job) -> None:
+        """Ask for the end of a job, once; a job that has ended is left alone."""
+        if not job.ended and not job.cancelling:
+            connection.send(Cancel(job.id))
+            job.cancelling = True
+
+    def handle(self, event: Event) -> Job | None:
+        """Take in what the backend says.
+
+        Returns:
+            The job it is about, or None if it is about none that we wait for (the answer to a Cancel).
+        """
+        job_id, message = event
+        job = self._jobs.get(job_id)
+        if job is None:
+            return None
+        if isinstance(message, Progress):
+            job.state, job.progress = JobState.running, message
+            return job
+        del self._jobs[job_id]
+        if isinstance(message, Failed):
+            job.state = JobState.failed
+            job.error = UserError(message.what, message.why, message.fix, message.code)
+        elif isinstance(message, Stopped):
+            job.state = JobState.cancelled
+        else:
+            job.state, job.result = JobState.finished, message
+        return job
+
+    def fail_all(self, error: UserError) -> list[Job]:
+        """End every job with this error, and return them: the backend is gone."""
+        failed = self.active
+        self._jobs.clear()
+        for job in failed:
+            job.state, job.error = JobState.failed, error
+        return failed

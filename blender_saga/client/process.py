@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..wire.channel import Address, version_error
+from ..wire.errors import UserError
+from ..wire.messages import PROTOCOL_VERSION
+
+START_SECONDS = 60.0
+"""How long a Python on a slow, cold disk may take to print where it listens."""
+_STOP_SECONDS = 2.0
+_KILLED = -9
+"""Exit code of a POSIX process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +30,7 @@ class Launch:
         python: the Python that has torch.
         launch_path: `backend/launch.py`.
         addon_dir: the folder with `wire/` and `gaussians/`, handed to launch.py.
-        log_path: file the backend writes its log to; a running backend of its own needs a file of its own.
+        log_path: file the backend writes its log to; every running backend needs one of its own.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -23,3 +39,140 @@ class Launch:
     addon_dir: Path
     log_path: Path
     device: str = "auto"
+
+    def command(self) -> list[str]:
+        """The command line. `-I`: no user site, no current folder, nothing from PYTHON* variables."""
+        script = [str(self.launch_path), "--addon-dir", str(self.addon_dir), "--device", self.device]
+        return [str(self.python), "-I", "-X", "utf8", *script]
+
+
+class BackendProcess:
+    """One backend process. Any thread may call its methods."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self.key = secrets.token_bytes(32)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._child is not None and self._child.poll() is None
+
+    def start(self, timeout: float = START_SECONDS) -> Address:
+        """Start the process and wait until it listens.
+
+        Returns:
+            Where it listens.
+
+        Raises:
+            UserError: if it cannot be started, ends at once, or does not listen in time (it is ended then).
+        """
+        child = self._spawn()
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            child.kill()
+
+        timer = threading.Timer(timeout, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            child.stdin.write(self.key.hex().encode() + b"\n")
+            child.stdin.flush()
+            line = child.stdout.readline()  # ends with the child, whoever ends it
+        except (OSError, ValueError):  # it has ended before it read its key, or `stop` closed the pipe
+            line = b""
+        finally:
+            timer.cancel()
+        if line.endswith(b"\n"):
+            return self._address(line)
+        self.stop()
+        why = f"it did not start within {timeout:.0f} s" if late.is_set() else self.exit_note()
+        raise UserError("The backend did not start", why, "Press Restart", code="start")
+
+    def stop(self) -> None:
+        """End the process, within about 2 s; nothing happens if it does not run."""
+        with self._lock:
+            self._stopped = True
+            child = self._child
+        if child is None:
+            return
+        with contextlib.suppress(OSError):  # it may have ended already
+            child.stdin.close()  # this tells it to end
+        try:
+            child.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()
+
+    def exit_note(self) -> str:
+        """Why the process ended, in words: what its exit code means and the last line of its log."""
+        code = self._child.poll() if self._child is not None else None
+        if code is None:
+            return "it still runs"
+        if code == _KILLED:
+            return "it was killed from outside, often because memory ran out"
+        last = _last_line(self.launch.log_path)
+        return f"it ended with code {code}" + (f", its last words were: {last}" if last else "")
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        launch = self.launch
+        if not launch.python.is_file():
+            why = f"there is no Python at {launch.python}"
+            raise UserError("The backend did not start", why, "Press Install in the preferences", code="not_installed")
+        try:
+            _make_room(launch.log_path)
+            with self._lock, launch.log_path.open("wb") as log:
+                if self._stopped:
+                    raise UserError("The backend was stopped while it started", code="stopped")
+                self._child = subprocess.Popen(
+                    launch.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, **_separate()
+                )
+        except OSError as error:
+            raise UserError("The backend did not start", str(error), "Press Install again", code="start") from error
+        return self._child
+
+    def _address(self, line: bytes) -> Address:
+        try:
+            said = json.loads(line)
+            (host, port), protocol = said["address"], said["protocol"]
+        except (ValueError, KeyError, TypeError) as error:
+            self.stop()
+            why = f"its first line was {line[:200].decode(errors='replace').strip()!r}"
+            raise UserError("The backend did not start", why, "Press Install again", code="start") from error
+        if protocol != PROTOCOL_VERSION:
+            self.stop()
+            raise version_error(f"the backend speaks version {protocol} of the protocol, Blender {PROTOCOL_VERSION}")
+        return str(host), int(port)
+
+
+def _make_room(log_path: Path) -> None:
+    """Keep the log of the run before this one: it may say why that one died."""
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    if log_path.exists():
+        log_path.replace(log_path.with_suffix(".previous.log"))
+
+
+def _separate() -> dict[str, object]:
+    """Popen's arguments for a child that shares neither console, signals nor Python settings with Blender."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    if os.name == "nt":
+        return {"env": variables, "creationflags": subprocess.CREATE_NO_WINDOW}
+    return {"env": variables, "start_new_session": True}  # Ctrl+C in Blender's terminal is not for the child
+
+
+def _last_line(path: Path, tail: int = 4096) -> str:
+    """The last line of a text file that is not blank, or ""."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - tail))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    except OSError:
+        return ""
+    return next((line for line in reversed(lines) if line), "")

@@ -1,0 +1,262 @@
+"""Messages over a loopback socket: HMAC handshake with a shared key, then Hello and Welcome, then messages.
+
+Framing and the key handshake are those of `multiprocessing.connection` (its pickling `send`/`recv` are never used). The
+sockets are made here, because a stalled handshake must be cut off and a blocked reader woken, and only a socket's
+`shutdown` does that on every system. Loopback TCP with a port from the system is the one kind of socket on all of them.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import AuthenticationError
+from multiprocessing import connection as mp
+
+from . import codec
+from .errors import UserError
+from .messages import PROTOCOL_VERSION, Failed, Hello, Welcome
+
+Address = tuple[str, int]
+"""Host and port."""
+HANDSHAKE_SECONDS = 10.0
+"""How long the other side may take to prove that it knows the key and to say Hello."""
+_HELLO_ID = 0
+"""Id of Hello and its answer; requests count from 1."""
+_MAX_HELLO = 1 << 16
+"""Bytes of a Hello or its answer."""
+
+
+class ChannelClosed(Exception):
+    """The other side is gone, or this side closed the channel."""
+
+
+class Channel:
+    """One open connection. Any thread may send; one thread receives."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        # A frame is written as length, then bytes: without this, the end of each waits for an acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = sock
+        # It owns a copy of the handle, so that `shutdown` on ours never meets a number that was given away again.
+        self._connection = mp.Connection(sock.dup().detach())
+        self._send_lock = threading.Lock()
+
+    def send(self, message_id: int, message: object) -> None:
+        """Send a message. Raises ChannelClosed, or what `codec.encode` raises."""
+        self.send_frame(codec.encode(message_id, message))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send a frame made by `codec.encode`. Raises ChannelClosed."""
+        try:
+            with self._send_lock:
+                self._connection.send_bytes(frame)
+        except OSError as error:
+            raise ChannelClosed("The connection was closed") from error
+
+    def receive(self, limit: int = codec.MAX_FRAME) -> tuple[int, object]:
+        """Wait for the next message.
+
+        Args:
+            limit: bytes; a larger frame closes the channel.
+
+        Raises:
+            ChannelClosed: if there will be none.
+            WireError: if the frame is not a message; the next one may be.
+        """
+        try:
+            frame = self._connection.recv_bytes(limit)
+        except (EOFError, OSError, MemoryError) as error:  # after these, where the next frame starts is not known
+            raise ChannelClosed("The connection was closed") from error
+        return codec.decode(frame)
+
+    def close(self) -> None:
+        """Close it (any thread, more than once): both sides' `receive` and `send` end with ChannelClosed."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it was not connected any more
+        finally:
+            self._socket.close()
+
+    def authenticate(self, key: bytes, first: bool) -> None:
+        """Prove to each other that both know the key; the side that listens challenges first."""
+        steps = (mp.deliver_challenge, mp.answer_challenge)
+        try:
+            for step in steps if first else steps[::-1]:
+                step(self._connection, key)
+        except (EOFError, OSError) as error:
+            raise ChannelClosed("The connection was closed") from error
+
+
+@contextmanager
+def _deadline(channel: Channel, seconds: float) -> Iterator[None]:
+    """Close the channel if the block takes longer, whichever read it hangs in."""
+    timer = threading.Timer(seconds, channel.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+# --- server -----------------------------------------------------------------------------------------------------
+
+
+class Listener:
+    """The server's socket."""
+
+    def __init__(self, key: bytes, address: Address = ("127.0.0.1", 0)) -> None:
+        """Listen.
+
+        Args:
+            key: shared secret.
+            address: port 0 lets the system choose.
+
+        Raises:
+            UserError: if the address cannot be had.
+        """
+        self._key = key
+        try:
+            self._socket = socket.create_server(address)
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise UserError(f"The backend cannot listen at {address[0]}:{address[1]}", why, code="address") from error
+
+    @property
+    def address(self) -> Address:
+        """Where clients connect."""
+        return self._socket.getsockname()[:2]
+
+    def accept(self) -> Channel:
+        """Wait for a client; it has proved nothing yet. Raises ChannelClosed when the listener was closed."""
+        while True:
+            try:
+                sock = self._socket.accept()[0]
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                raise ChannelClosed("The listener was closed") from error
+            try:
+                return Channel(sock)
+            except OSError:  # it has hung up already
+                sock.close()
+
+    def welcome(self, channel: Channel, answer: Callable[[], Welcome], seconds: float = HANDSHAKE_SECONDS) -> None:
+        """Check the key and the version of an accepted client. Call it in a thread of the client's own.
+
+        Args:
+            channel: from `accept`; closed if the client is refused.
+            answer: makes the Welcome, may take long, may raise UserError (which the client is told).
+            seconds: limit of the client's part.
+
+        Raises:
+            UserError: why the client was refused.
+            ChannelClosed: if the client went away or stalled.
+        """
+        try:
+            with _deadline(channel, seconds):
+                channel.authenticate(self._key, first=True)
+                _check_version(channel.receive(_MAX_HELLO)[1])
+            channel.send(_HELLO_ID, answer())
+        except AuthenticationError as error:
+            channel.close()
+            raise UserError("A client was refused", "it does not know the key", code="wrong_key") from error
+        except UserError as error:
+            _refuse(channel, error)
+            raise
+        except BaseException:
+            channel.close()
+            raise
+
+    def close(self) -> None:
+        """Stop listening; a waiting `accept` ends."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)  # closing alone does not wake accept on Linux
+        except OSError:
+            pass  # other systems refuse this on a listening socket, and wake accept on close
+        finally:
+            self._socket.close()
+
+
+def _check_version(hello: object) -> None:
+    if not isinstance(hello, Hello):
+        raise codec.WireError("the first one must be Hello")
+    if hello.protocol != PROTOCOL_VERSION:
+        why = f"Blender speaks version {hello.protocol} of the protocol, the backend version {PROTOCOL_VERSION}"
+        raise version_error(why)
+
+
+def version_error(why: str) -> UserError:
+    """The one sentence about sides that are not of the same version."""
+    fix = "Stop the backend and start it from this version of the extension"
+    return UserError("Blender and the backend do not fit together", why, fix, code="version")
+
+
+def _refuse(channel: Channel, error: UserError) -> None:
+    try:
+        channel.send(_HELLO_ID, Failed(error.code, error.what, error.why, error.fix))
+    except ChannelClosed:
+        pass  # it has gone already
+    finally:
+        channel.close()
+
+
+# --- client -----------------------------------------------------------------------------------------------------
+
+
+def open_socket(address: Address, seconds: float = HANDSHAKE_SECONDS) -> Channel:
+    """Connect to a listener, without handshake.
+
+    Raises:
+        UserError: if nobody listens there.
+    """
+    try:
+        return Channel(socket.create_connection(address, timeout=seconds))
+    except OSError as error:
+        why = f"nothing answers at {address[0]}:{address[1]} ({error.strerror or error})"
+        raise UserError("Blender cannot reach the backend", why, "Press Restart", code="unreachable") from error
+
+
+def connect(channel: Channel, key: bytes, client: str = "", seconds: float = 120.0) -> Welcome:
+    """Do the client's part of the handshake.
+
+    Args:
+        channel: from `open_socket`; closed if the server refuses us.
+        key: shared secret.
+        client: who we are, for the server's log.
+        seconds: limit for all of it; the server may have to import torch and find its device first.
+
+    Raises:
+        UserError: why the server refused us (wrong key, another version, no such device, ...).
+    """
+    try:
+        with _deadline(channel, seconds):
+            channel.authenticate(key, first=False)
+            channel.send(_HELLO_ID, Hello(PROTOCOL_VERSION, client))
+            return _check_answer(channel.receive(_MAX_HELLO)[1])
+    except AuthenticationError as error:
+        channel.close()
+        why = "it has another key: it was started by another Blender"
+        raise UserError("The backend refused Blender", why, "Press Restart", code="wrong_key") from error
+    except ChannelClosed as error:
+        channel.close()
+        why = "it closed the connection or did not answer in time"
+        raise UserError("The backend did not greet Blender", why, "Press Restart", code="unreachable") from error
+    except BaseException:
+        channel.close()
+        raise
+
+
+def _check_answer(answer: object) -> Welcome:
+    if isinstance(answer, Failed):
+        raise UserError(answer.what, answer.why, answer.fix, answer.code)
+    if not isinstance(answer, Welcome):
+        raise codec.WireError("the answer to Hello must be Welcome")
+    if answer.protocol != PROTOCOL_VERSION:
+        why = f"Blender speaks version {PROTOCOL_VERSION} of the protocol, the backend version {answer.protocol}"
+        raise version_error(why)
+    return answer
