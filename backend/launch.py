@@ -1,0 +1,137 @@
+"""Entry point of the backend process.
+
+Started by Blender as `python -I launch.py --addon-dir DIR`, with a hex key as the first line of its standard input. It
+prints one line of JSON on its standard output when it listens, and ends when its standard input is closed: whatever
+becomes of Blender, no process is left behind. Its log goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import threading
+import types
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def main(argv: list[str] | None = None, open_session: object = None) -> int:
+    """Run until standard input is closed or a client asks for the end.
+
+    Args:
+        argv: command line, without the program's name.
+        open_session: see `saga_backend.server.OpenSession`; None for the real one. Tests bring their own.
+
+    Returns:
+        Exit code: 2 if the key or the address is not usable.
+    """
+    options = _parse(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    make_importable(options.addon_dir)
+    from saga_backend import server
+
+    from blender_saga.wire.channel import Listener
+    from blender_saga.wire.errors import UserError
+
+    stdin = _take_stdin()
+    try:
+        listener = Listener(_read_key(stdin), options.listen)
+    except (UserError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    running = server.Server(listener, options.device, open_session or server.open_session)
+    _announce(listener.address)
+    threading.Thread(target=_watch, args=(stdin, running.ended), name="stdin", daemon=True).start()
+    running.ended.wait()
+    return 0
+
+
+def make_importable(addon_dir: Path) -> None:
+    """Make `blender_saga.wire` and `.gaussians` (from addon_dir) and `saga_backend` (from here) importable.
+
+    The package `blender_saga` is an empty stand-in: the add-on's own `__init__` is for Blender.
+    """
+    package = types.ModuleType("blender_saga")
+    package.__path__ = [str(addon_dir)]
+    sys.modules["blender_saga"] = package
+    sys.path.insert(0, str(HERE))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="The backend of Blender SAGA. Blender starts it; see its preferences.")
+    parser.add_argument("--addon-dir", type=Path, default=_default_addon_dir(), help="folder that holds wire/")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute")
+    parser.add_argument(
+        "--listen",
+        type=_host_and_port,
+        default=("127.0.0.1", 0),
+        metavar="HOST:PORT",
+        help="where to listen; port 0 lets the system choose (default: 127.0.0.1:0)",
+    )
+    return parser.parse_args(argv)
+
+
+def _default_addon_dir() -> Path:
+    """Beside this folder in the repository, around it in the installed extension."""
+    repository = HERE.parent / "blender_saga"
+    return repository if (repository / "wire").is_dir() else HERE.parent
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def _take_stdin() -> int:
+    """A private copy of standard input: on Windows, importing numpy hangs while a thread reads handle 0."""
+    private = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return private
+
+
+def _read_key(stdin: int) -> bytes:
+    """The first line of standard input, at most 1,000 bytes of hex digits."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < 1000 and (byte := os.read(stdin, 1)):
+        line += byte
+    try:
+        key = bytes.fromhex(line.decode("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) < 16:
+        raise ValueError("The first line of standard input must be the key: at least 16 bytes as hex digits.")
+    return key
+
+
+def _announce(address: tuple[str, int]) -> None:
+    """Print where we listen; from then on, what any library prints goes to the log."""
+    from blender_saga.wire.messages import PROTOCOL_VERSION
+
+    print(json.dumps({"address": address, "protocol": PROTOCOL_VERSION}), flush=True)
+    os.dup2(2, 1)
+
+
+def _watch(stdin: int, ended: threading.Event) -> None:
+    """Wait for the end of standard input."""
+    while os.read(stdin, 4096):
+        pass
+    ended.set()
+
+
+def run(open_session: object = None) -> None:
+    """`main` as a process: ends at once, even while a worker thread computes. Files are only ever replaced whole."""
+    code = main(open_session=open_session)
+    logging.shutdown()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

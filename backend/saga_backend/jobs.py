@@ -1,0 +1,153 @@
+"""Jobs of the server: what runs where, how it reports and how it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from blender_saga.wire import codec
+from blender_saga.wire.channel import Channel, ChannelClosed
+from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.wire.messages import Failed, Progress, Stopped
+
+from .control import Control
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 0.05
+"""Progress goes out no more often than this."""
+
+
+class Outbox:
+    """What is on its way to one client. Answers keep their order; of progress only the newest of a job waits."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._changed = threading.Condition()
+        self._answers: deque[bytes] = deque()
+        self._progress: dict[int, bytes] = {}
+        self._closing = False
+        self._thread = threading.Thread(target=self._write, name="sender", daemon=True)
+        self._thread.start()
+
+    def answer(self, message_id: int, message: object) -> None:
+        """Queue the final answer of a request; progress of it that still waits is dropped."""
+        frame = codec.encode(message_id, message)
+        with self._changed:
+            self._progress.pop(message_id, None)
+            self._answers.append(frame)
+            self._changed.notify()
+
+    def progress(self, message_id: int, message: Progress) -> None:
+        """Queue progress in place of any that waits."""
+        frame = codec.encode(message_id, message)
+        with self._changed:
+            self._progress[message_id] = frame
+            self._changed.notify()
+
+    def close(self, timeout: float = 0.0) -> None:
+        """Send what waits, for at most `timeout` seconds, and end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _write(self) -> None:
+        next_progress = 0.0
+        try:
+            while (frames := self._take(next_progress)) is not None:
+                for frame in frames:
+                    self._channel.send_frame(frame)
+                next_progress = time.monotonic() + PROGRESS_SECONDS
+        except ChannelClosed:
+            pass  # the client's reader sees the same and tidies up
+
+    def _take(self, next_progress: float) -> list[bytes] | None:
+        """Wait for frames to send: answers at once, progress at its time; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._answers or self._progress or self._closing)
+            pause = next_progress - time.monotonic()
+            if pause > 0:
+                self._changed.wait_for(lambda: self._answers or self._closing, pause)
+            if self._answers:
+                return [self._answers.popleft()]
+            if self._closing:
+                return None
+            frames = list(self._progress.values())
+            self._progress.clear()
+            return frames
+
+
+class Job(Control):
+    """One request of one client, and the way back to it."""
+
+    def __init__(self, job_id: int, request: object, outbox: Outbox) -> None:
+        super().__init__()
+        self.id = job_id
+        self.request = request
+        self._outbox = outbox
+        self._phase = ""
+        self._phase_began = (0.0, 0)
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return f"{type(self.request).__name__} {self.id}"
+
+    def emit(self, phase: str, step: int, total: int) -> None:
+        """Send the progress, with the time that the rest of the phase will take at its pace so far."""
+        now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._phase_began = phase, (now, step)
+        began, first = self._phase_began
+        eta = (now - began) / (step - first) * (total - step) if step > first else -1.0
+        self._outbox.progress(self.id, Progress(phase, step, total, eta))
+
+    def answer(self, message: object) -> None:
+        """Send the final answer."""
+        self._outbox.answer(self.id, message)
+
+    def check(self) -> None:
+        """Raise Cancelled if the job was cancelled while it waited."""
+        if self._cancelled:
+            raise Cancelled(self.name)
+
+    def run(self, work: Callable[[Job], object]) -> None:
+        """Do the work and answer with what it returns, or why it did not. Never raises."""
+        try:
+            self.answer(work(self))
+        except Cancelled:
+            log.info("%s was cancelled", self.name)
+            self.answer(Stopped())
+        except UserError as error:
+            log.info("%s: %s", self.name, error)
+            self.answer(Failed(error.code, error.what, error.why, error.fix))
+        except Exception as error:
+            log.exception("%s ended in a bug", self.name)
+            self.answer(failed_by_bug(error))
+
+
+def failed_by_bug(error: BaseException) -> Failed:
+    """What the user is told about an exception that should not have happened."""
+    why = f"{type(error).__name__}: {error}"[:500]
+    return Failed("bug", "Something went wrong in the backend", why, "Please report this with the backend's log")
+
+
+class Worker:
+    """A thread that does one piece of work after the other."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def put(self, work: Callable[[], None]) -> None:
+        """Queue a piece of work; it must not raise."""
+        self._queue.put(work)
+
+    def _work(self) -> None:
+        while True:
+            self._queue.get()()

@@ -1,0 +1,212 @@
+"""The server: takes requests from clients, hands them to the session, sends the answers back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from blender_saga.wire.channel import Channel, ChannelClosed, Listener
+from blender_saga.wire.codec import WireError
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import (
+    Cancel,
+    Click,
+    Done,
+    Failed,
+    LoadScene,
+    SceneState,
+    Selection,
+    Shutdown,
+    Train,
+    Trained,
+    Unload,
+    Welcome,
+)
+
+from . import __version__
+from .jobs import Job, Outbox, Worker, failed_by_bug
+
+if TYPE_CHECKING:
+    from .control import Control
+    from .device import Device
+
+log = logging.getLogger(__name__)
+
+
+class Session(Protocol):
+    """What the server needs of `session.Session`; tests bring one that needs no torch."""
+
+    def load_scene(self, request: LoadScene) -> SceneState: ...
+    def train(self, request: Train, control: Control) -> Trained: ...
+    def click(self, request: Click) -> Selection: ...
+    def unload(self, request: Unload) -> Done: ...
+
+
+OpenSession = Callable[[str], "tuple[Device, Session]"]
+"""Finds the wanted device and makes the session on it; raises UserError."""
+
+
+def open_session(wanted: str) -> tuple[Device, Session]:
+    """The real session. Its imports (torch, numba) take seconds, so they wait for the first client."""
+    from .device import find_device
+    from .session import Session as TorchSession
+
+    device = find_device(wanted)
+    return device, TorchSession(device.name)
+
+
+class Server:
+    """Serves any number of clients from threads of its own.
+
+    Attributes:
+        ended: set when a client asked for the end of the process.
+    """
+
+    def __init__(self, listener: Listener, device: str, open_session: OpenSession = open_session) -> None:
+        self.ended = threading.Event()
+        self._listener = listener
+        self._wanted = device
+        self._open_session = open_session
+        self._opened: tuple[Device, Session] | None = None
+        self._opening = threading.Lock()
+        self._queries = Worker("queries")
+        self._training = Worker("training")
+        self._trained_job: Job | None = None
+        threading.Thread(target=self._accept, name="accept", daemon=True).start()
+
+    def _accept(self) -> None:
+        try:
+            while True:
+                channel = self._listener.accept()
+                threading.Thread(target=self._serve, args=(channel,), name="client", daemon=True).start()
+        except ChannelClosed:
+            self.ended.set()
+
+    def _serve(self, channel: Channel) -> None:
+        """One client, from its handshake to its end."""
+        try:
+            self._listener.welcome(channel, self._welcome)
+        except (UserError, ChannelClosed) as error:
+            log.warning("A client did not get in: %s", error)
+            return
+        log.info("A client is connected")
+        client = _Client(channel)
+        try:
+            while True:
+                self._receive(client)
+        except ChannelClosed:
+            log.info("A client is gone")
+        except WireError as error:
+            log.error("A client is not understood: %s", error)
+        finally:
+            client.close()
+
+    def _welcome(self) -> Welcome:
+        with self._opening:
+            try:
+                if self._opened is None:
+                    self._opened = self._open_session(self._wanted)
+            except UserError:
+                raise
+            except Exception as error:  # a broken torch raises anything
+                log.exception("The session could not be opened")
+                bug = failed_by_bug(error)
+                raise UserError(bug.what, bug.why, bug.fix, bug.code) from error
+        device, _ = self._opened
+        return Welcome(backend=__version__, device=device.name, note=device.note)
+
+    def _receive(self, client: _Client) -> None:
+        """Take one message of a client and see to it."""
+        try:
+            job_id, request = client.channel.receive()
+        except WireError as error:
+            if error.message_id == 0:
+                raise  # nobody waits for an answer to it
+            client.outbox.answer(error.message_id, Failed(error.code, error.what, error.why, error.fix))
+            return
+        if isinstance(request, Cancel):
+            client.cancel(request.target)
+            client.outbox.answer(job_id, Done())
+        elif isinstance(request, Shutdown):
+            client.outbox.answer(job_id, Done())
+            client.outbox.close(timeout=1.0)
+            self.ended.set()
+        else:
+            job = client.add(job_id, request)
+            self._queries.put(lambda: self._begin(client, job))
+
+    def _begin(self, client: _Client, job: Job) -> None:
+        """Do a query, or pass a training on; in the queries' thread, so that a scene is loaded before it is trained."""
+        _, session = self._opened
+        handlers = {LoadScene: session.load_scene, Click: session.click, Unload: session.unload}
+        if isinstance(job.request, Train):
+            self._begin_training(client, job)
+            return
+        job.run(lambda job: _dispatch(handlers, job))
+        client.remove(job)
+
+    def _begin_training(self, client: _Client, job: Job) -> None:
+        if self._trained_job is not None:
+            fix = "Wait for it to end, or cancel it"
+            job.answer(Failed("busy", "The backend trains already", "it does one training at a time", fix))
+            client.remove(job)
+            return
+        self._trained_job = job
+        self._training.put(lambda: self._train(client, job))
+
+    def _train(self, client: _Client, job: Job) -> None:
+        def work(job: Job) -> Trained:
+            try:
+                job.check()
+                return self._opened[1].train(job.request, job)
+            finally:
+                self._trained_job = None  # before the answer: who has it may train again
+
+        job.run(work)
+        client.remove(job)
+
+
+def _dispatch(handlers: dict[type, Callable], job: Job) -> object:
+    job.check()
+    handler = handlers.get(type(job.request))
+    if handler is None:
+        raise UserError("The backend cannot do this", f"{type(job.request).__name__} is not a request", code="wire")
+    return handler(job.request)
+
+
+class _Client:
+    """A connected client and its jobs."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.outbox = Outbox(channel)
+        self._jobs: dict[int, Job] = {}
+        self._lock = threading.Lock()
+
+    def add(self, job_id: int, request: object) -> Job:
+        job = Job(job_id, request, self.outbox)
+        with self._lock:
+            self._jobs[job_id] = job
+        return job
+
+    def remove(self, job: Job) -> None:
+        with self._lock:
+            self._jobs.pop(job.id, None)
+
+    def cancel(self, job_id: int) -> None:
+        """Cancel a job; one that has ended, or never was, is no error: its answer may have crossed the request."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+        if job is not None:
+            job.cancel()
+
+    def close(self) -> None:
+        """Cancel every job: nobody is left to hear of it, and it would keep others from training."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.cancel()
+        self.outbox.close()
+        self.channel.close()
