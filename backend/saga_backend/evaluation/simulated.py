@@ -1,0 +1,111 @@
+"""Masks as an image segmenter would give them, made from exact labels: some missing, some wrong, none exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..rows import Rows
+
+
+@dataclass(frozen=True)
+class MaskDamage:
+    """What happens to the true masks; the defaults are the standard scene's (design section 10).
+
+    Attributes:
+        smallest: visible pixels a thing needs to get a mask.
+        dropped, merged, split: shares of the masks that are missing, joined with a touching neighbour, cut in two.
+        ragged: range of the amplitude (two standard deviations) of the border's noise, pixels.
+    """
+
+    smallest: int = 40
+    dropped: float = 0.25
+    merged: float = 0.10
+    split: float = 0.10
+    ragged: tuple[float, float] = (1.0, 2.0)
+
+
+def label_maps(rows: Rows, labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What label each pixel shows: [L,H,W] int32, 0 for none and where a pixel is less than half covered.
+
+    Args:
+        rows: of all pixels of a view, row by row.
+        labels: [N,L] int, 0 = none (which competes for a pixel like any other label).
+        height, width: pixels.
+    """
+    maps = rows.strongest(labels)
+    maps[rows.alphas() < 0.5] = 0
+    return np.maximum(maps, 0).T.reshape(-1, height, width)
+
+
+def simulate_masks(maps: np.ndarray, damage: MaskDamage, random: np.random.Generator) -> np.ndarray:
+    """Damaged masks of one view.
+
+    Args:
+        maps: [L,H,W] int, label maps of the levels (objects, parts); 0 = none.
+        damage: how much.
+        random: draws; independent for every view when the caller goes on with the same generator.
+
+    Returns:
+        [M,H,W] bool, in no particular order of size.
+    """
+    masks = [mask for level in maps for mask in _level_masks(level, damage, random)]
+    return np.stack(masks) if masks else np.zeros((0, *maps.shape[1:]), bool)
+
+
+def _level_masks(level: np.ndarray, damage: MaskDamage, random: np.random.Generator) -> list[np.ndarray]:
+    values, counts = np.unique(level[level > 0], return_counts=True)
+    masks: list[np.ndarray] = []
+    for label in values[counts >= damage.smallest]:
+        mask = level == label
+        fate = random.random()
+        pieces = [mask]
+        if fate < damage.dropped:
+            continue
+        if fate < damage.dropped + damage.merged:
+            pieces = [_merged(mask, level, random)]
+        elif fate < damage.dropped + damage.merged + damage.split:
+            pieces = _split(mask, random)
+        masks += [ragged for piece in pieces if (ragged := _ragged(piece, damage.ragged, random)).any()]
+    return masks
+
+
+def _merged(mask: np.ndarray, level: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The mask with one neighbour that touches it in the picture; itself where it has none."""
+    around = ndimage.binary_dilation(mask, iterations=2) & ~mask
+    neighbours = np.unique(level[around & (level > 0)])
+    return mask | (level == random.choice(neighbours)) if len(neighbours) else mask
+
+
+def _split(mask: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+    """Two pieces on either side of a line through the middle, at a random angle."""
+    rows, columns = np.nonzero(mask)
+    angle = random.uniform(0, np.pi)
+    side = np.zeros_like(mask)
+    distance = (rows - rows.mean()) * np.sin(angle) + (columns - columns.mean()) * np.cos(angle)
+    side[rows, columns] = distance > 0
+    return [side, mask & ~side]
+
+
+def _ragged(mask: np.ndarray, amplitude: tuple[float, float], random: np.random.Generator) -> np.ndarray:
+    """The mask with its border moved in and out by smooth noise of that many pixels."""
+    if amplitude[1] <= 0 or not mask.any():
+        return mask
+    rows, columns = np.nonzero(mask)
+    pad = int(np.ceil(amplitude[1])) + 1
+    crop = (
+        slice(max(rows.min() - pad, 0), rows.max() + pad + 1),
+        slice(max(columns.min() - pad, 0), columns.max() + pad + 1),
+    )
+    inside = mask[crop]
+    if inside.all():  # fills its crop, hence the picture: there is no border
+        return mask
+    distance = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
+    distance -= 0.5 * np.sign(distance)  # pixel centres lie half a pixel from the border
+    noise = ndimage.gaussian_filter(random.normal(size=inside.shape), 1.5)
+    noise *= random.uniform(*amplitude) / max(2 * noise.std(), 1e-12)  # reached by one border pixel in twenty
+    out = np.zeros_like(mask)
+    out[crop] = distance + noise > 0
+    return out
