@@ -117,6 +117,7 @@ def _announce(address: tuple[str, int]) -> None:
 
     print(json.dumps({"address": address, "protocol": PROTOCOL_VERSION}), flush=True)
     os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)
 
 
 def _watch(stdin: int, ended: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections import deque
@@ -12,6 +13,8 @@ from ..wire import codec
 from ..wire.channel import Channel, ChannelClosed
 from ..wire.errors import UserError
 from ..wire.messages import Welcome
+
+log = logging.getLogger(__name__)
 
 Event = tuple[int, object]
 """Id of the request, and what the backend says about it."""
@@ -83,7 +86,7 @@ class Connection:
     def wait(self, timeout: float | None = None) -> bool:
         """Block until there is an event or the state is an end, at most `timeout` seconds; False when in vain."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._events or self._is_over(), timeout)
+            return self._changed.wait_for(lambda: bool(self._events) or self._is_over(), timeout)
 
     def wait_started(self, timeout: float | None = None) -> bool:
         """Block until the state is no longer starting, at most `timeout` seconds; False when in vain."""
@@ -105,8 +108,9 @@ class Connection:
             self._end(ConnectionState.failed, error)
             return
         except Exception as error:
+            log.exception("The backend could not be started")
             self._end(ConnectionState.failed, _bug(error))
-            raise
+            return
         if not self._open(channel, welcome):
             channel.close()
             return

@@ -1,0 +1,1 @@
+"""Tests by tier; `tests.fakes` is shared by them."""

@@ -1,0 +1,1 @@
+"""Stand-ins: a backend that follows a script, and a session that needs no torch."""

@@ -1,0 +1,94 @@
+"""A session that selects by geometry: whatever projects near the clicked pixel. It needs no torch and no training.
+
+So the tests in Blender see a real answer to a real view, matrices and ids, with a projection of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+from saga_backend.control import Control
+from saga_backend.device import Device
+
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import Click, Done, LoadScene, SceneState, Selection, Train, Trained, Unload
+
+ENDLESS = 99_999
+"""Training with this many steps goes on until it is cancelled; with `DIES` steps the process dies instead."""
+DIES = 66_666
+RADIUS = 12.0  # pixels
+
+
+class GeometricSession:
+    """The part of `saga_backend.session.Session` that Blender sees."""
+
+    def __init__(self) -> None:
+        self._means: dict[str, np.ndarray] = {}
+        self._trained: dict[str, int] = {}
+
+    def load_scene(self, request: LoadScene) -> SceneState:
+        means = np.full((request.count, 3), np.nan)
+        means[request.ids if len(request.ids) else np.arange(request.count)] = request.cloud.means
+        self._means[request.scene], note = means, ""
+        if request.sidecar and not Path(request.sidecar).exists():
+            note = f"The model {Path(request.sidecar).name} is gone"
+        elif request.sidecar:
+            header = json.loads(Path(request.sidecar).read_text())
+            if header["fingerprint"] == request.scene:
+                self._trained[request.scene] = header["steps"]
+            else:
+                note = f"The model {Path(request.sidecar).name} belongs to another cloud"
+        return SceneState(request.scene, request.count, self._trained.get(request.scene, 0), note)
+
+    def train(self, request: Train, control: Control) -> Trained:
+        self._known(request.scene)
+        steps, pause = request.settings.steps or 5, threading.Event()
+        for step in range(steps):
+            control.progress("training", step, steps)
+            if steps == ENDLESS:
+                pause.wait(0.005)
+            if steps == DIES:
+                os._exit(3)
+        Path(request.sidecar).write_text(json.dumps({"fingerprint": request.scene, "steps": steps}))
+        self._trained[request.scene] = steps
+        return Trained(request.scene, steps, 7, 3, 0.9, ("training",), (0.5,), request.sidecar)
+
+    def click(self, request: Click) -> Selection:
+        means = self._known(request.scene)
+        if request.scene not in self._trained:
+            raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code="not_trained")
+        distances = [self._distances(means, obj, request) for obj in request.objects]
+        distance = np.concatenate(distances)
+        mask = distance < RADIUS * (1 if request.scale < 0 else 2 * request.scale)
+        note = "" if mask.any() else "There is nothing under the click"
+        scores = (1 / (1 + distance)).astype(np.float32) if request.want_scores else np.zeros(0, np.float32)
+        scale = 0.5 if request.scale < 0 else request.scale
+        return Selection(np.packbits(mask), int(mask.sum()), len(mask), scale, 1.0, 0.75, scores, note)
+
+    def _distances(self, means: np.ndarray, obj: object, request: Click) -> np.ndarray:
+        """Pixels from the click to each centre, infinite behind the camera."""
+        ids = obj.ids if len(obj.ids) else np.arange(len(means))
+        world = means[ids] @ obj.matrix[:3, :3].T + obj.matrix[:3, 3]
+        camera = world @ request.view.viewmat[:3, :3].T + request.view.viewmat[:3, 3]
+        depth = np.ones(len(camera)) if request.view.orthographic else camera[:, 2]
+        pixels = camera[:, :2] / depth[:, None] * np.diag(request.view.K)[:2] + request.view.K[:2, 2]
+        distance = np.linalg.norm(pixels - (request.pixels[0] + 0.5), axis=1)
+        return np.where(camera[:, 2] > 0, distance, np.inf)
+
+    def unload(self, request: Unload) -> Done:
+        self._means.pop(request.scene, None)
+        return Done()
+
+    def _known(self, scene: str) -> np.ndarray:
+        if scene not in self._means:
+            raise UserError("The backend does not know this splat", fix="Load it first", code="unknown_scene")
+        return self._means[scene]
+
+
+def open_session(wanted: str) -> tuple[Device, GeometricSession]:
+    """As `saga_backend.server.open_session`."""
+    return Device("cpu", "a fake that selects by geometry"), GeometricSession()

@@ -1,0 +1,72 @@
+"""A session without torch; what it does depends on the name of the scene."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from saga_backend.control import Control
+from saga_backend.device import Device
+
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import Click, Done, LoadScene, SceneState, Selection, Train, Trained, Unload
+
+
+class FakeSession:
+    """Trains nothing, selects the first Gaussian.
+
+    Scene "forever" trains until it is cancelled, "until click" until somebody clicks, any other for as many steps as
+    the settings say. Scene "bug" fails with a bug when clicked, "wrong" answers with what is no message.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._counts: dict[str, int] = {}
+        self._trained: set[str] = set()
+        self._clicked = threading.Event()
+
+    def load_scene(self, request: LoadScene) -> SceneState:
+        self._counts[request.scene] = len(request.cloud)
+        return SceneState(request.scene, len(request.cloud))
+
+    def train(self, request: Train, control: Control) -> Trained:
+        self._count(request.scene)
+        endless = request.scene in ("forever", "until click")
+        step = 0
+        while endless or step < request.settings.steps:
+            step += 1
+            control.progress("training", step, request.settings.steps)
+            if endless and self._clicked.wait(0.002) and request.scene == "until click":
+                break
+        self._trained.add(request.scene)
+        return Trained(request.scene, step, 1, 1, 1.0)
+
+    def click(self, request: Click) -> Selection:
+        if request.scene == "bug":
+            raise KeyError("a bug")
+        if request.scene == "wrong":
+            return "not a message"
+        count = self._count(request.scene)
+        self._clicked.set()
+        if request.scene not in (*self._trained, "forever", "until click"):
+            raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code="not_trained")
+        mask = np.zeros(count, bool)
+        mask[:1] = True
+        return Selection(np.packbits(mask), 1, count, 0.5, 1.0, 0.75)
+
+    def unload(self, request: Unload) -> Done:
+        self._counts.pop(request.scene, None)
+        self._trained.discard(request.scene)
+        return Done()
+
+    def _count(self, scene: str) -> int:
+        if scene not in self._counts:
+            raise UserError("The backend does not know this splat", fix="Load it first", code="unknown_scene")
+        return self._counts[scene]
+
+
+def open_session(wanted: str) -> tuple[Device, FakeSession]:
+    """As `saga_backend.server.open_session`; "cuda" is what this machine has not."""
+    if wanted == "cuda":
+        raise UserError("CUDA cannot be used", "there is no GPU", "Choose the device auto or cpu", code="device")
+    return Device("cpu", "a fake"), FakeSession("cpu")
