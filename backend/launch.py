@@ -106,7 +106,7 @@ def _read_key(stdin: int) -> bytes:
         key = bytes.fromhex(line.decode("ascii").strip())
     except ValueError:
         key = b""
-    if len(key) < 16:
+    if len(key) < 16 or not line.endswith(b"\n"):
         raise ValueError("The first line of standard input must be the key: at least 16 bytes as hex digits.")
     return key
 
