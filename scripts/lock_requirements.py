@@ -1,0 +1,39 @@
+"""Write the lock files in backend/requirements from their .in files: names and versions, no addresses.
+
+Usage, in the environment: `.venv/bin/python scripts/lock_requirements.py` (takes the newest versions that fit; run
+`scripts/test.py` before committing the result).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIREMENTS = ROOT / "backend" / "requirements"
+UV = ROOT / ".venv-uv" / ("Scripts/uv.exe" if sys.platform == "win32" else "bin/uv")
+
+
+def lock(name: str, *constraints: str) -> None:
+    """Resolve NAME.in for every platform into NAME.txt, within the versions of other lock files."""
+    command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.13", "--upgrade"]
+    command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
+    for constraint in constraints:
+        command += ["--constraint", constraint]
+    subprocess.run([*command, f"{name}.in", "--output-file", f"{name}.txt"], cwd=REQUIREMENTS, check=True)
+    print(f"Wrote {REQUIREMENTS / name}.txt")
+
+
+def main() -> int:
+    """Write both; the developers' set holds the same versions as the backend's."""
+    if not UV.is_file():
+        print("uv is missing. Make the environment first: python3 scripts/bootstrap.py", file=sys.stderr)
+        return 2
+    lock("backend")
+    lock("dev", "backend.txt")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

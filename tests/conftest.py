@@ -1,0 +1,32 @@
+"""Markers from the folder name, and what a tier needs: `pytest -m unit` and `pytest tests/unit` mean the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A shared machine can stall any single example, and a test is not the place to measure time.
+settings.register_profile("saga", deadline=None)
+settings.load_profile("saga")
+
+_TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with its tier, the name of its folder; skip the GPU's where there is none."""
+    no_gpu = None
+    for item in items:
+        tier = item.path.relative_to(_TESTS).parts[0]
+        item.add_marker(tier)
+        if tier == "gpu":
+            no_gpu = _reason_against_gpu() if no_gpu is None else no_gpu
+            if no_gpu:
+                item.add_marker(pytest.mark.skip(reason=no_gpu))
+
+
+def _reason_against_gpu() -> str:
+    import torch
+
+    return "" if torch.cuda.is_available() else "torch finds no CUDA device here"
