@@ -1,0 +1,73 @@
+"""An installation of the backend's environment that runs beside Blender (pure: a thread, no bpy)."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from ..wire.errors import Cancelled, UserError
+from .environment import Environment
+
+
+class Installation:
+    """Installs in a thread of its own from the moment it is made.
+
+    Attributes:
+        text: what it is doing, for the user.
+        fraction: 0 to 1.
+        error: what went wrong, or None.
+        cancelled: whether it was stopped on request.
+    """
+
+    def __init__(self, environment: Environment, requirements: Path) -> None:
+        self.text, self.fraction = "Starting", 0.0
+        self.error: Exception | None = None
+        self.cancelled = False
+        self._told: tuple[object, ...] = ()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(environment, requirements), daemon=True)
+        self._thread.start()
+
+    def _run(self, environment: Environment, requirements: Path) -> None:
+        try:
+            environment.install(requirements, self._report, self._stop.is_set)
+        except Cancelled:
+            self.cancelled = True
+        except Exception as error:  # a bug too is raised on the main thread, by `outcome`
+            self.error = error
+
+    def _report(self, text: str, fraction: float) -> None:
+        self.text, self.fraction = text, fraction
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still at work."""
+        return self._thread.is_alive()
+
+    def changed(self) -> bool:
+        """Whether there is something new to show since the last call."""
+        before, self._told = self._told, (self.text, self.fraction, self.running)
+        return self._told != before
+
+    def cancel(self) -> None:
+        """Ask it to stop at the next step."""
+        self._stop.set()
+
+    def wait(self) -> None:
+        """Block until it has ended; `outcome`."""
+        self._thread.join()
+        self.outcome()
+
+    def outcome(self) -> None:
+        """Do nothing if it ended well.
+
+        Raises:
+            UserError: what went wrong.
+            Cancelled: if it was stopped on request.
+        """
+        if self.cancelled:
+            raise Cancelled("installation")
+        if isinstance(self.error, OSError):
+            raise UserError("The backend could not be installed", str(self.error)) from self.error
+        if self.error is not None:
+            raise self.error

@@ -1,0 +1,62 @@
+"""Which objects a command means: the one that is named or active, and all that share its trained model."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..wire.errors import UserError
+from . import point_cloud
+from .paths import absolute
+from .session import session
+
+
+def find_splat(context: bpy.types.Context, name: str) -> bpy.types.Object:
+    """The splat object called `name`, or the active one if `name` is empty.
+
+    Raises:
+        UserError: if there is none, or it cannot be changed here.
+    """
+    obj = bpy.data.objects.get(name) if name else context.view_layer.objects.active
+    if obj is None:
+        what = f"There is no object {name}" if name else "No splat is active"
+        raise UserError(what, fix="Select a splat object, or import one with File > Import", code="no_object")
+    point_cloud.require(obj)
+    if obj.library is not None or obj.data.library is not None:
+        raise UserError(f"The splat {obj.name} is linked from another file", fix="Make it local first", code="linked")
+    return obj
+
+
+def participants(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.types.Object]:
+    """All visible splats of the scene that share the trained cloud of `obj` (splits, duplicates, itself).
+
+    Raises:
+        UserError: if all of them are hidden.
+    """
+    space = context.space_data if isinstance(context.space_data, bpy.types.SpaceView3D) else None
+    siblings = [
+        o
+        for o in context.view_layer.objects
+        if point_cloud.is_splat(o)
+        and (o == obj or (obj.saga.fingerprint and o.saga.fingerprint == obj.saga.fingerprint))
+        and len(o.data.points)
+        and o.visible_get(viewport=space)
+    ]
+    if not siblings:
+        raise UserError(f"The splat {obj.name} is hidden", fix="Show it first", code="hidden")
+    return siblings
+
+
+def trained_model(obj: bpy.types.Object) -> str:
+    """Absolute path of the model of a splat, "" before training."""
+    return absolute(obj.saga.sidecar) if obj.saga.sidecar else session.models.get(obj.saga.fingerprint, "")
+
+
+def trains_now(obj: bpy.types.Object) -> bool:
+    """Whether the cloud of a splat is being trained at the moment."""
+    training = session.training
+    return training is not None and not training.ended and training.message.scene == obj.saga.fingerprint
+
+
+def not_trained(obj: bpy.types.Object) -> UserError:
+    """What to tell somebody who clicks before training."""
+    return UserError(f"The splat {obj.name} is not trained yet", fix="Press Train Affinity first", code="not_trained")

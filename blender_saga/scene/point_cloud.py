@@ -1,0 +1,159 @@
+"""GaussianCloud <-> point cloud object, with the attribute names and meanings of Blender 5.3's own importer."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from ..gaussians.cloud import SH_COEFFICIENTS, GaussianCloud
+from ..wire.errors import UserError
+from . import attributes
+
+SELECTION = ".selection"
+"""The attribute of Blender's own point cloud edit mode. A cloud without it counts there as wholly selected."""
+_ID = "saga:id"
+_SIMILARITY = "saga:similarity"
+_NEEDED = {"scale": "FLOAT_VECTOR", "rotation": "QUATERNION", "radiance:base": "FLOAT4"}
+
+
+def create_object(name: str, cloud: GaussianCloud, axes: str, source: str = "") -> bpy.types.Object:
+    """A new point cloud object that holds a cloud; not linked to a collection yet.
+
+    Args:
+        name: of the object and its data.
+        cloud: N Gaussians in object space. They get `saga:id` 0..N-1, and none of them is selected.
+        axes: "RDF" if the cloud was turned from the files' y-down axes to Blender's (export turns it back), else
+            "BLENDER".
+        source: path of the file it came from, for the record.
+    """
+    points = bpy.data.pointclouds.new(name)
+    points.resize(len(cloud))
+    attributes.write(points, "position", "FLOAT_VECTOR", cloud.means)
+    attributes.write(points, "scale", "FLOAT_VECTOR", cloud.scales)
+    attributes.write(points, "rotation", "QUATERNION", cloud.quats)
+    base = np.concatenate([cloud.sh[:, 0], cloud.opacities[:, None]], axis=1)
+    attributes.write(points, "radiance:base", "FLOAT4", base)
+    for i in range(1, cloud.sh.shape[1]):
+        attributes.write(points, f"radiance:sh_{i - 1}", "FLOAT_VECTOR", cloud.sh[:, i])
+    attributes.write(points, SELECTION, "BOOLEAN", np.zeros(len(cloud), np.bool_))
+    obj = bpy.data.objects.new(name, points)
+    obj.saga.source, obj.saga.axes = source, axes
+    identify(obj, cloud)
+    return obj
+
+
+def identify(obj: bpy.types.Object, cloud: GaussianCloud) -> None:
+    """Number the points 0..N-1 and record the fingerprint of `cloud`, which is what `obj` holds."""
+    attributes.write(obj.data, _ID, "INT", np.arange(len(cloud), dtype=np.int32))
+    obj.saga.fingerprint, obj.saga.count, obj.saga.sidecar = cloud.fingerprint(), len(cloud), ""
+
+
+def is_splat(obj: bpy.types.Object | None) -> bool:
+    """Whether an object is a point cloud with the attributes of a splat."""
+    return obj is not None and obj.type == "POINTCLOUD" and all(_has(obj, name) for name in _NEEDED)
+
+
+def require(obj: bpy.types.Object) -> None:
+    """Make sure that an object is a splat with at least one point.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if not is_splat(obj):
+        raise UserError(
+            f"The object {obj.name} is not a splat",
+            "it is no point cloud with scale, rotation and radiance",
+            "Select an object that was imported from a splat file",
+            code="not_a_splat",
+        )
+    if len(obj.data.points) == 0:
+        raise UserError(f"The splat {obj.name} has no Gaussians", code="empty")
+
+
+def to_cloud(obj: bpy.types.Object) -> GaussianCloud:
+    """The Gaussians of a splat object, in object space and point order.
+
+    Raises:
+        UserError: if it is another kind of object or holds no points.
+    """
+    require(obj)
+    base = _get(obj, "radiance:base")
+    sh = np.empty((len(base), _coefficients(obj), 3), np.float32)
+    sh[:, 0] = base[:, :3]
+    for i in range(1, sh.shape[1]):
+        sh[:, i] = _get(obj, f"radiance:sh_{i - 1}")
+    return GaussianCloud(_get(obj, "position"), _get(obj, "rotation"), _get(obj, "scale"), base[:, 3], sh)
+
+
+def sh_degree(obj: bpy.types.Object) -> int:
+    """Degree of a splat's spherical harmonics, 0 to 4."""
+    return SH_COEFFICIENTS.index(_coefficients(obj))
+
+
+def ids(obj: bpy.types.Object) -> np.ndarray:
+    """[N] int32, the `saga:id` of the points.
+
+    Raises:
+        UserError: if the object has none.
+    """
+    if not _has(obj, _ID):
+        raise UserError(f"The splat {obj.name} has lost its saga:id", "its points are not known", "Train it again")
+    return _get(obj, _ID)
+
+
+def selection(obj: bpy.types.Object) -> np.ndarray:
+    """[N] bool, the selected points; without the attribute nothing is selected."""
+    return _get(obj, SELECTION) if _has(obj, SELECTION) else np.zeros(len(obj.data.points), np.bool_)
+
+
+def set_selection(obj: bpy.types.Object, mask: np.ndarray) -> None:
+    """Select exactly the points at mask [N] bool."""
+    attributes.write(obj.data, SELECTION, "BOOLEAN", mask)
+    obj.data.update_tag()
+
+
+def set_similarity(obj: bpy.types.Object, scores: np.ndarray) -> None:
+    """Record the similarity [N] float32 of the last query."""
+    attributes.write(obj.data, _SIMILARITY, "FLOAT", scores)
+    obj.data.update_tag()
+
+
+def split(obj: bpy.types.Object) -> bpy.types.Object:
+    """Move the selected points to a new object at the same place, in the same collections; nothing stays selected.
+
+    Raises:
+        UserError: if none or all of the points are selected.
+    """
+    mask = selection(obj)
+    if not mask.any():
+        raise UserError(f"Nothing is selected in {obj.name}", fix="Click on a thing first", code="no_selection")
+    if mask.all():
+        raise UserError(f"There is nothing to split off from {obj.name}", "all of it is selected", code="all_selected")
+    part = obj.copy()
+    part.data = obj.data.copy()
+    if obj.data.users > 1:  # a linked duplicate stands elsewhere and keeps all of its points
+        obj.data = obj.data.copy()
+    for holder, kept in ((part, mask), (obj, ~mask)):
+        attributes.keep_points(holder.data, kept)
+        set_selection(holder, np.zeros(int(np.count_nonzero(kept)), np.bool_))
+    for collection in obj.users_collection:
+        collection.objects.link(part)
+    return part
+
+
+def _has(obj: bpy.types.Object, name: str) -> bool:
+    attribute = obj.data.attributes.get(name)
+    wanted = {**_NEEDED, SELECTION: "BOOLEAN", _ID: "INT"}.get(name, "FLOAT_VECTOR")
+    return attribute is not None and attribute.data_type == wanted and attribute.domain == "POINT"
+
+
+def _get(obj: bpy.types.Object, name: str) -> np.ndarray:
+    return attributes.read(obj.data.attributes[name])
+
+
+def _coefficients(obj: bpy.types.Object) -> int:
+    """K of the highest degree whose coefficients are all there."""
+    there = 1
+    while _has(obj, f"radiance:sh_{there - 1}"):
+        there += 1
+    return max(k for k in SH_COEFFICIENTS if k <= there)

@@ -1,0 +1,65 @@
+"""What is saved in the .blend: the record on each splat object, and the settings of the scene."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+AXES = (
+    ("RDF", "Turned from the file", "The file's y axis points down; import turned it to z up, export turns it back"),
+    ("BLENDER", "As it is", "The data is in Blender's axes, in the file too"),
+)
+MODES = (
+    ("SET", "Set", "Replace the selection", "SELECT_SET", 0),
+    ("ADD", "Add", "Add to the selection (Shift)", "SELECT_EXTEND", 1),
+    ("SUBTRACT", "Subtract", "Take away from the selection (Ctrl)", "SELECT_SUBTRACT", 2),
+    ("INTERSECT", "Intersect", "Keep what is in both", "SELECT_INTERSECT", 3),
+)
+
+
+class SplatRecord(bpy.types.PropertyGroup):
+    """`Object.saga`: where a splat came from and which trained model its `saga:id`s refer to."""
+
+    fingerprint: StringProperty(name="Fingerprint", description="Of the cloud that saga:id refers to")
+    count: IntProperty(name="Gaussians", description="Number of Gaussians of the cloud that saga:id refers to")
+    source: StringProperty(name="Source", description="File it was imported from", subtype="FILE_PATH")
+    axes: EnumProperty(name="Axes", items=AXES)
+    sidecar: StringProperty(
+        name="Model",
+        description="The trained model; empty before training",
+        subtype="FILE_PATH",
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"},
+    )
+
+
+class SceneSettings(bpy.types.PropertyGroup):
+    """`Scene.saga`: what the sidebar offers."""
+
+    steps: IntProperty(name="Steps", description="Training steps; 0: the default of the device", min=0, soft_max=10000)
+    views: IntProperty(
+        name="Views", description="Largest number of views rendered for training; 0: the default", min=0, soft_max=200
+    )
+    scale_auto: BoolProperty(name="Auto", description="Choose the size from the click", default=True)
+    scale: FloatProperty(
+        name="Scale", description="0: small parts, 1: the largest things", min=0.0, max=1.0, default=0.5
+    )
+    threshold_auto: BoolProperty(name="Auto", description="Use the default threshold", default=True)
+    threshold: FloatProperty(
+        name="Threshold", description="Higher: only what is very similar to the click", min=0.0, max=1.0, default=0.75
+    )
+    mode: EnumProperty(name="Mode", description="What a click does to the selection", items=MODES)
+
+
+CLASSES = (SplatRecord, SceneSettings)
+
+
+def attach() -> None:
+    """Give objects and scenes their `saga` record (after the classes are registered)."""
+    bpy.types.Object.saga = PointerProperty(type=SplatRecord)
+    bpy.types.Scene.saga = PointerProperty(type=SceneSettings)
+
+
+def detach() -> None:
+    """Undo `attach` (before the classes are unregistered)."""
+    del bpy.types.Scene.saga
+    del bpy.types.Object.saga

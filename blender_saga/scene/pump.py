@@ -1,0 +1,44 @@
+"""The one timer: takes in what the backend says on the main thread and has the viewports redrawn.
+
+Timers do not fire in background mode; there operators and scripts wait by themselves.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+import bpy
+
+from .session import session
+
+_INTERVAL = 0.05  # seconds
+
+
+def start() -> None:
+    """Begin to pump; it goes on when another file is loaded."""
+    bpy.app.timers.register(_tick, first_interval=_INTERVAL, persistent=True)
+
+
+def stop() -> None:
+    """End pumping."""
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+
+
+def _tick() -> float:
+    try:
+        changed = session.poll()
+    except Exception:  # a bug in a callback: shown, but it must not end the timer and with it all answers
+        traceback.print_exc()
+        changed = True
+    if changed:
+        redraw()
+    return _INTERVAL
+
+
+def redraw() -> None:
+    """Have the 3D viewports with their sidebars, and the preferences, drawn again."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in ("VIEW_3D", "PREFERENCES"):
+                area.tag_redraw()

@@ -1,0 +1,134 @@
+"""Clicks: who takes part, what is sent, how the answer becomes the selection of the objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from ..gaussians.cloud import concatenate
+from ..gaussians.selection import combine, unpack
+from ..gaussians.view import View
+from ..wire.errors import UserError
+from ..wire.messages import Click, LoadScene, ObjectPoints, Selection
+from . import point_cloud
+from .lookup import not_trained, trained_model, trains_now
+from .session import Request, session
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A click that is under way, with the objects whose points its answer speaks of.
+
+    Attributes:
+        request: what the backend works on.
+        points: of each object in the order of the message: `session_uid` and number of points.
+    """
+
+    request: Request
+    points: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What a click asks: where, and how much to take.
+
+    Attributes:
+        view: in world space.
+        pixel: [1,2] float32, column and row.
+        scale, threshold: 0 to 1, negative for automatic.
+        want_scores: whether to record the similarity of every point too.
+    """
+
+    view: View
+    pixel: np.ndarray
+    scale: float = -1.0
+    threshold: float = -1.0
+    want_scores: bool = True
+
+
+def ask(objects: list[bpy.types.Object], target: Target) -> Query:
+    """Send a click on objects that share a trained cloud.
+
+    Raises:
+        UserError: if they are not trained, or the backend does not run.
+    """
+    first = objects[0]
+    model = next(filter(None, map(trained_model, objects)), "")
+    if not model and not trains_now(first):
+        raise UserError(
+            f"The splat {first.name} is not trained yet", fix="Press Train Affinity first", code="not_trained"
+        )
+    click = Click(
+        first.saga.fingerprint,
+        target.view,
+        target.pixel,
+        np.ones(1, np.bool_),
+        tuple(ObjectPoints(np.array(o.matrix_world, np.float64), _ids(o)) for o in objects),
+        target.scale,
+        target.threshold,
+        target.want_scores,
+    )
+    request = session.request(lambda: _load(objects, model), click)
+    return Query(request, tuple((o.session_uid, len(o.data.points)) for o in objects))
+
+
+def apply(query: Query, mode: str) -> Selection:
+    """Write the answer of an ended query on its objects; returns it.
+
+    Args:
+        query: from `ask`.
+        mode: set, add, subtract or intersect (gaussians.selection.SelectMode).
+
+    Raises:
+        UserError: if it failed, or the objects have changed since; then nothing is written.
+        Cancelled: if it was cancelled.
+    """
+    answer = query.request.outcome()
+    assert isinstance(answer, Selection)
+    objects = _still_there(query)
+    holders = {o.data.session_uid: o for o in objects}  # linked duplicates share their data: written once
+    for uid, mask in _by_data(query, objects, unpack(answer.bits, answer.total)).items():
+        old = point_cloud.selection(holders[uid])
+        point_cloud.set_selection(holders[uid], combine(old, mask, mode))
+    if len(answer.scores):
+        for uid, scores in _by_data(query, objects, answer.scores).items():
+            point_cloud.set_similarity(holders[uid], scores)
+    return answer
+
+
+def _by_data(query: Query, objects: list[bpy.types.Object], values: np.ndarray) -> dict[int, np.ndarray]:
+    """Cut values [T] of all points into those of each data-block; where objects share one, the larger counts."""
+    merged: dict[int, np.ndarray] = {}
+    ends = np.cumsum([count for _, count in query.points])
+    for obj, part in zip(objects, np.split(values, ends[:-1]), strict=True):
+        uid = obj.data.session_uid
+        merged[uid] = np.maximum(merged[uid], part) if uid in merged else part
+    return merged
+
+
+def _still_there(query: Query) -> list[bpy.types.Object]:
+    by_uid = {o.session_uid: o for o in bpy.data.objects}
+    objects = [by_uid.get(uid) for uid, _ in query.points]
+    same = all(
+        o is not None and len(o.data.points) == count for o, (_, count) in zip(objects, query.points, strict=True)
+    )
+    if not same:
+        raise UserError("The splats were changed during the click", fix="Click again", code="changed")
+    return objects
+
+
+def _ids(obj: bpy.types.Object) -> np.ndarray:
+    """The ids of an object's points; empty, which is short for 0..count-1, where it holds the whole cloud."""
+    ids = point_cloud.ids(obj)
+    whole = len(ids) == obj.saga.count and np.array_equal(ids, np.arange(len(ids), dtype=np.int32))
+    return ids[:0] if whole else ids
+
+
+def _load(objects: list[bpy.types.Object], model: str) -> LoadScene:
+    """The Gaussians that are at hand, each id once (duplicates hold the same)."""
+    cloud = concatenate([point_cloud.to_cloud(o) for o in objects])
+    ids, first = np.unique(np.concatenate([point_cloud.ids(o) for o in objects]), return_index=True)
+    record = objects[0].saga
+    return LoadScene(record.fingerprint, cloud.take(first), ids.astype(np.int32), record.count, model)

@@ -1,0 +1,145 @@
+"""What this run of Blender knows beyond the .blend: the backend, what it works on, the line that the panels show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..client.backend import Backend
+from ..client.connection import ConnectionState
+from ..client.installation import Installation
+from ..client.jobs import Job
+from ..client.process import Launch
+from ..wire.errors import UserError
+from ..wire.messages import Click, LoadScene, Progress, SceneState, Train
+
+
+class Request:
+    """A Train or Click, before it the LoadScene that it needs: two jobs, one end.
+
+    Attributes:
+        message: the Train or Click.
+        job: the one that is under way, at the end the last one.
+        ended: whether it is over, one way or the other.
+    """
+
+    def __init__(self, backend: Backend, load: LoadScene | None, message: Train | Click) -> None:
+        self.message, self.ended = message, False
+        self.on_end: Callable[[Request], None] = lambda _: None
+        self._backend, self._note = backend, ""
+        first, then = (load, self._loaded) if load is not None else (message, self._end)
+        self.job: Job = backend.submit(first, then)
+
+    def _loaded(self, job: Job) -> None:
+        if not isinstance(job.result, SceneState):
+            self._end(job)
+            return
+        self._note = job.result.note
+        session.scene_loaded(self.message.scene)
+        try:
+            self.job = self._backend.submit(self.message, self._end)
+        except UserError as error:  # the backend died in between
+            job.error = error
+            self._end(job)
+
+    def _end(self, job: Job) -> None:
+        self.job, self.ended = job, True
+        self.on_end(self)
+
+    def wait(self, on_progress: Callable[[Progress], None] | None = None) -> object:
+        """Block until it is over, for scripts and background mode; `outcome`."""
+        while not self.ended:
+            self._backend.wait(self.job, on_progress=on_progress)
+        return self.outcome()
+
+    def outcome(self) -> object:
+        """The reply.
+
+        Raises:
+            UserError: what went wrong; a model that could not be opened is told by its own reason.
+            Cancelled: if it was cancelled.
+        """
+        if self.job.error is not None and self.job.error.code == "not_trained" and self._note:
+            raise UserError(self._note.rstrip("."), fix="Train it again", code="not_trained")
+        return self.job.outcome()
+
+    def cancel(self) -> None:
+        """Ask the backend to stop it."""
+        self._backend.cancel(self.job)
+
+
+class Session:
+    """One per Blender; `session` below.
+
+    Attributes:
+        backend: the one that was started last, or None.
+        installation: the one that runs or ran last, or None.
+        training: the training that runs, or None.
+        message: the last thing worth telling, for the panels; `failed` says whether it is an error.
+        models: fingerprint -> path of models trained in this run, so that an undo does not forget them.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self.backend: Backend | None = None
+        self.installation: Installation | None = None
+        self.training: Request | None = None
+        self.message, self.failed = "", False
+        self.models: dict[str, str] = {}
+        self._loaded: dict[str, int] = {}
+
+    def start(self, launch: Launch) -> Backend:
+        """Start the backend if it is not running; it comes up in the background."""
+        if self.backend is None:
+            self.backend = Backend(launch)
+        self.backend.launch = launch
+        self.tell("")
+        self.backend.start()
+        return self.backend
+
+    def stop(self) -> None:
+        """End the backend and what it works on."""
+        if self.backend is not None:
+            self.backend.stop()
+
+    def close(self) -> None:
+        """End everything: the extension is being disabled."""
+        if self.installation is not None:
+            self.installation.cancel()
+        self.stop()
+        self._forget()
+
+    def connected(self) -> Backend:
+        """The running backend.
+
+        Raises:
+            UserError: if it is not running; the text says what to press.
+        """
+        state = self.backend.state if self.backend is not None else ConnectionState.stopped
+        if state in (ConnectionState.connected, ConnectionState.starting):
+            return self.backend
+        what, error = "The backend is not running", self.backend.error if self.backend is not None else ""
+        raise UserError(what, error.rstrip("."), "Press Start in the SAGA sidebar", code="not_started")
+
+    def request(self, load: Callable[[], LoadScene], message: Train | Click) -> Request:
+        """Send a Train or Click to the running backend; a Click's scene is loaded only if it is not there yet."""
+        backend = self.connected()
+        there = isinstance(message, Click) and self._loaded.get(message.scene) == backend.starts
+        return Request(backend, None if there else load(), message)
+
+    def scene_loaded(self, scene: str) -> None:
+        """Remember that the running backend has a scene."""
+        self._loaded[scene] = self.backend.starts
+
+    def poll(self) -> bool:
+        """Take in what has happened and run the callbacks (main thread). Returns whether the panels should redraw."""
+        changed = self.backend.poll() if self.backend is not None else False
+        return changed or (self.installation is not None and self.installation.changed())
+
+    def tell(self, message: str, failed: bool = False) -> None:
+        """Set the line that the panels show."""
+        self.message, self.failed = message, failed
+
+
+session = Session()

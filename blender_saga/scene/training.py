@@ -1,0 +1,79 @@
+"""From a splat object to a training and back: what is sent, what is recorded when it has ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+
+from ..wire.errors import UserError
+from ..wire.messages import LoadScene, Train, Trained, TrainSettings
+from . import point_cloud
+from .lookup import trained_model
+from .paths import model_path, portable
+from .session import Request, session
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One training of one object.
+
+    Attributes:
+        request: what the backend works on.
+        uid: `session_uid` of the object: the name may change meanwhile, and undo ends references.
+        fingerprint: of the cloud that was sent.
+        count: number of its Gaussians.
+    """
+
+    request: Request
+    uid: int
+    fingerprint: str
+    count: int
+
+
+def start(obj: bpy.types.Object, settings: TrainSettings) -> Training:
+    """Send the present points of a splat to the backend and have them trained; the object is not changed yet.
+
+    Raises:
+        UserError: if the backend does not run, something is being trained, or the object is no splat.
+    """
+    session.connected()
+    if session.training is not None and not session.training.ended:
+        raise UserError("A training is running already", fix="Wait for its end, or cancel it", code="busy")
+    cloud = point_cloud.to_cloud(obj)
+    scene = cloud.fingerprint()
+    known = trained_model(obj) if scene == obj.saga.fingerprint else ""
+    train = Train(scene, str(model_path(obj, scene)), settings)
+    request = session.request(lambda: LoadScene(scene, cloud, count=len(cloud), sidecar=known), train)
+    session.training = request
+    session.tell("")
+    return Training(request, obj.session_uid, scene, len(cloud))
+
+
+def record(training: Training) -> Trained:
+    """Write down on the objects what the ended training made of them; returns the backend's answer.
+
+    Raises:
+        UserError: if it failed, or the object is gone or has other points than it had (its model is on disk).
+        Cancelled: if it was cancelled.
+    """
+    answer = training.request.outcome()
+    assert isinstance(answer, Trained)
+    session.models[training.fingerprint] = answer.sidecar
+    obj = next((o for o in bpy.data.objects if o.session_uid == training.uid), None)
+    if obj is not None and obj.saga.fingerprint != training.fingerprint:
+        _adopt(obj, training)
+    for sibling in bpy.data.objects:
+        if sibling.saga.fingerprint == training.fingerprint:
+            sibling.saga.sidecar = portable(answer.sidecar)
+    return answer
+
+
+def _adopt(obj: bpy.types.Object, training: Training) -> None:
+    """The object holds another cloud than the one it was imported as: number its points anew."""
+    cloud = point_cloud.to_cloud(obj)
+    if cloud.fingerprint() != training.fingerprint:
+        raise UserError(
+            f"The splat {obj.name} was changed while it was trained", "the model belongs to other points", "Train again"
+        )
+    point_cloud.identify(obj, cloud)
