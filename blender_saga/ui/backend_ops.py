@@ -1,0 +1,108 @@
+"""Install, start and stop the backend; cancel what is running."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty
+
+from ..client.installation import Installation
+from ..scene.paths import REQUIREMENTS
+from ..scene.session import session
+from ..wire.errors import UserError
+from .preferences import backend_launch, environment
+from .reporting import Result, reported
+
+_START_SECONDS = 180.0  # the first start on a cold disk loads gigabytes of libraries
+
+
+def wait_property() -> object:
+    """`wait`: scripts call an operator and get its result; a button never makes the window wait."""
+    return BoolProperty(
+        name="Wait", description="Return when it has ended", default=True, options={"HIDDEN", "SKIP_SAVE"}
+    )
+
+
+class SAGA_OT_backend_install(bpy.types.Operator):
+    """Install the backend's packages (about 7 GB) into the backend folder"""
+
+    bl_idname = "saga.backend_install"
+    bl_label = "Install Backend"
+
+    wait: wait_property()
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """The button: go on in the background."""
+        self.wait = bpy.app.background
+        return self.execute(context)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Start the installation, and wait for it if told to."""
+        if session.installation is not None and session.installation.running:
+            raise UserError("The installation is running already", fix="Wait for its end, or cancel it", code="busy")
+        if not bpy.app.online_access:
+            fix = "Allow it in Preferences > System > Network"
+            raise UserError("The backend cannot be installed", "online access is switched off", fix, code="offline")
+        session.installation = Installation(environment(), REQUIREMENTS)
+        if self.wait:
+            session.installation.wait()
+            self.report({"INFO"}, "The backend is installed")
+        return {"FINISHED"}
+
+
+class SAGA_OT_backend_start(bpy.types.Operator):
+    """Start the backend process"""
+
+    bl_idname = "saga.backend_start"
+    bl_label = "Start Backend"
+
+    wait: wait_property()
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """The button: it comes up in the background."""
+        self.wait = bpy.app.background
+        return self.execute(context)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Start it, and wait until it answers if told to."""
+        backend = session.start(backend_launch())
+        if self.wait:
+            welcome = backend.wait_connected(_START_SECONDS)
+            self.report({"INFO"}, welcome.note or f"The backend runs on {welcome.device}")
+        return {"FINISHED"}
+
+
+class SAGA_OT_backend_stop(bpy.types.Operator):
+    """Stop the backend process and free its memory; trained models stay on disk"""
+
+    bl_idname = "saga.backend_stop"
+    bl_label = "Stop Backend"
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Takes about two seconds at most."""
+        session.stop()
+        return {"FINISHED"}
+
+
+class SAGA_OT_cancel(bpy.types.Operator):
+    """Stop the training or the installation that is running; nothing is changed"""
+
+    bl_idname = "saga.cancel"
+    bl_label = "Cancel"
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Ask for it; the work ends at its next step."""
+        training, installation = session.training, session.installation
+        if training is not None and not training.ended:
+            training.cancel()
+        elif installation is not None and installation.running:
+            installation.cancel()
+        else:
+            raise UserError("Nothing is running that could be cancelled", code="idle")
+        return {"FINISHED"}
+
+
+CLASSES = (SAGA_OT_backend_install, SAGA_OT_backend_start, SAGA_OT_backend_stop, SAGA_OT_cancel)

@@ -1,0 +1,113 @@
+"""Preferences: where the backend lives, which Python and device it uses; install, start, stop."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from ..client.environment import Environment, EnvironmentState
+from ..client.process import Launch
+from ..scene.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, user_folder
+from ..wire.errors import UserError
+
+DEVICES = (
+    ("auto", "Automatic", "The NVIDIA GPU where there is one, else the processor"),
+    ("cpu", "Processor", "Always the processor"),
+    ("cuda", "NVIDIA GPU", "Always the GPU; an error where there is none"),
+)
+_LOGS_KEPT = 8
+
+
+class SagaPreferences(bpy.types.AddonPreferences):
+    """Where the backend lives and what it runs on."""
+
+    bl_idname = PACKAGE
+
+    backend_folder: StringProperty(
+        name="Backend folder",
+        description="Where the backend's packages are installed, about 7 GB; empty: Blender's folder for extensions",
+        subtype="DIR_PATH",
+    )
+    backend_python: StringProperty(
+        name="Own Python",
+        description="A Python that has the backend's packages already; empty: the one that Install makes",
+        subtype="FILE_PATH",
+    )
+    device: EnumProperty(name="Device", items=DEVICES)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the settings and the backend's state."""
+        from .panels import draw_backend
+
+        self.layout.use_property_split = True
+        self.layout.prop(self, "backend_folder")
+        self.layout.prop(self, "backend_python")
+        self.layout.prop(self, "device")
+        draw_backend(self.layout)
+
+
+def preferences() -> SagaPreferences:
+    """The preferences of the enabled extension."""
+    return bpy.context.preferences.addons[PACKAGE].preferences
+
+
+def backend_folder() -> Path:
+    """The folder of the backend's environment and logs."""
+    chosen = preferences().backend_folder
+    return Path(absolute(chosen)) if chosen else user_folder("backend")
+
+
+def environment() -> Environment:
+    """The environment that Install makes."""
+    return Environment(backend_folder() / "environment", REQUIREMENTS)
+
+
+def is_installed() -> bool:
+    """Whether there is a Python to start the backend with: the user's own, or an installed environment."""
+    return own_python() is not None or environment().state is EnvironmentState.ready
+
+
+def own_python() -> Path | None:
+    """The Python that the user chose in place of an installed environment, or None."""
+    chosen = os.environ.get("BLENDER_SAGA_PYTHON") or absolute(preferences().backend_python)
+    return Path(chosen) if chosen else None
+
+
+def backend_launch() -> Launch:
+    """What Start starts.
+
+    Raises:
+        UserError: if there is no Python with the backend's packages.
+    """
+    return Launch(_python(), LAUNCH, ADDON_DIR, _log_path(), preferences().device)
+
+
+def _python() -> Path:
+    python = own_python()
+    if python is not None:
+        if python.is_file():
+            return python
+        fix = "Choose another one in the preferences of Blender SAGA, or leave it empty"
+        raise UserError("The backend's Python is missing", f"there is no file {python}", fix, code="no_python")
+    installed = environment()
+    if installed.state is not EnvironmentState.ready:
+        what = f"The backend is {installed.state.value}"
+        raise UserError(what, fix="Press Install in the SAGA sidebar", code="not_installed")
+    return installed.python
+
+
+def _log_path() -> Path:
+    """A log of its own for each Blender, because several may use one folder; the oldest are removed."""
+    folder = backend_folder() / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"backend-{os.getpid()}.log"
+    others = sorted((p for p in folder.glob("backend-*.log") if p != path), key=lambda p: p.stat().st_mtime)
+    for old in others[: max(0, len(others) + 1 - _LOGS_KEPT)]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+CLASSES = (SagaPreferences,)

@@ -1,0 +1,79 @@
+"""Train Affinity."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import IntProperty, StringProperty
+
+from ..scene import training
+from ..scene.lookup import find_splat
+from ..scene.session import session
+from ..wire.errors import Cancelled, UserError
+from ..wire.messages import Trained, TrainSettings
+from .backend_ops import wait_property
+from .reporting import Result, reported
+
+
+class SAGA_OT_train(bpy.types.Operator):
+    """Learn what belongs together in the splat, so that clicks can select it"""
+
+    bl_idname = "saga.train"
+    bl_label = "Train Affinity"
+
+    object: StringProperty(name="Object", description="Empty: the active object", options={"SKIP_SAVE"})
+    steps: IntProperty(name="Steps", description="0: the default of the device", min=0, options={"SKIP_SAVE"})
+    views: IntProperty(name="Views", description="Largest number; 0: the default", min=0, options={"SKIP_SAVE"})
+    width: IntProperty(name="Width", description="Pixels; 0: the default", min=0, options={"SKIP_SAVE"})
+    height: IntProperty(name="Height", description="Pixels; 0: the default", min=0, options={"SKIP_SAVE"})
+    pixels: IntProperty(name="Pixels", description="A step; 0: the default", min=0, options={"SKIP_SAVE"})
+    seed: IntProperty(name="Seed", description="Of every random draw", min=0, options={"SKIP_SAVE"})
+    wait: wait_property()
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """The button: settings from the sidebar, training in the background."""
+        settings = context.scene.saga
+        self.steps, self.views, self.wait = settings.steps, settings.views, bpy.app.background
+        return self.execute(context)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Start the training, and wait for its end if told to; the object is changed only when it ended well."""
+        settings = TrainSettings(
+            steps=self.steps,
+            views=self.views,
+            width=self.width,
+            height=self.height,
+            pixels=self.pixels,
+            seed=self.seed,
+        )
+        started = training.start(find_splat(context, self.object), settings)
+        if not self.wait:
+            started.request.on_end = lambda _: _finish(started)
+            return {"FINISHED"}
+        started.request.wait()
+        answer = training.record(started)
+        session.tell(_summary(answer))
+        self.report({"INFO"}, _summary(answer))
+        return {"FINISHED"}
+
+
+def _finish(started: training.Training) -> None:
+    """The end of a training nobody waits for: the panels tell it, and undo learns of the change."""
+    try:
+        session.tell(_summary(training.record(started)))
+    except UserError as error:
+        session.tell(error.sentence(), failed=True)
+    except Cancelled:
+        session.tell("The training was cancelled; nothing was changed")
+    else:
+        windows = bpy.context.window_manager.windows  # a timer has no window of its own
+        with bpy.context.temp_override(window=windows[0] if len(windows) else None):
+            bpy.ops.ed.undo_push(message="Train Affinity")
+
+
+def _summary(answer: Trained) -> str:
+    seconds = sum(answer.seconds)
+    return f"Trained {answer.steps:,} steps on {answer.views} views and {answer.masks:,} masks in {seconds:.0f} s"
+
+
+CLASSES = (SAGA_OT_train,)
