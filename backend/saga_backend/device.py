@@ -28,19 +28,19 @@ def find_device(wanted: str) -> Device:
     """
     if wanted not in ("auto", "cpu", "cuda"):
         raise UserError(f"There is no device {wanted!r}", fix="Choose auto, cpu or cuda", code="device")
+    torch = _import_torch()
     if wanted == "cpu":
         return Device("cpu", f"{_cpu()}, as chosen")
-    obstacle = _cuda_obstacle()
+    obstacle = _cuda_obstacle(torch)
     if not obstacle:
-        return Device("cuda", _gpu())
+        return Device("cuda", _gpu(torch))
     if wanted == "auto":
         return Device("cpu", f"{_cpu()}; no GPU, because {obstacle}")
     raise UserError("CUDA cannot be used", obstacle, "Choose the device auto or cpu in the preferences", code="device")
 
 
-def _cuda_obstacle() -> str:
+def _cuda_obstacle(torch: ModuleType) -> str:
     """Why CUDA cannot be used, "" if it can; tried out, as this torch may not be built for the card."""
-    torch = _import_torch()
     if torch.version.cuda is None:
         return "the installed torch was built without CUDA"
     if not torch.cuda.is_available():
@@ -52,8 +52,7 @@ def _cuda_obstacle() -> str:
     return ""
 
 
-def _gpu() -> str:
-    torch = _import_torch()
+def _gpu(torch: ModuleType) -> str:
     properties = torch.cuda.get_device_properties(0)
     return f"{properties.name} with {properties.total_memory / 2**30:.0f} GB, CUDA {torch.version.cuda}"
 

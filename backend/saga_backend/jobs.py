@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from blender_saga.wire import codec
 from blender_saga.wire.channel import Channel, ChannelClosed
@@ -85,7 +86,7 @@ class Outbox:
 class Job(Control):
     """One request of one client, and the way back to it."""
 
-    def __init__(self, job_id: int, request: object, outbox: Outbox) -> None:
+    def __init__(self, job_id: int, request: Any, outbox: Outbox) -> None:
         super().__init__()
         self.id = job_id
         self.request = request

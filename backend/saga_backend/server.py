@@ -51,9 +51,10 @@ OpenSession = Callable[[str], "tuple[Device, Session]"]
 def open_session(wanted: str) -> tuple[Device, Session]:
     """The real session. Its imports (torch, numba) take seconds, so they wait for the first client."""
     from .device import find_device
+
+    device = find_device(wanted)  # first: it says in words when torch is missing
     from .session import Session as TorchSession
 
-    device = find_device(wanted)
     return device, TorchSession(device.name)
 
 
@@ -134,38 +135,43 @@ class Server:
             client.outbox.close(timeout=1.0)
             self.ended.set()
         else:
-            job = client.add(job_id, request)
-            self._queries.put(lambda: self._begin(client, job))
+            self._queue(client, client.add(job_id, request))
 
-    def _begin(self, client: _Client, job: Job) -> None:
-        """Do a query, or pass a training on; in the queries' thread, so that a scene is loaded before it is trained."""
+    def _queue(self, client: _Client, job: Job) -> None:
+        """Line a job up for the queries' thread, which passes trainings on: a scene is loaded before it is trained."""
+        assert self._opened is not None  # it is, before the first client is welcome
         _, session = self._opened
-        handlers = {LoadScene: session.load_scene, Click: session.click, Unload: session.unload}
-        if isinstance(job.request, Train):
-            self._begin_training(client, job)
-            return
-        job.run(lambda job: _dispatch(handlers, job))
-        client.remove(job)
+        handlers: dict[type, Callable] = {LoadScene: session.load_scene, Click: session.click, Unload: session.unload}
 
-    def _begin_training(self, client: _Client, job: Job) -> None:
+        def begin() -> None:
+            if isinstance(job.request, Train):
+                self._begin_training(client, session, job)
+                return
+            job.run(lambda job: _dispatch(handlers, job))
+            client.remove(job)
+
+        self._queries.put(begin)
+
+    def _begin_training(self, client: _Client, session: Session, job: Job) -> None:
         if self._trained_job is not None:
             fix = "Wait for it to end, or cancel it"
             job.answer(Failed("busy", "The backend trains already", "it does one training at a time", fix))
             client.remove(job)
             return
         self._trained_job = job
-        self._training.put(lambda: self._train(client, job))
 
-    def _train(self, client: _Client, job: Job) -> None:
         def work(job: Job) -> Trained:
             try:
                 job.check()
-                return self._opened[1].train(job.request, job)
+                return session.train(job.request, job)
             finally:
                 self._trained_job = None  # before the answer: who has it may train again
 
-        job.run(work)
-        client.remove(job)
+        def train() -> None:
+            job.run(work)
+            client.remove(job)
+
+        self._training.put(train)
 
 
 def _dispatch(handlers: dict[type, Callable], job: Job) -> object:

@@ -150,7 +150,7 @@ class Backend:
         while not job.ended:
             in_time = self._connection is None or self._connection.wait(_remaining(deadline))
             self.poll()
-            if on_progress is not None and job.progress is not seen:
+            if on_progress is not None and job.progress is not None and job.progress is not seen:
                 seen = job.progress
                 on_progress(seen)
             if not in_time and not job.ended:
@@ -177,8 +177,8 @@ class Backend:
     def _enter(self, state: ConnectionState) -> list[Job]:
         """Take over a state that the connection came to by itself, and return the jobs that it ended."""
         self._state = state
-        error = self._connection.error
-        if error is None:
+        error = self._connection.error if self._connection is not None else None
+        if error is None or self._process is None:
             return []
         self._process.stop()
         if error.code == "lost":

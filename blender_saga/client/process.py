@@ -71,6 +71,7 @@ class BackendProcess:
             UserError: if it cannot be started, ends at once, or does not listen in time (it is ended then).
         """
         child = self._spawn()
+        assert child.stdin and child.stdout  # they are pipes
         late = threading.Event()
 
         def give_up() -> None:
@@ -99,7 +100,7 @@ class BackendProcess:
         with self._lock:
             self._stopped = True
             child = self._child
-        if child is None:
+        if child is None or child.stdin is None or child.stdout is None:
             return
         with contextlib.suppress(OSError):  # it may have ended already
             child.stdin.close()  # this tells it to end
@@ -131,11 +132,17 @@ class BackendProcess:
                 if self._stopped:
                     raise UserError("The backend was stopped while it started", code="stopped")
                 self._child = subprocess.Popen(
-                    launch.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, **_separate()
+                    launch.command(),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+                    creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows only
+                    start_new_session=True,  # Ctrl+C in Blender's terminal is not for the child
                 )
+                return self._child
         except OSError as error:
             raise UserError("The backend did not start", str(error), "Press Install again", code="start") from error
-        return self._child
 
     def _address(self, line: bytes) -> Address:
         try:
@@ -156,14 +163,6 @@ def _make_room(log_path: Path) -> None:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     if log_path.exists():
         log_path.replace(log_path.with_suffix(".previous.log"))
-
-
-def _separate() -> dict[str, object]:
-    """Popen's arguments for a child that shares neither console, signals nor Python settings with Blender."""
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    if os.name == "nt":
-        return {"env": variables, "creationflags": subprocess.CREATE_NO_WINDOW}
-    return {"env": variables, "start_new_session": True}  # Ctrl+C in Blender's terminal is not for the child
 
 
 def _last_line(path: Path, tail: int = 4096) -> str:

@@ -31,7 +31,7 @@ DTYPES = {
 }
 """What an array may be made of."""
 
-_MESSAGES = {cls.__name__: cls for cls in (*REQUESTS, *REPLIES)}
+_MESSAGES: dict[str, typing.Any] = {cls.__name__: cls for cls in (*REQUESTS, *REPLIES)}
 _LENGTH = struct.Struct("<I")
 
 
@@ -62,7 +62,7 @@ def encode(message_id: int, message: object) -> bytes:
     if not 0 <= message_id < MAX_ID:
         raise TypeError(f"{message_id} is no message id")
     arrays: list[np.ndarray] = []
-    described = _describe(message, type(message), arrays)
+    described = _describe(message, _MESSAGES[type(message).__name__], arrays)
     header = json.dumps({"id": message_id, "type": type(message).__name__, "fields": described}).encode("ascii")
     size = _LENGTH.size + len(header) + sum(array.nbytes for array in arrays)
     if len(header) > MAX_HEADER or size > MAX_FRAME:
@@ -83,7 +83,7 @@ def _describe(value: typing.Any, kind: typing.Any, arrays: list[np.ndarray]) -> 
         return _SCALARS[kind](value)
     if type(value) is not kind:
         raise TypeError(f"expected {kind.__name__}, found {type(value).__name__}")
-    return {name: _describe(getattr(value, name), inner, arrays) for name, inner in _fields(kind).items()}
+    return {name: _describe(getattr(value, name), inner, arrays) for name, inner in _fields(kind).items()}  # type: ignore[arg-type]
 
 
 def _put_aside(value: np.ndarray, arrays: list[np.ndarray]) -> dict[str, object]:

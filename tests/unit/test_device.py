@@ -53,15 +53,18 @@ def test_a_card_that_does_not(install, torch: SimpleNamespace, obstacle: str) ->
     assert device.note.startswith("CPU with")
 
 
-def test_the_cpu_needs_no_torch(install) -> None:
-    install(None)
-    assert find_device("cpu").name == "cpu"
+def test_the_cpu_when_it_is_chosen(install) -> None:
+    install(fake_torch())
+    device = find_device("cpu")
+    assert device.name == "cpu"
+    assert device.note.endswith("as chosen")
 
 
-def test_an_environment_without_torch(install) -> None:
+@pytest.mark.parametrize("wanted", ["auto", "cpu", "cuda"])
+def test_an_environment_without_torch(install, wanted: str) -> None:
     install(None)
     with pytest.raises(UserError, match="Press Install"):
-        find_device("auto")
+        find_device(wanted)
 
 
 def test_a_device_that_does_not_exist() -> None:
