@@ -1,0 +1,126 @@
+"""Run the checks and the tests, tier by tier; the last line counts them.
+
+Usage: `python3 scripts/test.py` (everything that runs without a screen), `python3 scripts/test.py unit blender`
+(only these), `--gui` (also the tests in a real Blender window). Makes the environment first if it is missing.
+"""
+
+import bootstrap
+
+bootstrap.ensure()  # from here on: Python 3.13 with every package
+
+import argparse  # noqa: E402
+import shutil  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+import xml.etree.ElementTree as ElementTree  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+ROOT = bootstrap.ROOT
+PURE = ("blender_saga/wire", "blender_saga/gaussians", "blender_saga/client")
+CHECKS = {
+    "ruff check": ("ruff", "check", "."),
+    "ruff format": ("ruff", "format", "--check", "."),
+    "mypy, pure folders": ("mypy", "--follow-imports", "silent", *PURE),
+}
+TIERS = ("unit", "blender", "backend", "gpu")
+LIMIT = 600
+"""Seconds a tier may take; one that hangs is ended and counts as failed."""
+HANG = 180
+"""Seconds after which a single test prints where it stands."""
+
+
+@dataclass
+class Count:
+    """What came out of a tier."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    remark: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def run_checks() -> Count:
+    """Style and types; each check counts as one test."""
+    total, failed = Count(), []
+    for name, command in CHECKS.items():
+        result = _run([sys.executable, "-m", *command])
+        total.passed, total.failed = total.passed + (result == 0), total.failed + (result != 0)
+        failed += [name] if result else []
+    total.remark = ", ".join(failed)
+    return total
+
+
+def run_tier(tier: str) -> Count:
+    """Run the tests of a folder in a process of their own: Blender as a module allows one to a process."""
+    folder = ROOT / "tests" / tier
+    if not any(folder.rglob("test_*.py")):
+        return Count(skipped=1, remark=f"there are no tests in tests/{tier} yet")
+    if tier == "gpu" and shutil.which("nvidia-smi") is None:
+        return Count(skipped=1, remark="this machine has no NVIDIA GPU (no nvidia-smi)")
+    with tempfile.TemporaryDirectory() as temporary:
+        report = Path(temporary, "report.xml")
+        options = ["-rs", "--durations=5", f"--junitxml={report}", "-o", f"faulthandler_timeout={HANG}"]
+        result = _run([sys.executable, "-m", "pytest", str(folder), *options])
+        count = _read(report)
+    if result != 0 and count.failed == 0:  # a crash, a time limit, no tests: nothing in the report says so
+        count.failed, count.remark = 1, f"pytest ended with {result}"
+    return count
+
+
+def _run(command: list[str]) -> int:
+    print(f"\n$ {' '.join(command[2:])}", flush=True)
+    try:
+        return subprocess.run(command, cwd=ROOT, timeout=LIMIT, check=False).returncode
+    except subprocess.TimeoutExpired:
+        print(f"Ended after {LIMIT} s.", flush=True)
+        return -1
+
+
+def _read(report: Path) -> Count:
+    if not report.exists():
+        return Count()
+    suite = ElementTree.parse(report).getroot().find("testsuite")
+    number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+    failed = number["failures"] + number["errors"]
+    return Count(max(0, number["tests"] - failed - number["skipped"]), failed, number["skipped"])
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Run the checks and the tests.")
+    parser.add_argument("tiers", nargs="*", metavar="TIER", help=f"checks, {', '.join(TIERS)} or gui (default: all)")
+    parser.add_argument("--gui", action="store_true", help="also the tests in a real Blender window")
+    args = parser.parse_args()
+    unknown = set(args.tiers) - {"checks", *TIERS, "gui"}
+    if unknown:
+        parser.error(f"there is no tier {', '.join(sorted(unknown))}")
+    args.tiers = args.tiers or ["checks", *TIERS]
+    if args.gui and "gui" not in args.tiers:
+        args.tiers.append("gui")
+    return args
+
+
+def main() -> int:
+    """Run what was asked for and sum up; returns the exit code."""
+    results: dict[str, tuple[Count, float]] = {}
+    for tier in arguments().tiers:
+        began = time.monotonic()
+        count = run_checks() if tier == "checks" else run_tier(tier)
+        results[tier] = (count, time.monotonic() - began)
+    print("\nSummary")
+    for tier, (count, seconds) in results.items():
+        print(f"  {tier:8} {count!s:40} {seconds:6.1f} s  {count.remark}")
+    counts = [count for count, _ in results.values()]
+    total = Count(*(sum(getattr(count, key) for count in counts) for key in ("passed", "failed", "skipped")))
+    print(f"  {sum(seconds for _, seconds in results.values()):.0f} s in all\n\n{total}", flush=True)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

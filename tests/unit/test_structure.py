@@ -1,0 +1,306 @@
+"""The rules of the house, held by reading its files. Each list names who breaks the rule; it has to be empty."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ADDON, BACKEND, REQUIREMENTS = ROOT / "blender_saga", ROOT / "backend", ROOT / "backend" / "requirements"
+PURE = ("wire", "gaussians", "client")
+SCRIPTS = ("bootstrap.py", "test.py", "demo.py")
+INSTALLER = ("wire/errors.py", "client/commands.py", "client/environment.py")
+INSTALLER += ("client/install_progress.py", "client/pythons.py")
+
+FILE_LINES, FUNCTION_LINES, TRAINING_FUNCTION_LINES, ARGUMENTS = 400, 40, 60, 6
+
+
+def sources(*folders: Path) -> list[Path]:
+    """Every Python file in the folders; never an empty list, because then the test would see nothing."""
+    found = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    assert found, f"no Python files in {folders}"
+    return found
+
+
+def nobody(found: list[str] | dict[str, object]) -> None:
+    """Fail with everyone who was found, one a line."""
+    names = [f"{k}: {v}" for k, v in found.items()] if isinstance(found, dict) else list(found)
+    assert not names, "\n" + "\n".join(names)
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute names of what a file imports; a relative import begins with its dots."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = "." * node.level + (node.module or "")
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def tops(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+# --- who may import what -------------------------------------------------------------------------------------------
+
+BLOCKED_IMPORT = """
+import importlib, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ImportError(name + " is blocked here")
+
+BLOCKED = sys.argv[1].split(",")
+sys.meta_path.insert(0, Blocked())
+sys.path.insert(0, sys.argv[2])
+for name in sys.argv[3:]:
+    importlib.import_module(name)
+print("imported", len(sys.argv) - 3)
+"""
+
+
+def import_blocked(blocked: str, modules: list[str], *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", *options, "-c", BLOCKED_IMPORT, blocked, str(ROOT), *modules]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_pure_folders_import_without_blender_and_torch() -> None:
+    modules = [module_name(path) for path in sources(*(ADDON / folder for folder in PURE))]
+    result = import_blocked("bpy,torch,gsplat,saga_backend", modules)
+    assert result.stdout.strip() == f"imported {len(modules)}", result.stderr
+    assert "numpy is blocked" in import_blocked("numpy", modules).stderr  # the block does block
+
+
+def test_the_installer_needs_nothing_but_the_standard_library() -> None:
+    result = import_blocked("numpy,bpy,torch", ["blender_saga.client.environment"], "-S")
+    assert result.stdout.strip() == "imported 1", result.stderr
+
+
+@pytest.mark.parametrize("path", [ADDON / name for name in INSTALLER], ids=name_of)
+def test_the_installer_is_valid_python_39(path: Path) -> None:
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+    assert "from __future__ import annotations" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_commands_parse_on_an_old_python_so_that_it_can_say_so(name: str) -> None:
+    source = (ROOT / "scripts" / name).read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 6))
+    assert "__future__" not in source  # 3.6 does not know annotations yet
+
+
+def test_the_addon_never_names_torch_or_gsplat() -> None:
+    heavy = {"torch", "torchvision", "gsplat", "numba", "saga_backend"}
+    nobody([name_of(path) for path in sources(ADDON) if tops(path) & heavy])
+
+
+def test_only_scene_and_ui_import_blender() -> None:
+    allowed = {"scene", "ui"}
+    blender = {"bpy", "bpy_extras", "bmesh", "mathutils", "gpu", "gpu_extras", "blf"}
+    found = [path for path in sources(ADDON) if tops(path) & blender]
+    nobody([name_of(path) for path in found if path.relative_to(ADDON).parts[0] not in allowed])
+    assert found
+
+
+def test_the_addon_imports_itself_only_relatively() -> None:
+    # Installed, the package is called bl_ext.REPOSITORY.blender_saga.
+    nobody([name_of(path) for path in sources(ADDON) if "blender_saga" in tops(path)])
+
+
+def test_pure_folders_need_only_the_standard_library_and_numpy() -> None:
+    allowed = set(sys.stdlib_module_names) | {"", "numpy"}
+    found = {name_of(p): tops(p) - allowed for p in sources(*(ADDON / folder for folder in PURE))}
+    nobody({name: more for name, more in found.items() if more})
+
+
+def test_the_backend_imports_only_wire_and_gaussians_of_the_addon() -> None:
+    def strange(name: str) -> bool:
+        parts = [*name.split("."), ""]
+        return parts[0] == "bpy" or (parts[0] == "blender_saga" and parts[1] not in ("wire", "gaussians"))
+
+    found = {name_of(path): sorted(filter(strange, imports(path))) for path in sources(BACKEND)}
+    nobody({name: bad for name, bad in found.items() if bad})
+
+
+# --- what nobody may do --------------------------------------------------------------------------------------------
+
+
+def has_keyword(call: ast.Call, name: str) -> bool:
+    return any(k.arg == name and isinstance(k.value, ast.Constant) and k.value.value is True for k in call.keywords)
+
+
+def unsafe(node: ast.AST) -> bool:
+    """Whether a call runs data as code or can: unpickling, eval, a shell."""
+    if not isinstance(node, ast.Call):
+        return False
+    called = ast.unparse(node.func)
+    if called in ("eval", "exec", "os.system", "os.popen") or has_keyword(node, "shell"):
+        return True
+    return has_keyword(node, "allow_pickle") or (called == "torch.load" and not has_keyword(node, "weights_only"))
+
+
+def test_nothing_is_unpickled_evaluated_or_given_to_a_shell() -> None:
+    code = sources(ADDON, BACKEND, ROOT / "scripts")
+    picklers = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+    nobody([name_of(path) for path in code if tops(path) & picklers])
+    lines = [f"{name_of(p)}:{n.lineno}" for p in code for n in ast.walk(tree(p)) if unsafe(n)]
+    nobody(lines)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "eval('1')",
+        "subprocess.run('ls', shell=True)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+    ],
+)
+def test_the_search_for_unsafe_calls_finds_them(line: str) -> None:
+    assert any(unsafe(node) for node in ast.walk(ast.parse(line)))
+    assert not any(unsafe(node) for node in ast.walk(ast.parse("torch.load(path, weights_only=True); model.eval()")))
+
+
+def test_nobody_waits_by_sleeping() -> None:
+    code = sources(ADDON, BACKEND, ROOT / "scripts")
+    found = [
+        p for p in code for n in ast.walk(tree(p)) if isinstance(n, ast.Call) and ast.unparse(n.func) == "time.sleep"
+    ]
+    nobody([name_of(path) for path in found])
+
+
+# --- sizes ---------------------------------------------------------------------------------------------------------
+
+
+def functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{name_of(path)}:{node.lineno} {node.name}", node
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from `def` to the end without the docstring."""
+    lines = (function.end_lineno or 0) - function.lineno + 1
+    if ast.get_docstring(function) is None:
+        return lines
+    docstring = function.body[0]
+    return lines - ((docstring.end_lineno or 0) - docstring.lineno + 1)
+
+
+def arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    given = function.args
+    names = [argument.arg for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+def everything() -> list[Path]:
+    return sources(ADDON, BACKEND, ROOT / "scripts", ROOT / "tests")
+
+
+def test_files_are_short() -> None:
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in everything()}
+    nobody({name: lines for name, lines in lengths.items() if lines > FILE_LINES})
+
+
+def test_functions_are_short() -> None:
+    def limit(where: str, name: str) -> int:
+        trains = "/methods/" in where and re.match(r"forward|_?train|_?step", name)
+        return TRAINING_FUNCTION_LINES if trains else FUNCTION_LINES
+
+    found = [(where, code_lines(f), limit(where, f.name)) for path in everything() for where, f in functions(path)]
+    nobody([f"{where}: {lines} lines" for where, lines, most in found if lines > most])
+
+
+def test_functions_take_few_arguments() -> None:
+    found = [(where, arguments(function)) for path in everything() for where, function in functions(path)]
+    nobody([f"{where}: {count} arguments" for where, count in found if count > ARGUMENTS])
+
+
+# --- pins, paths, commands, the zip --------------------------------------------------------------------------------
+
+PIN = re.compile(r"([a-z0-9][a-z0-9.-]*)==([0-9][0-9a-z.]*)( ; [\w .'()=!<>]+)?")
+DECIDED = {"torch": "2.11.0", "torchvision": "0.26.0", "gsplat": "1.5.3"}
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package to version of a lock file, in which nothing else may stand."""
+    lines = (REQUIREMENTS / name).read_text(encoding="utf-8").splitlines()
+    matches = [(line, PIN.fullmatch(line)) for line in lines]
+    nobody([line for line, match in matches if match is None])
+    return {match[1]: match[2] for _, match in matches if match}
+
+
+def wanted(name: str) -> set[str]:
+    lines = (REQUIREMENTS / name).read_text(encoding="utf-8").splitlines()
+    return {line.partition("==")[0].replace("_", "-") for line in lines if line and not line.startswith(("-", "#"))}
+
+
+def test_lock_files_hold_names_and_versions_of_all_that_is_wanted() -> None:
+    backend, dev = pins("backend.txt"), pins("dev.txt")
+    assert wanted("backend.in") <= backend.keys() and wanted("dev.in") <= dev.keys()
+    assert DECIDED.items() <= backend.items() and dev["bpy"] == "5.2.3"
+    assert backend.items() <= dev.items(), "developers test other versions than users get"
+    assert not {"bpy", "pytest"} & backend.keys()
+
+
+def text_files() -> list[Path]:
+    folders = (ADDON, BACKEND, ROOT / "scripts", ROOT / "tests", ROOT / "docs", ROOT / ".ci")
+    endings = {".py", ".txt", ".in", ".md", ".toml", ".json", ""}
+    return [p for f in folders for p in f.rglob("*") if p.is_file() and p.suffix in endings] + [
+        ROOT / name for name in ("README.md", "pyproject.toml", "blender_manifest.toml")
+    ]
+
+
+def test_no_paths_of_one_machine_and_no_package_index_by_name() -> None:
+    # Put together here, so that this file does not find itself.
+    machine = re.compile(r"(?<![\w.])/(?:" + "|".join(("work", "root", "farm", r"home/\w+")) + ")/")
+    index = re.compile("|".join(("pypi" + r"\.org", "python" + "hosted", r"download\.py" + "torch")))
+    texts = [(path, path.read_text(encoding="utf-8", errors="ignore")) for path in text_files()]
+    nobody([name_of(path) for path, text in texts if machine.search(text) or index.search(text)])
+    nobody([p.name for p, text in texts if p.parent == REQUIREMENTS and "://" in text])
+
+
+def test_the_readme_commands_exist_and_ci_runs_the_test_command() -> None:
+    readme, ci = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", ".ci/run"))
+    for script in ("demo.py", "test.py"):
+        assert f"python3 scripts/{script}\n" in readme and (ROOT / "scripts" / script).is_file()
+    assert "exec python3 scripts/test.py\n" in ci
+
+
+def test_version_and_blender_version_stand_in_the_manifest_as_elsewhere() -> None:
+    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert manifest["version"] == project["version"]
+    assert manifest["license"] == [f"SPDX:{project['license']}"]
+
+
+def test_the_zip_holds_every_module() -> None:
+    spec = importlib.util.spec_from_file_location("build_extension", ROOT / "scripts" / "build_extension.py")
+    assert spec and spec.loader
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    copied = {path.resolve() for source, pattern, _ in build.COPY_LIST for path in (ROOT / source).glob(pattern)}
+    nobody([name_of(path) for path in sources(ADDON, BACKEND) if path.resolve() not in copied])
