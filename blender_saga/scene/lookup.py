@@ -26,24 +26,24 @@ def find_splat(context: bpy.types.Context, name: str) -> bpy.types.Object:
     return obj
 
 
+def siblings(obj: bpy.types.Object) -> list[bpy.types.Object]:
+    """All splats of the file that share the trained cloud of `obj`, itself first."""
+    key = obj.saga.fingerprint
+    others = [o for o in bpy.data.objects if o != obj and key and o.saga.fingerprint == key]
+    return [obj, *(o for o in others if point_cloud.is_splat(o) and len(o.data.points))]
+
+
 def participants(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.types.Object]:
-    """All visible splats of the scene that share the trained cloud of `obj` (splits, duplicates, itself).
+    """The siblings that are visible in the view layer (and in the viewport, where there is one).
 
     Raises:
         UserError: if all of them are hidden.
     """
     space = context.space_data if isinstance(context.space_data, bpy.types.SpaceView3D) else None
-    siblings = [
-        o
-        for o in context.view_layer.objects
-        if point_cloud.is_splat(o)
-        and (o == obj or (obj.saga.fingerprint and o.saga.fingerprint == obj.saga.fingerprint))
-        and len(o.data.points)
-        and o.visible_get(viewport=space)
-    ]
-    if not siblings:
+    visible = [o for o in siblings(obj) if o.visible_get(viewport=space)]
+    if not visible:
         raise UserError(f"The splat {obj.name} is hidden", fix="Show it first", code="hidden")
-    return siblings
+    return visible
 
 
 def trained_model(obj: bpy.types.Object) -> str:

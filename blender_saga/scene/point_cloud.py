@@ -85,6 +85,11 @@ def to_cloud(obj: bpy.types.Object) -> GaussianCloud:
     return GaussianCloud(_get(obj, "position"), _get(obj, "rotation"), _get(obj, "scale"), base[:, 3], sh)
 
 
+def positions(obj: bpy.types.Object) -> np.ndarray:
+    """[N,3] float32, the centres in object space."""
+    return _get(obj, "position")
+
+
 def sh_degree(obj: bpy.types.Object) -> int:
     """Degree of a splat's spherical harmonics, 0 to 4."""
     return SH_COEFFICIENTS.index(_coefficients(obj))

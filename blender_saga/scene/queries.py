@@ -13,7 +13,7 @@ from ..gaussians.view import View
 from ..wire.errors import UserError
 from ..wire.messages import Click, LoadScene, ObjectPoints, Selection
 from . import point_cloud
-from .lookup import not_trained, trained_model, trains_now
+from .lookup import not_trained, siblings, trained_model, trains_now
 from .session import Request, session
 
 
@@ -57,9 +57,7 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
     first = objects[0]
     model = next(filter(None, map(trained_model, objects)), "")
     if not model and not trains_now(first):
-        raise UserError(
-            f"The splat {first.name} is not trained yet", fix="Press Train Affinity first", code="not_trained"
-        )
+        raise not_trained(first)
     click = Click(
         first.saga.fingerprint,
         target.view,
@@ -70,7 +68,8 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
         target.threshold,
         target.want_scores,
     )
-    request = session.request(lambda: _load(objects, model), click)
+    load = None if _is_loaded(objects) else _load(siblings(first), model)
+    request = session.request(load, click)
     return Query(request, tuple((o.session_uid, len(o.data.points)) for o in objects))
 
 
@@ -124,6 +123,21 @@ def _ids(obj: bpy.types.Object) -> np.ndarray:
     ids = point_cloud.ids(obj)
     whole = len(ids) == obj.saga.count and np.array_equal(ids, np.arange(len(ids), dtype=np.int32))
     return ids[:0] if whole else ids
+
+
+def _is_loaded(objects: list[bpy.types.Object]) -> bool:
+    """Whether the backend has exactly these points: the same ids at the same places.
+
+    It is not so after a restart, nor when points came back by undo or were moved in edit mode.
+    """
+    means = session.loaded_means(objects[0].saga.fingerprint)
+    return means is not None and all(_same_places(means, obj) for obj in objects)
+
+
+def _same_places(means: np.ndarray, obj: bpy.types.Object) -> bool:
+    ids, places = _ids(obj), point_cloud.positions(obj)
+    known = means if len(ids) == 0 else means[np.clip(ids, 0, len(means) - 1)]
+    return np.array_equal(known, places)
 
 
 def _load(objects: list[bpy.types.Object], model: str) -> LoadScene:

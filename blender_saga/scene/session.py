@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..client.backend import Backend
 from ..client.connection import ConnectionState
 from ..client.installation import Installation
@@ -25,7 +27,7 @@ class Request:
     def __init__(self, backend: Backend, load: LoadScene | None, message: Train | Click) -> None:
         self.message, self.ended = message, False
         self.on_end: Callable[[Request], None] = lambda _: None
-        self._backend, self._note = backend, ""
+        self._backend, self._load, self._note = backend, load, ""
         first, then = (load, self._loaded) if load is not None else (message, self._end)
         self.job: Job = backend.submit(first, then)
 
@@ -34,7 +36,7 @@ class Request:
             self._end(job)
             return
         self._note = job.result.note
-        session.scene_loaded(self.message.scene)
+        session.scene_loaded(self._load)
         try:
             self.job = self._backend.submit(self.message, self._end)
         except UserError as error:  # the backend died in between
@@ -87,7 +89,7 @@ class Session:
         self.training: Request | None = None
         self.message, self.failed = "", False
         self.models: dict[str, str] = {}
-        self._loaded: dict[str, int] = {}
+        self._loaded: dict[str, tuple[int, np.ndarray]] = {}
 
     def start(self, launch: Launch) -> Backend:
         """Start the backend if it is not running; it comes up in the background."""
@@ -122,15 +124,20 @@ class Session:
         what, error = "The backend is not running", self.backend.error if self.backend is not None else ""
         raise UserError(what, error.rstrip("."), "Press Start in the SAGA sidebar", code="not_started")
 
-    def request(self, load: Callable[[], LoadScene], message: Train | Click) -> Request:
-        """Send a Train or Click to the running backend; a Click's scene is loaded only if it is not there yet."""
-        backend = self.connected()
-        there = isinstance(message, Click) and self._loaded.get(message.scene) == backend.starts
-        return Request(backend, None if there else load(), message)
+    def request(self, load: LoadScene | None, message: Train | Click) -> Request:
+        """Send a Train or Click to the running backend, before it the scene if it has to be (re)loaded."""
+        return Request(self.connected(), load, message)
 
-    def scene_loaded(self, scene: str) -> None:
-        """Remember that the running backend has a scene."""
-        self._loaded[scene] = self.backend.starts
+    def scene_loaded(self, load: LoadScene) -> None:
+        """Remember what the running backend has of a scene."""
+        means = np.full((load.count, 3), np.nan, np.float32)
+        means[load.ids if len(load.ids) else slice(None)] = load.cloud.means
+        self._loaded[load.scene] = (self.backend.starts, means)
+
+    def loaded_means(self, scene: str) -> np.ndarray | None:
+        """[count,3] float32 centres by id as the running backend has them, NaN for missing ones; None: not loaded."""
+        starts, means = self._loaded.get(scene, (0, None))
+        return means if self.backend is not None and starts == self.backend.starts else None
 
     def poll(self) -> bool:
         """Take in what has happened and run the callbacks (main thread). Returns whether the panels should redraw."""

@@ -44,7 +44,7 @@ def start(obj: bpy.types.Object, settings: TrainSettings) -> Training:
     scene = cloud.fingerprint()
     known = trained_model(obj) if scene == obj.saga.fingerprint else ""
     train = Train(scene, str(model_path(obj, scene)), settings)
-    request = session.request(lambda: LoadScene(scene, cloud, count=len(cloud), sidecar=known), train)
+    request = session.request(LoadScene(scene, cloud, count=len(cloud), sidecar=known), train)
     session.training = request
     session.tell("")
     return Training(request, obj.session_uid, scene, len(cloud))

@@ -291,3 +291,45 @@ def test_disabling_the_extension_ends_the_backend(trained: bpy.types.Object) -> 
     process = session().backend._process._child
     session().close()
     assert process.poll() is not None
+
+
+def test_points_moved_in_edit_mode_are_clicked_where_they_are(trained: bpy.types.Object) -> None:
+    click(Vector(PLACES[0]))
+    bpy.ops.object.mode_set(mode="EDIT")
+    places = addon("scene.attributes").read(trained.data.attributes["position"])
+    places[CLUSTER == 0] += (0, 0, 2)
+    trained.data.attributes["position"].data.foreach_set("vector", places.ravel())
+    bpy.ops.object.mode_set(mode="OBJECT")
+    click(Vector(PLACES[0]))
+    assert not selected(trained).any()
+    click(Vector(PLACES[0]) + Vector((0, 0, 2)))
+    np.testing.assert_array_equal(selected(trained), CLUSTER == 0)
+
+
+def test_points_that_come_back_by_undo_are_clickable(trained: bpy.types.Object) -> None:
+    click(Vector(PLACES[0]))
+    bpy.ops.ed.undo_push(message="click")
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.pointcloud.delete()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.ed.undo_push(message="deleted")
+    bpy.ops.saga.backend_stop()
+    bpy.ops.saga.backend_start()
+    click(Vector(PLACES[1]))  # loads what is there now
+    bpy.ops.ed.undo()
+    click(Vector(PLACES[0]))
+    np.testing.assert_array_equal(selected(bpy.data.objects["three"]), CLUSTER == 0)
+
+
+def test_a_scene_is_sent_once(trained: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+    submit = session().backend.submit
+    monkeypatch.setattr(
+        session().backend, "submit", lambda message, done: sent.append(message) or submit(message, done)
+    )
+    click(Vector(PLACES[0]))
+    bpy.ops.saga.split()
+    click(Vector(PLACES[1]))
+    trained.hide_set(True)
+    click(Vector(PLACES[0]))
+    assert [type(message).__name__ for message in sent] == ["Click"] * 3

@@ -1,0 +1,157 @@
+"""What the sidebar says in each state. Its draw functions run with a layout that writes down what it is asked for.
+
+There is no window here; the names of icons, operators and properties are checked against Blender's own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import bpy
+import pytest
+
+from .clouds import random_cloud, write_inria
+from .support import PACKAGE, addon
+
+ICONS = {item.identifier for item in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items}
+PANELS = ("scene", "backend", "train", "select", "edit")
+
+
+class Layout:
+    """A layout that records: `texts` what is read, `buttons` operator -> whether it can be pressed."""
+
+    def __init__(self, parent: Layout | None = None) -> None:
+        self.texts: list[str] = parent.texts if parent else []
+        self.buttons: dict[str, bool] = parent.buttons if parent else {}
+        self._parent = parent
+        self.enabled = True
+
+    def _on(self) -> bool:
+        return self.enabled and (self._parent is None or self._parent._on())
+
+    def row(self, **_: object) -> Layout:
+        return Layout(self)
+
+    column = row
+
+    def label(self, text: str, icon: str = "NONE") -> None:
+        assert icon in ICONS
+        self.texts.append(text)
+
+    def operator(self, idname: str, text: str = "", icon: str = "NONE") -> SimpleNamespace:
+        assert icon in ICONS
+        group, name = idname.split(".")
+        getattr(getattr(bpy.ops, group), name).get_rna_type()  # it exists
+        self.buttons[text or name] = self._on()
+        return SimpleNamespace()
+
+    def prop(self, owner: object, name: str, **_: object) -> None:
+        assert name in owner.bl_rna.properties
+
+    def progress(self, factor: float, text: str) -> None:
+        assert 0 <= factor <= 1
+        self.texts.append(text)
+
+    def separator(self) -> None: ...
+
+
+def draw(name: str) -> tuple[str, dict[str, bool]]:
+    """The text of a panel and its buttons."""
+    layout = Layout()
+    kind = getattr(addon("ui.panels"), f"SAGA_PT_{name}")
+    kind.draw(SimpleNamespace(layout=layout), bpy.context)
+    return " ".join(layout.texts), layout.buttons
+
+
+@pytest.fixture
+def splat(tmp_path: Path) -> bpy.types.Object:
+    write_inria(tmp_path / "vase.ply", random_cloud(1234, 2))
+    bpy.ops.saga.import_splat(filepath=str(tmp_path / "vase.ply"))
+    return bpy.context.view_layer.objects.active
+
+
+@pytest.fixture
+def own_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLENDER_SAGA_PYTHON", "somewhere/python")
+
+
+def test_tab_is_called_saga() -> None:
+    for name in PANELS:
+        kind = getattr(bpy.types, f"SAGA_PT_{name}")
+        assert (kind.bl_category, kind.bl_space_type, kind.bl_region_type) == ("SAGA", "VIEW_3D", "UI")
+
+
+def test_empty_scene_offers_the_import() -> None:
+    text, buttons = draw("scene")
+    assert "No splat is active" in text and buttons == {"Import Splat": True}
+    assert draw("train")[1] == {"train": False}
+    assert not any(draw("edit")[1].values())
+
+
+def test_scene_describes_the_splat(splat: bpy.types.Object) -> None:
+    text, _ = draw("scene")
+    assert "vase" in text and "1,234 Gaussians, SH degree 2" in text and "not trained yet" in text
+
+
+def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BLENDER_SAGA_PYTHON", raising=False)
+    text, buttons = draw("backend")
+    assert "The backend is not installed" in text
+    assert buttons == {"Install": True, "Start": False, "Stop": False}
+
+
+def test_installed_and_stopped(own_python: None) -> None:
+    text, buttons = draw("backend")
+    assert text.startswith("Stopped") and buttons == {"Install": False, "Start": True, "Stop": False}
+
+
+def test_train_says_that_the_backend_is_not_running(splat: bpy.types.Object) -> None:
+    text, buttons = draw("train")
+    assert "The backend is not running. Press Start" in text and buttons == {"train": False}
+
+
+def test_select_says_that_the_splat_is_not_trained(splat: bpy.types.Object) -> None:
+    text, buttons = draw("select")
+    assert "not trained yet. Press Train Affinity first" in text and buttons == {"Select by Click": False}
+
+
+def test_progress_with_phase_and_time(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = SimpleNamespace(phase="training", eta=125.0)
+    job = SimpleNamespace(progress=progress, fraction=0.25)
+    message = SimpleNamespace(scene=splat.saga.fingerprint)
+    training = SimpleNamespace(ended=False, job=job, message=message)
+    monkeypatch.setattr(addon("scene.session").session, "training", training)
+    text, buttons = draw("train")
+    assert text == "training, 2 min 05 s left" and buttons == {"cancel": True}
+    assert "being trained" in draw("scene")[0]
+
+
+def test_selection_is_counted(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    splat.saga.sidecar = "/somewhere/vase.saga"
+    monkeypatch.setattr(addon("scene.session").session, "connected", lambda: None)
+    bpy.ops.saga.invert()
+    text, buttons = draw("select")
+    assert text == "Selected: 1,234 of 1,234" and buttons == {"Select by Click": True}
+    assert "Model: vase.saga" in draw("scene")[0]
+
+
+def test_last_message_is_shown() -> None:
+    addon("scene.session").session.tell("There is nothing under the click")
+    assert "There is nothing under the click" in draw("scene")[0]
+
+
+def test_preferences_draw(own_python: None) -> None:
+    layout = Layout()
+    preferences = bpy.context.preferences.addons[PACKAGE].preferences
+    type(preferences).draw(SimpleNamespace(layout=layout, bl_rna=preferences.bl_rna), bpy.context)
+    assert "Start" in layout.buttons
+
+
+@pytest.mark.parametrize("mode", ["OBJECT", "EDIT_POINTCLOUD"])
+def test_tool_is_in_the_toolbar(mode: str) -> None:
+    from bl_ui.space_toolsystem_common import ToolSelectPanelHelper
+
+    toolbar = ToolSelectPanelHelper._tool_class_from_space_type("VIEW_3D")
+    names = [tool.idname for tool in toolbar._tools_flatten(toolbar._tools[mode]) if tool]
+    assert names.count(addon("ui.tool").IDNAME) == 1
