@@ -27,7 +27,7 @@ _LAYOUT = {
 def read(attribute: bpy.types.Attribute) -> np.ndarray:
     """Values of a point attribute: [N] for single numbers, else [N,C]."""
     field, width, dtype = _LAYOUT[attribute.data_type]
-    values = np.empty(len(attribute.data) * width, dtype)
+    values: np.ndarray = np.empty(len(attribute.data) * width, dtype)
     attribute.data.foreach_get(field, values)
     return values if width == 1 else values.reshape(-1, width)
 

@@ -32,11 +32,11 @@ class Request:
         self.job: Job = backend.submit(first, then)
 
     def _loaded(self, job: Job) -> None:
-        if not isinstance(job.result, SceneState):
+        if not isinstance(job.result, SceneState) or self._load is None:
             self._end(job)
             return
         self._note = job.result.note
-        session.scene_loaded(self._load)
+        session.scene_loaded(self._load, self._backend.starts)
         try:
             self.job = self._backend.submit(self.message, self._end)
         except UserError as error:  # the backend died in between
@@ -119,20 +119,20 @@ class Session:
             UserError: if it is not running; the text says what to press.
         """
         state = self.backend.state if self.backend is not None else ConnectionState.stopped
-        if state in (ConnectionState.connected, ConnectionState.starting):
+        if self.backend is not None and state in (ConnectionState.connected, ConnectionState.starting):
             return self.backend
-        what, error = "The backend is not running", self.backend.error if self.backend is not None else ""
-        raise UserError(what, error.rstrip("."), "Press Start in the SAGA sidebar", code="not_started")
+        why = self.backend.error.rstrip(".") if self.backend is not None else ""
+        raise UserError("The backend is not running", why, "Press Start in the SAGA sidebar", code="not_started")
 
     def request(self, load: LoadScene | None, message: Train | Click) -> Request:
         """Send a Train or Click to the running backend, before it the scene if it has to be (re)loaded."""
         return Request(self.connected(), load, message)
 
-    def scene_loaded(self, load: LoadScene) -> None:
-        """Remember what the running backend has of a scene."""
+    def scene_loaded(self, load: LoadScene, starts: int) -> None:
+        """Remember what the backend has of a scene, since its start number `starts`."""
         means = np.full((load.count, 3), np.nan, np.float32)
         means[load.ids if len(load.ids) else slice(None)] = load.cloud.means
-        self._loaded[load.scene] = (self.backend.starts, means)
+        self._loaded[load.scene] = (starts, means)
 
     def loaded_means(self, scene: str) -> np.ndarray | None:
         """[count,3] float32 centres by id as the running backend has them, NaN for missing ones; None: not loaded."""

@@ -32,6 +32,13 @@ class SAGA_OT_export_ply(bpy.types.Operator, ExportHelper):
         name="World Space", description="As it stands in the scene: moved, rotated and scaled", default=True
     )
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """The file dialog, with the object's name; not its source's folder, where that name is the original."""
+        obj = context.view_layer.objects.active
+        if not self.filepath and obj is not None:
+            self.filepath = f"{bpy.path.clean_name(obj.name)}.ply"
+        return super().invoke(context, event)
+
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Write the file; it replaces an older one only when it is complete."""

@@ -8,6 +8,7 @@ import bpy
 import numpy as np
 
 from ..client.connection import ConnectionState
+from ..client.installation import Installation
 from ..scene import point_cloud
 from ..scene.lookup import find_splat, not_trained, participants, trained_model, trains_now
 from ..scene.session import session
@@ -44,8 +45,10 @@ def draw_backend(layout: bpy.types.UILayout) -> None:
         draw_text(layout, welcome.note)
     if session.backend is not None and session.backend.error:
         draw_text(layout, session.backend.error, "ERROR")
-    if session.installation is not None and _draw_installation(layout):
-        return
+    if session.installation is not None:
+        _draw_installation(layout, session.installation)
+        if session.installation.running:
+            return
     missing = not is_installed()
     if missing:
         draw_text(layout, f"The backend is {environment().state.value}. Install takes about 7 GB.", "INFO")
@@ -59,15 +62,13 @@ def draw_backend(layout: bpy.types.UILayout) -> None:
     )
 
 
-def _draw_installation(layout: bpy.types.UILayout) -> bool:
-    """The installation, if there was one; returns whether it is running."""
-    installation = session.installation
+def _draw_installation(layout: bpy.types.UILayout, installation: Installation) -> None:
+    """How far it is, or why it failed."""
     if installation.running:
         draw_progress(layout, installation.fraction, installation.text)
         layout.operator("saga.cancel", icon="CANCEL")
     elif installation.error is not None:
         draw_text(layout, str(installation.error), "ERROR")
-    return installation.running
 
 
 class SagaPanel:

@@ -1,0 +1,70 @@
+"""The Install button, with an environment that only pretends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import bpy
+import pytest
+
+from .support import addon
+from .test_bad_input import refused
+
+
+@pytest.fixture(autouse=True)
+def online() -> Iterator[None]:
+    bpy.context.preferences.system.use_online_access = True
+    yield
+    bpy.context.preferences.system.use_online_access = False
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Make the next installation do what a function says."""
+
+    def use(work: Callable) -> None:
+        fake = type("Pretended", (), {"install": lambda _, requirements, report, cancelled: work(report, cancelled)})
+        monkeypatch.setattr(addon("ui.backend_ops"), "environment", fake)
+
+    return use
+
+
+def test_install_waits_for_the_end_when_a_script_calls_it(pretend: Callable) -> None:
+    done = []
+    pretend(lambda report, cancelled: done.append(report("Fetching torch", 0.5)))
+    assert bpy.ops.saga.backend_install() == {"FINISHED"}
+    assert done and addon("scene.session").session.installation.text == "Fetching torch"
+
+
+def test_install_that_fails_is_one_sentence(pretend: Callable) -> None:
+    def work(report: Callable, cancelled: Callable) -> None:
+        raise addon("wire.errors").UserError("There is not enough free disk space", "1 GB is free", "Free some space")
+
+    pretend(work)
+    refused(lambda: bpy.ops.saga.backend_install(), "not enough free disk space: 1 GB is free. Free some space")
+
+
+def test_install_beside_the_window_can_be_cancelled(pretend: Callable) -> None:
+    begun = threading.Event()
+
+    def work(report: Callable, cancelled: Callable) -> None:
+        report("Fetching torch", 0.5)
+        begun.set()
+        while not cancelled():
+            pass
+        raise addon("wire.errors").Cancelled("install")
+
+    pretend(work)
+    assert bpy.ops.saga.backend_install(wait=False) == {"FINISHED"}
+    assert begun.wait(30)
+    refused(lambda: bpy.ops.saga.backend_install(), "running already")
+    assert bpy.ops.saga.cancel() == {"FINISHED"}
+    installation = addon("scene.session").session.installation
+    with pytest.raises(addon("wire.errors").Cancelled):
+        installation.wait()
+    assert not installation.running
+
+
+def test_requirements_are_those_in_the_zip() -> None:
+    assert addon("scene.paths").REQUIREMENTS.read_text().strip()
