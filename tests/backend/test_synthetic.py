@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from saga_backend.evaluation import surfaces
-from saga_backend.evaluation.simulated import MaskDamage, label_maps, simulate_masks
+from saga_backend.evaluation.simulated import MaskDamage, SimulatedMasks, label_maps, simulate_masks
 from saga_backend.evaluation.synthetic import standard_scene
 from saga_backend.evaluation.tabletop import make_tabletop, tabletop_names
 from saga_backend.raster import all_pixels, contributions, render
@@ -134,6 +134,21 @@ def test_shares_of_dropped_merged_and_split():
     counts = [len(simulate_masks(level, MaskDamage(merged=0, split=0, ragged=(0, 0)), random)) for _ in range(300)]
     assert np.mean(counts) / 4 == pytest.approx(0.75, abs=0.05)
     assert len(simulate_masks(level, none, random)) == 4
+
+
+def test_simulated_masks_of_a_scene_are_made_when_asked_for_and_differ_by_view(scene):
+    views = [view.resized(240, 180) for view in scene.views[:2]] + [scene.views[0].resized(240, 180)]
+    masks = SimulatedMasks(scene.cloud, scene.labels, views, seed=1)
+    assert len(masks) == 3 and [m.shape[1:] for m in masks] == [(180, 240)] * 3
+    np.testing.assert_array_equal(masks[0], masks[0])
+    assert len(masks[0]) != len(masks[2]) or (masks[0] != masks[2]).any()  # the same view, other damage
+    rows = contributions(scene.cloud, views[0], all_pixels(views[0]))
+    maps = label_maps(rows, scene.labels, 180, 240)
+    truth = [level == label for level in maps for label in np.unique(level[level > 0])]
+    best = [max(iou(mask, true) for true in truth) for mask in masks[0]]
+    assert np.median(best) > 0.8 and 15 < len(best) < 60
+    with pytest.raises(IndexError):
+        masks[3]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ SEEN = 0.02
 def iou(selected: np.ndarray, true: np.ndarray) -> float:
     """Intersection over union of two boolean arrays; 1 when both are empty."""
     union = np.count_nonzero(selected | true)
-    return np.count_nonzero(selected & true) / union if union else 1.0
+    return float(np.count_nonzero(selected & true) / union) if union else 1.0
 
 
 def accuracy(selected: np.ndarray, true: np.ndarray) -> float:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from scipy import ndimage
 
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.view import View
+
+from ..raster import all_pixels, contributions
 from ..rows import Rows
 
 
@@ -109,3 +115,26 @@ def _ragged(mask: np.ndarray, amplitude: tuple[float, float], random: np.random.
     out = np.zeros_like(mask)
     out[crop] = distance + noise > 0
     return out
+
+
+class SimulatedMasks(Sequence[np.ndarray]):
+    """Damaged masks [M,H,W] of every view, made when they are asked for: all at once would not fit in memory."""
+
+    def __init__(self, cloud: GaussianCloud, labels: np.ndarray, views: Sequence[View], seed: int = 0) -> None:
+        self._cloud, self._views, self._seed = cloud, views, seed
+        self._labels = np.maximum(labels.reshape(len(cloud), -1), 0)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        view = self._views[index]
+        rows = contributions(self._cloud, view, all_pixels(view))
+        maps = label_maps(rows, self._labels, view.height, view.width)
+        return simulate_masks(maps, MaskDamage(), np.random.default_rng([self._seed, index % len(self)]))
