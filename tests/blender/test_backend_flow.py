@@ -17,7 +17,7 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from .clouds import read_inria, write_inria
 from .support import ROOT, addon
 from .test_bad_input import refused
-from .views import click
+from .views import Eye, click
 
 ENDLESS, DIES = 99_999, 66_666  # steps: see tests/fakes/geometric_session.py
 PLACES = np.array([[-2.0, 0, 0], [0, 0, 1], [2, 0, 0]])  # of three little clusters, in Blender's space
@@ -72,7 +72,7 @@ def session() -> object:
 def test_train_click_split_export(trained: bpy.types.Object, tmp_path: Path, orthographic: bool) -> None:
     assert trained.saga.sidecar == str(tmp_path / "three.saga") and (tmp_path / "three.saga").exists()
 
-    assert click(Vector(PLACES[2]), orthographic) == {"FINISHED"}
+    assert click(Vector(PLACES[2]), Eye(orthographic=orthographic)) == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), CLUSTER == 2)
     similarity = addon("scene.attributes").read(trained.data.attributes["saga:similarity"])
     assert similarity[CLUSTER == 2].min() > similarity[CLUSTER != 2].max()

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import bpy
 from mathutils import Matrix, Vector
 
 WIDTH, HEIGHT = 320, 240
 
 
-def camera_matrices(orthographic: bool = False) -> tuple[Matrix, Matrix]:
-    """World-to-camera and projection matrix of a camera at (0, -8, 1) that looks at the origin, lens shifted."""
+@dataclass(frozen=True)
+class Eye:
+    """Where the camera stands and what it looks at, in world space."""
+
+    place: tuple[float, float, float] = (0, -8, 1)
+    target: tuple[float, float, float] = (0, 0, 0)
+    orthographic: bool = False
+
+
+def camera_matrices(eye: Eye) -> tuple[Matrix, Matrix]:
+    """World-to-camera and projection matrix of a Blender camera, its lens shifted."""
     data = bpy.data.cameras.new("eye")
-    data.type, data.ortho_scale = ("ORTHO", 8.0) if orthographic else ("PERSP", 8.0)
+    data.type, data.ortho_scale = ("ORTHO" if eye.orthographic else "PERSP"), 8.0
     data.shift_x = 0.1
-    eye = bpy.data.objects.new("eye", data)
-    bpy.context.collection.objects.link(eye)
-    eye.location = (0, -8, 1)
-    eye.rotation_euler = Vector((0, 8, -1)).to_track_quat("-Z", "Y").to_euler()
+    camera = bpy.data.objects.new("eye", data)
+    bpy.context.collection.objects.link(camera)
+    camera.location = eye.place
+    camera.rotation_euler = (Vector(eye.target) - Vector(eye.place)).to_track_quat("-Z", "Y").to_euler()
     bpy.context.view_layer.update()
     graph = bpy.context.evaluated_depsgraph_get()
-    matrices = eye.matrix_world.inverted(), eye.calc_matrix_camera(graph, x=WIDTH, y=HEIGHT)
-    bpy.data.objects.remove(eye)
+    matrices = camera.matrix_world.inverted(), camera.calc_matrix_camera(graph, x=WIDTH, y=HEIGHT)
+    bpy.data.objects.remove(camera)
     return matrices
 
 
@@ -30,12 +41,10 @@ def region_pixel(point: Vector, view: Matrix, projection: Matrix) -> tuple[int, 
     return int((clip.x / clip.w + 1) / 2 * WIDTH), int((clip.y / clip.w + 1) / 2 * HEIGHT)
 
 
-def click(point: Vector, orthographic: bool = False, **more: object) -> set[str]:
+def click(point: Vector, eye: Eye = Eye(), **more: object) -> set[str]:
     """Click where a point in world space is drawn."""
-    view, projection = camera_matrices(orthographic)
+    view, projection = camera_matrices(eye)
     x, y = region_pixel(point, view, projection)
-    flat = {
-        "view_matrix": [v for row in view for v in row],
-        "projection_matrix": [v for row in projection for v in row],
-    }
-    return bpy.ops.saga.click(**flat, width=WIDTH, height=HEIGHT, x=x, y=y, **more)
+    flat_view, flat_projection = ([v for row in matrix for v in row] for matrix in (view, projection))
+    more |= {"width": WIDTH, "height": HEIGHT, "x": x, "y": y}
+    return bpy.ops.saga.click(view_matrix=flat_view, projection_matrix=flat_projection, **more)
