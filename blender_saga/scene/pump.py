@@ -26,17 +26,22 @@ def stop() -> None:
 
 
 def _tick() -> float:
+    pump()
+    return _INTERVAL
+
+
+def pump() -> None:
+    """Take in what has happened; an operator that waits for an answer may do it more often than the timer."""
     try:
         changed = session.poll()
     except Exception:  # a bug in a callback: shown, but it must not end the timer and with it all answers
         traceback.print_exc()
         changed = True
     if changed:
-        redraw()
-    return _INTERVAL
+        _redraw()
 
 
-def redraw() -> None:
+def _redraw() -> None:
     """Have the 3D viewports with their sidebars, and the preferences, drawn again."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:

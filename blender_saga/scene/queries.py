@@ -141,8 +141,16 @@ def _same_places(means: np.ndarray, obj: bpy.types.Object) -> bool:
 
 
 def _load(objects: list[bpy.types.Object], model: str) -> LoadScene:
-    """The Gaussians that are at hand, each id once (duplicates hold the same)."""
-    cloud = concatenate([point_cloud.to_cloud(o) for o in objects])
-    ids, first = np.unique(np.concatenate([point_cloud.ids(o) for o in objects]), return_index=True)
-    record = objects[0].saga
+    """The Gaussians that are at hand, each id once (duplicates hold the same).
+
+    Raises:
+        UserError: if points of another splat were joined in: their ids mean other Gaussians.
+    """
+    cloud, record = concatenate([point_cloud.to_cloud(o) for o in objects]), objects[0].saga
+    ids, first, back = np.unique(
+        np.concatenate([point_cloud.ids(o) for o in objects]), return_index=True, return_inverse=True
+    )
+    if ids[0] < 0 or ids[-1] >= record.count or not np.array_equal(cloud.opacities, cloud.opacities[first][back]):
+        why = "points of another splat were joined to it"
+        raise UserError(f"The splat {objects[0].name} does not fit its model", why, "Train it again", "foreign_points")
     return LoadScene(record.fingerprint, cloud.take(first), ids.astype(np.int32), record.count, model)

@@ -42,8 +42,9 @@ class SAGA_OT_import_splat(bpy.types.Operator, ImportHelper):
 
 def make_active(context: bpy.types.Context, obj: bpy.types.Object) -> None:
     """Select an object alone and make it the active one."""
-    for other in context.view_layer.objects:
-        other.select_set(other == obj)
+    for other in context.selected_objects:
+        other.select_set(False)
+    obj.select_set(True)  # by itself: an object that was linked just now is not in `view_layer.objects` yet
     context.view_layer.objects.active = obj
 
 

@@ -6,7 +6,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 
-from ..scene import point_cloud, queries
+from ..scene import point_cloud, pump, queries
 from ..scene.cameras import flat_matrices, picture_pixel, view_from_flat
 from ..scene.lookup import find_splat, participants
 from ..scene.properties import MODES
@@ -63,7 +63,7 @@ class SAGA_OT_click(bpy.types.Operator):
             self._query.request.cancel()
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
-        session.poll()
+        pump.pump()
         if not self._query.request.ended:
             return {"PASS_THROUGH"}
         context.window_manager.event_timer_remove(self._timer)

@@ -14,7 +14,7 @@ from mathutils import Matrix, Vector
 
 from blender_saga.gaussians.cloud import GaussianCloud
 
-from .clouds import read_inria, write_inria
+from .clouds import random_cloud, read_inria, write_inria
 from .support import ROOT, addon
 from .test_bad_input import refused
 from .views import Eye, click
@@ -333,3 +333,29 @@ def test_a_scene_is_sent_once(trained: bpy.types.Object, monkeypatch: pytest.Mon
     trained.hide_set(True)
     click(Vector(PLACES[0]))
     assert [type(message).__name__ for message in sent] == ["Click"] * 3
+
+
+def test_parts_that_are_joined_again_keep_their_model(trained: bpy.types.Object) -> None:
+    click(Vector(PLACES[2]))
+    bpy.ops.saga.split()
+    part = bpy.context.view_layer.objects.active
+    trained.select_set(True)
+    bpy.ops.object.join()  # into the part
+    click(Vector(PLACES[0]))
+    np.testing.assert_array_equal(np.sort(addon("scene.point_cloud").ids(part)[selected(part)]), np.arange(0, 60, 3))
+
+
+def test_points_of_another_splat_that_were_joined_are_refused(
+    trained: bpy.types.Object, tmp_path: Path, snapshot: Callable
+) -> None:
+    write_inria(tmp_path / "other.ply", random_cloud(30, 1))
+    bpy.ops.saga.import_splat(filepath=str(tmp_path / "other.ply"))
+    trained.select_set(True)
+    bpy.context.view_layer.objects.active = trained
+    bpy.ops.object.join()
+    before = snapshot()
+    refused(lambda: click(Vector(PLACES[0])), "points of another splat were joined to it. Train it again")
+    assert snapshot() == before
+    bpy.ops.saga.train(steps=5)
+    click(Vector(PLACES[0]))
+    assert selected(trained)[:60].sum() == 20

@@ -8,11 +8,10 @@ import tomllib
 import zipfile
 from pathlib import Path, PurePosixPath
 
+import bpy
 import pytest
 
 from .support import PACKAGE, ROOT, addon
-
-bpy = pytest.importorskip("bpy", reason="needs the bpy wheel")
 
 OPERATORS = (
     *("import_splat", "export_ply", "train", "cancel", "click", "split", "invert", "clear"),

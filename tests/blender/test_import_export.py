@@ -18,7 +18,9 @@ RDF_TO_BLENDER = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # x right, y do
 
 def imported(path: Path) -> bpy.types.Object:
     assert bpy.ops.saga.import_splat(filepath=str(path)) == {"FINISHED"}
-    return bpy.context.view_layer.objects.active
+    obj = bpy.context.view_layer.objects.active
+    assert bpy.context.selected_objects == [obj]
+    return obj
 
 
 @pytest.mark.parametrize("degree", range(4))

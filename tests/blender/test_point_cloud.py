@@ -137,6 +137,7 @@ def test_split_keeps_all_attributes_and_ids() -> None:
 
     part = bpy.context.view_layer.objects.active
     assert part is not obj and part.name in bpy.context.collection.objects
+    assert bpy.context.selected_objects == [part]
     for holder, kept in ((part, mask), (obj, ~mask)):
         assert {a.name: a.data_type for a in holder.data.attributes} == kinds
         for name, values in before.items():
