@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import plyfile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +12,8 @@ from hypothesis import strategies as st
 from blender_saga.gaussians.cloud import SH_COEFFICIENTS, GaussianCloud
 from blender_saga.gaussians.ply import read_ply, write_ply
 from blender_saga.wire.errors import UserError
+
+plyfile = pytest.importorskip("plyfile", reason="plyfile is the second reader")
 
 SPLATS = Path(__file__).parents[2].parent / "shared" / "data" / "splats"
 FLOATS = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2"]

@@ -148,50 +148,55 @@ def _leaf(count: int, random: np.random.Generator) -> Surface:
     return Surface(points, normals / np.linalg.norm(normals, axis=1, keepdims=True), flat.uv, 0.8 * flat.spacing)
 
 
+_DARK, _RED = (0.24, 0.27, 0.32), (0.88, 0.30, 0.22)
+_SHELL = plain(0.36, 0.66, 0.66)
+
+
 def _robot() -> dict[str, list[Piece]]:
-    shell, dark, red = plain(0.36, 0.66, 0.66), plain(0.24, 0.27, 0.32), plain(0.88, 0.30, 0.22)
-
-    def chest(surface: Surface) -> np.ndarray:
-        x, y, z = surface.points.T
-        rgb = shell(surface)
-        front = y < -0.12
-        rgb[front & (np.abs(x) < 0.14) & (np.abs(z - 0.03) < 0.12)] = (0.93, 0.90, 0.80)
-        for column, colour in ((-0.08, (0.88, 0.30, 0.22)), (0.0, (0.96, 0.75, 0.20)), (0.08, (0.30, 0.60, 0.33))):
-            rgb[front & (np.hypot(x - column, z - 0.08) < 0.03)] = colour
-        meter = front & (np.abs(x) < 0.11) & (np.abs(z + 0.02) < 0.03)
-        rgb[meter] = mix((0.2, 0.25, 0.3), (0.45, 0.8, 0.85), np.sign(np.sin(90 * x[meter])))
-        return rgb
-
-    def face(surface: Surface) -> np.ndarray:
-        x, y, z = surface.points.T
-        rgb = shell(surface)
-        mouth = (y < -0.1) & (np.abs(x) < 0.08) & (np.abs(z + 0.055) < 0.018)
-        rgb[mouth] = mix((0.15, 0.17, 0.2), (0.93, 0.9, 0.8), np.sign(np.sin(140 * x[mouth])))
-        return rgb
-
-    def limb(side: int) -> list[Piece]:
-        bend = np.linspace(0, 1, 12)
-        path = np.stack([side * (0.23 + 0.09 * np.sin(2.2 * bend)), -0.16 * bend**2, 0.56 - 0.24 * bend], axis=1)
-        hand = Piece(partial(sphere, 0.062), red, 0.6).at(tuple(path[-1] - [0, 0.02, 0.04]))
-        joint = Piece(partial(sphere, 0.06), dark, 0.6).at((side * 0.225, 0, 0.56))
-        return [Piece(partial(tube, path, 0.036), dark, 0.6), joint, hand]
-
-    def leg(side: int) -> list[Piece]:
-        upper = Piece(partial(tube, _upright(0.08, 0.30), 0.06), dark, 0.6)
-        foot = Piece(lambda n, r: box((0.085, 0.12, 0.045), n, r, 0.03), red, 0.6).at((0, -0.03, 0.045))
-        return [upper.at((side * 0.1, 0, 0)), foot.at((side * 0.1, 0, 0))]
-
     eye = Piece(partial(sphere, 0.04), plain(1.0, 0.93, 0.55), 0.5, 0.8)
     eyes = [eye.at((x, -0.125, 0.785)) for x in (-0.065, 0.065)]
-    ears = [Piece(partial(sphere, 0.04), red, 0.6).at((x, 0, 0.76)) for x in (-0.165, 0.165)]
-    head = Piece(lambda n, r: box((0.16, 0.13, 0.12), n, r, 0.045), face, 0.6).at((0, 0, 0.76))
-    body = Piece(lambda n, r: box((0.21, 0.14, 0.19), n, r, 0.04), chest, 0.6).at((0, 0, 0.47))
-    wire = Piece(partial(tube, _upright(0.87, 1.02), 0.013), dark, 0.5)
-    tip = Piece(partial(sphere, 0.038), red, 0.7, 0.3).at((0, 0, 1.04))
-    return {
-        "body": [body], "head": [head, *eyes, *ears], "antenna": [wire, tip],
-        "right arm": limb(-1), "left arm": limb(1), "right leg": leg(-1), "left leg": leg(1),
-    }  # fmt: skip
+    ears = [Piece(partial(sphere, 0.04), plain(*_RED), 0.6).at((x, 0, 0.76)) for x in (-0.165, 0.165)]
+    head = Piece(lambda n, r: box((0.16, 0.13, 0.12), n, r, 0.045), _robot_face, 0.6).at((0, 0, 0.76))
+    body = Piece(lambda n, r: box((0.21, 0.14, 0.19), n, r, 0.04), _robot_chest, 0.6).at((0, 0, 0.47))
+    wire = Piece(partial(tube, _upright(0.87, 1.02), 0.013), plain(*_DARK), 0.5)
+    tip = Piece(partial(sphere, 0.038), plain(*_RED), 0.7, 0.3).at((0, 0, 1.04))
+    parts = {"body": [body], "head": [head, *eyes, *ears], "antenna": [wire, tip]}
+    parts |= {"right arm": _robot_arm(-1), "left arm": _robot_arm(1)}
+    return parts | {"right leg": _robot_leg(-1), "left leg": _robot_leg(1)}
+
+
+def _robot_chest(surface: Surface) -> np.ndarray:
+    x, y, z = surface.points.T
+    rgb = _SHELL(surface)
+    front = y < -0.12
+    rgb[front & (np.abs(x) < 0.14) & (np.abs(z - 0.03) < 0.12)] = (0.93, 0.90, 0.80)
+    for column, colour in ((-0.08, _RED), (0.0, (0.96, 0.75, 0.20)), (0.08, (0.30, 0.60, 0.33))):
+        rgb[front & (np.hypot(x - column, z - 0.08) < 0.03)] = colour
+    meter = front & (np.abs(x) < 0.11) & (np.abs(z + 0.02) < 0.03)
+    rgb[meter] = mix((0.2, 0.25, 0.3), (0.45, 0.8, 0.85), np.sign(np.sin(90 * x[meter])))
+    return rgb
+
+
+def _robot_face(surface: Surface) -> np.ndarray:
+    x, y, z = surface.points.T
+    rgb = _SHELL(surface)
+    mouth = (y < -0.1) & (np.abs(x) < 0.08) & (np.abs(z + 0.055) < 0.018)
+    rgb[mouth] = mix((0.15, 0.17, 0.2), (0.93, 0.9, 0.8), np.sign(np.sin(140 * x[mouth])))
+    return rgb
+
+
+def _robot_arm(side: int) -> list[Piece]:
+    bend = np.linspace(0, 1, 12)
+    path = np.stack([side * (0.23 + 0.09 * np.sin(2.2 * bend)), -0.16 * bend**2, 0.56 - 0.24 * bend], axis=1)
+    hand = Piece(partial(sphere, 0.062), plain(*_RED), 0.6).at(tuple(path[-1] - [0, 0.02, 0.04]))
+    joint = Piece(partial(sphere, 0.06), plain(*_DARK), 0.6).at((side * 0.225, 0, 0.56))
+    return [Piece(partial(tube, path, 0.036), plain(*_DARK), 0.6), joint, hand]
+
+
+def _robot_leg(side: int) -> list[Piece]:
+    upper = Piece(partial(tube, _upright(0.08, 0.30), 0.06), plain(*_DARK), 0.6)
+    foot = Piece(lambda n, r: box((0.085, 0.12, 0.045), n, r, 0.03), plain(*_RED), 0.6).at((0, -0.03, 0.045))
+    return [upper.at((side * 0.1, 0, 0)), foot.at((side * 0.1, 0, 0))]
 
 
 def _books() -> dict[str, list[Piece]]:
