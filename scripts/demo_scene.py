@@ -1,0 +1,181 @@
+"""The demo's input: which splat, where to click in it, and whether what came out is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from saga_backend.capture import CaptureSettings, capture, extent
+from saga_backend.cli_files import read_labels, read_scene
+from saga_backend.evaluation.metrics import SEEN, deepest_pixel, iou, raise_largest_weights, true_map
+from saga_backend.evaluation.tabletop import make_tabletop, tabletop_names
+from saga_backend.raster import all_pixels, contributions, render
+from scipy import ndimage
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.ply import read_ply, write_ply
+from blender_saga.gaussians.transforms import RDF_TO_BLENDER, transform_cloud
+from blender_saga.gaussians.view import View, look_at
+from blender_saga.wire.errors import UserError
+
+WIDTH, HEIGHT = 960, 720
+_FOCAL = 1.5  # of the picture's width: a moderate tele lens
+_DISTANCE = 4.0  # of the scene's radius
+_ELEVATION = 30  # degrees
+_AZIMUTHS = (-75, -105, -45, -135, 45, 135)  # degrees; Blender's front view is -90
+_COARSE = (240, 180)  # picture size in which the view is chosen
+_SMALLEST = 40  # pixels of a thing worth clicking, there
+_JUDGES = 20  # views that say which Gaussians are seen
+_LARGEST = 0.35  # of the picture: more than that is the ground
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A splat on disk as it was read.
+
+    Attributes:
+        path: the PLY.
+        cloud: what is in it, in the file's axes.
+        labels: [N,L] int32, 0 = none; None if not known.
+        names: by label, for each column of `labels`.
+    """
+
+    path: Path
+    cloud: GaussianCloud
+    labels: np.ndarray | None
+    names: tuple[dict[int, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """Where to click.
+
+    Attributes:
+        view: in Blender's world, the splat not moved.
+        x, y: column and row from the top.
+        truth: [L] int32, the labels of what is there; None if not known.
+        on: the same in words, to go on a sentence.
+    """
+
+    view: View
+    x: int
+    y: int
+    truth: np.ndarray | None
+    on: str
+
+
+def open_scene(path: Path | None, labels: Path | None, out: Path) -> Scene:
+    """Read the user's splat, or make one.
+
+    Raises:
+        UserError: if a file cannot be used.
+    """
+    if path is None:
+        cloud, values = make_tabletop(0)
+        path = out / "tabletop.ply"
+        write_ply(path, cloud)
+        np.save(out / "tabletop_labels.npy", values)
+        return Scene(path, read_ply(path).cloud, values, tabletop_names())
+    loaded = read_scene(path)
+    if labels is None:
+        return Scene(path, loaded.cloud, None, ())
+    read = read_labels(labels, loaded)
+    return Scene(path, loaded.cloud, read.values.reshape(len(loaded.cloud), -1), read.names)
+
+
+def choose_click(scene: Scene) -> Aim:
+    """Look at the splat from a few sides; click in the middle of the thing that shows best."""
+    cloud = transform_cloud(scene.cloud, RDF_TO_BLENDER)
+    views = [_orbit(cloud, azimuth) for azimuth in _AZIMUTHS]
+    if scene.labels is None:
+        column, row = _prominent(render(cloud, views[0]).alpha)
+        return Aim(views[0], column, row, None, ", where most of the splat is to be seen")
+    rooms = [_rooms(_things(cloud, scene.labels, view.resized(*_COARSE))) for view in views]
+    best = int(np.argmax([sum(room.values()) for room in rooms]))
+    if not rooms[best]:
+        raise UserError("No labelled thing is large enough to be clicked", f"{len(views)} views were tried")
+    view, thing = views[best], max(rooms[best], key=lambda label: rooms[best][label])
+    column, row = deepest_pixel(_things(cloud, scene.labels, view) == thing)
+    rows = contributions(cloud, view, np.array([[column, row]]))
+    truth = np.array([thing, *(true_map(rows, level)[0] for level in scene.labels.T[1:])], np.int32)
+    on = " and ".join(_name(scene, level, label) for level, label in enumerate(truth) if label)
+    return Aim(view, int(column), int(row), truth, f", on {on}")
+
+
+def judge(scene: Scene, aim: Aim, mask: np.ndarray) -> list[str]:
+    """The IoU of a selection [N] bool with what was clicked, in words; nothing without labels."""
+    if scene.labels is None or aim.truth is None:
+        return []
+    largest = np.zeros(len(scene.cloud), np.float32)
+    for view in capture(scene.cloud, CaptureSettings(limit=_JUDGES)).views:
+        raise_largest_weights(largest, contributions(scene.cloud, view, all_pixels(view)))
+    seen = largest >= SEEN
+    lines = []
+    for level, label in enumerate(aim.truth):
+        if label:
+            true = scene.labels[:, level] == label
+            seen_iou, all_iou = iou(mask[seen], true[seen]), iou(mask, true)
+            name = _name(scene, level, label)
+            lines.append(f"IoU with {name}: {seen_iou:.3f} (all Gaussians, also those no view sees: {all_iou:.3f})")
+    return lines
+
+
+def check_export(scene: Scene, mask: np.ndarray, path: Path) -> str:
+    """What is wrong with the exported part, "" if it holds exactly the selected Gaussians of the source."""
+    back, wanted = read_ply(path).cloud, scene.cloud.take(mask)
+    if len(back) != len(wanted):
+        return f"The exported file has {len(back):,} Gaussians instead of {len(wanted):,}"
+    if back.sh.shape != wanted.sh.shape:
+        return f"The exported file has {back.sh.shape[1]} SH coefficients instead of {wanted.sh.shape[1]}"
+    for name in ("means", "scales", "opacities", "sh"):
+        largest = float(np.abs(getattr(wanted, name)).max())
+        if not np.allclose(getattr(back, name), getattr(wanted, name), rtol=1e-3, atol=1e-4 * largest):
+            return f"The exported {name} are not those of the source"
+    return ""
+
+
+def _orbit(cloud: GaussianCloud, azimuth: float) -> View:
+    """A view of the whole splat from one side, z up."""
+    where = extent(cloud)
+    around, above = np.radians(azimuth), np.radians(_ELEVATION)
+    direction = np.array([np.cos(around) * np.cos(above), np.sin(around) * np.cos(above), np.sin(above)])
+    viewmat = look_at(where.centre + _DISTANCE * where.radius * direction, where.centre, np.array([0.0, 0.0, 1.0]))
+    focal = _FOCAL * WIDTH
+    return View(viewmat, np.array([[focal, 0, WIDTH / 2], [0, focal, HEIGHT / 2], [0, 0, 1]]), WIDTH, HEIGHT)
+
+
+def _things(cloud: GaussianCloud, labels: np.ndarray, view: View) -> np.ndarray:
+    """[H,W] int32: the object at every pixel, 0 for none."""
+    rows = contributions(cloud, view, all_pixels(view))
+    return true_map(rows, labels[:, 0]).reshape(view.height, view.width)
+
+
+def _rooms(things: np.ndarray) -> dict[int, float]:
+    """How well each object of a picture [H,W] can be clicked: the room around its middle, less towards the edge."""
+    sizes = np.bincount(things.ravel(), minlength=1)
+    sizes[0] = 0
+    usable = np.flatnonzero((sizes >= _SMALLEST) & (sizes <= _LARGEST * things.size))
+    if not len(usable):
+        usable = np.flatnonzero(sizes >= _SMALLEST)  # nothing but a ground
+    closeness = _closeness(things.shape)
+    return {int(i): float((ndimage.distance_transform_edt(things == i) * closeness).max()) for i in usable}
+
+
+def _closeness(shape: tuple[int, int]) -> np.ndarray:
+    """[H,W]: 1 in the middle of a picture, less towards the edge."""
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
+    return np.exp(-((x - shape[1] / 2) ** 2 + (y - shape[0] / 2) ** 2) / (0.3 * shape[1]) ** 2)
+
+
+def _prominent(alpha: np.ndarray) -> tuple[int, int]:
+    """Column and row where most opacity is, with a liking for the middle of the picture."""
+    score = ndimage.gaussian_filter(alpha, 0.01 * alpha.shape[1]) * _closeness(alpha.shape)
+    row, column = np.unravel_index(int(np.argmax(score)), score.shape)
+    return int(column), int(row)
+
+
+def _name(scene: Scene, level: int, label: int) -> str:
+    """What a label is called: "the mug", "object 3"."""
+    known = scene.names[level].get(int(label)) if level < len(scene.names) else None
+    return f"the {known}" if known else f"{('object', 'part')[min(level, 1)]} {label}"
