@@ -1,0 +1,196 @@
+"""The command line, for people without Blender and for measuring: train, select, evaluate, render.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 done, 2 something the user can put
+right (one sentence on standard error), 130 interrupted; anything else is a bug and shows a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from blender_saga.wire.errors import Cancelled, UserError
+
+METHODS = ("saga",)
+
+_VIEW_FORMAT = """\
+A view file is JSON, in the axes and units of the scene file, in one of two forms:
+  {"eye": [x, y, z], "target": [x, y, z], "up": [0, -1, 0], "fov": 50, "width": 960, "height": 720}
+      fov: horizontal field of view, degrees; width, height: pixels; "up" may be left out (files are y down)
+  {"viewmat": [[...] x 4], "K": [[...] x 3], "width": 960, "height": 720, "orthographic": false}
+      viewmat: world to camera, OpenCV axes (x right, y down, z forward); K: intrinsics in pixels
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the words after the program's name; None takes them from the process.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(f"saga_backend: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Cancelled):
+        print("saga_backend: interrupted, nothing was changed", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    from .cli_train import run_train  # the engine takes seconds to import, --help must not
+
+    run_train(options)
+
+
+def _select(options: argparse.Namespace) -> None:
+    from .cli_train import run_select
+
+    run_select(options)
+
+
+def _render(options: argparse.Namespace) -> None:
+    from .cli_train import run_render
+
+    run_render(options)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .cli_evaluate import run_evaluate
+
+    run_evaluate(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="saga_backend", description="Select objects in Gaussian splats.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_select(commands)
+    _add_evaluate(commands)
+    _add_render(commands)
+    return parser
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    train = commands.add_parser(
+        "train",
+        help="learn the objects of a splat and write them to a .saga file",
+        description="Render views of the splat, find masks in them, train affinity features, write a .saga file.",
+    )
+    train.add_argument("scene", type=Path, metavar="SCENE.ply", help="Gaussian splat in the INRIA layout")
+    train.add_argument("--out", type=Path, required=True, metavar="X.saga", help="file to write the trained model to")
+    train.set_defaults(run=_train)
+    _add_training(train)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument("--method", choices=METHODS, default="saga", help="what is trained (default: saga)")
+    group.add_argument("--steps", type=_count, default=0, metavar="N", help="optimiser steps (default: by device)")
+    group.add_argument("--views", type=_count, default=0, metavar="N", help="number of views, at most (default: 40)")
+    group.add_argument("--width", type=_count, default=0, metavar="PX", help="width of a view, pixels (default: 480)")
+    group.add_argument("--height", type=_count, default=0, metavar="PX", help="height of a view, pixels (default: 360)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of every random draw (default: 0)")
+    group.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: CUDA if it works)"
+    )
+
+
+def _add_select(commands: argparse._SubParsersAction) -> None:
+    select = commands.add_parser(
+        "select",
+        help="write what is under some pixels as a splat of its own",
+        description="Select what is under the given pixels of a view and write it as a splat.",
+        epilog=_VIEW_FORMAT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    select.add_argument("model", type=Path, metavar="X.saga", help="trained model (it names the scene it belongs to)")
+    select.add_argument("--view", type=Path, required=True, metavar="view.json", help="where the pixels are, see below")
+    _add_pixels(select, "--pixel", "click on this pixel, counted from the top left corner; may be repeated", True)
+    _add_pixels(select, "--negative", "a pixel on what must not be selected; may be repeated", False)
+    select.add_argument(
+        "--scale", type=_share, metavar="S", help="granularity, 0 (parts) to 1 (largest things); default: automatic"
+    )
+    select.add_argument(
+        "--threshold", type=_cosine, metavar="T", help="cosine similarity from which on a Gaussian is selected, -1 to 1"
+    )
+    select.add_argument("--scene", type=Path, metavar="SCENE.ply", help="the splat, if it is no longer where it was")
+    select.add_argument("--out", type=Path, required=True, metavar="selected.ply", help="splat to write")
+    select.set_defaults(run=_select)
+
+
+def _add_pixels(parser: argparse.ArgumentParser, name: str, text: str, required: bool) -> None:
+    kind = {"nargs": 2, "type": int, "action": "append", "metavar": ("X", "Y"), "default": None if required else []}
+    parser.add_argument(name, required=required, help=f"{text} (pixels: column, row)", **kind)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure selections against exact labels",
+        description="Train (or take --model), click every labelled thing from a few views, compare with the labels.",
+    )
+    evaluate.add_argument("scene", type=Path, nargs="?", metavar="SCENE.ply", help="splat with labels")
+    evaluate.add_argument(
+        "--labels", type=Path, metavar="labels.npy", help="int [N] object, or [N,2] object and part; 0 = none"
+    )
+    evaluate.add_argument("--synthetic", action="store_true", help="evaluate the standard synthetic scene instead")
+    evaluate.add_argument(
+        "--objects", type=_count, default=12, metavar="N", help="objects of the synthetic scene (default: 12)"
+    )
+    evaluate.add_argument("--model", type=Path, metavar="X.saga", help="do not train, take this model")
+    evaluate.add_argument(
+        "--masks",
+        choices=("builtin", "simulated"),
+        help="train on the built-in masks, or on the labels with a segmenter's faults (default: simulated for "
+        "--synthetic, else builtin)",
+    )
+    evaluate.add_argument("--clicks", type=_count, default=3, metavar="N", help="views each thing is clicked in (3)")
+    evaluate.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+    evaluate.set_defaults(run=_evaluate)
+    _add_training(evaluate)
+
+
+def _add_render(commands: argparse._SubParsersAction) -> None:
+    render = commands.add_parser(
+        "render",
+        help="draw a splat, to find the pixel to click on",
+        description="Draw a splat from a view.",
+        epilog=_VIEW_FORMAT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    render.add_argument("scene", type=Path, metavar="SCENE.ply", help="Gaussian splat in the INRIA layout")
+    render.add_argument("--view", type=Path, required=True, metavar="view.json", help="where from, see below")
+    render.add_argument("--out", type=Path, required=True, metavar="picture.png", help="picture to write")
+    render.set_defaults(run=_render)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _cosine(text: str) -> float:
+    value = float(text)
+    if not -1 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between -1 and 1")
+    return value

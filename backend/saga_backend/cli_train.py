@@ -1,0 +1,102 @@
+"""Commands `train`, `select`, `render`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from blender_saga.gaussians.ply import write_ply
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import TrainSettings
+
+from . import sidecar
+from .cli_files import LoggedControl, check_output, fingerprint_matches, read_scene, read_view
+from .device import find_device
+from .raster import contributions, render
+from .training import train
+
+log = logging.getLogger(__name__)
+
+
+def train_settings(options: argparse.Namespace) -> TrainSettings:
+    """The training options of the command line; what was not given is 0, the default of the device."""
+    return TrainSettings(
+        method=options.method,
+        steps=options.steps,
+        views=options.views,
+        width=options.width,
+        height=options.height,
+        seed=options.seed,
+    )
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train on a splat and write the sidecar.
+
+    Raises:
+        UserError: for a bad scene or an output that cannot be written.
+    """
+    check_output(options.out)
+    cloud = read_scene(options.scene).cloud
+    settings, control = train_settings(options), LoggedControl()
+    device = find_device(options.device)
+    log.info("training on: %s", device.note)
+    trained = train(cloud, settings, control, device=device.name)
+    control.end()
+    sidecar.save(options.out, trained.model, cloud.fingerprint(), str(options.scene.resolve()), settings)
+    took = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in trained.phases.items())
+    print(
+        f"{options.out}: {trained.masks} masks in {len(trained.views)} views, coverage {trained.coverage:.0%} ({took})"
+    )
+
+
+def run_select(options: argparse.Namespace) -> None:
+    """Select what is under pixels and write it as a splat.
+
+    Raises:
+        UserError: for bad input, and where nothing is selected; then no file is written.
+    """
+    check_output(options.out)
+    model, header = sidecar.load(options.model)
+    view = read_view(options.view)
+    pixels = np.array([*options.pixel, *options.negative], np.int64)
+    if not view.contains(pixels).all():
+        outside = pixels[~view.contains(pixels)][0].tolist()
+        why = f"the view has {view.width} x {view.height} pixels"
+        raise UserError(f"Pixel {outside} lies outside the view", why, "Count from 0 at the top left corner")
+    scene = options.scene or Path(header.source)
+    cloud = read_scene(scene).cloud
+    fingerprint_matches(cloud, header.fingerprint, options.model, scene)
+    positive = np.arange(len(pixels)) < len(options.pixel)
+    answer = model.select(contributions(cloud, view, pixels), positive, options.scale, options.threshold)
+    if not answer.mask.any():
+        raise UserError("Nothing was selected", answer.note, "Click on something, or change scale or threshold")
+    write_ply(options.out, cloud.take(answer.mask))
+    print(
+        f"{options.out}: {int(answer.mask.sum())} of {len(cloud)} Gaussians, scale {answer.scale:.2f} "
+        f"({answer.size_units:.3g} scene units), threshold {answer.threshold:.2f}"
+    )
+
+
+def run_render(options: argparse.Namespace) -> None:
+    """Draw a splat.
+
+    Raises:
+        UserError: for bad input or an output that cannot be written.
+    """
+    from skimage.io import imsave
+
+    check_output(options.out)
+    if options.out.suffix.lower() != ".png":
+        raise UserError(f"{options.out} cannot be written", "pictures are PNG files", "Give a name that ends in .png")
+    view = read_view(options.view)
+    picture = render(read_scene(options.scene).cloud, view)
+    rgb = (np.clip(picture.rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+    try:
+        imsave(options.out, rgb, check_contrast=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{options.out} cannot be written", str(error)) from error
+    print(f"{options.out}: {view.width} x {view.height} pixels")
