@@ -130,8 +130,11 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_pixels(parser: argparse.ArgumentParser, name: str, text: str, required: bool) -> None:
-    kind = {"nargs": 2, "type": int, "action": "append", "metavar": ("X", "Y"), "default": None if required else []}
-    parser.add_argument(name, required=required, help=f"{text} (pixels: column, row)", **kind)
+    text = f"{text} (pixels: column, row)"
+    default = None if required else []
+    parser.add_argument(
+        name, nargs=2, type=int, action="append", metavar=("X", "Y"), default=default, required=required, help=text
+    )
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
