@@ -131,7 +131,7 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
 
 def _add_pixels(parser: argparse.ArgumentParser, name: str, text: str, required: bool) -> None:
     text = f"{text} (pixels: column, row)"
-    default = None if required else []
+    default: list | None = None if required else []
     parser.add_argument(
         name, nargs=2, type=int, action="append", metavar=("X", "Y"), default=default, required=required, help=text
     )

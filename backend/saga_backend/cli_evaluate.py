@@ -48,17 +48,14 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """
     begun, control = time.monotonic(), LoggedControl()
     scene = _scene(options)
-    if (options.masks or ("simulated" if options.synthetic else "builtin")) == "simulated" and not scene.views:
-        scene = _Scene(scene.cloud, scene.labels, _captured(scene.cloud, options, control), scene.names)
-    model, views, phases = _model(options, scene, control)
+    model, views = _model(options, scene, control)
     sights, seen = observe(scene.cloud, views, control=control)
     task = Task(scene.labels, seen, sights, scene.names)
     rules = evaluate(selector_of(model), task, ProtocolSettings(clicks=options.clicks), control)
     control.end()
-    seconds = {phase: took for phase, took in control.seconds.items()} | phases
     result = {
         "rules": rules,
-        "seconds": seconds | {"total": round(time.monotonic() - begun, 2)},
+        "seconds": control.seconds | {"total": round(time.monotonic() - begun, 2)},
         "peak_mb": peak_mb(),
         "settings": _settings(options, scene, views),
     }
@@ -92,30 +89,34 @@ def _captured(cloud: GaussianCloud, options: argparse.Namespace, control: Logged
     return capture(cloud, settings, control).views
 
 
-def _model(
-    options: argparse.Namespace, scene: _Scene, control: LoggedControl
-) -> tuple[AffinityModel, Sequence[View], dict[str, float]]:
-    """The model to judge, the views it is judged in, and what training took."""
+def _masks(options: argparse.Namespace) -> str:
+    return options.masks or ("simulated" if options.synthetic else "builtin")
+
+
+def _model(options: argparse.Namespace, scene: _Scene, control: LoggedControl) -> tuple[AffinityModel, Sequence[View]]:
+    """The model to judge, and the views it is judged in."""
+    views = scene.views
     if options.model:
         model, _ = sidecar.load(options.model, scene.cloud.fingerprint())
-        return model, scene.views or _captured(scene.cloud, options, control), {}
+        return model, _captured(scene.cloud, options, control)
+    masks = None
+    if _masks(options) == "simulated":
+        views = views or _captured(scene.cloud, options, control)
+        masks = SimulatedMasks(scene.cloud, scene.labels, views, options.seed)
     device = find_device(options.device)
     log.info("training on: %s", device.note)
-    simulated = options.masks == "simulated" or (options.synthetic and options.masks is None)
-    masks = SimulatedMasks(scene.cloud, scene.labels, scene.views, options.seed) if simulated else None
-    views = list(scene.views) or None
-    trained = train(scene.cloud, train_settings(options), control, views=views, masks=masks, device=device.name)
-    return trained.model, trained.views, {phase: round(took, 2) for phase, took in trained.phases.items()}
+    wanted = list(views) or None
+    trained = train(scene.cloud, train_settings(options), control, views=wanted, masks=masks, device=device.name)
+    return trained.model, trained.views
 
 
 def _settings(options: argparse.Namespace, scene: _Scene, views: Sequence[View]) -> dict:
-    masks = options.masks or ("simulated" if options.synthetic else "builtin")
     return {
         "scene": f"synthetic, {options.objects} objects" if options.synthetic else options.scene.name,
         "gaussians": len(scene.cloud),
         "method": options.method,
         "model": options.model.name if options.model else None,
-        "masks": None if options.model else masks,
+        "masks": None if options.model else _masks(options),
         "views": len(views),
         "steps": options.steps or None,
         "clicks": options.clicks,
