@@ -54,13 +54,14 @@ def _existing(paths: Iterator[Path] | list[Path]) -> Iterator[Path]:
 
 
 def _pyenv() -> Iterator[Path]:
-    roots = [os.environ.get("PYENV_ROOT"), Path.home() / ".pyenv", Path.home() / ".pyenv" / "pyenv-win"]
-    for root in roots:
-        if root:
-            # "3.13.*[0-9]": not the build without the interpreter lock, which ends in "t".
-            versions = Path(root, "versions").glob(f"{VERSION}.*[0-9]")
-            for version in sorted(versions, key=lambda path: (len(path.name), path.name), reverse=True):
-                yield version / ("python.exe" if sys.platform == "win32" else f"bin/python{VERSION}")
+    """pyenv's Pythons of the wanted version, the newest first; it is found by the Python that runs this too."""
+    homes = [os.environ.get("PYENV_ROOT"), Path.home() / ".pyenv", Path.home() / ".pyenv" / "pyenv-win"]
+    folders = [Path(home, "versions") for home in homes if home]
+    for folder in [*folders, Path(sys.base_prefix).parent]:
+        # "3.13.*[0-9]": not the build without the interpreter lock, which ends in "t".
+        versions = folder.glob(f"{VERSION}.*[0-9]")
+        for version in sorted(versions, key=lambda path: (len(path.name), path.name), reverse=True):
+            yield version / ("python.exe" if sys.platform == "win32" else f"bin/python{VERSION}")
 
 
 def _base_if_wanted(python: Path) -> Path | None:

@@ -104,6 +104,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "other-pyenv" / "3.11.7"))
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**12, 0, 10**12))
     return shop
@@ -277,6 +278,11 @@ def test_a_python_that_only_prints_an_error_is_passed_over_for_pyenvs(shop: Work
     for version in ("3.12.9", "3.13.2", "3.13.10", "3.13.11t"):
         shop.program(versions / version / "bin" / "python3.13")
     assert find_python() == versions / "3.13.10" / "bin" / "python3.13"
+
+
+def test_a_python_beside_the_one_that_runs_is_found(shop: Workshop) -> None:
+    beside = shop.program(shop.folder / "other-pyenv" / "3.13.4" / "bin" / "python3.13")
+    assert find_python() == beside
 
 
 def test_pips_own_index_and_certificate_are_handed_to_uv(ready: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
