@@ -25,7 +25,7 @@ from .evaluation.protocol import ProtocolSettings, Selector, Sight, Task, evalua
 from .evaluation.simulated import SimulatedMasks
 from .evaluation.synthetic import standard_scene
 from .model import AffinityModel
-from .training import train
+from .training import Sources, train
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +105,8 @@ def _model(options: argparse.Namespace, scene: _Scene, control: LoggedControl) -
         masks = SimulatedMasks(scene.cloud, scene.labels, views, options.seed)
     device = find_device(options.device)
     log.info("training on: %s", device.note)
-    wanted = list(views) or None
-    trained = train(scene.cloud, train_settings(options), control, views=wanted, masks=masks, device=device.name)
+    sources = Sources(list(views) or None, masks, device=device.name)
+    trained = train(scene.cloud, train_settings(options), control, sources)
     return trained.model, trained.views
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from . import sidecar
 from .cli_files import LoggedControl, check_output, fingerprint_matches, read_scene, read_view
 from .device import find_device
 from .raster import contributions, render
-from .training import train
+from .training import Sources, train
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +46,10 @@ def run_train(options: argparse.Namespace) -> None:
     settings, control = train_settings(options), LoggedControl()
     device = find_device(options.device)
     log.info("training on: %s", device.note)
-    trained = train(cloud, settings, control, device=device.name)
+    trained = train(cloud, settings, control, Sources(device=device.name))
     control.end()
-    sidecar.save(options.out, trained.model, cloud.fingerprint(), str(options.scene.resolve()), settings)
+    source, as_text = str(options.scene.resolve()), json.dumps(asdict(settings))
+    sidecar.save(options.out, trained.model, sidecar.Header(cloud.fingerprint(), source, settings=as_text))
     took = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in trained.phases.items())
     print(
         f"{options.out}: {trained.masks} masks in {len(trained.views)} views, coverage {trained.coverage:.0%} ({took})"

@@ -1,0 +1,93 @@
+"""Built-in masks, part two: the 3D segments as every view's masks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.sh import C0
+from blender_saga.gaussians.view import View
+
+from ..control import Control
+from ..rows import Rows
+from .pool import PoolMasks, from_labels
+from .segments import SegmentSettings, segment
+
+VISIBLE_WEIGHT = 0.02
+"""A Gaussian is seen where some pixel takes at least this blending weight from it."""
+_OPAQUE = 0.1  # fainter Gaussians are haze: they take no part in the neighbour graph
+_PIXEL_ALPHA = 0.5  # emptier pixels show the background
+
+
+def visible(rows: list[Rows], count: int) -> np.ndarray:
+    """[count] bool: Gaussians that some pixel takes at least VISIBLE_WEIGHT from."""
+    seen = np.zeros(count, bool)
+    for part in rows:
+        seen[part.ids[part.weights >= VISIBLE_WEIGHT]] = True
+    return seen
+
+
+def segment_cloud(
+    cloud: GaussianCloud, views: list[View], rows: list[Rows], settings: SegmentSettings | None = None
+) -> np.ndarray:
+    """[N,L] int32: nested segments of the Gaussians that the views see (segments.segment), -1 elsewhere."""
+    settings = settings or SegmentSettings()
+    use = visible(rows, len(cloud)) & (cloud.opacities > _OPAQUE)
+    towards = np.zeros((len(cloud), 3), np.float32)
+    for view, part in zip(views, rows, strict=True):
+        direction = view.camera_position.astype(np.float32) - cloud.means
+        direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
+        towards += direction * part.mass(len(cloud))[:, None].astype(np.float32)
+    labels = np.full((len(cloud), len(settings.counts)), -1, np.int32)
+    base = 0.5 + C0 * cloud.sh[use, 0]
+    labels[use] = segment(cloud.means[use], base, towards[use], settings)
+    return labels
+
+
+def segment_scales(cloud: GaussianCloud, labels: np.ndarray) -> np.ndarray:
+    """3D scale of every segment number, scene units: Eq. 2 over its Gaussians, the same for all views.
+
+    A view may show only a corner of a thing. Where masks come from pictures, the corner's scale is all there is; here
+    the whole is known, and a segment is never smaller than what it is made of.
+    """
+    scales = np.zeros(labels.max(initial=-1) + 1)
+    seen = labels[:, 0] >= 0
+    points, floor = cloud.means[seen].astype(np.float64), np.zeros(int(seen.sum()))
+    for level in labels[seen].T:
+        number = np.maximum(np.bincount(level, minlength=len(scales)), 1)
+        variance = np.zeros(len(scales))
+        for axis in points.T:
+            mean = np.bincount(level, axis, minlength=len(scales)) / number
+            variance += np.bincount(level, (axis - mean[level]) ** 2, minlength=len(scales)) / number
+        largest_part = np.zeros(len(scales))
+        np.maximum.at(largest_part, level, floor)
+        present = np.unique(level[scales[level] == 0])  # a segment that stays the same keeps its scale
+        scales[present] = np.maximum(2 * np.sqrt(variance), 1.05 * largest_part)[present]
+        floor = scales[level]
+    return scales
+
+
+def view_masks(view: View, rows: Rows, labels: np.ndarray, scales: np.ndarray) -> PoolMasks:
+    """The segments as masks of one view.
+
+    Args:
+        view: the view.
+        rows: rows of the pool's pixels.
+        labels: [N,L] segment numbers, -1 for none.
+        scales: 3D scale of every segment number.
+    """
+    at_pixels = rows.strongest(labels)
+    at_pixels[rows.alphas() < _PIXEL_ALPHA] = -1
+    return from_labels(at_pixels, scales, view.width * view.height / max(len(rows), 1))
+
+
+def builtin_masks(cloud: GaussianCloud, views: list[View], rows: list[Rows], control: Control) -> list[PoolMasks]:
+    """The built-in masks of every view, over the pixels of its rows."""
+    control.progress("finding segments", 0, 1)
+    labels = segment_cloud(cloud, views, rows)
+    scales = segment_scales(cloud, labels)
+    masks = []
+    for index, (view, part) in enumerate(zip(views, rows, strict=True)):
+        control.progress("masking views", index, len(views))
+        masks.append(view_masks(view, part, labels, scales))
+    return masks

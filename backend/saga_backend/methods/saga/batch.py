@@ -1,0 +1,95 @@
+"""One training step's sample: pixels of one view, scales, and what the masks say about every pixel at every scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from ...masks.pool import PoolMasks
+from ...rows import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingView:
+    """A view's pool: rows of blending weights, masks, and the pixels that some mask covers.
+
+    Attributes:
+        rows: [P,N] sparse blending weights of the pool's pixels.
+        masks: the masks over the same pixels.
+        covered: [C] int64, pool pixels in at least one mask; only these are sampled.
+        sizes: [P] float32, mean area of the masks that cover a pixel (m_p of A.1), 0 where none does.
+    """
+
+    rows: Rows
+    masks: PoolMasks
+    covered: np.ndarray
+    sizes: np.ndarray
+
+
+def training_view(rows: Rows, masks: PoolMasks) -> TrainingView | None:
+    """The view ready for sampling; None if no mask covers a pixel that shows anything."""
+    members = masks.members()
+    number = members.sum(axis=1)
+    sizes = (members @ masks.areas) / np.maximum(number, 1)
+    covered = np.flatnonzero((number > 0) & (np.diff(rows.offsets) > 0))
+    return TrainingView(rows, masks, covered, sizes.astype(np.float32)) if len(covered) > 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Np pixels of one view at Ns scales.
+
+    Attributes:
+        rows: rows of the Np pixels.
+        identities: [Ns,Np,W] uint64 bit vectors V(s, p) of Eq. 6.
+        scales: [Ns] float32, 0..1.
+        weights: [Np] float32, 1 / m_p.
+        seed: for the choice of consistent pairs.
+    """
+
+    rows: Rows
+    identities: np.ndarray
+    scales: np.ndarray
+    weights: np.ndarray
+    seed: int
+
+
+def sample(view: TrainingView, quantiles: np.ndarray, counts: tuple[int, int], rng: np.random.Generator) -> Batch:
+    """Draw a batch.
+
+    Args:
+        view: where from.
+        quantiles: [Q] rising mask scales (scene units) at evenly spaced quantiles 0..1.
+        counts: (Np, Ns), pixels and scales.
+        rng: the source of every draw.
+    """
+    pixels, levels = counts
+    chosen = rng.choice(view.covered, min(pixels, len(view.covered)), replace=False)
+    scales = (np.arange(levels) + rng.random(levels)) / levels  # one in each of Ns equal parts: uniform, less noise
+    in_units = np.interp(scales, np.linspace(0, 1, len(quantiles)), quantiles)
+    below = np.searchsorted(view.masks.scales, in_units, side="left")
+    identities = np.empty((levels, len(chosen), view.masks.bits.shape[1]), np.uint64)
+    _identities(view.masks.bits[chosen], below.astype(np.int64), identities)
+    seed = int(rng.integers(1 << 31))
+    return Batch(view.rows.take(chosen), identities, scales.astype(np.float32), 1 / view.sizes[chosen], seed)
+
+
+@numba.njit(parallel=True, cache=True)
+def _identities(bits, below, out):
+    """Eq. 6 on bit rows whose masks rise in scale: keep masks below the scale, and of the others the smallest."""
+    words = bits.shape[1]
+    for p in numba.prange(len(bits)):
+        for k in range(len(below)):
+            first = True  # whether the smallest mask at or above the scale is still to come
+            for w in range(words):
+                word = bits[p, w]
+                under = min(max(below[k] - 64 * w, 0), 64)
+                low = ~np.uint64(0) if under == 64 else (np.uint64(1) << np.uint64(under)) - np.uint64(1)
+                kept = word & low
+                rest = word & ~low
+                if first and rest != 0:
+                    kept |= rest & (~rest + np.uint64(1))  # its lowest bit
+                    first = False
+                out[k, p, w] = kept

@@ -1,0 +1,163 @@
+"""The contrastive part of SAGA's loss over pixel pairs (Eq. 7 to 9 and A.1), on the CPU: value and gradient.
+
+With cos_k(i, j) the similarity of pixels i and j at scale k and R_k(i, j) whether they share a mask, a pair is
+inconsistent (R changes with k), consistently positive or consistently negative. Per scale
+
+    loss = sum over (in + some pos) of w (1 - 2 R) max(cos, 0) / number + the same over (in + some neg),
+
+"some" being |in| / 2 random ones and the hard ones (pos below 0.75, neg above 0.5); the mean over scales counts.
+pairs_torch.py says the same in plain tensor operations.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+HARD_NEGATIVE = 0.5
+HARD_POSITIVE = 0.75
+_IN, _POSITIVE, _NEGATIVE = 0, 1, 2
+
+
+def pair_weights(inverse_sizes: np.ndarray) -> tuple[float, float]:
+    """(slope, offset) that take 1/(m_p1 m_p2) of all pairs p1 != p2 to [1, 10] (A.1).
+
+    Args:
+        inverse_sizes: [P] 1 / m_p.
+    """
+    ordered = np.sort(inverse_sizes.astype(np.float64))
+    low, high = ordered[0] * ordered[1], ordered[-1] * ordered[-2]
+    slope = 9.0 / (high - low) if high > low * (1 + 1e-9) else 0.0
+    return slope, 1.0 - slope * low
+
+
+def correspondences(identities: np.ndarray) -> np.ndarray:
+    """[P,P] uint8: bit k says whether two pixels share a mask at scale k (Eq. 7).
+
+    Args:
+        identities: [S,P,W] uint64, S <= 8.
+    """
+    out = np.empty((identities.shape[1],) * 2, np.uint8)
+    _correspondences(np.ascontiguousarray(identities.transpose(1, 0, 2)), out)
+    return out
+
+
+def pair_loss(
+    features: np.ndarray, shared: np.ndarray, inverse_sizes: np.ndarray, seed: int
+) -> tuple[float, np.ndarray]:
+    """Loss and its gradient.
+
+    Args:
+        features: [S,P,D] float32 unit vectors, gated at each scale.
+        shared: [P,P] uint8 of `correspondences`.
+        inverse_sizes: [P] float32.
+        seed: decides which consistent pairs take part.
+
+    Returns:
+        The loss and d loss / d features [S,P,D].
+    """
+    levels, pixels, _ = features.shape
+    cosines = np.matmul(features, features.transpose(0, 2, 1))
+    full = np.uint8((1 << levels) - 1)
+    kinds = _count_kinds(shared, full)
+    half = 0.5 * kinds[_IN]
+    chances = np.array([min(1.0, half / max(kinds[_POSITIVE], 1)), min(1.0, half / max(kinds[_NEGATIVE], 1))])
+    limits = np.minimum(chances * 2.0**32, 2.0**32 - 1).astype(np.uint32)
+    slope, offset = pair_weights(inverse_sizes)
+    scaling = (np.float32(slope), np.float32(offset))
+    counts = np.zeros((pixels, levels, 2), np.int64)
+    _count_members(cosines, shared, full, limits, np.uint32(seed), counts)
+    shares = 1.0 / np.maximum(counts.sum(axis=0), 1) / levels
+    losses = np.zeros(pixels)
+    selection = (full, limits, np.uint32(seed))
+    _coefficients(cosines, shared, selection, inverse_sizes, scaling, shares.astype(np.float32), losses)
+    return float(losses.sum()), np.matmul(cosines, features)
+
+
+@numba.njit(inline="always")
+def pair_hash(i, j, seed):
+    """A well mixed uint32 of an ordered pair and a seed (the finaliser of MurmurHash3)."""
+    h = np.uint32(i) * np.uint32(0x9E3779B1) ^ np.uint32(j) * np.uint32(0x85EBCA77) ^ seed
+    h ^= h >> np.uint32(16)
+    h *= np.uint32(0x85EBCA6B)
+    h ^= h >> np.uint32(13)
+    h *= np.uint32(0xC2B2AE35)
+    return h ^ (h >> np.uint32(16))
+
+
+@numba.njit(parallel=True, cache=True)
+def _correspondences(identities, out):
+    pixels, levels, words = identities.shape
+    for i in numba.prange(pixels):
+        out[i, i] = (1 << levels) - 1
+        for j in range(i):
+            bits = 0
+            for k in range(levels):
+                for w in range(words):
+                    if identities[i, k, w] & identities[j, k, w]:
+                        bits |= 1 << k
+                        break
+            out[i, j] = bits
+            out[j, i] = bits
+
+
+@numba.njit(parallel=True, cache=True)
+def _count_kinds(shared, full):
+    """Pairs i > j: inconsistent, positive at every scale, negative at every scale."""
+    inconsistent, positive, negative = 0, 0, 0
+    for i in numba.prange(len(shared)):
+        for j in range(i):
+            if shared[i, j] == full:
+                positive += 1
+            elif shared[i, j] == 0:
+                negative += 1
+            else:
+                inconsistent += 1
+    return inconsistent, positive, negative
+
+
+@numba.njit(inline="always")
+def _takes_part(bits, full, chosen, cosine):
+    """Whether a pair is in the first (positive) and in the second (negative) sum; chosen: drawn at random."""
+    if bits == full:
+        return chosen[0] or cosine < HARD_POSITIVE, False
+    if bits == 0:
+        return False, chosen[1] or cosine > HARD_NEGATIVE
+    return True, True
+
+
+@numba.njit(parallel=True, cache=True)
+def _count_members(cosines, shared, full, limits, seed, counts):
+    levels = cosines.shape[0]
+    for i in numba.prange(len(shared)):
+        for j in range(i):
+            h = pair_hash(i, j, seed)
+            chosen = (h < limits[0], h < limits[1])
+            for k in range(levels):
+                first, second = _takes_part(shared[i, j], full, chosen, cosines[k, i, j])
+                counts[i, k, 0] += first
+                counts[i, k, 1] += second
+
+
+@numba.njit(parallel=True, cache=True)
+def _coefficients(cosines, shared, selection, inverse_sizes, scaling, shares, losses):
+    """Turn cosines into d loss / d cosine, in place; both triangles, so that one product gives the gradient."""
+    full, limits, seed = selection
+    levels = cosines.shape[0]
+    for i in numba.prange(len(shared)):
+        for k in range(levels):
+            cosines[k, i, i] = 0.0
+        for j in range(i):
+            h = pair_hash(i, j, seed)
+            chosen = (h < limits[0], h < limits[1])
+            weight = scaling[0] * inverse_sizes[i] * inverse_sizes[j] + scaling[1]
+            for k in range(levels):
+                cosine = cosines[k, i, j]
+                first, second = _takes_part(shared[i, j], full, chosen, cosine)
+                value = np.float32(0.0)
+                if cosine > 0.0:
+                    sign = np.float32(1 - 2 * ((shared[i, j] >> k) & 1))
+                    value = sign * weight * (first * shares[k, 0] + second * shares[k, 1])
+                    losses[i] += value * cosine
+                cosines[k, i, j] = value
+                cosines[k, j, i] = value

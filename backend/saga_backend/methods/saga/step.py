@@ -1,0 +1,58 @@
+"""One step of SAGA on the CPU: loss (Eq. 13) and its gradient with respect to features and gate, without autograd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .batch import Batch
+from .blend import blend, blend_gradient
+from .pairs import correspondences, pair_loss
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """What is trained.
+
+    Attributes:
+        features: [N,D] float32, affinity features before smoothing.
+        gate: [2,D] float32, weight and bias of the scale gate S(s) = sigmoid(weight s + bias) (Eq. 3).
+    """
+
+    features: np.ndarray
+    gate: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class StepResult:
+    """Loss of a step, the gate's gradient [2,D], and the rows [T] of the features that got a gradient."""
+
+    loss: float
+    gate_gradient: np.ndarray
+    touched: np.ndarray
+
+
+def gates(gate: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """[S,D] float32: S(s) of every scale [S]."""
+    return (1 / (1 + np.exp(-(np.asarray(scales)[:, None] * gate[0] + gate[1])))).astype(np.float32)
+
+
+def step(parameters: Parameters, neighbours: np.ndarray, batch: Batch, gradient: np.ndarray) -> StepResult:
+    """Loss and gradients of one batch; the features' gradient is added to `gradient` [N,D]."""
+    blended = blend(parameters.features, neighbours, batch.rows)
+    pixels = blended.pixels
+    opened = gates(parameters.gate, batch.scales)
+    gated = pixels[None] * opened[:, None]
+    lengths = np.maximum(np.linalg.norm(gated, axis=2, keepdims=True), 1e-8)
+    units = gated / lengths
+    shared = correspondences(batch.identities)
+    loss, d_units = pair_loss(units, shared, batch.weights, batch.seed)
+    d_gated = (d_units - (d_units * units).sum(axis=2, keepdims=True) * units) / lengths
+    d_pixels = (d_gated * opened[:, None]).sum(axis=0)
+    d_opened = (d_gated * pixels[None]).sum(axis=1) * opened * (1 - opened)
+    norms = np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-8)
+    d_pixels -= pixels / norms / len(pixels)  # norm term, Eq. 11
+    touched = blend_gradient(blended, neighbours, batch.rows, d_pixels, gradient)
+    gate_gradient = np.stack([batch.scales @ d_opened, d_opened.sum(axis=0)])
+    return StepResult(loss + float((1 - norms).mean()), gate_gradient, touched)

@@ -1,0 +1,148 @@
+"""A trained model of a cloud and the selection by similarity (SAGA section 3.5). Numpy outside, numba inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numba
+import numpy as np
+
+from .rows import Rows
+
+DEFAULT_THRESHOLD = 0.75
+_BACKGROUND_ALPHA = 0.3  # a pixel less opaque than this shows the background
+_PROBE_SCALES = np.arange(0.0, 1.0001, 0.05)
+_PROBE_SAMPLE = 20_000  # Gaussians looked at when the scale is chosen
+_MOST = 0.7  # a selection that holds more than this share is the scene, not a thing in it
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a query selected.
+
+    Attributes:
+        mask: [N] bool.
+        scores: [N] float32, cosine similarity with the best positive click, -1..1.
+        scale: 0..1, the one used; size_units: the same as a mask scale (SAGA Eq. 2), scene units.
+        threshold: the one used.
+        note: why nothing was selected, or "".
+    """
+
+    mask: np.ndarray
+    scores: np.ndarray
+    scale: float
+    size_units: float
+    threshold: float
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class AffinityModel:
+    """Scale-gated affinity features.
+
+    Attributes:
+        features: [N,D] float32, smoothed unit vectors.
+        gate: [2,D] float32, weight and bias of the scale gate (Eq. 3).
+        quantiles: [Q] float32, mask scales (scene units) at evenly spaced quantiles: scale s in 0..1 to scene units.
+        steps: optimiser steps it was trained for.
+    """
+
+    features: np.ndarray
+    gate: np.ndarray
+    quantiles: np.ndarray
+    steps: int = 0
+    _probe: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.features)
+        probe = np.random.default_rng(0).permutation(n)[:_PROBE_SAMPLE] if n > _PROBE_SAMPLE else np.arange(n)
+        object.__setattr__(self, "_probe", np.ascontiguousarray(self.features[probe]))
+
+    def size_of(self, scale: float) -> float:
+        """Scale 0..1 as a size in scene units."""
+        return float(np.interp(scale, np.linspace(0, 1, len(self.quantiles)), self.quantiles))
+
+    def opening(self, scale: float) -> np.ndarray:
+        """[D] float32: the gate S(s)."""
+        return (1 / (1 + np.exp(-(scale * self.gate[0] + self.gate[1])))).astype(np.float32)
+
+    def select(
+        self, rows: Rows, positive: np.ndarray, scale: float | None = None, threshold: float | None = None
+    ) -> Answer:
+        """Select what is like the clicked pixels.
+
+        A Gaussian is selected if its best similarity with a positive click exceeds the threshold and its best
+        similarity with a negative one: the nearest prototype decides.
+
+        Args:
+            rows: rows of the P clicked pixels; ids are those of this model.
+            positive: [P] bool, False for "not this".
+            scale: 0..1; None: chosen from the click, see `choose_scale`.
+            threshold: cosine; None: DEFAULT_THRESHOLD.
+        """
+        threshold = DEFAULT_THRESHOLD if threshold is None else threshold
+        clicks = rows.blend(self.features)
+        shown = rows.alphas() >= _BACKGROUND_ALPHA
+        positive = np.asarray(positive, dtype=bool)
+        yes, no = clicks[shown & positive], clicks[shown & ~positive]
+        if not len(yes):
+            note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
+            scale = 1.0 if scale is None else scale
+            empty = np.zeros(len(self.features), bool)
+            return Answer(empty, np.zeros(len(empty), np.float32), scale, self.size_of(scale), threshold, note)
+        scale = self.choose_scale(yes, threshold) if scale is None else scale
+        opening = self.opening(scale)
+        scores = _best_cosine(self.features, yes, opening)
+        mask = scores > threshold
+        if len(no):
+            mask &= scores > _best_cosine(self.features, no, opening)
+        note = "" if mask.any() else "Nothing is that similar to the click; lower the threshold"
+        return Answer(mask, scores, scale, self.size_of(scale), threshold, note)
+
+    def choose_scale(self, clicks: np.ndarray, threshold: float) -> float:
+        """The scale in the middle of the longest range over which the selection stays the same thing.
+
+        Args:
+            clicks: [P,D] blended features of the positive clicks.
+            threshold: cosine similarity.
+        """
+        chosen = [_best_cosine(self._probe, clicks, self.opening(s)) > threshold for s in _PROBE_SCALES]
+        stays = [_iou(a, b) for a, b in zip(chosen[:-1], chosen[1:], strict=True)]
+        best, begin, found = 0, 0, len(_PROBE_SCALES) // 2
+        for end in range(1, len(chosen) + 1):
+            if end == len(chosen) or stays[end - 1] < 0.8:
+                length = end - begin
+                share = chosen[begin].mean()
+                if length >= best and share < _MOST and chosen[begin].sum() > 0:
+                    best, found = length, begin + length // 2
+                begin = end
+        return float(_PROBE_SCALES[min(found, len(_PROBE_SCALES) - 1)])
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def _best_cosine(features: np.ndarray, queries: np.ndarray, opening: np.ndarray) -> np.ndarray:
+    """[N] float32: highest cosine of gated features [N,D] with any of the gated queries [Q,D]."""
+    gated = queries * opening
+    gated /= np.maximum(np.linalg.norm(gated, axis=1, keepdims=True), 1e-12)
+    out = np.empty(len(features), np.float32)
+    # <a S, b S> = <a, b S S>: the Gaussians' side is gated by the queries' factor, only its norm needs S itself.
+    _best(features, (gated * opening).astype(np.float32), (opening**2).astype(np.float32), out)
+    return out
+
+
+@numba.njit(parallel=True, fastmath=True, cache=True)
+def _best(features, queries, square, out):
+    for n in numba.prange(len(features)):
+        norm = np.float32(0.0)
+        for c in range(len(square)):
+            norm += features[n, c] * features[n, c] * square[c]
+        best = np.float32(-2.0)
+        for q in range(len(queries)):
+            dot = np.float32(0.0)
+            for c in range(len(square)):
+                dot += features[n, c] * queries[q, c]
+            best = max(best, dot)
+        out[n] = best / max(np.sqrt(norm), np.float32(1e-12))

@@ -1,0 +1,175 @@
+"""What the backend knows: scenes, their models, and how messages are answered. Safe to call from several threads."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import (
+    Click,
+    Done,
+    LoadScene,
+    ObjectPoints,
+    SceneState,
+    Selection,
+    Train,
+    Trained,
+    Unload,
+)
+
+from . import sidecar
+from .control import Control
+from .model import AffinityModel, Answer
+from .projection import merge, project
+from .raster import contributions_of
+from .rows import Rows
+from .training import Sources, train
+
+_BLENDER_UP = (0.0, 0.0, 1.0)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Scene:
+    """One loaded scene. `cloud` has a row for every id; those that are gone are transparent."""
+
+    cloud: GaussianCloud
+    model: AffinityModel | None = None
+
+
+class Session:
+    """Everything between a message and its answer.
+
+    Args:
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+        self._scenes: dict[str, _Scene] = {}
+        self._lock = threading.Lock()
+
+    def load_scene(self, request: LoadScene) -> SceneState:
+        """Take a cloud in, and its model if the sidecar has one."""
+        cloud = _whole_cloud(request)
+        model, note = None, ""
+        if request.sidecar and Path(request.sidecar).is_file():
+            try:
+                model, _ = sidecar.load(request.sidecar, request.scene)
+            except UserError as error:  # the scene is usable without; the user is told why it has no model
+                note = error.sentence()
+        with self._lock:
+            known = self._scenes.get(request.scene)
+            if model is None and known is not None and len(known.cloud) == len(cloud):
+                model = known.model
+            self._scenes[request.scene] = _Scene(cloud, model)
+        return SceneState(request.scene, len(cloud), model.steps if model else 0, note)
+
+    def train(self, request: Train, control: Control) -> Trained:
+        """Train a scene; its former model answers clicks until the first snapshot and stays if training fails."""
+        scene = self._scene(request.scene)
+        before = scene.model
+
+        def publish(model: AffinityModel) -> None:
+            scene.model = model
+
+        sources = Sources(up=_BLENDER_UP, publish=publish, device=self.device)
+        try:
+            result = train(scene.cloud, request.settings, control, sources)
+            if request.sidecar:
+                header = sidecar.Header(request.scene, settings=json.dumps(asdict(request.settings)))
+                sidecar.save(request.sidecar, result.model, header)
+        except BaseException:
+            scene.model = before
+            raise
+        scene.model = result.model
+        return Trained(
+            request.scene, result.model.steps, result.masks, len(result.views), result.coverage,
+            tuple(result.phases), tuple(result.phases.values()), request.sidecar,
+        )  # fmt: skip
+
+    def click(self, request: Click) -> Selection:
+        """Select what is under the pixels among the objects that take part."""
+        scene = self._scene(request.scene)
+        if scene.model is None:
+            fix = "Press Train Affinity first"
+            raise UserError("This scene has no trained model yet", fix=fix, code="no_model")
+        if not request.view.contains(request.pixels).all():
+            raise UserError("The click lies outside the view", fix="Click inside the picture", code="bad_click")
+        objects = request.objects or (ObjectPoints(np.eye(4)),)
+        ids = [_ids(part, len(scene.cloud)) for part in objects]
+        rows = _click_rows(scene.cloud, request, objects, ids)
+        answer = scene.model.select(rows, request.positive, _given(request.scale), _given(request.threshold))
+        return _selection(answer, np.concatenate(ids), request.want_scores)
+
+    def unload(self, request: Unload) -> Done:
+        """Forget a scene."""
+        with self._lock:
+            self._scenes.pop(request.scene, None)
+        return Done()
+
+    def _scene(self, name: str) -> _Scene:
+        with self._lock:
+            scene = self._scenes.get(name)
+        if scene is None:
+            fix = "Click again; the scene is sent anew"
+            raise UserError("The backend does not have this scene", fix=fix, code="no_scene")
+        return scene
+
+
+def _given(value: float) -> float | None:
+    """A scale or threshold of a message: negative means "not given"."""
+    if value > 1:
+        raise UserError("Scale and threshold must lie between 0 and 1", f"got {value:g}", code="bad_settings")
+    return None if value < 0 else float(value)
+
+
+def _whole_cloud(request: LoadScene) -> GaussianCloud:
+    """The cloud with a row for every id; Gaussians that the client no longer has are transparent."""
+    cloud, count = request.cloud, request.count or len(request.cloud)
+    if not len(request.ids):
+        return cloud
+    if len(request.ids) != len(cloud) or request.ids.min() < 0 or request.ids.max() >= count:
+        raise UserError("The scene cannot be loaded", "its ids do not fit its points", code="bad_scene")
+    place = np.zeros(count, np.int64)
+    place[request.ids] = np.arange(len(cloud))
+    whole = cloud.take(place)
+    here = np.zeros(count, bool)
+    here[request.ids] = True
+    return GaussianCloud(whole.means, whole.quats, whole.scales, np.where(here, whole.opacities, 0), whole.sh)
+
+
+def _ids(part: ObjectPoints, count: int) -> np.ndarray:
+    ids = part.ids if len(part.ids) else np.arange(count, dtype=np.int32)
+    if ids.min() < 0 or ids.max() >= count:
+        why = "it has points that the trained cloud does not have"
+        raise UserError("An object does not fit this model", why, "Train it on its own", "bad_ids")
+    return ids
+
+
+def _click_rows(cloud: GaussianCloud, request: Click, objects: tuple[ObjectPoints, ...], ids: list[np.ndarray]) -> Rows:
+    """Rows of the clicked pixels over all objects where they stand; ids are the model's."""
+    pixels = np.floor(request.pixels).astype(np.int32)
+    parts = []
+    for part, members in zip(objects, ids, strict=True):
+        points = cloud.take(members) if len(part.ids) else cloud
+        parts.append(project(points, request.view.of_object(part.matrix), pixels))
+    starts = np.concatenate([[0], np.cumsum([len(i) for i in ids])])[:-1]
+    rows = contributions_of(merge(parts, [int(s) for s in starts]), request.view, pixels)
+    return Rows(rows.offsets, np.concatenate(ids)[rows.ids], rows.weights)
+
+
+def _selection(answer: Answer, ids: np.ndarray, want_scores: bool) -> Selection:
+    mask = answer.mask[ids]
+    scores = answer.scores[ids] if want_scores else np.zeros(0, np.float32)
+    return Selection(
+        np.packbits(mask), int(mask.sum()), len(mask), answer.scale, answer.size_units, answer.threshold,
+        scores, answer.note,
+    )  # fmt: skip
