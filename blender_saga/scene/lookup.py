@@ -59,4 +59,4 @@ def trains_now(obj: bpy.types.Object) -> bool:
 
 def not_trained(obj: bpy.types.Object) -> UserError:
     """What to tell somebody who clicks before training."""
-    return UserError(f"The splat {obj.name} is not trained yet", fix="Press Train Affinity first", code="not_trained")
+    return UserError(f"The splat {obj.name} is not trained yet", fix="Press Train Affinity first", code="no_model")

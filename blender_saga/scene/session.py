@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class Request:
             self._end(job)
             return
         self._note = job.result.note
+        if self._load.sidecar and not Path(self._load.sidecar).is_file():
+            self._note = f"The model {self._load.sidecar} is gone"
         session.scene_loaded(self._load, self._backend.starts)
         try:
             self.job = self._backend.submit(self.message, self._end)
@@ -60,8 +63,8 @@ class Request:
             UserError: what went wrong; a model that could not be opened is told by its own reason.
             Cancelled: if it was cancelled.
         """
-        if self.job.error is not None and self.job.error.code == "not_trained" and self._note:
-            raise UserError(self._note.rstrip("."), fix="Train it again", code="not_trained")
+        if self.job.error is not None and self.job.error.code == "no_model" and self._note:
+            raise UserError(self._note.rstrip("."), fix="Train it again", code="no_model")
         return self.job.outcome()
 
     def cancel(self) -> None:

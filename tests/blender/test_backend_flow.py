@@ -200,6 +200,16 @@ def test_model_of_another_cloud_is_refused_with_the_reason(
     assert snapshot() == before
 
 
+def test_model_that_is_gone_is_said_to_be_gone(trained: bpy.types.Object, tmp_path: Path, snapshot: Callable) -> None:
+    (tmp_path / "three.saga").unlink()
+    click(Vector(PLACES[1]))  # the backend still has it in memory
+    bpy.ops.saga.backend_stop()
+    bpy.ops.saga.backend_start()
+    before = snapshot()
+    refused(lambda: click(Vector(PLACES[1])), "three.saga is gone. Train it again")
+    assert snapshot() == before
+
+
 def test_training_does_not_overwrite_the_model_of_another_cloud(splat: bpy.types.Object, tmp_path: Path) -> None:
     (tmp_path / "three.saga").write_text("somebody else's")
     bpy.ops.saga.backend_start()

@@ -52,7 +52,7 @@ def test_main_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     selection = addon("scene.point_cloud").selection
 
     bpy.ops.saga.backend_start()
-    assert bpy.ops.saga.train(steps=300, views=12, width=240, height=180) == {"FINISHED"}
+    assert bpy.ops.saga.train(steps=120, views=8, width=160, height=120) == {"FINISHED"}
     assert (tmp_path / "balls.saga").stat().st_size > 0
 
     eye = Eye((0, -6, 1.2), (0, 0, 0.5))

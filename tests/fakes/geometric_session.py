@@ -34,9 +34,7 @@ class GeometricSession:
         means = np.full((request.count, 3), np.nan)
         means[request.ids if len(request.ids) else np.arange(request.count)] = request.cloud.means
         self._means[request.scene], note = means, ""
-        if request.sidecar and not Path(request.sidecar).exists():
-            note = f"The model {Path(request.sidecar).name} is gone"
-        elif request.sidecar:
+        if request.sidecar and Path(request.sidecar).is_file():
             header = json.loads(Path(request.sidecar).read_text())
             if header["fingerprint"] == request.scene:
                 self._trained[request.scene] = header["steps"]
@@ -60,7 +58,7 @@ class GeometricSession:
     def click(self, request: Click) -> Selection:
         means = self._known(request.scene)
         if request.scene not in self._trained:
-            raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code="not_trained")
+            raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code="no_model")
         distances = [self._distances(means, obj, request) for obj in request.objects]
         distance = np.concatenate(distances)
         mask = distance < RADIUS * (1 if request.scale < 0 else 2 * request.scale)
