@@ -11,11 +11,12 @@ from blender_saga.gaussians.view import View
 from ..control import Control
 from ..rows import Rows
 from .pool import PoolMasks, from_labels
-from .segments import SegmentSettings, segment
+from .segments import SegmentSettings, segment, without_whole
 
 VISIBLE_WEIGHT = 0.02
 """A Gaussian is seen where some pixel takes at least this blending weight from it."""
 _OPAQUE = 0.1  # fainter Gaussians are haze: they take no part in the neighbour graph
+_GROWTH = 1.05  # a segment's scale is at least this times that of its largest part
 _PIXEL_ALPHA = 0.5  # emptier pixels show the background
 
 
@@ -40,7 +41,7 @@ def segment_cloud(
         towards += direction * part.mass(len(cloud))[:, None].astype(np.float32)
     labels = np.full((len(cloud), len(settings.counts)), -1, np.int32)
     base = 0.5 + C0 * cloud.sh[use, 0]
-    labels[use] = segment(cloud.means[use], base, towards[use], settings)
+    labels[use] = without_whole(segment(cloud.means[use], base, towards[use], settings))
     return labels
 
 
@@ -48,22 +49,23 @@ def segment_scales(cloud: GaussianCloud, labels: np.ndarray) -> np.ndarray:
     """3D scale of every segment number, scene units: Eq. 2 over its Gaussians, the same for all views.
 
     A view may show only a corner of a thing. Where masks come from pictures, the corner's scale is all there is; here
-    the whole is known, and a segment is never smaller than what it is made of.
+    the whole is known, and a segment is larger than what it is made of.
     """
     scales = np.zeros(labels.max(initial=-1) + 1)
-    seen = labels[:, 0] >= 0
-    points, floor = cloud.means[seen].astype(np.float64), np.zeros(int(seen.sum()))
-    for level in labels[seen].T:
-        number = np.maximum(np.bincount(level, minlength=len(scales)), 1)
+    part = np.zeros(len(labels))  # of every Gaussian: the scale of its segment of the level before
+    for level in labels.T:
+        here = level >= 0
+        inside, points = level[here], cloud.means[here].astype(np.float64)
+        number = np.maximum(np.bincount(inside, minlength=len(scales)), 1)
         variance = np.zeros(len(scales))
         for axis in points.T:
-            mean = np.bincount(level, axis, minlength=len(scales)) / number
-            variance += np.bincount(level, (axis - mean[level]) ** 2, minlength=len(scales)) / number
+            mean = np.bincount(inside, axis, minlength=len(scales)) / number
+            variance += np.bincount(inside, (axis - mean[inside]) ** 2, minlength=len(scales)) / number
         largest_part = np.zeros(len(scales))
-        np.maximum.at(largest_part, level, floor)
-        present = np.unique(level[scales[level] == 0])  # a segment that stays the same keeps its scale
-        scales[present] = np.maximum(2 * np.sqrt(variance), 1.05 * largest_part)[present]
-        floor = scales[level]
+        np.maximum.at(largest_part, inside, part[here])
+        new = np.unique(inside[scales[inside] == 0])  # a segment that stays the same keeps its scale
+        scales[new] = np.maximum(2 * np.sqrt(variance), _GROWTH * largest_part)[new]
+        part[here] = scales[inside]
     return scales
 
 

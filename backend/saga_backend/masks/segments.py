@@ -18,6 +18,9 @@ from skimage.color import rgb2lab
 from ..neighbours import nearest
 
 
+_WHOLE = 0.7  # share of the points
+
+
 @dataclass(frozen=True)
 class SegmentSettings:
     """Weights of the edge terms, sizes, levels.
@@ -32,19 +35,20 @@ class SegmentSettings:
         patch: threshold k of Felzenszwalb-Huttenlocher; larger gives larger patches.
         smallest: Gaussians; a smaller patch joins its nearest neighbour.
         size_power: how much more the border of two large segments costs than that of a small one.
-        border_power: how much more a border costs that is short beside the whole outline.
+        border_power: how much more a border costs that is short for the smaller segment's size: a leg on a floor
+            touches it with its foot only, two halves of a body meet along a long line.
         counts: number of segments of each level, falling.
     """
 
     edges: int = 12
     normal_neighbours: int = 32
     concave: float = 4.0
-    bend: float = 0.5
+    bend: float = 0.3
     colour: float = 0.02
     gap: float = 1.0
     patch: float = 0.3
     smallest: int = 20
-    size_power: float = 0.3
+    size_power: float = 0.15
     border_power: float = 0.5
     counts: tuple[int, ...] = (40, 28, 20, 14, 10, 8, 7, 6, 5, 4, 3, 2, 1)
 
@@ -72,6 +76,13 @@ def segment(
     patches = _patches(len(means), pairs, weights, settings)
     borders = _Borders(patches, pairs, weights, settings)
     return _cut(borders.join_all(), patches.max() + 1, settings.counts)[patches]
+
+
+def without_whole(labels: np.ndarray) -> np.ndarray:
+    """Levels [N,L] with -1 for a segment of the last level that holds most points: the scene is not a thing in it."""
+    numbers, sizes = np.unique(labels[:, -1], return_counts=True)
+    whole = numbers[sizes > _WHOLE * len(labels)]
+    return np.where(np.isin(labels, whole), -1, labels).astype(np.int32)
 
 
 def normals(means: np.ndarray, neighbours: np.ndarray, towards: np.ndarray) -> np.ndarray:
@@ -118,7 +129,6 @@ class _Borders:
         self.settings = settings
         count = int(patches.max()) + 1
         self.size = np.bincount(patches, minlength=count).tolist()
-        self.outline = [0] * count
         self.next_to: list[dict[int, tuple[float, int]]] = [{} for _ in range(count)]
         ends = np.sort(patches[pairs], axis=1).astype(np.int64)
         apart = ends[:, 0] != ends[:, 1]
@@ -128,8 +138,6 @@ class _Borders:
         for key, total, number in zip(keys.tolist(), sums.tolist(), numbers.tolist(), strict=True):
             a, b = divmod(key, count)
             self.next_to[a][b] = self.next_to[b][a] = (total, number)
-            self.outline[a] += number
-            self.outline[b] += number
 
     def join_all(self) -> list[tuple[int, int, int]]:
         """Every join as (a, b, new), in order; `new` counts on from the number of patches."""
@@ -138,12 +146,8 @@ class _Borders:
         gone: set[int] = set()
         joins = []
         while heap:
-            cost, a, b = heapq.heappop(heap)
+            _, a, b = heapq.heappop(heap)
             if a in gone or b in gone:
-                continue
-            present = self._cost(a, b)
-            if present > cost:  # an outline grew since: look again in its new place
-                heapq.heappush(heap, (present, a, b))
                 continue
             new = self._join(a, b)
             gone.update((a, b))
@@ -155,13 +159,12 @@ class _Borders:
     def _cost(self, a: int, b: int) -> float:
         total, number = self.next_to[a][b]
         size = self.size[a] * self.size[b] / (self.size[a] + self.size[b])
-        share = number / min(self.outline[a], self.outline[b])
+        share = number / min(self.size[a], self.size[b]) ** 0.5  # a line across n points of a surface has about n^0.5
         return total / number * size**self.settings.size_power / share**self.settings.border_power
 
     def _join(self, a: int, b: int) -> int:
         new = len(self.size)
         self.size.append(self.size[a] + self.size[b])
-        self.outline.append(self.outline[a] + self.outline[b] - 2 * self.next_to[a][b][1])
         around: dict[int, tuple[float, int]] = {}
         for old in (a, b):
             for other, (total, number) in self.next_to[old].items():
