@@ -74,8 +74,7 @@ def run(args: argparse.Namespace, profile: str) -> bool:
     )
     blender.lift_out(part.name)
     pictures.after(blender.clouds())
-    blender.close(args.out / f"{scene.path.stem}.blend")
-    say(f"Drew {', '.join(path.name for path in pictures.written)} in {args.out}")
+    say(f"Wrote {', '.join(path.name for path in (*pictures.written, blender.close()))} in {args.out}")
     return not wrong
 
 

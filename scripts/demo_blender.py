@@ -56,12 +56,14 @@ class Blender:
         os.environ["BLENDER_SAGA_PYTHON"] = sys.executable  # this environment is the backend's too
         import bpy
 
-        self._bpy, self.version = bpy, bpy.app.version_string
+        self._bpy, self._out, self._name = bpy, out, ""
+        self.version = bpy.app.version_string
         try:
             self.zip_path = build_extension.build(out)
         except build_extension.BuildError as error:
             raise UserError("The extension could not be built", str(error)) from error
         bpy.ops.wm.read_homefile(use_empty=True)
+        bpy.context.preferences.filepaths.save_version = 0  # no backup beside the .blend
         self._do(
             bpy.ops.extensions.package_install_files,
             filepath=str(self.zip_path.resolve()),
@@ -69,12 +71,12 @@ class Blender:
             enable_on_install=True,
             overwrite=True,
         )
-        self._name = ""
 
     def open(self, path: Path) -> None:
         """Import a splat."""
         self._do(self._bpy.ops.saga.import_splat, filepath=str(path.resolve()))
         self._name = self._bpy.context.view_layer.objects.active.name
+        self._save()  # a model is kept next to the .blend, so the folder of the splat stays as it is
 
     def count(self) -> int:
         """Number of points of the imported splat."""
@@ -141,10 +143,10 @@ class Blender:
         return Part(name, path)
 
     def lift_out(self, name: str) -> None:
-        """Move an object straight up by a little more than its own height."""
+        """Move an object straight up by most of its own height."""
         obj = self._bpy.data.objects[name]
         heights = self._addon("scene.point_cloud").positions(obj)[:, 2]
-        obj.location.z += 1.1 * float(np.ptp(np.percentile(heights, [1, 99])))
+        obj.location.z += 0.7 * float(np.ptp(np.percentile(heights, [1, 99])))
         self._bpy.context.view_layer.update()
 
     def clouds(self) -> list[GaussianCloud]:
@@ -158,10 +160,15 @@ class Blender:
                 found.append(transform_cloud(cloud, np.array(obj.matrix_world, np.float64)))
         return found
 
-    def close(self, path: Path) -> None:
-        """Save what there is and stop the backend."""
-        self._bpy.ops.wm.save_as_mainfile(filepath=str(path.resolve()), check_existing=False)
+    def close(self) -> Path:
+        """Stop the backend and save what there is; returns the file."""
         self._do(self._bpy.ops.saga.backend_stop)
+        return self._save()
+
+    def _save(self) -> Path:
+        path = self._out / f"{self._name}.blend"
+        self._bpy.ops.wm.save_as_mainfile(filepath=str(path.resolve()), check_existing=False, compress=True)
+        return path
 
     def _object(self) -> object:
         return self._bpy.data.objects[self._name]

@@ -10,7 +10,7 @@ from saga_backend.capture import CaptureSettings, capture, extent
 from saga_backend.cli_files import read_labels, read_scene
 from saga_backend.evaluation.metrics import SEEN, deepest_pixel, iou, raise_largest_weights, true_map
 from saga_backend.evaluation.tabletop import make_tabletop, tabletop_names
-from saga_backend.raster import all_pixels, contributions, render
+from saga_backend.raster import Picture, all_pixels, contributions, render
 from scipy import ndimage
 
 from blender_saga.gaussians.cloud import GaussianCloud
@@ -89,8 +89,8 @@ def choose_click(scene: Scene) -> Aim:
     cloud = transform_cloud(scene.cloud, RDF_TO_BLENDER)
     views = [_orbit(cloud, azimuth) for azimuth in _AZIMUTHS]
     if scene.labels is None:
-        column, row = _prominent(render(cloud, views[0]).alpha)
-        return Aim(views[0], column, row, None, ", where most of the splat is to be seen")
+        column, row = _prominent(render(cloud, views[0]), views[0])
+        return Aim(views[0], column, row, None, ", the middle of what stands out most")
     rooms = [_rooms(_things(cloud, scene.labels, view.resized(*_COARSE))) for view in views]
     best = int(np.argmax([sum(room.values()) for room in rooms]))
     if not rooms[best]:
@@ -168,9 +168,18 @@ def _closeness(shape: tuple[int, int]) -> np.ndarray:
     return np.exp(-((x - shape[1] / 2) ** 2 + (y - shape[0] / 2) ** 2) / (0.3 * shape[1]) ** 2)
 
 
-def _prominent(alpha: np.ndarray) -> tuple[int, int]:
-    """Column and row where most opacity is, with a liking for the middle of the picture."""
-    score = ndimage.gaussian_filter(alpha, 0.01 * alpha.shape[1]) * _closeness(alpha.shape)
+def _prominent(picture: Picture, view: View) -> tuple[int, int]:
+    """Column and row of the middle of what stands out: solid, above the ground, near the middle of the picture."""
+    solid = picture.alpha > 0.5
+    if not solid.any():
+        raise UserError("Nothing solid is to be seen in this splat", "no pixel of the view is half opaque")
+    y, x = np.mgrid[0 : view.height, 0 : view.width] + 0.5
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(view.K).T
+    into_world = np.linalg.inv(view.viewmat)
+    heights = (picture.depth[..., None] * rays) @ into_world[2, :3] + into_world[2, 3]
+    low, high = np.percentile(heights[solid], [10, 95])
+    above = np.clip((heights - low) / max(high - low, 1e-9), 0.05, 1)  # a flat splat is clicked in its middle
+    score = ndimage.gaussian_filter(picture.alpha * solid * above, 0.03 * view.width) * _closeness(solid.shape)
     row, column = np.unravel_index(int(np.argmax(score)), score.shape)
     return int(column), int(row)
 
