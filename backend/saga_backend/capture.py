@@ -61,7 +61,7 @@ def extent(cloud: GaussianCloud) -> Extent:
 
 @dataclass(frozen=True, eq=False)
 class CaptureSettings:
-    """At most `limit` views of `width` x `height` pixels, held upright along `up` (the direction away from the ground)."""
+    """At most `limit` views of `width` x `height` pixels, upright along `up` (the direction away from the ground)."""
 
     limit: int = 40
     width: int = 480

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -107,7 +108,7 @@ class AffinityModel:
             threshold: cosine similarity.
         """
         chosen = [_best_cosine(self._probe, clicks, self.opening(s)) > threshold for s in _PROBE_SCALES]
-        stays = [_iou(a, b) for a, b in zip(chosen[:-1], chosen[1:], strict=True)]
+        stays = [_iou(a, b) for a, b in pairwise(chosen)]
         best, begin, found = 0, 0, len(_PROBE_SCALES) // 2
         for end in range(1, len(chosen) + 1):
             if end == len(chosen) or stays[end - 1] < 0.8:

@@ -7,7 +7,7 @@ Gaussians below 1/255 skipped, the Jacobian's slope clamped to 1.3 times the fie
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -19,9 +19,12 @@ DILATION = 0.3
 ALPHA_MIN = 1.0 / 255.0
 
 
-@dataclass(frozen=True, eq=False)
-class Projected:
-    """The M Gaussians that can reach a picture, nearest first.
+_BLOCK = 1024  # Gaussians a thread takes at a time
+_SLOPE_MARGIN = 0.15  # of the picture's size: the Jacobian's slope is clamped this far outside the picture
+
+
+class Projected(NamedTuple):
+    """The M Gaussians that can reach a picture, nearest first (a named tuple, so that numba takes it whole).
 
     Attributes:
         ids: [M] int32, index in the cloud.
@@ -40,69 +43,22 @@ class Projected:
     depths: np.ndarray
 
 
-@numba.njit(inline="always")
-def _axes(quat, scale, a, b, c):
-    """One row (a, b, c) of the view rotation times R S: how far each axis of the Gaussian reaches along that row."""
-    w, x, y, z = quat[0], quat[1], quat[2], quat[3]
-    norm = w * w + x * x + y * y + z * z
-    s = 2.0 / norm if norm > 0.0 else 0.0
-    u = a * (1.0 - s * (y * y + z * z)) + b * s * (x * y + w * z) + c * s * (x * z - w * y)
-    v = a * s * (x * y - w * z) + b * (1.0 - s * (x * x + z * z)) + c * s * (y * z + w * x)
-    t = a * s * (x * z + w * y) + b * s * (y * z - w * x) + c * (1.0 - s * (x * x + y * y))
-    return u * scale[0], v * scale[1], t * scale[2]
+class _Camera(NamedTuple):
+    """A view as plain numbers; x0, y0, x1, y1 is the wanted part of the picture, pixels."""
 
-
-@numba.njit(inline="always")
-def _dot(a, b):
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@numba.njit(parallel=True, fastmath=False, cache=True)
-def _project(means, quats, scales, opacities, camera, size, orthographic, means2d, conics, radii, depths):
-    """Fill the outputs for every Gaussian; radii stay 0 where it cannot reach the picture."""
-    # camera = [4,4]: rows 0-2 the view matrix, row 3 fx, fy, cx, cy; size = width, height, near, then the wanted box
-    fx, fy, cx, cy = camera[3, 0], camera[3, 1], camera[3, 2], camera[3, 3]
-    width, height, near = size[0], size[1], size[2]
-    afx, afy = abs(fx), abs(fy)
-    right = (width - cx) / afx + 0.15 * width / afx
-    left = cx / afx + 0.15 * width / afx
-    bottom = (height - cy) / afy + 0.15 * height / afy
-    top = cy / afy + 0.15 * height / afy
-    for i in numba.prange(means.shape[0]):
-        radii[i, 0] = 0.0
-        opacity = opacities[i]
-        x = camera[0, 0] * means[i, 0] + camera[0, 1] * means[i, 1] + camera[0, 2] * means[i, 2] + camera[0, 3]
-        y = camera[1, 0] * means[i, 0] + camera[1, 1] * means[i, 1] + camera[1, 2] * means[i, 2] + camera[1, 3]
-        z = camera[2, 0] * means[i, 0] + camera[2, 1] * means[i, 1] + camera[2, 2] * means[i, 2] + camera[2, 3]
-        depths[i] = z
-        if opacity < ALPHA_MIN or z < near:
-            continue
-        m0 = _axes(quats[i], scales[i], camera[0, 0], camera[0, 1], camera[0, 2])
-        m1 = _axes(quats[i], scales[i], camera[1, 0], camera[1, 1], camera[1, 2])
-        m2 = _axes(quats[i], scales[i], camera[2, 0], camera[2, 1], camera[2, 2])
-        c00, c01, c02 = _dot(m0, m0), _dot(m0, m1), _dot(m0, m2)
-        c11, c12, c22 = _dot(m1, m1), _dot(m1, m2), _dot(m2, m2)
-        if orthographic:
-            u, v = fx * x + cx, fy * y + cy
-            jx, jy, jxz, jyz = fx, fy, 0.0, 0.0
-        else:
-            u, v = fx * x / z + cx, fy * y / z + cy
-            jx, jy = fx / z, fy / z
-            jxz = -jx * min(right, max(-left, x / z))
-            jyz = -jy * min(bottom, max(-top, y / z))
-        xx = jx * jx * c00 + 2.0 * jx * jxz * c02 + jxz * jxz * c22 + DILATION
-        yy = jy * jy * c11 + 2.0 * jy * jyz * c12 + jyz * jyz * c22 + DILATION
-        xy = jx * jy * c01 + jx * jyz * c02 + jxz * jy * c12 + jxz * jyz * c22
-        det = xx * yy - xy * xy
-        if not det > 0.0:
-            continue
-        reach = math.sqrt(2.0 * math.log(opacity / ALPHA_MIN))
-        rx, ry = reach * math.sqrt(xx), reach * math.sqrt(yy)
-        if u + rx <= size[3] or u - rx >= size[5] or v + ry <= size[4] or v - ry >= size[6]:
-            continue
-        means2d[i, 0], means2d[i, 1] = u, v
-        conics[i, 0], conics[i, 1], conics[i, 2] = yy / det, -xy / det, xx / det
-        radii[i, 0], radii[i, 1] = rx, ry
+    viewmat: np.ndarray
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+    near: float
+    orthographic: bool
+    x0: float
+    y0: float
+    x1: float
+    y1: float
 
 
 def project(cloud: GaussianCloud, view: View, pixels: np.ndarray | None = None) -> Projected:
@@ -111,26 +67,26 @@ def project(cloud: GaussianCloud, view: View, pixels: np.ndarray | None = None) 
     Args:
         cloud: N Gaussians, in the space that `view.viewmat` maps from (that matrix may be any affine one).
         view: where from.
-        pixels: [P,2] integers (column, row): only Gaussians that can reach their bounding box are kept; None: all pixels.
+        pixels: [P,2] integers (column, row): only Gaussians that can reach their bounding box are kept; None: all.
     """
     n = len(cloud)
-    means2d, conics = np.empty((n, 2), np.float32), np.empty((n, 3), np.float32)
-    radii, depths = np.empty((n, 2), np.float32), np.empty(n, np.float32)
-    camera = view.viewmat.copy()
-    camera[3] = view.K[0, 0], view.K[1, 1], view.K[0, 2], view.K[1, 2]
     box = (0, 0, view.width, view.height) if pixels is None else (*pixels.min(axis=0), *(pixels.max(axis=0) + 1))
-    size = np.array([view.width, view.height, view.near, *box], np.float64)
-    _project(
-        cloud.means, cloud.quats, cloud.scales, cloud.opacities, camera, size, view.orthographic,
-        means2d, conics, radii, depths,
+    K = view.K
+    camera = _Camera(
+        view.viewmat, K[0, 0], K[1, 1], K[0, 2], K[1, 2], view.width, view.height, view.near, view.orthographic,
+        *(float(edge) for edge in box),
     )  # fmt: skip
+    means2d, conics = np.empty((n, 2), np.float32), np.empty((n, 3), np.float32)
+    radii, depths = np.zeros((n, 2), np.float32), np.empty(n, np.float32)
+    gaussians = (cloud.means, cloud.quats, cloud.scales, cloud.opacities)
+    _project(gaussians, camera, (means2d, conics, radii, depths))
     ids = np.flatnonzero(radii[:, 0] > 0)
     ids = ids[_nearest_first(depths[ids])]
     return Projected(ids.astype(np.int32), means2d[ids], conics[ids], radii[ids], cloud.opacities[ids], depths[ids])
 
 
 def _nearest_first(depths: np.ndarray) -> np.ndarray:
-    """Stable ascending order of float32 values: two 16-bit radix passes, several times faster than a comparison sort."""
+    """Stable ascending order of float32 values: two 16-bit radix passes, much faster than a comparison sort."""
     bits = depths.view(np.uint32)
     keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))  # orders negative floats too
     order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
@@ -146,3 +102,96 @@ def merge(parts: list[Projected], starts: list[int]) -> Projected:
         np.concatenate([getattr(p, n) for p in parts])[order] for n in ("means2d", "conics", "radii", "opacities")
     ]
     return Projected(ids[order], *columns, depths[order])
+
+
+@numba.njit(inline="always")
+def _along(viewmat, row, point):
+    return viewmat[row, 0] * point[0] + viewmat[row, 1] * point[1] + viewmat[row, 2] * point[2] + viewmat[row, 3]
+
+
+@numba.njit(inline="always")
+def _axes(quat, scale, row):
+    """A row of the view rotation times R S: how far each axis of the Gaussian reaches along that row."""
+    w, x, y, z = quat[0], quat[1], quat[2], quat[3]
+    a, b, c = row[0], row[1], row[2]
+    norm = w * w + x * x + y * y + z * z
+    s = 2.0 / norm if norm > 0.0 else 0.0
+    u = a * (1.0 - s * (y * y + z * z)) + b * s * (x * y + w * z) + c * s * (x * z - w * y)
+    v = a * s * (x * y - w * z) + b * (1.0 - s * (x * x + z * z)) + c * s * (y * z + w * x)
+    t = a * s * (x * z + w * y) + b * s * (y * z - w * x) + c * (1.0 - s * (x * x + y * y))
+    return u * scale[0], v * scale[1], t * scale[2]
+
+
+@numba.njit(inline="always")
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@numba.njit(inline="always")
+def _clamped(slope, focal, centre, size):
+    """The Jacobian is taken no further outside the picture than a margin: far outside it would blow Gaussians up."""
+    low = -(centre / abs(focal) + _SLOPE_MARGIN * size / abs(focal))
+    high = (size - centre) / abs(focal) + _SLOPE_MARGIN * size / abs(focal)
+    return min(high, max(low, slope))
+
+
+@numba.njit(inline="always")
+def _jacobian(camera, x, y, z):
+    """Pixel position and d(u, v)/d(x, y, z) as (u, v, du/dx, dv/dy, du/dz, dv/dz)."""
+    if camera.orthographic:
+        return camera.fx * x + camera.cx, camera.fy * y + camera.cy, camera.fx, camera.fy, 0.0, 0.0
+    jx, jy = camera.fx / z, camera.fy / z
+    dz_u = -jx * _clamped(x / z, camera.fx, camera.cx, camera.width)
+    dz_v = -jy * _clamped(y / z, camera.fy, camera.cy, camera.height)
+    return jx * x + camera.cx, jy * y + camera.cy, jx, jy, dz_u, dz_v
+
+
+@numba.njit(inline="always")
+def _covariance2d(jacobian, m0, m1, m2):
+    """Dilated 2D covariance (xx, xy, yy), pixels^2, of a Gaussian whose camera-space axes are the columns of m."""
+    _, _, jx, jy, dz_u, dz_v = jacobian
+    c02, c12, c22 = _dot(m0, m2), _dot(m1, m2), _dot(m2, m2)
+    xx = jx * jx * _dot(m0, m0) + 2.0 * jx * dz_u * c02 + dz_u * dz_u * c22 + DILATION
+    yy = jy * jy * _dot(m1, m1) + 2.0 * jy * dz_v * c12 + dz_v * dz_v * c22 + DILATION
+    xy = jx * jy * _dot(m0, m1) + jx * dz_v * c02 + dz_u * jy * c12 + dz_u * dz_v * c22
+    return xx, xy, yy
+
+
+@numba.njit(cache=True)
+def _project_range(begin, end, gaussians, camera, out):
+    means, quats, scales, opacities = gaussians
+    means2d, conics, radii, depths = out
+    viewmat = camera.viewmat
+    for i in range(begin, end):
+        z = _along(viewmat, 2, means[i])
+        depths[i] = z
+        if opacities[i] < ALPHA_MIN or z < camera.near:
+            continue
+        jacobian = _jacobian(camera, _along(viewmat, 0, means[i]), _along(viewmat, 1, means[i]), z)
+        m0 = _axes(quats[i], scales[i], viewmat[0])
+        m1 = _axes(quats[i], scales[i], viewmat[1])
+        m2 = _axes(quats[i], scales[i], viewmat[2])
+        xx, xy, yy = _covariance2d(jacobian, m0, m1, m2)
+        det = xx * yy - xy * xy
+        if not det > 0.0:
+            continue
+        reach = math.sqrt(2.0 * math.log(opacities[i] / ALPHA_MIN))
+        rx, ry = reach * math.sqrt(xx), reach * math.sqrt(yy)
+        u, v = jacobian[0], jacobian[1]
+        if u + rx <= camera.x0 or v + ry <= camera.y0 or u - rx >= camera.x1 or v - ry >= camera.y1:
+            continue
+        means2d[i, 0], means2d[i, 1] = u, v
+        conics[i, 0], conics[i, 1], conics[i, 2] = yy / det, -xy / det, xx / det
+        radii[i, 0], radii[i, 1] = rx, ry
+
+
+@numba.njit(parallel=True, cache=True)
+def _project(gaussians, camera, out):
+    """Fill means2d, conics, radii, depths for every Gaussian; radii stay 0 where it cannot reach the box.
+
+    The loop's body is a function of its own, here and elsewhere, because numba shares the tuples that are made inside
+    a parallel loop among its threads; and it works through blocks, because each call counts references.
+    """
+    count = len(gaussians[0])
+    for block in numba.prange(-(-count // _BLOCK)):
+        _project_range(block * _BLOCK, min((block + 1) * _BLOCK, count), gaussians, camera, out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -50,8 +51,7 @@ def draw(projected: Projected, view: View, rgb: np.ndarray) -> Picture:
     """Render projected Gaussians with given colours [M,3] in the order of `projected`."""
     values = np.concatenate([rgb, projected.depths[:, None]], axis=1).astype(np.float32)
     out = np.zeros((view.height, view.width, 5), np.float32)
-    starts, items = _bin(projected, view, None)
-    _draw(starts, items, projected.means2d, projected.conics, projected.radii, projected.opacities, values, out)
+    _draw(_bin(projected, view, None), projected, values, out)
     alpha = out[..., 4]
     depth = out[..., 3] / np.maximum(alpha, 1e-10)
     return Picture(out[..., :3], depth, alpha)
@@ -83,133 +83,174 @@ def contributions_of(projected: Projected, view: View, pixels: np.ndarray) -> Ro
         raise ValueError("a pixel lies outside the picture")
     columns, rows = -(-view.width // TILE), -(-view.height // TILE)
     tile_of = (pixels[:, 1] // TILE) * columns + pixels[:, 0] // TILE
-    order = np.argsort(tile_of, kind="stable")
     wanted = np.bincount(tile_of, minlength=columns * rows)
-    starts, items = _bin(projected, view, wanted > 0)
-    pixel_starts = np.concatenate([[0], np.cumsum(wanted)])
-    scene = (starts, items, projected.means2d, projected.conics, projected.radii, projected.opacities)
-    counts = np.zeros(len(pixels) + 1, np.int64)
-    _rows(scene, pixel_starts, order, pixels, counts, np.empty(0, np.int32), np.empty(0, np.float32), False)
-    offsets = np.concatenate([[0], np.cumsum(counts[:-1])])
+    asked = _Asked(pixels, np.argsort(tile_of, kind="stable"), np.concatenate([[0], np.cumsum(wanted)]))
+    tiles = _bin(projected, view, wanted > 0)
+    counts = np.zeros(len(pixels), np.int64)
+    _count_rows(tiles, projected, asked, counts)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
     ids, weights = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
-    _rows(scene, pixel_starts, order, pixels, offsets, ids, weights, True)
+    _fill_rows(tiles, projected, asked, (offsets, ids, weights))
     return Rows(offsets, projected.ids[ids], weights)
 
 
-def _bin(projected: Projected, view: View, wanted: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Tile lists in depth order: starts [tiles+1] int64 and items [K] int32 (positions in `projected`)."""
+class _Tiles(NamedTuple):
+    """Gaussians by tile: `items` [K] int32, positions in a Projected, nearest first; a tile's begin at its `starts`."""
+
+    columns: int
+    rows: int
+    starts: np.ndarray
+    items: np.ndarray
+
+
+class _Asked(NamedTuple):
+    """Pixels [P,2]; `order` [P] sorts them by tile; those of tile t are order[starts[t] : starts[t + 1]]."""
+
+    pixels: np.ndarray
+    order: np.ndarray
+    starts: np.ndarray
+
+
+def _bin(projected: Projected, view: View, wanted: np.ndarray | None) -> _Tiles:
+    """Sort Gaussians into the wanted tiles ([tiles] bool, None: all)."""
     columns, rows = -(-view.width // TILE), -(-view.height // TILE)
-    if wanted is None:
-        wanted = np.ones(columns * rows, bool)
-    counts = np.zeros(columns * rows + 1, np.int64)
-    _count_tiles(projected.means2d, projected.radii, columns, rows, wanted, counts)
-    starts = np.concatenate([[0], np.cumsum(counts[:-1])])
+    wanted = np.ones(columns * rows, bool) if wanted is None else wanted
+    counts = np.zeros(columns * rows, np.int64)
+    _count_tiles(projected, columns, wanted, counts)
+    starts = np.concatenate([[0], np.cumsum(counts)])
     items = np.empty(starts[-1], np.int32)
-    _fill_tiles(projected.means2d, projected.radii, columns, rows, wanted, starts[:-1].copy(), items)
-    return starts, items
+    _fill_tiles(projected, columns, wanted, starts[:-1].copy(), items)
+    return _Tiles(columns, rows, starts, items)
 
 
 @numba.njit(inline="always")
 def _tiles_of(mean, radius, columns, rows):
     """Tile box of the pixels whose centres can lie within `radius` of `mean`."""
-    x0 = max(0, int(math.floor((mean[0] - radius[0] - 0.5) / TILE)))
-    x1 = min(columns - 1, int(math.floor((mean[0] + radius[0]) / TILE)))
-    y0 = max(0, int(math.floor((mean[1] - radius[1] - 0.5) / TILE)))
-    y1 = min(rows - 1, int(math.floor((mean[1] + radius[1]) / TILE)))
+    x0 = max(0, math.floor((mean[0] - radius[0] - 0.5) / TILE))
+    x1 = min(columns - 1, math.floor((mean[0] + radius[0]) / TILE))
+    y0 = max(0, math.floor((mean[1] - radius[1] - 0.5) / TILE))
+    y1 = min(rows - 1, math.floor((mean[1] + radius[1]) / TILE))
     return x0, x1, y0, y1
 
 
 @numba.njit(cache=True)
-def _count_tiles(means2d, radii, columns, rows, wanted, counts):
-    for g in range(len(means2d)):
-        x0, x1, y0, y1 = _tiles_of(means2d[g], radii[g], columns, rows)
+def _count_tiles(projected, columns, wanted, counts):
+    rows = len(wanted) // columns
+    for g in range(len(projected.ids)):
+        x0, x1, y0, y1 = _tiles_of(projected.means2d[g], projected.radii[g], columns, rows)
         for y in range(y0, y1 + 1):
             for x in range(x0, x1 + 1):
                 counts[y * columns + x] += wanted[y * columns + x]
 
 
 @numba.njit(cache=True)
-def _fill_tiles(means2d, radii, columns, rows, wanted, cursor, items):
-    for g in range(len(means2d)):
-        x0, x1, y0, y1 = _tiles_of(means2d[g], radii[g], columns, rows)
+def _fill_tiles(projected, columns, wanted, cursor, items):
+    rows = len(wanted) // columns
+    for g in range(len(projected.ids)):
+        x0, x1, y0, y1 = _tiles_of(projected.means2d[g], projected.radii[g], columns, rows)
         for y in range(y0, y1 + 1):
             for x in range(x0, x1 + 1):
-                t = y * columns + x
-                if wanted[t]:
-                    items[cursor[t]] = g
-                    cursor[t] += 1
+                tile = y * columns + x
+                if wanted[tile]:
+                    items[cursor[tile]] = g
+                    cursor[tile] += 1
 
 
 @numba.njit(inline="always")
-def _alpha(dx, dy, conic, opacity):
-    sigma = 0.5 * (conic[0] * dx * dx + conic[2] * dy * dy) + conic[1] * dx * dy
-    return min(_ALPHA_MAX, opacity * math.exp(-sigma)) if sigma >= 0.0 else 0.0
+def _alpha(projected, g, x, y):
+    """Alpha of Gaussian g at the centre of pixel (x, y); 0 where 3DGS skips it."""
+    dx = np.float32(x) + np.float32(0.5) - projected.means2d[g, 0]
+    dy = np.float32(y) + np.float32(0.5) - projected.means2d[g, 1]
+    if abs(dx) > projected.radii[g, 0] or abs(dy) > projected.radii[g, 1]:
+        return 0.0
+    xx, xy, yy = projected.conics[g, 0], projected.conics[g, 1], projected.conics[g, 2]
+    sigma = 0.5 * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
+    if sigma < 0.0:
+        return 0.0
+    alpha = min(_ALPHA_MAX, projected.opacities[g] * math.exp(-sigma))
+    return alpha if alpha >= ALPHA_MIN else 0.0
 
 
-@numba.njit(parallel=True, cache=True)
-def _draw(starts, items, means2d, conics, radii, opacities, values, out):
+@numba.njit(inline="always")
+def _pixels_of(mean, radius, begin, end):
+    """First and last pixel of begin..end-1 whose centre lies within `radius` of `mean`, along one axis."""
+    return max(begin, math.ceil(mean - radius - 0.5)), min(end - 1, math.floor(mean + radius - 0.5))
+
+
+@numba.njit(cache=True)
+def _draw_tile(tile, tiles, projected, values, out):
+    """Gaussian by Gaussian within a tile, so that a small one costs its few pixels only."""
     height, width, _ = out.shape
-    columns = -(-width // TILE)
-    for tile in numba.prange(len(starts) - 1):
-        left, top = (tile % columns) * TILE, (tile // columns) * TILE
-        right, bottom = min(left + TILE, width), min(top + TILE, height)
-        transmittance = np.ones((TILE, TILE), np.float32)
-        open_pixels = (right - left) * (bottom - top)
-        for k in range(starts[tile], starts[tile + 1]):
-            g = items[k]
-            if open_pixels == 0:
-                break
-            y0 = max(top, int(math.ceil(means2d[g, 1] - radii[g, 1] - 0.5)))
-            y1 = min(bottom - 1, int(math.floor(means2d[g, 1] + radii[g, 1] - 0.5)))
-            x0 = max(left, int(math.ceil(means2d[g, 0] - radii[g, 0] - 0.5)))
-            x1 = min(right - 1, int(math.floor(means2d[g, 0] + radii[g, 0] - 0.5)))
-            for y in range(y0, y1 + 1):
-                dy = np.float32(y) + np.float32(0.5) - means2d[g, 1]
-                for x in range(x0, x1 + 1):
-                    t = transmittance[y - top, x - left]
-                    if t < 0.0:  # a negative sign marks a finished pixel
-                        continue
-                    dx = np.float32(x) + np.float32(0.5) - means2d[g, 0]
-                    alpha = _alpha(dx, dy, conics[g], opacities[g])
-                    if alpha < ALPHA_MIN:
-                        continue
-                    after = t * (1.0 - alpha)
-                    if after <= _T_MIN:
-                        transmittance[y - top, x - left] = -1.0
-                        open_pixels -= 1
-                        continue
-                    w = t * alpha
-                    for c in range(4):
-                        out[y, x, c] += w * values[g, c]
-                    out[y, x, 4] += w
-                    transmittance[y - top, x - left] = after
+    left, top = (tile % tiles.columns) * TILE, (tile // tiles.columns) * TILE
+    right, bottom = min(left + TILE, width), min(top + TILE, height)
+    transmittance = np.ones((TILE, TILE), np.float32)  # -1 marks a pixel that is finished
+    open_pixels = (right - left) * (bottom - top)
+    for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
+        if open_pixels == 0:
+            break
+        g = tiles.items[k]
+        x0, x1 = _pixels_of(projected.means2d[g, 0], projected.radii[g, 0], left, right)
+        y0, y1 = _pixels_of(projected.means2d[g, 1], projected.radii[g, 1], top, bottom)
+        for y in range(y0, y1 + 1):
+            for x in range(x0, x1 + 1):
+                t = transmittance[y - top, x - left]
+                alpha = _alpha(projected, g, x, y) if t > 0.0 else 0.0
+                if alpha == 0.0:
+                    continue
+                after = t * (1.0 - alpha)
+                if after <= _T_MIN:
+                    transmittance[y - top, x - left] = -1.0
+                    open_pixels -= 1
+                    continue
+                for c in range(4):
+                    out[y, x, c] += t * alpha * values[g, c]
+                out[y, x, 4] += t * alpha
+                transmittance[y - top, x - left] = after
 
 
 @numba.njit(parallel=True, cache=True)
-def _rows(scene, pixel_starts, order, pixels, offsets, ids, weights, fill):
-    """First call (fill False): number of Gaussians of each pixel into `offsets`; second: fill ids and weights."""
-    starts, items, means2d, conics, radii, opacities = scene
-    for tile in numba.prange(len(starts) - 1):
-        for n in range(pixel_starts[tile], pixel_starts[tile + 1]):
-            p = order[n]
-            x, y = np.float32(pixels[p, 0]) + np.float32(0.5), np.float32(pixels[p, 1]) + np.float32(0.5)
-            t = np.float32(1.0)
-            cursor = offsets[p] if fill else 0
-            for k in range(starts[tile], starts[tile + 1]):
-                g = items[k]
-                dx, dy = x - means2d[g, 0], y - means2d[g, 1]
-                if abs(dx) > radii[g, 0] or abs(dy) > radii[g, 1]:
-                    continue
-                alpha = _alpha(dx, dy, conics[g], opacities[g])
-                if alpha < ALPHA_MIN:
-                    continue
-                after = np.float32(t * (1.0 - alpha))
-                if after <= _T_MIN:
-                    break
-                if fill:
-                    ids[cursor] = g
-                    weights[cursor] = t * alpha
+def _draw(tiles, projected, values, out):
+    for tile in numba.prange(len(tiles.starts) - 1):
+        _draw_tile(tile, tiles, projected, values, out)
+
+
+@numba.njit(cache=True)
+def _count_tile_rows(tile, tiles, projected, asked, counts):
+    for n in range(asked.starts[tile], asked.starts[tile + 1]):
+        p = asked.order[n]
+        t = np.float32(1.0)
+        for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
+            alpha = _alpha(projected, tiles.items[k], asked.pixels[p, 0], asked.pixels[p, 1])
+            after = np.float32(t * (1.0 - alpha))
+            if after <= _T_MIN:
+                break
+            counts[p] += alpha > 0.0
+            t = after
+
+
+@numba.njit(cache=True)
+def _fill_tile_rows(tile, tiles, projected, asked, out):
+    offsets, ids, weights = out
+    for n in range(asked.starts[tile], asked.starts[tile + 1]):
+        p = asked.order[n]
+        t, cursor = np.float32(1.0), offsets[p]
+        for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
+            if cursor == offsets[p + 1]:
+                break
+            alpha = _alpha(projected, tiles.items[k], asked.pixels[p, 0], asked.pixels[p, 1])
+            if alpha > 0.0:
+                ids[cursor], weights[cursor] = tiles.items[k], t * alpha
+                t = np.float32(t * (1.0 - alpha))
                 cursor += 1
-                t = after
-            if not fill:
-                offsets[p] = cursor
+
+
+@numba.njit(parallel=True, cache=True)
+def _count_rows(tiles, projected, asked, counts):
+    for tile in numba.prange(len(tiles.starts) - 1):
+        _count_tile_rows(tile, tiles, projected, asked, counts)
+
+
+@numba.njit(parallel=True, cache=True)
+def _fill_rows(tiles, projected, asked, out):
+    for tile in numba.prange(len(tiles.starts) - 1):
+        _fill_tile_rows(tile, tiles, projected, asked, out)

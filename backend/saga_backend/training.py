@@ -90,7 +90,7 @@ def train(
         masks = _given_masks(cloud, views, pools, sources.masks, control)
     watch.lap("masks")
     data = SagaInput(cloud.means, visible(rows, len(cloud)), rows, masks)
-    saga = SagaSettings(steps=settings.steps, pixels=settings.pixels, seed=settings.seed)
+    saga = SagaSettings(steps=settings.steps, pixels=settings.pixels, seed=settings.seed, device=sources.device)
     model = train_saga(data, saga, control, sources.publish)
     watch.lap("training")
     return TrainedModel(model, views, coverage, sum(len(m.scales) for m in masks), watch.seconds)

@@ -17,7 +17,6 @@ from skimage.color import rgb2lab
 
 from ..neighbours import nearest
 
-
 _WHOLE = 0.7  # share of the points
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-15
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-15
 
 
 class RowAdam:
@@ -25,14 +25,14 @@ class RowAdam:
     def step(self, rows: np.ndarray, rate: float) -> None:
         """Apply `gradient` of the given rows [T] int32 and set it back to zero there."""
         self._step += 1
-        bias = np.sqrt(1 - _BETA2**self._step) / (1 - _BETA1**self._step)
+        bias = np.sqrt(1 - BETA2**self._step) / (1 - BETA1**self._step)
         rate_now = np.float32(rate * bias)
         _update(self.values, self.gradient, self._first, self._second, rows, rate_now)
 
 
 @numba.njit(parallel=True, cache=True)
 def _update(values, gradient, first, second, rows, rate):
-    beta1, beta2, epsilon = np.float32(_BETA1), np.float32(_BETA2), np.float32(_EPSILON)
+    beta1, beta2, epsilon = np.float32(BETA1), np.float32(BETA2), np.float32(EPSILON)
     one = np.float32(1.0)
     for r in numba.prange(len(rows)):
         n = rows[r]

@@ -62,27 +62,31 @@ def pair_loss(
     kinds = _count_kinds(shared, full)
     half = 0.5 * kinds[_IN]
     chances = np.array([min(1.0, half / max(kinds[_POSITIVE], 1)), min(1.0, half / max(kinds[_NEGATIVE], 1))])
-    limits = np.minimum(chances * 2.0**32, 2.0**32 - 1).astype(np.uint32)
+    limits = np.minimum(chances * 2.0**32, 2.0**32 - 1).astype(np.uint64)
     slope, offset = pair_weights(inverse_sizes)
-    scaling = (np.float32(slope), np.float32(offset))
+    weighting = (inverse_sizes, np.float32(slope), np.float32(offset))
+    choice = (full, limits, np.uint64(seed))
     counts = np.zeros((pixels, levels, 2), np.int64)
-    _count_members(cosines, shared, full, limits, np.uint32(seed), counts)
+    _count_members(cosines, shared, choice, counts)
     shares = 1.0 / np.maximum(counts.sum(axis=0), 1) / levels
     losses = np.zeros(pixels)
-    selection = (full, limits, np.uint32(seed))
-    _coefficients(cosines, shared, selection, inverse_sizes, scaling, shares.astype(np.float32), losses)
+    _coefficients(cosines, shared, choice, weighting, (shares.astype(np.float32), losses))
     return float(losses.sum()), np.matmul(cosines, features)
 
 
 @numba.njit(inline="always")
 def pair_hash(i, j, seed):
-    """A well mixed uint32 of an ordered pair and a seed (the finaliser of MurmurHash3)."""
-    h = np.uint32(i) * np.uint32(0x9E3779B1) ^ np.uint32(j) * np.uint32(0x85EBCA77) ^ seed
-    h ^= h >> np.uint32(16)
-    h *= np.uint32(0x85EBCA6B)
-    h ^= h >> np.uint32(13)
-    h *= np.uint32(0xC2B2AE35)
-    return h ^ (h >> np.uint32(16))
+    """A well mixed 32-bit number, as uint64, of an ordered pair and a seed (the finaliser of MurmurHash3).
+
+    All in uint64: numba turns a mix of signed and unsigned integers into floating point.
+    """
+    h = np.uint64(i) * np.uint64(0x9E3779B1) ^ np.uint64(j) * np.uint64(0x85EBCA77) ^ np.uint64(seed)
+    h &= np.uint64(0xFFFFFFFF)
+    h ^= h >> np.uint64(16)
+    h = h * np.uint64(0x85EBCA6B) & np.uint64(0xFFFFFFFF)
+    h ^= h >> np.uint64(13)
+    h = h * np.uint64(0xC2B2AE35) & np.uint64(0xFFFFFFFF)
+    return h ^ (h >> np.uint64(16))
 
 
 @numba.njit(parallel=True, cache=True)
@@ -126,38 +130,49 @@ def _takes_part(bits, full, chosen, cosine):
     return True, True
 
 
+@numba.njit(cache=True)
+def _count_row(i, cosines, shared, choice, counts):
+    full, limits, seed = choice
+    for j in range(i):
+        h = pair_hash(i, j, seed)
+        chosen = (h < limits[0], h < limits[1])
+        for k in range(len(cosines)):
+            first, second = _takes_part(shared[i, j], full, chosen, cosines[k, i, j])
+            counts[i, k, 0] += first
+            counts[i, k, 1] += second
+
+
 @numba.njit(parallel=True, cache=True)
-def _count_members(cosines, shared, full, limits, seed, counts):
-    levels = cosines.shape[0]
+def _count_members(cosines, shared, choice, counts):
     for i in numba.prange(len(shared)):
-        for j in range(i):
-            h = pair_hash(i, j, seed)
-            chosen = (h < limits[0], h < limits[1])
-            for k in range(levels):
-                first, second = _takes_part(shared[i, j], full, chosen, cosines[k, i, j])
-                counts[i, k, 0] += first
-                counts[i, k, 1] += second
+        _count_row(i, cosines, shared, choice, counts)
+
+
+@numba.njit(cache=True)
+def _coefficient_row(i, cosines, shared, choice, weighting, out):
+    full, limits, seed = choice
+    inverse_sizes, slope, offset = weighting
+    shares, losses = out
+    for j in range(i):
+        h = pair_hash(i, j, seed)
+        chosen = (h < limits[0], h < limits[1])
+        weight = slope * inverse_sizes[i] * inverse_sizes[j] + offset
+        for k in range(len(cosines)):
+            cosine = cosines[k, i, j]
+            first, second = _takes_part(shared[i, j], full, chosen, cosine)
+            value = np.float32(0.0)
+            if cosine > 0.0:
+                sign = np.float32(1 - 2 * ((shared[i, j] >> k) & 1))
+                value = sign * weight * (first * shares[k, 0] + second * shares[k, 1])
+                losses[i] += value * cosine
+            cosines[k, i, j] = value
+            cosines[k, j, i] = value
 
 
 @numba.njit(parallel=True, cache=True)
-def _coefficients(cosines, shared, selection, inverse_sizes, scaling, shares, losses):
+def _coefficients(cosines, shared, choice, weighting, out):
     """Turn cosines into d loss / d cosine, in place; both triangles, so that one product gives the gradient."""
-    full, limits, seed = selection
-    levels = cosines.shape[0]
     for i in numba.prange(len(shared)):
-        for k in range(levels):
+        for k in range(len(cosines)):
             cosines[k, i, i] = 0.0
-        for j in range(i):
-            h = pair_hash(i, j, seed)
-            chosen = (h < limits[0], h < limits[1])
-            weight = scaling[0] * inverse_sizes[i] * inverse_sizes[j] + scaling[1]
-            for k in range(levels):
-                cosine = cosines[k, i, j]
-                first, second = _takes_part(shared[i, j], full, chosen, cosine)
-                value = np.float32(0.0)
-                if cosine > 0.0:
-                    sign = np.float32(1 - 2 * ((shared[i, j] >> k) & 1))
-                    value = sign * weight * (first * shares[k, 0] + second * shares[k, 1])
-                    losses[i] += value * cosine
-                cosines[k, i, j] = value
-                cosines[k, j, i] = value
+        _coefficient_row(i, cosines, shared, choice, weighting, out)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .batch import Batch
 from .blend import blend, blend_gradient
+from .optimiser import RowAdam
 from .pairs import correspondences, pair_loss
 
 
@@ -56,3 +57,24 @@ def step(parameters: Parameters, neighbours: np.ndarray, batch: Batch, gradient:
     touched = blend_gradient(blended, neighbours, batch.rows, d_pixels, gradient)
     gate_gradient = np.stack([batch.scales @ d_opened, d_opened.sum(axis=0)])
     return StepResult(loss + float((1 - norms).mean()), gate_gradient, touched)
+
+
+class Stepper:
+    """Parameters and their row-wise Adam in host memory; the counterpart of torch_step.TorchStepper."""
+
+    def __init__(self, parameters: Parameters, neighbours: np.ndarray) -> None:
+        self._parameters, self._neighbours = parameters, neighbours
+        self._features, self._gate = RowAdam(parameters.features), RowAdam(parameters.gate)
+        self._both = np.arange(2, dtype=np.int32)
+
+    def step(self, batch: Batch, rate: float) -> float:
+        """One optimiser step; returns the loss."""
+        result = step(self._parameters, self._neighbours, batch, self._features.gradient)
+        self._features.step(result.touched, rate)
+        self._gate.gradient[:] = result.gate_gradient
+        self._gate.step(self._both, rate)
+        return result.loss
+
+    def parameters(self) -> Parameters:
+        """The parameters as they are; later steps go on changing them."""
+        return self._parameters

@@ -16,8 +16,7 @@ from ...neighbours import nearest
 from ...rows import Rows
 from .batch import TrainingView, sample, training_view
 from .blend import smooth
-from .optimiser import RowAdam
-from .step import Parameters, step
+from .step import Parameters, Stepper
 from .warm_start import warm_start
 
 SMOOTHING_NEIGHBOURS = 16
@@ -36,6 +35,7 @@ class SagaSettings:
         rate: Adam's learning rate; it falls to a twentieth along a cosine.
         recipe: "warm" starts from the masks' codes (warm_start.py), "paper" from noise.
         seed: of every draw.
+        device: "cpu" or a torch device.
         snapshot_every: steps between two snapshots for queries during training.
     """
 
@@ -46,6 +46,7 @@ class SagaSettings:
     rate: float = 0.003
     recipe: str = "warm"
     seed: int = 0
+    device: str = "cpu"
     snapshot_every: int = 100
 
 
@@ -97,8 +98,8 @@ def train_saga(
 def scale_quantiles(masks: list[PoolMasks]) -> np.ndarray:
     """[Q] mask scales (scene units) at evenly spaced quantiles 0..1, the table of the paper's quantile transform.
 
-    A mask counts by the square root of its area, its extent in the picture. The paper counts masks alike, which leaves the
-    few large things a sliver at the end of the slider.
+    A mask counts by the square root of its area, its extent in the picture. The paper counts masks alike, which leaves
+    the few large things a sliver at the end of the slider.
     """
     scales = np.concatenate([m.scales for m in masks])
     weights = np.sqrt(np.concatenate([m.areas for m in masks]).astype(np.float64))
@@ -117,31 +118,31 @@ def _start(views: list[TrainingView], quantiles: np.ndarray, count: int, setting
 
 
 class _Trainer:
-    """State of the loop: parameters, optimisers, random source."""
+    """State of the loop: parameters with their optimiser, random source."""
 
     def __init__(self, views, quantiles, neighbours, parameters, settings) -> None:
-        self.views, self.quantiles, self.neighbours = views, quantiles, neighbours
-        self.parameters, self.settings = parameters, settings
-        self._features, self._gate = RowAdam(parameters.features), RowAdam(parameters.gate)
+        self._views, self._quantiles, self._neighbours, self._settings = views, quantiles, neighbours, settings
+        if settings.device == "cpu":
+            self._stepper = Stepper(parameters, neighbours)
+        else:
+            from .torch_step import TorchStepper  # torch takes seconds to import and the CPU does without
+
+            self._stepper = TorchStepper(parameters, neighbours, settings.device)
         self._rng = np.random.default_rng(settings.seed + 1)
 
     def step(self, index: int) -> float:
         """One optimiser step; returns the loss."""
-        s = self.settings
-        view = self.views[self._rng.integers(len(self.views))]
-        batch = sample(view, self.quantiles, (s.pixels, s.scales), self._rng)
-        result = step(self.parameters, self.neighbours, batch, self._features.gradient)
-        rate = s.rate * (0.05 + 0.475 * (1 + np.cos(np.pi * index / s.steps)))
-        self._features.step(result.touched, rate)
-        self._gate.gradient[:] = result.gate_gradient
-        self._gate.step(np.arange(2, dtype=np.int32), rate)
-        return result.loss
+        s = self._settings
+        view = self._views[self._rng.integers(len(self._views))]
+        batch = sample(view, self._quantiles, (s.pixels, s.scales), self._rng)
+        return self._stepper.step(batch, s.rate * (0.05 + 0.475 * (1 + np.cos(np.pi * index / s.steps))))
 
     def model(self, data: SagaInput, steps: int) -> AffinityModel:
         """The features as the paper saves them: smoothed unit vectors. What no view sees takes its neighbour's."""
+        parameters = self._stepper.parameters()
         everyone = np.arange(len(data.means), dtype=np.int32)
-        features, _ = smooth(self.parameters.features, self.neighbours, everyone)
+        features, _ = smooth(parameters.features, self._neighbours, everyone)
         if data.seen.any() and not data.seen.all():
             closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
             features[~data.seen] = features[data.seen][closest[:, 0]]
-        return AffinityModel(features, self.parameters.gate.copy(), self.quantiles, steps)
+        return AffinityModel(features, parameters.gate.copy(), self._quantiles, steps)
