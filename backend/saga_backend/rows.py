@@ -35,7 +35,7 @@ class Rows:
 
     def alphas(self) -> np.ndarray:
         """[P] float32: how opaque each pixel is."""
-        return np.add.reduceat(np.append(self.weights, 0), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
+        return np.add.reduceat(np.append(self.weights, np.float32(0)), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
 
     def mass(self, count: int, pixel_weights: np.ndarray | None = None) -> np.ndarray:
         """[N] float64: the blending weight each of `count` Gaussians has in all pixels (times [P] `pixel_weights`)."""
