@@ -1,0 +1,19 @@
+"""Random cases are drawn fresh in each run; the seed is printed and can be fixed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+import numpy as np
+import pytest
+
+SEED_VARIABLE = "BLENDER_SAGA_TEST_SEED"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A random source. A failing test shows its seed; set the variable to it to see the same case again."""
+    seed = int(os.environ.get(SEED_VARIABLE, secrets.randbits(31)))
+    print(f"{SEED_VARIABLE}={seed}")
+    return np.random.default_rng(seed)

@@ -1,0 +1,85 @@
+"""Sparse rows against their dense matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from saga_backend.neighbours import nearest
+from saga_backend.rows import Rows, concatenate
+from twins import dense
+
+N = 23
+
+
+@pytest.fixture
+def rows(rng) -> Rows:
+    return random_rows(rng, 40)
+
+
+def random_rows(rng, pixels: int) -> Rows:
+    """Rows of 0 to 6 different Gaussians; first and last are empty, the places where bounds go wrong."""
+    lengths = rng.integers(0, 7, pixels)
+    lengths[[0, -1]] = 0
+    ids = [rng.permutation(N)[:length] for length in lengths]
+    weights = rng.random(lengths.sum()).astype(np.float32) / 6
+    return Rows(np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(ids).astype(np.int32), weights)
+
+
+def test_blend_alphas_and_mass(rng, rows):
+    matrix = dense(rows, N)
+    values = rng.normal(size=(N, 5))
+    np.testing.assert_allclose(rows.blend(values), matrix @ values, atol=1e-5)
+    np.testing.assert_allclose(rows.blend(values[:, 0]), matrix @ values[:, 0], atol=1e-5)
+    np.testing.assert_allclose(rows.alphas(), matrix.sum(axis=1), atol=1e-6)
+    assert rows.alphas().dtype == np.float32
+    np.testing.assert_allclose(rows.mass(N), matrix.sum(axis=0), atol=1e-6)
+    weight = rng.random(len(rows))
+    np.testing.assert_allclose(rows.mass(N, weight), weight @ matrix, atol=1e-6)
+
+
+def test_take_and_concatenate(rng, rows):
+    matrix = dense(rows, N)
+    index = rng.integers(len(rows), size=30)
+    np.testing.assert_array_equal(dense(rows.take(index), N), matrix[index])
+    some = rng.random(len(rows)) < 0.5
+    np.testing.assert_array_equal(dense(rows.take(some), N), matrix[some])
+    assert len(rows.take(np.zeros(0, int))) == 0
+    other = random_rows(rng, 7)
+    joined = concatenate([rows, other.take(np.zeros(0, int)), other])
+    np.testing.assert_array_equal(dense(joined, N), np.concatenate([matrix, dense(other, N)]))
+
+
+def test_strongest_is_the_label_with_most_weight(rng, rows):
+    labels = rng.integers(-1, 4, (N, 3)).astype(np.int32)
+    matrix, found = dense(rows, N), rows.strongest(labels)
+    for p in range(len(rows)):
+        for level in range(3):
+            votes = {label: matrix[p, labels[:, level] == label].sum() for label in range(4)}
+            best = max(votes.values())
+            if best == 0:
+                assert found[p, level] == -1
+            else:
+                assert votes[int(found[p, level])] == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 40])
+def test_nearest_by_brute_force(rng, count):
+    points = rng.normal(size=(count, 3)).astype(np.float32)
+    queries = rng.normal(size=(9, 3)).astype(np.float32)
+    k = 6
+    for asked in (None, queries):
+        ids, distances = nearest(points, k, asked)
+        at = points if asked is None else asked
+        all_distances = np.linalg.norm(at[:, None].astype(float) - points, axis=2)
+        found = min(k, count)
+        wanted = np.sort(all_distances, axis=1)[:, :found]
+        np.testing.assert_allclose(distances[:, :found], wanted, atol=1e-5)
+        np.testing.assert_allclose(np.take_along_axis(all_distances, ids, axis=1), distances, atol=1e-5)
+        assert ids.shape == (len(at), k) and ids.dtype == np.int32
+    if asked is None:
+        np.testing.assert_array_equal(ids[:, 0], np.arange(count))
+
+
+def test_nearest_of_points_in_one_place():
+    ids, distances = nearest(np.ones((3000, 3)), 8)
+    assert not distances.any() and ids.min() >= 0 and ids.max() < 3000
