@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from demo_blender import Answer
-from demo_scene import Aim
+from demo_scene import Aim, framed
 from PIL import Image, ImageDraw, ImageFont
 from saga_backend.raster import render
 
@@ -50,7 +50,7 @@ class Pictures:
 
     def after(self, clouds: list[GaussianCloud]) -> None:
         """All objects as they stand now; then the overview of all pictures."""
-        self._save("after_split", self._draw(concatenate(clouds), _fitted(self._aim.view, clouds)))
+        self._save("after_split", self._draw(concatenate(clouds), framed(self._aim.view, clouds)))
         self._save_overview()
 
     def _draw(self, cloud: GaussianCloud, view: View | None = None) -> np.ndarray:
@@ -89,18 +89,6 @@ class Pictures:
 
 def _image(rgb: np.ndarray) -> Image.Image:
     return Image.fromarray((np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8))
-
-
-def _fitted(view: View, clouds: list[GaussianCloud]) -> View:
-    """The view with a focal length at which every cloud is in the picture (but strays); never a longer one."""
-    reach = 0.0
-    for cloud in clouds:
-        points = cloud.means @ view.viewmat[:3, :3].T + view.viewmat[:3, 3]
-        half = np.array([view.width, view.height]) / 2
-        edge = np.abs(points[:, :2] / points[:, 2:]) * view.K[0, 0] / half  # 1 at the picture's edge
-        reach = max(reach, float(np.quantile(edge.max(axis=1), 0.998)))
-    zoom = min(1.0, 0.95 / reach)
-    return replace(view, K=view.K * np.array([[zoom, 1, 1], [1, zoom, 1], [1, 1, 1]]))
 
 
 def _painted(cloud: GaussianCloud, colours: np.ndarray) -> GaussianCloud:

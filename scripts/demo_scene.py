@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,14 @@ from blender_saga.gaussians.view import View, look_at
 from blender_saga.wire.errors import UserError
 
 WIDTH, HEIGHT = 960, 720
-_FOCAL = 1.5  # of the picture's width: a moderate tele lens
 _DISTANCE = 4.0  # of the scene's radius
+_FILLED = 0.9  # of the picture
 _ELEVATION = 30  # degrees
 _AZIMUTHS = (-75, -105, -45, -135, 45, 135)  # degrees; Blender's front view is -90
 _COARSE = (240, 180)  # picture size in which the view is chosen
 _SMALLEST = 40  # pixels of a thing worth clicking, there
 _JUDGES = 20  # views that say which Gaussians are seen
+_STRAYS = 0.002  # of the Gaussians on each side may be out of the picture
 _LARGEST = 0.35  # of the picture: more than that is the ground
 
 
@@ -135,14 +136,31 @@ def check_export(scene: Scene, mask: np.ndarray, path: Path) -> str:
     return ""
 
 
+def framed(view: View, clouds: list[GaussianCloud]) -> View:
+    """What the camera of a view sees with the focal length and lens shift that put every cloud (but strays) in it."""
+    corners = []
+    for cloud in clouds:
+        points = cloud.means[cloud.opacities > 0.1] @ view.viewmat[:3, :3].T + view.viewmat[:3, 3]
+        points = points[points[:, 2] > view.near]
+        if len(points):
+            corners += list(np.quantile(points[:, :2] / points[:, 2:], [_STRAYS, 1 - _STRAYS], axis=0))
+    if not corners:
+        return view
+    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+    size = np.array([view.width, view.height])
+    focal = float((_FILLED * size / np.maximum(high - low, 1e-6)).min())
+    shift = size / 2 - focal * (low + high) / 2
+    return replace(view, K=np.array([[focal, 0, shift[0]], [0, focal, shift[1]], [0, 0, 1]]))
+
+
 def _orbit(cloud: GaussianCloud, azimuth: float) -> View:
     """A view of the whole splat from one side, z up."""
     where = extent(cloud)
     around, above = np.radians(azimuth), np.radians(_ELEVATION)
     direction = np.array([np.cos(around) * np.cos(above), np.sin(around) * np.cos(above), np.sin(above)])
     viewmat = look_at(where.centre + _DISTANCE * where.radius * direction, where.centre, np.array([0.0, 0.0, 1.0]))
-    focal = _FOCAL * WIDTH
-    return View(viewmat, np.array([[focal, 0, WIDTH / 2], [0, focal, HEIGHT / 2], [0, 0, 1]]), WIDTH, HEIGHT)
+    plain = np.array([[WIDTH, 0, WIDTH / 2], [0, WIDTH, HEIGHT / 2], [0, 0, 1]])
+    return framed(View(viewmat, plain, WIDTH, HEIGHT), [cloud])
 
 
 def _things(cloud: GaussianCloud, labels: np.ndarray, view: View) -> np.ndarray:
