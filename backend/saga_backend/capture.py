@@ -56,7 +56,8 @@ def extent(cloud: GaussianCloud) -> Extent:
     distances = np.linalg.norm(cloud.means - centre, axis=1)
     radius = float(_weighted_quantile(distances, weights, 0.95))
     # All centres in one point: the Gaussians' own size is what there is to see.
-    return Extent(centre, max(radius, float(np.median(cloud.scales.max(axis=1))), 1e-6))
+    size = _weighted_quantile(cloud.scales.max(axis=1), weights, 0.5)
+    return Extent(centre, max(radius, size, 1e-6))
 
 
 @dataclass(frozen=True, eq=False)
