@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 
+import numba
 import numpy as np
 import pytest
 
@@ -17,3 +19,12 @@ def rng() -> np.random.Generator:
     seed = int(os.environ.get(SEED_VARIABLE, secrets.randbits(31)))
     print(f"{SEED_VARIABLE}={seed}")
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For many small pictures: on a busy machine threads spend their time waiting for each other."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    yield
+    numba.set_num_threads(before)

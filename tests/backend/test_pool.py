@@ -1,0 +1,97 @@
+"""Masks of a pixel pool: scales (Eq. 2), bits, what is too small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from saga_backend.masks.pool import from_labels, from_pictures, mask_scale, unproject
+from twins import bits_to_bool, random_view
+
+
+@pytest.mark.parametrize("kind", ["perspective", "orthographic", "off-centre"])
+def test_unproject_is_the_way_back(rng, kind):
+    view = random_view(rng, kind)
+    pixels = rng.integers(0, 26, (50, 2))
+    depths = rng.uniform(0.5, 9, 50)
+    for (column, row), depth, (x, y, z) in zip(pixels, depths, unproject(view, pixels, depths).tolist(), strict=True):
+        divide = 1 if view.orthographic else z
+        assert view.K[0, 0] * x / divide + view.K[0, 2] == pytest.approx(column + 0.5, abs=1e-3)
+        assert view.K[1, 1] * y / divide + view.K[1, 2] == pytest.approx(row + 0.5, abs=1e-3)
+        assert z == pytest.approx(depth, rel=1e-6)
+
+
+def test_mask_scale_is_eq_2(rng):
+    points = rng.normal(size=(300, 3)) * (1, 2, 3) + 100
+    spreads = [np.mean([(p - np.mean(column)) ** 2 for p in column]) for column in points.T]
+    assert mask_scale(points.astype(np.float32)) == pytest.approx(2 * sum(spreads) ** 0.5, rel=1e-4)
+    assert mask_scale(np.ones((5, 3), np.float32)) == 0
+    assert mask_scale(3 * points) == pytest.approx(3 * mask_scale(points))
+    assert mask_scale(points + 7) == pytest.approx(mask_scale(points))
+
+
+def test_from_labels_pixel_by_pixel(rng):
+    labels = rng.integers(-1, 150, (900, 3)).astype(np.int32)
+    scales = rng.random(150) + 0.1
+    masks = from_labels(labels, scales, 2.5)
+    wanted = {}
+    for segment in range(150):
+        pixels = frozenset(p for p in range(900) if segment in labels[p].tolist())
+        if len(pixels) >= 4:
+            wanted[round(float(np.float32(scales[segment])), 6)] = pixels
+    members = bits_to_bool(masks.bits, len(masks.scales))
+    np.testing.assert_array_equal(members, masks.members())
+    assert (np.diff(masks.scales) >= 0).all() and len(masks.scales) == len(wanted)
+    for m, scale in enumerate(masks.scales.tolist()):
+        assert frozenset(np.flatnonzero(members[:, m]).tolist()) == wanted[round(scale, 6)]
+        assert masks.areas[m] == pytest.approx(2.5 * members[:, m].sum())
+
+
+@pytest.mark.parametrize("labels", [np.full((50, 2), -1), np.zeros((0, 3)), np.zeros((3, 1))])
+def test_nothing_in_it(labels):
+    masks = from_labels(labels.astype(np.int32), np.ones(1), 1.0)
+    assert masks.members().shape == (len(labels), 0) and len(masks.bits) == len(labels)
+
+
+def test_a_segment_at_two_levels_is_one_mask():
+    masks = from_labels(np.zeros((10, 4), np.int32), np.ones(1), 1.0)
+    assert len(masks.scales) == 1 and masks.areas.tolist() == [10]
+
+
+def test_from_pictures(rng):
+    view = replace(random_view(rng, "perspective"), width=20, height=16)
+    depth = rng.uniform(2, 3, (16, 20))
+    depth[:, 15:] = 0
+    masks = np.zeros((5, 16, 20), bool)
+    masks[0, 2:9, 3:10] = True  # 49 pixels, 25 when eroded
+    masks[1, 2:4, 3:6] = True  # nothing left when eroded: the whole
+    masks[2, 5:8, 16:19] = True  # where nothing is
+    masks[3, 1, 1] = True  # too small
+    masks[4] = True
+    rows, columns = np.mgrid[0:16, 0:20]
+    pixels = np.stack([columns.ravel(), rows.ravel()], axis=1)
+    pool = from_pictures(masks, depth, view, pixels)
+    assert sorted(pool.areas.tolist()) == [6, 49, 320]
+    members = pool.members()
+    for area, index, inner in ((49, 0, np.s_[3:8, 4:9]), (6, 1, np.s_[2:4, 3:6]), (320, 4, np.s_[1:15, 1:15])):
+        m = pool.areas.tolist().index(area)
+        np.testing.assert_array_equal(members[:, m].reshape(16, 20), masks[index])
+        chosen = np.zeros((16, 20), bool)
+        chosen[inner] = True
+        chosen &= depth > 0
+        points = []
+        for row, column in np.argwhere(chosen):
+            z = depth[row, column]
+            x = (column + 0.5 - view.K[0, 2]) / view.K[0, 0] * z
+            points.append((x, (row + 0.5 - view.K[1, 2]) / view.K[1, 1] * z, z))
+        assert pool.scales[m] == pytest.approx(2 * np.sqrt(np.var(points, axis=0).sum()), rel=1e-4)
+    assert (np.diff(pool.scales) >= 0).all()
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_from_pictures_without_a_usable_mask(rng, count):
+    view = random_view(rng)
+    pixels = np.array([[0, 0], [1, 1], [2, 2], [3, 3], [4, 4]])
+    empty = from_pictures(np.zeros((count, 26, 37), bool), np.ones((26, 37)), view, pixels)
+    assert empty.members().shape == (5, 0) and len(empty.scales) == 0
