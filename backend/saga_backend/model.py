@@ -10,10 +10,11 @@ import numpy as np
 
 from .rows import Rows
 
-DEFAULT_THRESHOLD = 0.75
+DEFAULT_THRESHOLD = 0.7
 _BACKGROUND_ALPHA = 0.3  # a pixel less opaque than this shows the background
 _PROBE_SCALES = np.arange(0.0, 1.0001, 0.05)
 _PROBE_SAMPLE = 20_000  # Gaussians looked at when the scale is chosen
+_SAME = 0.8  # IoU from which two selections are the same thing
 _MOST = 0.7  # a selection that holds more than this share is the scene, not a thing in it
 
 
@@ -101,23 +102,23 @@ class AffinityModel:
         return Answer(mask, scores, scale, self.size_of(scale), threshold, note)
 
     def choose_scale(self, clicks: np.ndarray, threshold: float) -> float:
-        """The scale in the middle of the longest range over which the selection stays the same thing.
+        """The scale at which the click means a thing: a selection that stays while the slider moves.
+
+        Neighbouring slider positions whose selections are nearly the same form a run; the run of greatest length
+        times root of its selection's size is taken, and in it the selection that is most like the others.
 
         Args:
             clicks: [P,D] blended features of the positive clicks.
             threshold: cosine similarity.
         """
-        chosen = [_best_cosine(self._probe, clicks, self.opening(s)) > threshold for s in _PROBE_SCALES]
-        stays = [_iou(a, b) for a, b in pairwise(chosen)]
-        best, begin, found = 0, 0, len(_PROBE_SCALES) // 2
-        for end in range(1, len(chosen) + 1):
-            if end == len(chosen) or stays[end - 1] < 0.8:
-                length = end - begin
-                share = chosen[begin].mean()
-                if length >= best and share < _MOST and chosen[begin].sum() > 0:
-                    best, found = length, begin + length // 2
-                begin = end
-        return float(_PROBE_SCALES[min(found, len(_PROBE_SCALES) - 1)])
+        chosen = np.stack([_best_cosine(self._probe, clicks, self.opening(s)) > threshold for s in _PROBE_SCALES])
+        sizes = chosen.sum(axis=1)
+        breaks = [i + 1 for i, (a, b) in enumerate(pairwise(chosen)) if _iou(a, b) < _SAME]
+        runs = [slice(a, b) for a, b in pairwise([0, *breaks, len(chosen)])]
+        things = [run for run in runs if 0 < np.median(sizes[run]) <= _MOST * chosen.shape[1]] or runs
+        best = max(things, key=lambda run: (run.stop - run.start) * np.sqrt(np.median(sizes[run])))
+        likeness = [sum(_iou(chosen[i], other) for other in chosen[best]) for i in range(best.start, best.stop)]
+        return float(_PROBE_SCALES[best.start + int(np.argmax(likeness))])
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
