@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from blender_saga.wire.errors import UserError
 from .model import AffinityModel
 
 FORMAT = "1"
+_ENTRIES = {"fingerprint": str, "source": str, "count": int, "steps": int, "settings": str}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def save(path: str | Path, model: AffinityModel, header: Header) -> None:
         beside.write_bytes(to_bytes(tensors, {"saga": json.dumps(facts)}))
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may never have come to be
+            beside.unlink()
         fix = "Choose a folder that you may write to, with room on its disk"
         why = error.strerror or str(error)
         raise UserError(f"The model cannot be saved to {path}", why, fix, "cannot_write") from error
@@ -81,10 +84,13 @@ def load(path: str | Path, fingerprint: str = "") -> tuple[AffinityModel, Header
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a file, not a dict
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path.name} is not a readable .saga file", str(error), retrain, "bad_model") from error
+    facts = facts if isinstance(facts, dict) else {}
     if facts.get("format") != FORMAT:
         why = f"its format is {facts.get('format', 'unknown')}, this version reads {FORMAT}"
         raise UserError(f"{path.name} is not a readable .saga file", why, retrain, "bad_model")
-    header = Header(*(facts.get(name) for name in ("fingerprint", "source", "count", "steps", "settings")))
+    if not all(isinstance(facts.get(name), kind) for name, kind in _ENTRIES.items()):
+        raise UserError(f"{path.name} is not a readable .saga file", "its header is not whole", retrain, "bad_model")
+    header = Header(*(facts[name] for name in _ENTRIES))
     if fingerprint and header.fingerprint != fingerprint:
         why = "the cloud has changed since, or the file is another scene's"
         raise UserError(f"{path.name} is the model of another cloud", why, retrain, "other_cloud")
