@@ -107,10 +107,14 @@ def check_settings(settings: TrainSettings) -> TrainSettings:
     chosen = {}
     for name, default in defaults.items():
         value = getattr(settings, name)
-        if not 0 <= value <= limits[name]:
-            why = f"{name} is {value}, it must be between 1 and {limits[name]} (0: the default, {default})"
+        lowest = 2 if name == "pixels" else 1  # the loss is about pairs
+        if value and not lowest <= value <= limits[name]:
+            why = f"{name} is {value}, it must be between {lowest} and {limits[name]} (0: the default, {default})"
             raise UserError("The training settings are not usable", why, code="bad_settings")
         chosen[name] = value or default
+    if settings.seed < 0:
+        why = f"seed is {settings.seed}, it must not be negative"
+        raise UserError("The training settings are not usable", why, code="bad_settings")
     if settings.method != "saga":
         raise UserError(f"There is no method '{settings.method}'", fix="Use 'saga'", code="bad_settings")
     return TrainSettings(settings.method, seed=settings.seed, **chosen)
