@@ -114,6 +114,7 @@ def test_step_is_eq_13_with_the_gradient_of_autograd(rng):
         assert not gradient[untouched].any()
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 def test_row_adam_is_sparse_adam(rng):
     values = rng.normal(size=(N, D)).astype(np.float32)
     ours, leaf = RowAdam(values.copy()), torch.nn.Parameter(torch.tensor(values))

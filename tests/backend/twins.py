@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from saga_backend.control import Control
 
-from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.cloud import GaussianCloud, concatenate
 from blender_saga.gaussians.view import View, look_at
 
 # --- scenes ---------------------------------------------------------------------------------------------------------
@@ -218,3 +219,49 @@ def pair_terms(cosines: np.ndarray, shared: np.ndarray, inverse_sizes: np.ndarra
             for i, j in members:
                 out[k, i, j] += (1 - 2 * bool(shared[k, i, j])) * weight[i, j] / len(members) / levels
     return PairTerms(out, sure)
+
+
+# --- a toy scene to train on ----------------------------------------------------------------------------------------
+
+PHASES = (
+    "choosing views",
+    "rasterising",
+    "finding segments",
+    "masking views",
+    "starting features",
+    "training",
+)
+
+
+def toy_scene(rng: np.random.Generator) -> tuple[GaussianCloud, np.ndarray]:
+    """Two balls of a few hundred Gaussians, and which ball each belongs to [N]."""
+    red, blue = ball(rng, (0, 0, 0), 1.0, 300, (0.9, 0.2, 0.2)), ball(rng, (3, 0, 0), 0.8, 240, (0.2, 0.2, 0.9))
+    return concatenate([red, blue]), np.repeat([0, 1], [300, 240])
+
+
+def toy_views() -> list[View]:
+    """Six tiny views of it from around the line through both balls."""
+    K = np.array([[55, 0, 32], [0, 55, 24], [0, 0, 1.0]])
+    eyes = [(1.5, -6 * math.cos(a), 6 * math.sin(a)) for a in np.arange(6) * math.pi / 3 + 0.1]
+    return [View(look_at(eye, [1.5, 0, 0], [0.1, 0.3, 1]), K, 64, 48) for eye in eyes]
+
+
+def pixel_over(cloud: GaussianCloud, view: View, index: int) -> np.ndarray:
+    """[2] int, the pixel in which a Gaussian's centre lies."""
+    x, y, z = view.viewmat[:3, :3] @ cloud.means[index] + view.viewmat[:3, 3]
+    divide = 1 if view.orthographic else z
+    u, v = view.K[0, 0] * x / divide + view.K[0, 2], view.K[1, 1] * y / divide + view.K[1, 2]
+    return np.floor([u, v]).astype(int)
+
+
+class CancelsAt(Control):
+    """Is cancelled as soon as it sees a phase."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__()
+        self.phase = phase
+
+    def progress(self, phase: str, step: int, total: int) -> None:
+        if phase == self.phase:
+            self.cancel()
+        super().progress(phase, step, total)

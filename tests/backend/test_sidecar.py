@@ -1,0 +1,175 @@
+"""The `.saga` file: what is written is read; what is broken is told; what was there stays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save as to_bytes
+from saga_backend import sidecar
+from saga_backend.model import AffinityModel
+from twins import unit
+
+from blender_saga.wire.errors import UserError
+
+FACTS = {"format": "1", "fingerprint": "f", "source": "", "count": 5, "steps": 3, "settings": "{}"}
+
+
+def random_model(rng, count: int = 50) -> AffinityModel:
+    features = unit(rng.normal(size=(count, 32))).astype(np.float32)
+    return AffinityModel(features, rng.normal(size=(2, 32)).astype(np.float32), np.linspace(0, 1, 9, dtype="f4"), 12)
+
+
+def arrays() -> dict[str, np.ndarray]:
+    return {
+        "features": np.ones((5, 4), np.float16),
+        "gate": np.ones((2, 4), np.float32),
+        "quantiles": np.arange(3, dtype=np.float32),
+    }
+
+
+def written(path: Path, tensors: dict, text: str) -> Path:
+    path.write_bytes(to_bytes(tensors, {"saga": text}))
+    return path
+
+
+def refusal(path: Path, fingerprint: str = "") -> str:
+    with pytest.raises(UserError) as caught:
+        sidecar.load(path, fingerprint)
+    assert caught.value.sentence()
+    return caught.value.code
+
+
+def test_round_trip(rng, tmp_path):
+    model = random_model(rng)
+    sidecar.save(tmp_path / "a.saga", model, sidecar.Header("print", "scene.ply", settings='{"steps": 12}'))
+    for fingerprint in ("", "print"):
+        read, header = sidecar.load(tmp_path / "a.saga", fingerprint)
+        np.testing.assert_allclose(read.features, model.features, atol=1e-3)  # kept in half precision
+        assert read.features.dtype == np.float32
+        np.testing.assert_array_equal(read.gate, model.gate)
+        np.testing.assert_array_equal(read.quantiles, model.quantiles)
+        assert read.steps == 12
+        assert header == sidecar.Header("print", "scene.ply", 50, 12, '{"steps": 12}')
+    assert [p.name for p in tmp_path.iterdir()] == ["a.saga"]
+
+
+def test_a_new_model_replaces_the_old(rng, tmp_path):
+    for count in (50, 20):
+        sidecar.save(tmp_path / "a.saga", random_model(rng, count), sidecar.Header("print"))
+    assert len(sidecar.load(tmp_path / "a.saga")[0].features) == 20
+
+
+def test_file_made_by_hand_is_read(tmp_path):
+    model, header = sidecar.load(written(tmp_path / "a.saga", arrays(), json.dumps(FACTS)), "f")
+    assert model.features.shape == (5, 4) and header.steps == 3
+
+
+def test_missing_file(tmp_path):
+    assert refusal(tmp_path / "none.saga") == "no_model"
+    assert refusal(tmp_path) == "no_model"
+
+
+def test_model_of_another_cloud(rng, tmp_path):
+    sidecar.save(tmp_path / "a.saga", random_model(rng), sidecar.Header("print"))
+    assert refusal(tmp_path / "a.saga", "another") == "other_cloud"
+
+
+def test_truncated_anywhere(rng, tmp_path):
+    sidecar.save(tmp_path / "a.saga", random_model(rng), sidecar.Header("print"))
+    whole = (tmp_path / "a.saga").read_bytes()
+    for length in [0, 1, 7, 8, 9, 100, len(whole) // 2, len(whole) - 1, *rng.integers(len(whole), size=10).tolist()]:
+        (tmp_path / "b.saga").write_bytes(whole[:length])
+        assert refusal(tmp_path / "b.saga") == "bad_model"
+
+
+@pytest.mark.parametrize("content", [b"ply\nformat ascii 1.0\n", bytes(1000), b"\xff" * 64, b"\x80\x04\x95"])
+def test_other_file(tmp_path, content):
+    (tmp_path / "a.saga").write_bytes(content)
+    assert refusal(tmp_path / "a.saga") == "bad_model"
+
+
+def test_safetensors_of_someone_else(tmp_path):
+    (tmp_path / "a.saga").write_bytes(to_bytes(arrays()))
+    assert refusal(tmp_path / "a.saga") == "bad_model"
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", "1", "null", '"text"', "{}", '{"format": "99"}'])
+def test_header_that_is_none(tmp_path, text):
+    assert refusal(written(tmp_path / "a.saga", arrays(), text)) == "bad_model"
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "source", "count", "steps", "settings"])
+@pytest.mark.parametrize("value", [None, [1], "absent"])
+def test_header_with_a_wrong_or_absent_entry(tmp_path, name, value):
+    facts = dict(FACTS)
+    if value == "absent":
+        del facts[name]
+    else:
+        facts[name] = value
+    assert refusal(written(tmp_path / "a.saga", arrays(), json.dumps(facts))) == "bad_model"
+
+
+def test_count_of_another_model(tmp_path):
+    assert refusal(written(tmp_path / "a.saga", arrays(), json.dumps(FACTS | {"count": 6}))) == "bad_model"
+
+
+@pytest.mark.parametrize("name", ["features", "gate", "quantiles"])
+def test_arrays_missing_wrong_or_not_finite(tmp_path, name):
+    good = arrays()
+    nan, infinite = good[name].copy(), good[name].copy()
+    nan.flat[1], infinite.flat[0] = np.nan, -np.inf
+    bad = [nan, infinite, good[name].ravel()[:1], good[name][None], np.zeros((0, 4), np.float32), None]
+    for array in bad:
+        tensors = {key: value for key, value in good.items() if key != name}
+        if array is not None:
+            tensors[name] = np.ascontiguousarray(array)
+        assert refusal(written(tmp_path / "a.saga", tensors, json.dumps(FACTS))) == "bad_model"
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def save_refused(path: Path, model: AffinityModel) -> None:
+    with pytest.raises(UserError) as caught:
+        sidecar.save(path, model, sidecar.Header("print"))
+    assert caught.value.code == "cannot_write"
+
+
+def test_folder_that_is_not_there_or_is_a_file(rng, tmp_path):
+    save_refused(tmp_path / "none" / "a.saga", random_model(rng))
+    (tmp_path / "file").write_text("kept")
+    save_refused(tmp_path / "file" / "a.saga", random_model(rng))
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_target_that_is_a_folder(rng, tmp_path):
+    (tmp_path / "a.saga").mkdir()
+    save_refused(tmp_path / "a.saga", random_model(rng))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.saga"]
+
+
+def test_failure_leaves_the_old_file(rng, tmp_path):
+    """The name is as long as a file system takes, so that nothing can be written beside it."""
+    old = tmp_path / ("a" * 250 + ".saga")
+    old.write_bytes(b"old")
+    save_refused(old, random_model(rng))
+    assert old.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_full_disk_leaves_the_old_file_and_no_rest(rng, tmp_path, monkeypatch):
+    sidecar.save(tmp_path / "a.saga", random_model(rng), sidecar.Header("print"))
+    before = (tmp_path / "a.saga").read_bytes()
+
+    def half(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    save_refused(tmp_path / "a.saga", random_model(rng))
+    assert (tmp_path / "a.saga").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.saga"]
