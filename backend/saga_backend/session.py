@@ -62,14 +62,15 @@ class Session:
         model, note = None, ""
         if request.sidecar and Path(request.sidecar).is_file():
             try:
-                model, _ = sidecar.load(request.sidecar, request.scene)
+                model = _model_of(request, len(cloud))
             except UserError as error:  # the scene is usable without; the user is told why it has no model
                 note = error.sentence()
         with self._lock:
-            known = self._scenes.get(request.scene)
-            if model is None and known is not None and len(known.cloud) == len(cloud):
-                model = known.model
-            self._scenes[request.scene] = _Scene(cloud, model)
+            scene = self._scenes.get(request.scene)
+            if scene is None or len(scene.cloud) != len(cloud):
+                scene = self._scenes[request.scene] = _Scene(cloud)
+            scene.cloud = cloud  # in place: a training that runs keeps its scene
+            scene.model = model = model or scene.model
         return SceneState(request.scene, len(cloud), model.steps if model else 0, note)
 
     def train(self, request: Train, control: Control) -> Trained:
@@ -98,15 +99,15 @@ class Session:
     def click(self, request: Click) -> Selection:
         """Select what is under the pixels among the objects that take part."""
         scene = self._scene(request.scene)
-        if scene.model is None:
+        cloud, model = scene.cloud, scene.model  # once: training and loading exchange them
+        if model is None:
             fix = "Press Train Affinity first"
             raise UserError("This scene has no trained model yet", fix=fix, code="no_model")
-        if not request.view.contains(request.pixels).all():
-            raise UserError("The click lies outside the view", fix="Click inside the picture", code="bad_click")
+        _check_pixels(request)
         objects = request.objects or (ObjectPoints(np.eye(4)),)
-        ids = [_ids(part, len(scene.cloud)) for part in objects]
-        rows = _click_rows(scene.cloud, request, objects, ids)
-        answer = scene.model.select(rows, request.positive, _given(request.scale), _given(request.threshold))
+        ids = [_ids(part, len(cloud)) for part in objects]
+        rows = _click_rows(cloud, request, objects, ids)
+        answer = model.select(rows, request.positive, _given(request.scale), _given(request.threshold))
         return _selection(answer, np.concatenate(ids), request.want_scores)
 
     def unload(self, request: Unload) -> Done:
@@ -126,9 +127,25 @@ class Session:
 
 def _given(value: float) -> float | None:
     """A scale or threshold of a message: negative means "not given"."""
-    if value > 1:
+    if not value <= 1:  # so that NaN is refused too
         raise UserError("Scale and threshold must lie between 0 and 1", f"got {value:g}", code="bad_settings")
     return None if value < 0 else float(value)
+
+
+def _model_of(request: LoadScene, count: int) -> AffinityModel:
+    model, header = sidecar.load(request.sidecar, request.scene)
+    if header.count != count:
+        why = f"it is for {header.count} Gaussians, the scene has {count}"
+        raise UserError(f"{Path(request.sidecar).name} is the model of another cloud", why, code="other_cloud")
+    return model
+
+
+def _check_pixels(request: Click) -> None:
+    pixels = request.pixels
+    if pixels.ndim != 2 or pixels.shape[1] != 2 or not len(pixels) or request.positive.shape != (len(pixels),):
+        raise UserError("The click is not usable", "it must be pixels of two numbers, each yes or no", code="bad_click")
+    if not request.view.contains(pixels).all():
+        raise UserError("The click lies outside the view", fix="Click inside the picture", code="bad_click")
 
 
 def _whole_cloud(request: LoadScene) -> GaussianCloud:
