@@ -1,0 +1,403 @@
+"""Messages and their answers, without a server: clicks on objects where they stand, and everything that is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from saga_backend import sidecar
+from saga_backend.control import Control
+from saga_backend.session import Session
+from twins import PHASES, CancelsAt, pixel_over, rotation, toy_scene, toy_views
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.view import View
+from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Selection, Train, TrainSettings, Unload
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SMALL = TrainSettings(steps=30, views=8, width=64, height=48, pixels=96)
+CLOUD, TRUTH = toy_scene(np.random.default_rng(0))
+N = len(CLOUD)
+EYE = np.eye(4)
+VIEW = toy_views()[0]
+
+
+@pytest.fixture(scope="module")
+def saga_file(tmp_path_factory) -> Path:
+    """A trained model of the toy scene."""
+    session = Session("cpu")
+    path = tmp_path_factory.mktemp("session") / "toy.saga"
+    session.load_scene(LoadScene("toy", CLOUD))
+    trained = session.train(Train("toy", str(path), SMALL), Control())
+    assert trained.steps == 30 and trained.masks > 0 and trained.views > 0 and trained.sidecar == str(path)
+    assert len(trained.phases) == len(trained.seconds) > 0
+    return path
+
+
+@pytest.fixture
+def session(saga_file) -> Session:
+    """A session that has the scene and its model."""
+    out = Session("cpu")
+    state = out.load_scene(LoadScene("toy", CLOUD, sidecar=str(saga_file)))
+    assert (state.count, state.model_steps, state.note) == (N, 30, "")
+    return out
+
+
+def front(index: int, view: View = VIEW, matrix: np.ndarray = EYE) -> np.ndarray:
+    """[1,2] pixel over the nearest Gaussian of ball `index` of an object that stands at `matrix`."""
+    seen = view.of_object(matrix)
+    depth = CLOUD.means @ seen.viewmat[2, :3] + seen.viewmat[2, 3]
+    gaussian = int(np.argmin(np.where(index == TRUTH, depth, np.inf)))
+    return pixel_over(CLOUD, seen, gaussian)[None].astype(np.float32)
+
+
+def click_at(pixels: np.ndarray, *objects: ObjectPoints, view: View = VIEW, **options) -> Click:
+    return Click("toy", view, pixels, np.ones(len(pixels), bool), objects, **({"scale": 1.0} | options))
+
+
+def chosen(selection: Selection) -> np.ndarray:
+    mask = np.unpackbits(selection.bits, count=selection.total).astype(bool)
+    assert len(selection.bits) == -(-selection.total // 8) and mask.sum() == selection.count
+    return mask
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / max((a | b).sum(), 1)
+
+
+def affine(rng, linear: np.ndarray) -> np.ndarray:
+    out = np.eye(4)
+    out[:3, :3] = linear
+    out[:3, 3] = rng.uniform(-0.3, 0.3, 3)
+    return out
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("objects", [(), (ObjectPoints(EYE),), (ObjectPoints(EYE, np.arange(N, dtype=np.int32)),)])
+def test_click_selects_the_ball(session, index, objects):
+    answer = session.click(click_at(front(index), *objects))
+    assert answer.total == N and answer.scale == 1.0 and answer.note == "" and len(answer.scores) == 0
+    assert iou(chosen(answer), index == TRUTH) > 0.9
+
+
+def test_fractions_of_a_pixel_do_not_matter(session):
+    a = session.click(click_at(front(0)))
+    b = session.click(click_at(front(0) + np.float32(0.999)))
+    np.testing.assert_array_equal(a.bits, b.bits)
+
+
+def test_scores_on_request(session):
+    answer = session.click(click_at(front(0), want_scores=True, threshold=0.6))
+    np.testing.assert_array_equal(answer.scores > 0.6, chosen(answer))
+    assert answer.threshold == pytest.approx(0.6) and answer.scores.dtype == np.float32
+
+
+def test_scale_and_threshold_not_given_are_chosen(session):
+    answer = session.click(click_at(front(0), scale=-1.0, threshold=-1.0))
+    assert 0 <= answer.scale <= 1 and 0 < answer.threshold < 1 and answer.size_units > 0 and answer.count > 0
+
+
+def test_negative_click_takes_its_ball_away(session):
+    both = np.concatenate([front(0), front(1)])
+    for keep in (0, 1):
+        request = replace(click_at(both), positive=np.arange(2) == keep)
+        assert iou(chosen(session.click(request)), keep == TRUTH) > 0.9
+    assert iou(chosen(session.click(click_at(both))), np.ones(N, bool)) > 0.9
+
+
+@pytest.mark.parametrize("how", ["moved", "rotated", "scaled", "mirrored", "sheared"])
+def test_object_is_clicked_where_it_stands(rng, session, how):
+    linear = {
+        "moved": np.eye(3),
+        "rotated": rotation(rng.normal(size=4)),
+        "scaled": np.eye(3) * 0.6,
+        "mirrored": np.diag([-1.0, 1, 1]),
+        "sheared": np.eye(3) + rng.uniform(-0.2, 0.2, (3, 3)),
+    }[how]
+    centre = np.array([1.5, 0, 0])
+    matrix = affine(rng, linear)
+    matrix[:3, 3] += centre - linear @ centre  # turned about the middle of the picture
+    view = replace(VIEW, viewmat=VIEW.viewmat @ affine(rng, np.eye(3)))
+    for index in (0, 1):
+        pixel = front(index, view, matrix)
+        if not view.contains(pixel).all():
+            continue
+        # What the nearest Gaussian belongs to may still be covered by the other ball in a turned object.
+        answer = session.click(click_at(pixel, ObjectPoints(matrix), view=view))
+        same = session.click(click_at(pixel, ObjectPoints(EYE), view=view.of_object(matrix)))
+        np.testing.assert_array_equal(answer.bits, same.bits)
+        assert max(iou(chosen(answer), index == TRUTH), iou(chosen(answer), index != TRUTH)) > 0.9
+
+
+def test_split_objects_answer_in_their_own_points(rng, session):
+    """Each ball its own object, its points in another order, the second one moved to where the first was."""
+    first, second = (rng.permutation(np.flatnonzero(index == TRUTH)).astype(np.int32) for index in (0, 1))
+    moved = EYE.copy()
+    moved[:3, 3] = (-3, 0, 0)
+    away = EYE.copy()
+    away[:3, 3] = (0, 0, 100)
+    objects = (ObjectPoints(away, first), ObjectPoints(moved, second))
+    answer = session.click(click_at(front(1, VIEW, moved), *objects))
+    assert answer.total == N
+    mask = chosen(answer)
+    assert not mask[: len(first)].any() and mask[len(first) :].mean() > 0.9
+    alone = session.click(click_at(front(1, VIEW, moved), objects[1]))
+    np.testing.assert_array_equal(chosen(alone), mask[len(first) :])
+
+
+def test_what_does_not_take_part_is_clicked_through(session):
+    only = np.flatnonzero(TRUTH == 1).astype(np.int32)
+    answer = session.click(click_at(front(0), ObjectPoints(EYE, only)))
+    assert answer.count == 0 and answer.total == len(only) and answer.note
+
+
+def test_duplicate_is_selected_in_both_copies(session):
+    moved = EYE.copy()
+    moved[:3, 3] = (0, 0, -1.5)
+    pixel = front(0, VIEW, moved)
+    answer = session.click(click_at(pixel, ObjectPoints(EYE), ObjectPoints(moved)))
+    assert answer.total == 2 * N
+    mask = chosen(answer)
+    np.testing.assert_array_equal(mask[:N], mask[N:])
+    assert iou(mask[:N], TRUTH == 0) > 0.9
+
+
+def test_nearer_object_hides_the_farther(session):
+    """Ball 1 as an object of its own, put between the camera and ball 0."""
+    ids = [np.flatnonzero(index == TRUTH).astype(np.int32) for index in (0, 1)]
+    between = EYE.copy()
+    between[:3, 3] = (-3, -2, 0)
+    answer = session.click(click_at(front(1, VIEW, between), ObjectPoints(EYE, ids[0]), ObjectPoints(between, ids[1])))
+    mask = chosen(answer)
+    assert mask[len(ids[0]) :].mean() > 0.9 and not mask[: len(ids[0])].any()
+
+
+def test_orthographic_view(session):
+    K = np.array([[10, 0, 32], [0, 10, 24], [0, 0, 1.0]])
+    flat = replace(VIEW, K=K, orthographic=True, near=-1e30)
+    for index in (0, 1):
+        assert iou(chosen(session.click(click_at(front(index, flat), view=flat))), index == TRUTH) > 0.9
+
+
+@pytest.mark.parametrize("gone", [0, 37])
+def test_geometry_sent_with_ids(rng, session, saga_file, gone):
+    """Points in another order and some deleted: the same answer for those that are there."""
+    ids = rng.permutation(N)[gone:].astype(np.int32)
+    other = Session("cpu")
+    state = other.load_scene(LoadScene("toy", CLOUD.take(ids), ids, N, str(saga_file)))
+    assert state.count == N and state.model_steps == 30
+    pixel = pixel_over(CLOUD, VIEW, front_of(ids))[None].astype(np.float32)
+    answer = other.click(click_at(pixel, ObjectPoints(EYE, ids)))
+    assert iou(chosen(answer), TRUTH[ids] == TRUTH[front_of(ids)]) > 0.9
+    if not gone:
+        whole = session.click(click_at(pixel))
+        np.testing.assert_array_equal(chosen(answer), chosen(whole)[ids])
+
+
+def front_of(ids: np.ndarray) -> int:
+    depth = CLOUD.means[ids] @ VIEW.viewmat[2, :3]
+    return int(ids[np.argmin(depth)])
+
+
+def test_deleted_points_are_not_seen(session, saga_file):
+    """Without ball 0 a click there hits the background, even when the object does not say which points it has."""
+    ids = np.flatnonzero(TRUTH == 1).astype(np.int32)
+    session.load_scene(LoadScene("toy", CLOUD.take(ids), ids, N, str(saga_file)))
+    answer = session.click(click_at(front(0)))
+    assert answer.count == 0 and answer.note
+
+
+# --- empty and refused ----------------------------------------------------------------------------------------------
+
+
+def test_background_is_an_empty_selection_with_a_note(session):
+    answer = session.click(click_at(np.zeros((1, 2), np.float32)))
+    assert answer.count == 0 and answer.total == N and not answer.bits.any() and answer.note
+
+
+def test_only_negative_clicks_are_an_empty_selection_with_a_note(session):
+    answer = session.click(replace(click_at(front(0)), positive=np.zeros(1, bool)))
+    assert answer.count == 0 and answer.note
+
+
+def refusal(session: Session, request: Click) -> str:
+    with pytest.raises(UserError) as caught:
+        session.click(request)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    "pixel", [(-1, 5), (64, 5), (5, -0.5), (5, 48), (np.nan, 5), (5, np.inf), (-np.inf, 5), (1e30, 5)], ids=str
+)
+def test_click_outside_the_picture(session, pixel):
+    assert refusal(session, click_at(np.array([pixel], np.float32))) == "bad_click"
+    both = np.concatenate([front(0), np.array([pixel], np.float32)])
+    assert refusal(session, click_at(both)) == "bad_click"
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((0, 2)), np.zeros(2), np.zeros((1, 3)), np.zeros((2, 2))])
+def test_clicks_of_the_wrong_shape(session, pixels):
+    request = Click("toy", VIEW, pixels.astype(np.float32), np.ones(1, bool))
+    assert refusal(session, request) == "bad_click"
+
+
+@pytest.mark.parametrize("value", [1.01, 7.0, np.inf, np.nan])
+@pytest.mark.parametrize("name", ["scale", "threshold"])
+def test_scale_and_threshold_out_of_range(session, name, value):
+    assert refusal(session, click_at(front(0), **{name: value})) == "bad_settings"
+
+
+@pytest.mark.parametrize("ids", [[N], [-1], [0, 1, 10**6]])
+def test_ids_out_of_range(session, ids):
+    bad = ObjectPoints(EYE, np.array(ids, np.int32))
+    assert refusal(session, click_at(front(0), bad)) == "bad_ids"
+    assert refusal(session, click_at(front(0), ObjectPoints(EYE), bad)) == "bad_ids"
+
+
+def test_matrix_that_is_not_finite(session):
+    assert refusal(session, click_at(front(0), ObjectPoints(np.full((4, 4), np.nan)))) == "bad_view"
+
+
+def test_flattened_object_does_not_break(session):
+    session.click(click_at(front(0), ObjectPoints(np.diag([1.0, 1, 0, 1]))))
+    session.click(click_at(front(0), ObjectPoints(np.diag([0.0, 0, 0, 1]))))
+
+
+def test_click_before_training_and_on_an_unknown_scene(session):
+    fresh = Session("cpu")
+    assert refusal(fresh, click_at(front(0))) == "no_scene"
+    fresh.load_scene(LoadScene("toy", CLOUD))
+    assert refusal(fresh, click_at(front(0))) == "no_model"
+    session.unload(Unload("toy"))
+    assert refusal(session, click_at(front(0))) == "no_scene"
+    session.unload(Unload("toy"))  # twice does no harm
+
+
+def test_train_an_unknown_scene():
+    with pytest.raises(UserError) as caught:
+        Session("cpu").train(Train("none", "", SMALL), Control())
+    assert caught.value.code == "no_scene"
+
+
+@pytest.mark.parametrize(
+    ("ids", "count"), [([0, 1], N), (range(N + 1), N + 1), ([*range(N - 1), N], N), ([-1, *range(1, N)], N)], ids=str
+)
+def test_ids_that_do_not_fit_the_points(ids, count):
+    with pytest.raises(UserError) as caught:
+        Session("cpu").load_scene(LoadScene("toy", CLOUD, np.array(ids, np.int32), count))
+    assert caught.value.code == "bad_scene"
+
+
+def test_unusable_sidecar_leaves_a_usable_scene(tmp_path, saga_file):
+    broken = tmp_path / "broken.saga"
+    broken.write_bytes(saga_file.read_bytes()[:100])
+    session = Session("cpu")
+    state = session.load_scene(LoadScene("toy", CLOUD, sidecar=str(broken)))
+    assert state.model_steps == 0 and state.note
+    state = session.load_scene(LoadScene("another", CLOUD, sidecar=str(saga_file)))
+    assert state.model_steps == 0 and "another cloud" in state.note
+    state = session.load_scene(LoadScene("toy", CLOUD, sidecar=str(tmp_path / "none.saga")))
+    assert state.model_steps == 0 and state.note == ""
+
+
+def test_model_of_another_size_is_not_taken(tmp_path, saga_file):
+    """The name fits, the number of Gaussians does not: a click would read features that are not there."""
+    session = Session("cpu")
+    few = CLOUD.take(np.arange(50))
+    state = session.load_scene(LoadScene("toy", few, sidecar=str(saga_file)))
+    assert state.model_steps == 0 and state.note
+    assert refusal(session, click_at(front(0))) == "no_model"
+
+
+# --- training keeps what is there -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_cancelled_training_leaves_model_and_file(session, tmp_path, saga_file, phase):
+    path = tmp_path / "old.saga"
+    path.write_bytes(saga_file.read_bytes())
+    before = session.click(click_at(front(0), want_scores=True))
+    with pytest.raises(Cancelled):
+        session.train(Train("toy", str(path), replace(SMALL, seed=9)), CancelsAt(phase))
+    assert path.read_bytes() == saga_file.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["old.saga"]
+    after = session.click(click_at(front(0), want_scores=True))
+    np.testing.assert_array_equal(before.scores, after.scores)
+
+
+def test_failed_training_leaves_the_model(session, tmp_path):
+    before = session.click(click_at(front(0), want_scores=True))
+    with pytest.raises(UserError):  # trained, but the file cannot be written
+        session.train(Train("toy", str(tmp_path / "none" / "a.saga"), replace(SMALL, steps=2, seed=4)), Control())
+    after = session.click(click_at(front(0), want_scores=True))
+    np.testing.assert_array_equal(before.scores, after.scores)
+
+
+def test_scene_sent_anew_during_training_gets_the_model():
+    """The client sends the geometry again when points were moved or deleted; the training that runs is not lost."""
+    session = Session("cpu")
+    session.load_scene(LoadScene("toy", CLOUD))
+
+    class SendsAgain(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            if phase == "training" and step == 1:
+                session.load_scene(LoadScene("toy", CLOUD))
+
+    session.train(Train("toy", "", replace(SMALL, steps=3)), SendsAgain())
+    assert session.click(click_at(front(0))).count > 0
+
+
+def test_scene_unloaded_during_training_stays_unloaded():
+    session = Session("cpu")
+    session.load_scene(LoadScene("toy", CLOUD))
+
+    class Unloads(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            if phase == "training":
+                session.unload(Unload("toy"))
+
+    session.train(Train("toy", "", replace(SMALL, steps=3)), Unloads())
+    assert refusal(session, click_at(front(0))) == "no_scene"
+
+
+def test_clicks_during_training_are_answered_by_snapshots():
+    """Before the first snapshot there is no model; from then on there is one."""
+    session = Session("cpu")
+    session.load_scene(LoadScene("toy", CLOUD))
+    answers: dict[int, str] = {}
+
+    class Clicks(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            if phase == "training" and step in (0, 99, 101, 130):
+                try:
+                    answers[step] = "selected" if session.click(click_at(front(0))).count else "nothing"
+                except UserError as error:
+                    answers[step] = error.code
+
+    session.train(Train("toy", "", replace(SMALL, steps=131, pixels=16)), Clicks())
+    assert answers == {0: "no_model", 99: "no_model", 101: "selected", 130: "selected"}
+
+
+def test_sent_again_without_a_sidecar_keeps_the_model(session):
+    assert session.load_scene(LoadScene("toy", CLOUD)).model_steps == 30
+    assert session.click(click_at(front(0))).count > 0
+
+
+def test_transparent_scene_cannot_be_trained():
+    session = Session("cpu")
+    faint = GaussianCloud(CLOUD.means, CLOUD.quats, CLOUD.scales, np.full(N, 0.01), CLOUD.sh)
+    session.load_scene(LoadScene("faint", faint))
+    with pytest.raises(UserError) as caught:
+        session.train(Train("faint", "", SMALL), Control())
+    assert caught.value.code == "empty_scene"
+
+
+def test_file_is_that_of_the_sidecar_module(saga_file):
+    model, header = sidecar.load(saga_file, "toy")
+    assert header.count == N == len(model.features) and header.steps == 30
