@@ -33,7 +33,10 @@ class SegmentSettings:
         gap: weight of the edge length over the median one, above 1.
         patch: threshold k of Felzenszwalb-Huttenlocher; larger gives larger patches.
         smallest: Gaussians; a smaller patch joins its nearest neighbour.
-        size_power: how much more the border of two large segments costs than that of a small one.
+        size_power: how much more the border of two large segments costs than that with a small one (their harmonic
+            mean size): specks join first.
+        whole_power: how much more a join costs the more it holds in all: what lies on a floor comes together before
+            any of it joins the floor.
         border_power: how much more a border costs that is short for the smaller segment's size: a leg on a floor
             touches it with its foot only, two halves of a body meet along a long line.
         counts: number of segments of each level, falling.
@@ -48,7 +51,8 @@ class SegmentSettings:
     patch: float = 0.3
     smallest: int = 20
     size_power: float = 0.15
-    border_power: float = 0.5
+    whole_power: float = 0.5
+    border_power: float = 0.3
     counts: tuple[int, ...] = (40, 28, 20, 14, 10, 8, 7, 6, 5, 4, 3, 2, 1)
 
 
@@ -157,9 +161,11 @@ class _Borders:
 
     def _cost(self, a: int, b: int) -> float:
         total, number = self.next_to[a][b]
-        size = self.size[a] * self.size[b] / (self.size[a] + self.size[b])
+        whole = self.size[a] + self.size[b]
+        size = self.size[a] * self.size[b] / whole
         share = number / min(self.size[a], self.size[b]) ** 0.5  # a line across n points of a surface has about n^0.5
-        return total / number * size**self.settings.size_power / share**self.settings.border_power
+        powers = self.settings
+        return total / number * size**powers.size_power * whole**powers.whole_power / share**powers.border_power
 
     def _join(self, a: int, b: int) -> int:
         new = len(self.size)
