@@ -21,7 +21,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For many small pictures: on a busy machine threads spend their time waiting for each other."""
     before = numba.get_num_threads()

@@ -59,6 +59,7 @@ def test_limit_and_order(sphere):
     for a, b in zip(few.views, many.views, strict=False):  # greedy: more views only add
         np.testing.assert_array_equal(a.viewmat, b.viewmat)
     assert few.coverage <= many.coverage
+    assert len({view.viewmat.tobytes() for view in many.views}) == len(many.views)  # none twice
 
 
 @pytest.mark.parametrize("kind", ["giant", "far"])

@@ -139,6 +139,25 @@ def test_a_point_gets_the_dilation():
         assert picture.alpha[4, 4 + dx] == pytest.approx(wanted if wanted >= 1 / 255 else 0, abs=1e-6)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_reach_into_the_next_tile_is_not_cut(axis, side):
+    """Work goes by tiles of 16 pixels; a Gaussian whose rim just enters one must be in its list."""
+    cloud = cloud_on_axis([2.0], [0.9], scale=0.3)
+    rim = np.sqrt(2 * np.log(0.9 * 255)) * np.sqrt((20 * 0.3 / 2) ** 2 + 0.3)
+    for step in np.arange(-1.6, 1.6, 0.1):
+        view = view_on_axis((70, 70))
+        view.K[:2, 2] = 40.5
+        view.K[axis, 2] = 32 + side * (rim + step)
+        pixels = all_pixels(view)
+        near = pixels[(np.abs(pixels[:, axis] - 31.5) < 3) & (np.abs(pixels[:, 1 - axis] - 40) < 3)]
+        rows, twin = contributions(cloud, view, near), pixel_rows(cloud, view, near)
+        lit = render(cloud, view).alpha[near[:, 1], near[:, 0]] > 0
+        for p in range(len(near)):
+            if twin[p].sure:
+                assert rows.offsets[p + 1] - rows.offsets[p] == len(twin[p].ids) == lit[p]
+
+
 def test_nearer_than_near_is_not_drawn_and_orthographic_sees_behind():
     cloud = cloud_on_axis([0.5, 2.0, -1.0], [0.9, 0.5, 0.2])
     rows = contributions(cloud, view_on_axis(near=1.0), np.array([[4, 4]]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from saga_backend.control import Control
 from saga_backend.masks.builtin import builtin_masks, segment_cloud, segment_scales, view_masks, visible
+from saga_backend.masks.pool import mask_scale
 from saga_backend.masks.segments import SegmentSettings, normals, segment, without_whole
 from saga_backend.neighbours import nearest
 from saga_backend.raster import all_pixels, contributions
@@ -176,6 +177,17 @@ def test_scales_of_segments_are_eq_2_and_rise(balls_seen):
     for finer, coarser in zip(labels.T[:-1], labels.T[1:], strict=True):
         both = (finer >= 0) & (coarser >= 0)
         assert (scales[coarser[both]] >= scales[finer[both]]).all()
+
+
+def test_a_whole_is_larger_than_its_parts_however_its_points_lie(rng):
+    """A few points in a wide ring and many in the middle: together their spread is less than the ring's."""
+    cloud = ball(rng, (0, 0, 0), 1.0, 300, GREY)
+    inner = np.arange(300) >= 20
+    cloud = replace(cloud, means=np.where(inner[:, None], cloud.means * 0.01, cloud.means))
+    labels = np.stack([inner.astype(np.int32), np.full(300, 2, np.int32)], axis=1)
+    scales = segment_scales(cloud, labels)
+    assert mask_scale(cloud.means) < mask_scale(cloud.means[~inner]) == pytest.approx(scales[0], rel=1e-5)
+    assert scales[2] > scales[0] > scales[1] > 0
 
 
 def test_masks_of_a_view_are_the_strongest_segments(balls_seen):

@@ -213,6 +213,16 @@ def test_deleted_points_are_not_seen(session, saga_file):
     assert answer.count == 0 and answer.note
 
 
+def test_deleted_points_leave_nothing_in_their_place(session, saga_file):
+    """All but one faint point are deleted: there is too little to see, and nothing to click."""
+    faint = front_of(np.arange(N))
+    opacities = CLOUD.opacities.copy()
+    opacities[faint] = 0.2
+    part = replace(CLOUD, opacities=opacities).take(np.array([faint]))
+    session.load_scene(LoadScene("toy", part, np.array([faint], np.int32), N, str(saga_file)))
+    assert session.click(click_at(pixel_over(CLOUD, VIEW, faint)[None].astype(np.float32))).count == 0
+
+
 # --- empty and refused ----------------------------------------------------------------------------------------------
 
 
@@ -327,6 +337,22 @@ def test_cancelled_training_leaves_model_and_file(session, tmp_path, saga_file, 
         session.train(Train("toy", str(path), replace(SMALL, seed=9)), CancelsAt(phase))
     assert path.read_bytes() == saga_file.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["old.saga"]
+    after = session.click(click_at(front(0), want_scores=True))
+    np.testing.assert_array_equal(before.scores, after.scores)
+
+
+def test_cancelled_after_a_snapshot_goes_back_to_the_former_model(session):
+    class Late(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            if phase == "training" and step == 110:
+                during.append(session.click(click_at(front(0), want_scores=True)))
+                self.cancel()
+
+    during: list[Selection] = []
+    before = session.click(click_at(front(0), want_scores=True))
+    with pytest.raises(Cancelled):
+        session.train(Train("toy", "", replace(SMALL, seed=9, steps=120, pixels=16)), Late())
+    assert np.abs(during[0].scores - before.scores).max() > 0
     after = session.click(click_at(front(0), want_scores=True))
     np.testing.assert_array_equal(before.scores, after.scores)
 
