@@ -6,7 +6,7 @@ inconsistent (R changes with k), consistently positive or consistently negative.
     loss = sum over (in + some pos) of w (1 - 2 R) max(cos, 0) / number + the same over (in + some neg),
 
 "some" being |in| / 2 random ones and the hard ones (pos below 0.75, neg above 0.5); the mean over scales counts.
-pairs_torch.py says the same in plain tensor operations.
+torch_step.py says the same in plain tensor operations.
 """
 
 from __future__ import annotations
