@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
+from clicks import CLOUD, SMALL, N
+from saga_backend.control import Control
+from saga_backend.session import Session
+
+from blender_saga.wire.messages import LoadScene, Train
 
 SEED_VARIABLE = "BLENDER_SAGA_TEST_SEED"
 
@@ -28,3 +34,24 @@ def one_thread() -> Iterator[None]:
     numba.set_num_threads(1)
     yield
     numba.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def saga_file(tmp_path_factory) -> Path:
+    """A trained model of the toy scene."""
+    session = Session("cpu")
+    path = tmp_path_factory.mktemp("session") / "toy.saga"
+    session.load_scene(LoadScene("toy", CLOUD))
+    trained = session.train(Train("toy", str(path), SMALL), Control())
+    assert trained.steps == 30 and trained.masks > 0 and trained.views > 0 and trained.sidecar == str(path)
+    assert len(trained.phases) == len(trained.seconds) > 0
+    return path
+
+
+@pytest.fixture
+def session(saga_file) -> Session:
+    """A session that has the scene and its model."""
+    out = Session("cpu")
+    state = out.load_scene(LoadScene("toy", CLOUD, sidecar=str(saga_file)))
+    assert (state.count, state.model_steps, state.note) == (N, 30, "")
+    return out

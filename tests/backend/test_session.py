@@ -3,69 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from saga_backend import sidecar
+from clicks import CLOUD, EYE, SMALL, TRUTH, VIEW, N, chosen, click_at, front, iou, refusal
 from saga_backend.control import Control
 from saga_backend.session import Session
-from twins import PHASES, CancelsAt, pixel_over, rotation, toy_scene, toy_views
+from twins import pixel_over, rotation
 
-from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import Cancelled, UserError
-from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Selection, Train, TrainSettings, Unload
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Train, Unload
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SMALL = TrainSettings(steps=30, views=8, width=64, height=48, pixels=96)
-CLOUD, TRUTH = toy_scene(np.random.default_rng(0))
-N = len(CLOUD)
-EYE = np.eye(4)
-VIEW = toy_views()[0]
-
-
-@pytest.fixture(scope="module")
-def saga_file(tmp_path_factory) -> Path:
-    """A trained model of the toy scene."""
-    session = Session("cpu")
-    path = tmp_path_factory.mktemp("session") / "toy.saga"
-    session.load_scene(LoadScene("toy", CLOUD))
-    trained = session.train(Train("toy", str(path), SMALL), Control())
-    assert trained.steps == 30 and trained.masks > 0 and trained.views > 0 and trained.sidecar == str(path)
-    assert len(trained.phases) == len(trained.seconds) > 0
-    return path
-
-
-@pytest.fixture
-def session(saga_file) -> Session:
-    """A session that has the scene and its model."""
-    out = Session("cpu")
-    state = out.load_scene(LoadScene("toy", CLOUD, sidecar=str(saga_file)))
-    assert (state.count, state.model_steps, state.note) == (N, 30, "")
-    return out
-
-
-def front(index: int, view: View = VIEW, matrix: np.ndarray = EYE) -> np.ndarray:
-    """[1,2] pixel over the nearest Gaussian of ball `index` of an object that stands at `matrix`."""
-    seen = view.of_object(matrix)
-    depth = CLOUD.means @ seen.viewmat[2, :3] + seen.viewmat[2, 3]
-    gaussian = int(np.argmin(np.where(index == TRUTH, depth, np.inf)))
-    return pixel_over(CLOUD, seen, gaussian)[None].astype(np.float32)
-
-
-def click_at(pixels: np.ndarray, *objects: ObjectPoints, view: View = VIEW, **options) -> Click:
-    return Click("toy", view, pixels, np.ones(len(pixels), bool), objects, **({"scale": 1.0} | options))
-
-
-def chosen(selection: Selection) -> np.ndarray:
-    mask = np.unpackbits(selection.bits, count=selection.total).astype(bool)
-    assert len(selection.bits) == -(-selection.total // 8) and mask.sum() == selection.count
-    return mask
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    return (a & b).sum() / max((a | b).sum(), 1)
 
 
 def affine(rng, linear: np.ndarray) -> np.ndarray:
@@ -236,12 +185,6 @@ def test_only_negative_clicks_are_an_empty_selection_with_a_note(session):
     assert answer.count == 0 and answer.note
 
 
-def refusal(session: Session, request: Click) -> str:
-    with pytest.raises(UserError) as caught:
-        session.click(request)
-    return caught.value.code
-
-
 @pytest.mark.parametrize(
     "pixel", [(-1, 5), (64, 5), (5, -0.5), (5, 48), (np.nan, 5), (5, np.inf), (-np.inf, 5), (1e30, 5)], ids=str
 )
@@ -323,107 +266,3 @@ def test_model_of_another_size_is_not_taken(tmp_path, saga_file):
     state = session.load_scene(LoadScene("toy", few, sidecar=str(saga_file)))
     assert state.model_steps == 0 and state.note
     assert refusal(session, click_at(front(0))) == "no_model"
-
-
-# --- training keeps what is there -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("phase", PHASES)
-def test_cancelled_training_leaves_model_and_file(session, tmp_path, saga_file, phase):
-    path = tmp_path / "old.saga"
-    path.write_bytes(saga_file.read_bytes())
-    before = session.click(click_at(front(0), want_scores=True))
-    with pytest.raises(Cancelled):
-        session.train(Train("toy", str(path), replace(SMALL, seed=9)), CancelsAt(phase))
-    assert path.read_bytes() == saga_file.read_bytes()
-    assert [p.name for p in tmp_path.iterdir()] == ["old.saga"]
-    after = session.click(click_at(front(0), want_scores=True))
-    np.testing.assert_array_equal(before.scores, after.scores)
-
-
-def test_cancelled_after_a_snapshot_goes_back_to_the_former_model(session):
-    class Late(Control):
-        def emit(self, phase: str, step: int, total: int) -> None:
-            if phase == "training" and step == 110:
-                during.append(session.click(click_at(front(0), want_scores=True)))
-                self.cancel()
-
-    during: list[Selection] = []
-    before = session.click(click_at(front(0), want_scores=True))
-    with pytest.raises(Cancelled):
-        session.train(Train("toy", "", replace(SMALL, seed=9, steps=120, pixels=16)), Late())
-    assert np.abs(during[0].scores - before.scores).max() > 0
-    after = session.click(click_at(front(0), want_scores=True))
-    np.testing.assert_array_equal(before.scores, after.scores)
-
-
-def test_failed_training_leaves_the_model(session, tmp_path):
-    before = session.click(click_at(front(0), want_scores=True))
-    with pytest.raises(UserError):  # trained, but the file cannot be written
-        session.train(Train("toy", str(tmp_path / "none" / "a.saga"), replace(SMALL, steps=2, seed=4)), Control())
-    after = session.click(click_at(front(0), want_scores=True))
-    np.testing.assert_array_equal(before.scores, after.scores)
-
-
-def test_scene_sent_anew_during_training_gets_the_model():
-    """The client sends the geometry again when points were moved or deleted; the training that runs is not lost."""
-    session = Session("cpu")
-    session.load_scene(LoadScene("toy", CLOUD))
-
-    class SendsAgain(Control):
-        def emit(self, phase: str, step: int, total: int) -> None:
-            if phase == "training" and step == 1:
-                session.load_scene(LoadScene("toy", CLOUD))
-
-    session.train(Train("toy", "", replace(SMALL, steps=3)), SendsAgain())
-    assert session.click(click_at(front(0))).count > 0
-
-
-def test_scene_unloaded_during_training_stays_unloaded():
-    session = Session("cpu")
-    session.load_scene(LoadScene("toy", CLOUD))
-
-    class Unloads(Control):
-        def emit(self, phase: str, step: int, total: int) -> None:
-            if phase == "training":
-                session.unload(Unload("toy"))
-
-    session.train(Train("toy", "", replace(SMALL, steps=3)), Unloads())
-    assert refusal(session, click_at(front(0))) == "no_scene"
-
-
-def test_clicks_during_training_are_answered_by_snapshots():
-    """Before the first snapshot there is no model; from then on there is one."""
-    session = Session("cpu")
-    session.load_scene(LoadScene("toy", CLOUD))
-    answers: dict[int, str] = {}
-
-    class Clicks(Control):
-        def emit(self, phase: str, step: int, total: int) -> None:
-            if phase == "training" and step in (0, 99, 101, 130):
-                try:
-                    answers[step] = "selected" if session.click(click_at(front(0))).count else "nothing"
-                except UserError as error:
-                    answers[step] = error.code
-
-    session.train(Train("toy", "", replace(SMALL, steps=131, pixels=16)), Clicks())
-    assert answers == {0: "no_model", 99: "no_model", 101: "selected", 130: "selected"}
-
-
-def test_sent_again_without_a_sidecar_keeps_the_model(session):
-    assert session.load_scene(LoadScene("toy", CLOUD)).model_steps == 30
-    assert session.click(click_at(front(0))).count > 0
-
-
-def test_transparent_scene_cannot_be_trained():
-    session = Session("cpu")
-    faint = GaussianCloud(CLOUD.means, CLOUD.quats, CLOUD.scales, np.full(N, 0.01), CLOUD.sh)
-    session.load_scene(LoadScene("faint", faint))
-    with pytest.raises(UserError) as caught:
-        session.train(Train("faint", "", SMALL), Control())
-    assert caught.value.code == "empty_scene"
-
-
-def test_file_is_that_of_the_sidecar_module(saga_file):
-    model, header = sidecar.load(saga_file, "toy")
-    assert header.count == N == len(model.features) and header.steps == 30

@@ -1,0 +1,120 @@
+"""Training in a session: what was there stays until there is something better."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from clicks import CLOUD, SMALL, N, click_at, front, refusal
+from saga_backend import sidecar
+from saga_backend.control import Control
+from saga_backend.session import Session
+from twins import PHASES, CancelsAt
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.wire.messages import LoadScene, Selection, Train, Unload
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_cancelled_training_leaves_model_and_file(session, tmp_path, saga_file, phase):
+    path = tmp_path / "old.saga"
+    path.write_bytes(saga_file.read_bytes())
+    before = session.click(click_at(front(0), want_scores=True))
+    with pytest.raises(Cancelled):
+        session.train(Train("toy", str(path), replace(SMALL, seed=9)), CancelsAt(phase))
+    assert path.read_bytes() == saga_file.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["old.saga"]
+    after = session.click(click_at(front(0), want_scores=True))
+    np.testing.assert_array_equal(before.scores, after.scores)
+
+
+def test_cancelled_after_a_snapshot_goes_back_to_the_former_model(session):
+    class Late(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            if phase == "training" and step == 110:
+                during.append(session.click(click_at(front(0), want_scores=True)))
+                self.cancel()
+
+    during: list[Selection] = []
+    before = session.click(click_at(front(0), want_scores=True))
+    with pytest.raises(Cancelled):
+        session.train(Train("toy", "", replace(SMALL, seed=9, steps=120, pixels=16)), Late())
+    assert np.abs(during[0].scores - before.scores).max() > 0
+    after = session.click(click_at(front(0), want_scores=True))
+    np.testing.assert_array_equal(before.scores, after.scores)
+
+
+def test_failed_training_leaves_the_model(session, tmp_path):
+    before = session.click(click_at(front(0), want_scores=True))
+    with pytest.raises(UserError):  # trained, but the file cannot be written
+        session.train(Train("toy", str(tmp_path / "none" / "a.saga"), replace(SMALL, steps=2, seed=4)), Control())
+    after = session.click(click_at(front(0), want_scores=True))
+    np.testing.assert_array_equal(before.scores, after.scores)
+
+
+def test_scene_sent_anew_during_training_gets_the_model():
+    """The client sends the geometry again when points were moved or deleted; the training that runs is not lost."""
+    session = Session("cpu")
+    session.load_scene(LoadScene("toy", CLOUD))
+
+    class SendsAgain(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            if phase == "training" and step == 1:
+                session.load_scene(LoadScene("toy", CLOUD))
+
+    session.train(Train("toy", "", replace(SMALL, steps=3)), SendsAgain())
+    assert session.click(click_at(front(0))).count > 0
+
+
+def test_scene_unloaded_during_training_stays_unloaded():
+    session = Session("cpu")
+    session.load_scene(LoadScene("toy", CLOUD))
+
+    class Unloads(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            if phase == "training":
+                session.unload(Unload("toy"))
+
+    session.train(Train("toy", "", replace(SMALL, steps=3)), Unloads())
+    assert refusal(session, click_at(front(0))) == "no_scene"
+
+
+def test_clicks_during_training_are_answered_by_snapshots():
+    """Before the first snapshot there is no model; from then on there is one."""
+    session = Session("cpu")
+    session.load_scene(LoadScene("toy", CLOUD))
+    answers: dict[int, str] = {}
+
+    class Clicks(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            if phase == "training" and step in (0, 99, 101, 130):
+                try:
+                    answers[step] = "selected" if session.click(click_at(front(0))).count else "nothing"
+                except UserError as error:
+                    answers[step] = error.code
+
+    session.train(Train("toy", "", replace(SMALL, steps=131, pixels=16)), Clicks())
+    assert answers == {0: "no_model", 99: "no_model", 101: "selected", 130: "selected"}
+
+
+def test_sent_again_without_a_sidecar_keeps_the_model(session):
+    assert session.load_scene(LoadScene("toy", CLOUD)).model_steps == 30
+    assert session.click(click_at(front(0))).count > 0
+
+
+def test_transparent_scene_cannot_be_trained():
+    session = Session("cpu")
+    faint = GaussianCloud(CLOUD.means, CLOUD.quats, CLOUD.scales, np.full(N, 0.01), CLOUD.sh)
+    session.load_scene(LoadScene("faint", faint))
+    with pytest.raises(UserError) as caught:
+        session.train(Train("faint", "", SMALL), Control())
+    assert caught.value.code == "empty_scene"
+
+
+def test_file_is_that_of_the_sidecar_module(saga_file):
+    model, header = sidecar.load(saga_file, "toy")
+    assert header.count == N == len(model.features) and header.steps == 30
