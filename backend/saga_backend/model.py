@@ -14,7 +14,8 @@ DEFAULT_THRESHOLD = 0.7
 _BACKGROUND_ALPHA = 0.3  # a pixel less opaque than this shows the background
 _PROBE_SCALES = np.arange(0.0, 1.0001, 0.05)
 _PROBE_SAMPLE = 20_000  # Gaussians looked at when the scale is chosen
-_SAME = 0.8  # IoU from which two selections are the same thing
+_SAME = 0.85  # IoU from which two selections are the same thing
+_BEYOND = 6  # slider positions that a run up to the slider's end is longer than it looks: beyond, nothing would change
 _MOST = 0.7  # a selection that holds more than this share is the scene, not a thing in it
 
 
@@ -116,7 +117,12 @@ class AffinityModel:
         breaks = [i + 1 for i, (a, b) in enumerate(pairwise(chosen)) if _iou(a, b) < _SAME]
         runs = [slice(a, b) for a, b in pairwise([0, *breaks, len(chosen)])]
         things = [run for run in runs if 0 < np.median(sizes[run]) <= _MOST * chosen.shape[1]] or runs
-        best = max(things, key=lambda run: (run.stop - run.start) * np.sqrt(np.median(sizes[run])))
+
+        def weight(run: slice) -> float:
+            length = run.stop - run.start + (_BEYOND if run.stop == len(chosen) else 0)
+            return length * float(np.median(sizes[run])) ** 0.5
+
+        best = max(things, key=weight)
         likeness = [sum(_iou(chosen[i], other) for other in chosen[best]) for i in range(best.start, best.stop)]
         return float(_PROBE_SCALES[best.start + int(np.argmax(likeness))])
 
