@@ -98,10 +98,12 @@ def merge(parts: list[Projected], starts: list[int]) -> Projected:
     ids = np.concatenate([p.ids + np.int32(s) for p, s in zip(parts, starts, strict=True)])
     depths = np.concatenate([p.depths for p in parts])
     order = _nearest_first(depths)
-    columns = [
-        np.concatenate([getattr(p, n) for p in parts])[order] for n in ("means2d", "conics", "radii", "opacities")
-    ]
-    return Projected(ids[order], *columns, depths[order])
+
+    def column(name: str) -> np.ndarray:
+        return np.concatenate([getattr(p, name) for p in parts])[order]
+
+    boxes = column("means2d"), column("conics"), column("radii")
+    return Projected(ids[order], *boxes, column("opacities"), depths[order])
 
 
 @numba.njit(inline="always")

@@ -46,8 +46,8 @@ def save(path: str | Path, model: AffinityModel, header: Header) -> None:
         UserError: if the file cannot be written.
     """
     path = Path(path)
-    facts = asdict(header) | {"count": len(model.features), "steps": model.steps, "format": FORMAT}
-    tensors = {
+    facts: dict[str, object] = asdict(header) | {"count": len(model.features), "steps": model.steps, "format": FORMAT}
+    tensors: dict[str, np.ndarray] = {
         "features": model.features.astype(np.float16),
         "gate": model.gate.astype(np.float32),
         "quantiles": model.quantiles.astype(np.float32),
@@ -98,12 +98,11 @@ def load(path: str | Path, fingerprint: str = "") -> tuple[AffinityModel, Header
 
 
 def _checked(tensors: dict[str, np.ndarray], header: Header, name: str) -> AffinityModel:
-    features, gate, quantiles = (tensors.get(key) for key in ("features", "gate", "quantiles"))
-    whole = features is not None and gate is not None and quantiles is not None
-    if whole:
-        whole = features.ndim == 2 and features.shape[0] == header.count and gate.shape == (2, features.shape[1])
-        whole = whole and quantiles.ndim == 1 and len(quantiles) > 1
-    if not whole or not all(np.isfinite(a).all() for a in (features, gate, quantiles)):
+    empty = np.zeros(0)
+    features, gate, quantiles = (tensors.get(key, empty) for key in ("features", "gate", "quantiles"))
+    fits = features.shape == (header.count, gate.shape[-1]) and gate.shape == (2, features.shape[-1])
+    fits = fits and quantiles.ndim == 1 and len(quantiles) > 1
+    if not fits or not all(np.isfinite(a).all() for a in (features, gate, quantiles)):
         why = "its arrays are missing, not finite or of the wrong size"
         raise UserError(f"{name} is not a readable .saga file", why, "Train the scene again", "bad_model")
-    return AffinityModel(features.astype(np.float32), gate, quantiles, int(header.steps))
+    return AffinityModel(features.astype(np.float32), gate, quantiles, header.steps)

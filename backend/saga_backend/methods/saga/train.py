@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ...masks.pool import PoolMasks
 from ...model import AffinityModel
 from ...neighbours import nearest
 from ...rows import Rows
-from .batch import TrainingView, sample, training_view
+from .batch import Batch, TrainingView, sample, training_view
 from .blend import smooth
 from .step import Parameters, Stepper
 from .warm_start import warm_start
@@ -117,17 +118,27 @@ def _start(views: list[TrainingView], quantiles: np.ndarray, count: int, setting
     return Parameters(features, rng.uniform(-1, 1, (2, settings.channels)).astype(np.float32))
 
 
+class _Steps(Protocol):
+    """What the loop needs of step.Stepper and of torch_step.TorchStepper."""
+
+    def step(self, batch: Batch, rate: float) -> float: ...
+    def parameters(self) -> Parameters: ...
+
+
+def _stepper(parameters: Parameters, neighbours: np.ndarray, device: str) -> _Steps:
+    if device == "cpu":
+        return Stepper(parameters, neighbours)
+    from .torch_step import TorchStepper  # torch takes seconds to import and the CPU does without
+
+    return TorchStepper(parameters, neighbours, device)
+
+
 class _Trainer:
     """State of the loop: parameters with their optimiser, random source."""
 
     def __init__(self, views, quantiles, neighbours, parameters, settings) -> None:
         self._views, self._quantiles, self._neighbours, self._settings = views, quantiles, neighbours, settings
-        if settings.device == "cpu":
-            self._stepper = Stepper(parameters, neighbours)
-        else:
-            from .torch_step import TorchStepper  # torch takes seconds to import and the CPU does without
-
-            self._stepper = TorchStepper(parameters, neighbours, settings.device)
+        self._stepper = _stepper(parameters, neighbours, settings.device)
         self._rng = np.random.default_rng(settings.seed + 1)
 
     def step(self, index: int) -> float:
