@@ -1,0 +1,37 @@
+"""Training on a CUDA device: the same loss and parameters as the CPU's own code, and the same selection in the end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from saga_backend.control import Control
+from saga_backend.evaluation.synthetic import standard_scene
+from saga_backend.methods.saga.step import Parameters, Stepper
+from saga_backend.methods.saga.torch_step import TorchStepper
+from saga_backend.raster import contributions
+from saga_backend.training import Sources, train
+
+from blender_saga.wire.messages import TrainSettings
+from tests.backend.test_torch_step import random_case
+
+
+def test_steps_agree_with_the_cpu() -> None:
+    parameters, neighbours, batch = random_case(np.random.default_rng())
+    on_gpu = TorchStepper(parameters, neighbours, "cuda")
+    on_cpu = Stepper(Parameters(parameters.features.copy(), parameters.gate.copy()), neighbours)
+    for _ in range(3):
+        assert on_cpu.step(batch, 1e-3) == pytest.approx(on_gpu.step(batch, 1e-3), abs=1e-3)
+    difference = np.abs(on_cpu.parameters().features - on_gpu.parameters().features)
+    assert np.quantile(difference, 0.95) < 1e-3
+
+
+def test_a_click_selects_the_same_on_both_devices() -> None:
+    scene = standard_scene(objects=1, views=12, seed=0)
+    masks = []
+    for device in ("cpu", "cuda"):
+        sources = Sources(list(scene.views), device=device)
+        model = train(scene.cloud, TrainSettings(steps=60), Control(), sources).model
+        view = scene.views[0]
+        row = contributions(scene.cloud, view, np.array([[view.width // 2, view.height // 2]]))
+        masks.append(model.select(row, np.ones(1, bool), 0.9).mask)
+    assert (masks[0] & masks[1]).sum() > 0.95 * (masks[0] | masks[1]).sum() > 0
