@@ -42,6 +42,7 @@ class _Scene:
 
     cloud: GaussianCloud
     model: AffinityModel | None = None
+    training: bool = False
 
 
 class Session:
@@ -82,6 +83,7 @@ class Session:
             scene.model = model
 
         sources = Sources(up=_BLENDER_UP, publish=publish, device=self.device)
+        scene.training = True
         try:
             result = train(scene.cloud, request.settings, control, sources)
             if request.sidecar:
@@ -90,6 +92,8 @@ class Session:
         except BaseException:
             scene.model = before
             raise
+        finally:
+            scene.training = False
         scene.model = result.model
         return Trained(
             request.scene, result.model.steps, result.masks, len(result.views), result.coverage,
@@ -101,7 +105,7 @@ class Session:
         scene = self._scene(request.scene)
         cloud, model = scene.cloud, scene.model  # once: training and loading exchange them
         if model is None:
-            fix = "Press Train Affinity first"
+            fix = "Its training has just begun; click again soon" if scene.training else "Press Train Affinity first"
             raise UserError("This scene has no trained model yet", fix=fix, code="no_model")
         _check_pixels(request)
         objects = request.objects or (ObjectPoints(np.eye(4)),)

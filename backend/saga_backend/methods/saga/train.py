@@ -91,8 +91,8 @@ def train_saga(
     for index in range(settings.steps):
         control.progress("training", index, settings.steps)
         trainer.step(index)
-        if publish and index and index % settings.snapshot_every == 0:
-            publish(trainer.model(data, index))
+        if publish and index % settings.snapshot_every == 0:  # the first at once: a warm start answers clicks already
+            publish(trainer.model(data, index + 1))
     return trainer.model(data, settings.steps)
 
 

@@ -28,6 +28,7 @@ _WIDTHS = (
     2,
 )  # channels of the bands: there are more small things to tell apart than large ones
 _ENERGY = tuple(0.6**band for band in range(len(_BANDS)))  # the finest open band has the largest say
+_FLOOR = 0.1  # of the largest variance: with fewer masks than channels, the rest of a code is noise and must stay small
 _ROUNDS = 4
 _STEEPNESS = 60.0  # of the gates, per unit of scale
 
@@ -98,7 +99,7 @@ def _spread(gathered: np.ndarray, before: np.ndarray) -> np.ndarray:
     units = gathered / np.maximum(mass, 1e-12)
     shown = mass[:, 0] > 1e-6
     values, vectors = np.linalg.eigh(units[shown].T @ units[shown] / max(shown.sum(), 1))
-    units = units @ (vectors / np.sqrt(np.maximum(values, 1e-3 * values[-1])) @ vectors.T)
+    units = units @ (vectors / np.sqrt(np.maximum(values, _FLOOR * values[-1])) @ vectors.T)
     units[~shown] = before[~shown]  # Gaussians that no mask shows keep what they had
     return (units / np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
