@@ -29,7 +29,7 @@ _WIDTHS = (
 )  # channels of the bands: there are more small things to tell apart than large ones
 _ENERGY = tuple(0.6**band for band in range(len(_BANDS)))  # the finest open band has the largest say
 _FLOOR = 0.1  # of the largest variance: with fewer masks than channels, the rest of a code is noise and must stay small
-_ROUNDS = 4
+_ROUNDS = 12  # codes must travel all around a thing, from view to overlapping view
 _STEEPNESS = 60.0  # of the gates, per unit of scale
 
 
