@@ -20,6 +20,7 @@ ALPHA_MIN = 1.0 / 255.0
 
 
 _BLOCK = 1024  # Gaussians a thread takes at a time
+_REACH_MAX = 3.33  # standard deviations at which the most opaque Gaussian falls below 1/255
 _SLOPE_MARGIN = 0.15  # of the picture's size: the Jacobian's slope is clamped this far outside the picture
 
 
@@ -44,7 +45,10 @@ class Projected(NamedTuple):
 
 
 class _Camera(NamedTuple):
-    """A view as plain numbers; x0, y0, x1, y1 is the wanted part of the picture, pixels."""
+    """A view as plain numbers; x0, y0, x1, y1 is the wanted part of the picture, pixels.
+
+    `stretch` is the most that the view matrix lengthens anything: 1 unless an object's scale is in it.
+    """
 
     viewmat: np.ndarray
     fx: float
@@ -55,34 +59,43 @@ class _Camera(NamedTuple):
     height: int
     near: float
     orthographic: bool
+    stretch: float
     x0: float
     y0: float
     x1: float
     y1: float
 
 
-def project(cloud: GaussianCloud, view: View, pixels: np.ndarray | None = None) -> Projected:
+def project(
+    cloud: GaussianCloud, view: View, pixels: np.ndarray | None = None, members: np.ndarray | None = None
+) -> Projected:
     """Project a cloud.
 
     Args:
         cloud: N Gaussians, in the space that `view.viewmat` maps from (that matrix may be any affine one).
         view: where from.
         pixels: [P,2] integers (column, row): only Gaussians that can reach their bounding box are kept; None: all.
+        members: [M] integers: only these Gaussians take part, and the ids of the result count through them; None: all.
     """
-    n = len(cloud)
     box = (0, 0, view.width, view.height) if pixels is None else (*pixels.min(axis=0), *(pixels.max(axis=0) + 1))
     K = view.K
     camera = _Camera(
         view.viewmat, K[0, 0], K[1, 1], K[0, 2], K[1, 2], view.width, view.height, view.near, view.orthographic,
-        *(float(edge) for edge in box),
+        float(np.linalg.norm(view.viewmat[:3, :3], 2)), *(float(edge) for edge in box),
     )  # fmt: skip
+    gaussians = (cloud.means, cloud.quats, cloud.scales, cloud.opacities)
+    near = np.empty(len(cloud) if members is None else len(members), np.bool_)
+    _sift(gaussians, members, camera, near)
+    places = np.flatnonzero(near).astype(np.int32)
+    ids = places if members is None else members[places]
+    n = len(ids)
     means2d, conics = np.empty((n, 2), np.float32), np.empty((n, 3), np.float32)
     radii, depths = np.zeros((n, 2), np.float32), np.empty(n, np.float32)
-    gaussians = (cloud.means, cloud.quats, cloud.scales, cloud.opacities)
-    _project(gaussians, camera, (means2d, conics, radii, depths))
-    ids = np.flatnonzero(radii[:, 0] > 0)
-    ids = ids[_nearest_first(depths[ids])]
-    return Projected(ids.astype(np.int32), means2d[ids], conics[ids], radii[ids], cloud.opacities[ids], depths[ids])
+    _project(gaussians, ids, camera, (means2d, conics, radii, depths))
+    reach = np.flatnonzero(radii[:, 0] > 0)
+    reach = reach[_nearest_first(depths[reach])]
+    opacities = cloud.opacities[ids[reach]]
+    return Projected(places[reach], means2d[reach], conics[reach], radii[reach], opacities, depths[reach])
 
 
 def _nearest_first(depths: np.ndarray) -> np.ndarray:
@@ -159,16 +172,45 @@ def _covariance2d(jacobian, m0, m1, m2):
     return xx, xy, yy
 
 
+@numba.njit(inline="always")
+def _outside(camera, u, v, rx, ry):
+    return u + rx <= camera.x0 or v + ry <= camera.y0 or u - rx >= camera.x1 or v - ry >= camera.y1
+
+
 @numba.njit(cache=True)
-def _project_range(begin, end, gaussians, camera, out):
+def _sift_range(begin, end, gaussians, members, camera, near):
+    means, _, scales, opacities = gaussians
+    viewmat = camera.viewmat
+    for k in range(begin, end):
+        i = k if members is None else members[k]
+        near[k] = False
+        z = _along(viewmat, 2, means[i])
+        if opacities[i] < ALPHA_MIN or z < camera.near:
+            continue
+        u, v, jx, jy, dz_u, dz_v = _jacobian(camera, _along(viewmat, 0, means[i]), _along(viewmat, 1, means[i]), z)
+        size = camera.stretch * max(scales[i, 0], scales[i, 1], scales[i, 2])
+        longest = (jx * jx + jy * jy + dz_u * dz_u + dz_v * dz_v) * size * size + DILATION
+        radius = _REACH_MAX * math.sqrt(longest)
+        near[k] = not _outside(camera, u, v, radius, radius)
+
+
+@numba.njit(parallel=True, cache=True)
+def _sift(gaussians, members, camera, near):
+    """Which Gaussians may reach the box, from a sphere around each: cheap, and of a click's million few are left."""
+    count = len(near)
+    for block in numba.prange(-(-count // _BLOCK)):
+        _sift_range(block * _BLOCK, min((block + 1) * _BLOCK, count), gaussians, members, camera, near)
+
+
+@numba.njit(cache=True)
+def _project_range(begin, end, gaussians, ids, camera, out):
     means, quats, scales, opacities = gaussians
     means2d, conics, radii, depths = out
     viewmat = camera.viewmat
-    for i in range(begin, end):
+    for k in range(begin, end):
+        i = ids[k]
         z = _along(viewmat, 2, means[i])
-        depths[i] = z
-        if opacities[i] < ALPHA_MIN or z < camera.near:
-            continue
+        depths[k] = z
         jacobian = _jacobian(camera, _along(viewmat, 0, means[i]), _along(viewmat, 1, means[i]), z)
         m0 = _axes(quats[i], scales[i], viewmat[0])
         m1 = _axes(quats[i], scales[i], viewmat[1])
@@ -180,20 +222,20 @@ def _project_range(begin, end, gaussians, camera, out):
         reach = math.sqrt(2.0 * math.log(opacities[i] / ALPHA_MIN))
         rx, ry = reach * math.sqrt(xx), reach * math.sqrt(yy)
         u, v = jacobian[0], jacobian[1]
-        if u + rx <= camera.x0 or v + ry <= camera.y0 or u - rx >= camera.x1 or v - ry >= camera.y1:
+        if _outside(camera, u, v, rx, ry):
             continue
-        means2d[i, 0], means2d[i, 1] = u, v
-        conics[i, 0], conics[i, 1], conics[i, 2] = yy / det, -xy / det, xx / det
-        radii[i, 0], radii[i, 1] = rx, ry
+        means2d[k, 0], means2d[k, 1] = u, v
+        conics[k, 0], conics[k, 1], conics[k, 2] = yy / det, -xy / det, xx / det
+        radii[k, 0], radii[k, 1] = rx, ry
 
 
 @numba.njit(parallel=True, cache=True)
-def _project(gaussians, camera, out):
-    """Fill means2d, conics, radii, depths for every Gaussian; radii stay 0 where it cannot reach the box.
+def _project(gaussians, ids, camera, out):
+    """Fill means2d, conics, radii, depths for the Gaussians `ids`; radii stay 0 where one cannot reach the box.
 
     The loop's body is a function of its own, here and elsewhere, because numba shares the tuples that are made inside
     a parallel loop among its threads; and it works through blocks, because each call counts references.
     """
-    count = len(gaussians[0])
+    count = len(ids)
     for block in numba.prange(-(-count // _BLOCK)):
-        _project_range(block * _BLOCK, min((block + 1) * _BLOCK, count), gaussians, camera, out)
+        _project_range(block * _BLOCK, min((block + 1) * _BLOCK, count), gaussians, ids, camera, out)

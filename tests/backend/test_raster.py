@@ -30,6 +30,24 @@ def view_on_axis(size=(9, 9), focal=20.0, near=0.01) -> View:
     return View(np.eye(4), K, *size, near=near)
 
 
+def test_members_take_part_and_are_counted(rng):
+    cloud, view = random_cloud(rng, 80), random_view(rng)
+    members = rng.permutation(80)[:30].astype(np.int32)
+    some, alone = project(cloud, view, members=members), project(cloud.take(members), view)
+    for name, values in some._asdict().items():
+        np.testing.assert_array_equal(values, getattr(alone, name))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_sift_loses_nothing(rng, kind):
+    cloud, view = random_cloud(rng, 300), random_view(rng, kind, (64, 48))
+    for pixels in (np.array([[0, 0]]), np.array([[63, 20]]), np.array([[30, 25], [34, 26]])):
+        near, everyone = project(cloud, view, pixels), project(cloud, view)
+        low, high = pixels.min(axis=0), pixels.max(axis=0) + 1
+        reaches = ((everyone.means2d + everyone.radii > low) & (everyone.means2d - everyone.radii < high)).all(axis=1)
+        assert near.ids.tolist() == everyone.ids[reaches].tolist()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_agree_with_the_twin(rng, kind):
     cloud, view = random_cloud(rng, 50), random_view(rng, kind)
