@@ -16,7 +16,6 @@ from blender_saga.wire.messages import (
     Click,
     Done,
     LoadScene,
-    ObjectPoints,
     SceneState,
     Selection,
     Train,
@@ -24,12 +23,9 @@ from blender_saga.wire.messages import (
     Unload,
 )
 
-from . import sidecar
+from . import query, sidecar
 from .control import Control
 from .model import AffinityModel, Answer
-from .projection import merge, project
-from .raster import contributions_of
-from .rows import Rows
 from .training import Sources, train
 
 _BLENDER_UP = (0.0, 0.0, 1.0)
@@ -107,12 +103,11 @@ class Session:
         if model is None:
             fix = "Its training has just begun; click again soon" if scene.training else "Press Train Affinity first"
             raise UserError("This scene has no trained model yet", fix=fix, code="no_model")
-        _check_pixels(request)
-        objects = request.objects or (ObjectPoints(np.eye(4)),)
-        ids = [_ids(part, len(cloud)) for part in objects]
-        rows = _click_rows(cloud, request, objects, ids)
-        answer = model.select(rows, request.positive, _given(request.scale), _given(request.threshold))
-        return _selection(answer, np.concatenate(ids), request.want_scores)
+        scale, threshold = _given(request.scale), _given(request.threshold)
+        taking_part = query.actors(cloud, request.objects)
+        asked = query.asked(request, taking_part, model.features)
+        answer = model.select(asked.rows, asked.positive, scale, threshold)
+        return _selection(answer, taking_part.all_ids, request.want_scores)
 
     def unload(self, request: Unload) -> Done:
         """Forget a scene."""
@@ -144,14 +139,6 @@ def _model_of(request: LoadScene, count: int) -> AffinityModel:
     return model
 
 
-def _check_pixels(request: Click) -> None:
-    pixels = request.pixels
-    if pixels.ndim != 2 or pixels.shape[1] != 2 or not len(pixels) or request.positive.shape != (len(pixels),):
-        raise UserError("The click is not usable", "it must be pixels of two numbers, each yes or no", code="bad_click")
-    if not request.view.contains(pixels).all():
-        raise UserError("The click lies outside the view", fix="Click inside the picture", code="bad_click")
-
-
 def _whole_cloud(request: LoadScene) -> GaussianCloud:
     """The cloud with a row for every id; Gaussians that the client no longer has are transparent."""
     cloud, count = request.cloud, request.count or len(request.cloud)
@@ -165,26 +152,6 @@ def _whole_cloud(request: LoadScene) -> GaussianCloud:
     here = np.zeros(count, bool)
     here[request.ids] = True
     return GaussianCloud(whole.means, whole.quats, whole.scales, np.where(here, whole.opacities, 0), whole.sh)
-
-
-def _ids(part: ObjectPoints, count: int) -> np.ndarray:
-    ids = part.ids if len(part.ids) else np.arange(count, dtype=np.int32)
-    if ids.min() < 0 or ids.max() >= count:
-        why = "it has points that the trained cloud does not have"
-        raise UserError("An object does not fit this model", why, "Train it on its own", "bad_ids")
-    return ids
-
-
-def _click_rows(cloud: GaussianCloud, request: Click, objects: tuple[ObjectPoints, ...], ids: list[np.ndarray]) -> Rows:
-    """Rows of the clicked pixels over all objects where they stand; ids are the model's."""
-    pixels = np.floor(request.pixels).astype(np.int32)
-    parts = []
-    for part, members in zip(objects, ids, strict=True):
-        points = cloud.take(members) if len(part.ids) else cloud
-        parts.append(project(points, request.view.of_object(part.matrix), pixels))
-    starts = np.concatenate([[0], np.cumsum([len(i) for i in ids])])[:-1]
-    rows = contributions_of(merge(parts, [int(s) for s in starts]), request.view, pixels)
-    return Rows(rows.offsets, np.concatenate(ids)[rows.ids], rows.weights)
 
 
 def _selection(answer: Answer, ids: np.ndarray, want_scores: bool) -> Selection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import bpy
 import numpy as np
@@ -11,7 +11,7 @@ from ..gaussians.cloud import concatenate
 from ..gaussians.selection import combine, unpack
 from ..gaussians.view import View
 from ..wire.errors import UserError
-from ..wire.messages import Click, LoadScene, ObjectPoints, Selection
+from ..wire.messages import CleanUp, Click, LoadScene, ObjectPoints, Prompt, Selection
 from . import point_cloud
 from .lookup import not_trained, siblings, trained_model, trains_now
 from .session import Request, session
@@ -39,6 +39,8 @@ class Target:
         pixel: [1,2] float32, column and row.
         scale, threshold: 0 to 1, negative for automatic.
         want_scores: whether to record the similarity of every point too.
+        earlier: the prompts of this selection that were made before, in whatever views.
+        clean_up: what is done to the selection afterwards.
     """
 
     view: View
@@ -46,6 +48,8 @@ class Target:
     scale: float = -1.0
     threshold: float = -1.0
     want_scores: bool = True
+    earlier: tuple[Prompt, ...] = ()
+    clean_up: CleanUp = field(default_factory=CleanUp)
 
 
 def ask(objects: list[bpy.types.Object], target: Target) -> Query:
@@ -60,13 +64,12 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
         raise not_trained(first)
     click = Click(
         first.saga.fingerprint,
-        target.view,
-        target.pixel,
-        np.ones(1, np.bool_),
+        (*target.earlier, Prompt(target.view, target.pixel)),
         tuple(ObjectPoints(np.array(o.matrix_world, np.float64), _ids(o)) for o in objects),
         target.scale,
         target.threshold,
         target.want_scores,
+        target.clean_up,
     )
     load = None if _is_loaded(objects) else _load(siblings(first), model)
     request = session.request(load, click)

@@ -13,7 +13,7 @@ import numpy as np
 from ..gaussians.cloud import GaussianCloud
 from ..gaussians.view import View
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 def _no_ids() -> np.ndarray:
@@ -98,28 +98,96 @@ class ObjectPoints:
 
 
 @dataclass(frozen=True, eq=False)
+class Prompt:
+    """One thing pointed at in one view: clicked pixels, a box or a lasso, all of them "this" or "not this".
+
+    Attributes:
+        view: the view it was made in, world space.
+        pixels: column and row, float32, origin at the top left corner. "points": [P,2], each clicked, inside the
+            picture. "box": [2,2], two opposite corners. "lasso": [K,2], the corners in order, K >= 3. Boxes and
+            lassos may reach over the picture's edge.
+        kind: "points", "box" or "lasso".
+        positive: False for "not this".
+    """
+
+    view: View
+    pixels: np.ndarray
+    kind: str = "points"
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class CleanUp:
+    """What is done to a selection before it is answered, in this order; each step is optional and reported.
+
+    Attributes:
+        floaters: drop specks away from the rest, and faint Gaussians far larger than the others.
+        connected: keep only the parts that were clicked.
+        holes: add small gaps that selected Gaussians surround.
+        visible: keep only what is seen in a view of a positive prompt.
+    """
+
+    floaters: bool = False
+    connected: bool = False
+    holes: bool = False
+    visible: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Click:
-    """Select what is under the pixels. Answer: Selection.
+    """Select what is pointed at. Answer: Selection.
+
+    A refinement sends all prompts so far, each with the view in which it was made, in any order. The nearest prompt
+    decides: a Gaussian is selected if it is like a positive prompt by more than the threshold, and less like every
+    negative one. Without a positive prompt the selection is empty.
 
     Attributes:
         scene: fingerprint of the trained cloud.
-        view: the view in world space.
-        pixels: [P,2] float32, column and row, origin at the top left corner.
-        positive: [P] bool, False for "not this".
+        prompts: what is wanted and what is not.
         objects: who takes part, where they stand.
         scale: granularity 0 (parts) to 1 (largest things); negative: chosen from the click.
         threshold: cosine similarity above which a Gaussian is selected; negative: the default.
         want_scores: also send the similarity of every point.
+        clean_up: what is done to the selection afterwards.
     """
 
     scene: str
-    view: View
-    pixels: np.ndarray
-    positive: np.ndarray
+    prompts: tuple[Prompt, ...]
     objects: tuple[ObjectPoints, ...] = ()
     scale: float = -1.0
     threshold: float = -1.0
     want_scores: bool = False
+    clean_up: CleanUp = CleanUp()
+
+
+@dataclass(frozen=True, eq=False)
+class Cluster:
+    """Divide the whole scene into things and their parts. Progress with phase, step, total; answer: Clusters.
+
+    A second request of the same settings is answered from memory as long as the model is the same.
+
+    Attributes:
+        scene: fingerprint of the trained cloud.
+        scales: [S] float32, granularities 0 to 1 at which to look for things; empty: an even sweep.
+        smallest: Gaussians that a cluster must hold at least; 0: chosen from the size of the scene.
+    """
+
+    scene: str
+    scales: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    smallest: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Colour:
+    """Colour the features by their principal components. Answer: Colours.
+
+    Attributes:
+        scene: fingerprint of the trained cloud.
+        scale: granularity 0 to 1 whose gate is applied first; negative: the features as they are.
+    """
+
+    scene: str
+    scale: float = -1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +256,16 @@ class Trained:
     sidecar: str = ""
 
 
+@dataclass(frozen=True)
+class Cleaned:
+    """How many points each step of the clean-up dropped (`holes`: added); 0 where it was not asked for."""
+
+    floaters: int = 0
+    connected: int = 0
+    holes: int = 0
+    visible: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """What a click selected.
@@ -200,6 +278,7 @@ class Selection:
         threshold: the threshold used.
         scores: [T] float32 cosine similarity, or empty.
         note: why nothing was selected, or "".
+        cleaned: what the clean-up did.
     """
 
     bits: np.ndarray
@@ -210,6 +289,41 @@ class Selection:
     threshold: float
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     note: str = ""
+    cleaned: Cleaned = Cleaned()
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """A scene as a tree of things and parts. A parent stands before its parts, the larger of siblings first.
+
+    Attributes:
+        scene: fingerprint of the cloud.
+        labels: [N] int32 by `saga:id`: the smallest node that holds the Gaussian, -1 for none. A node's Gaussians
+            are those labelled with it or with a node below it.
+        parents: [T] int32, node that a node is a part of; -1: a thing of its own.
+        counts: [T] int32, Gaussians of the node with all its parts.
+        scales: [T] float32, the largest granularity 0 to 1 at which it is one thing.
+        sizes: [T] float32, the same as a size in scene units.
+        representatives: [T] int32, `saga:id` of the Gaussian that is most typical of the node.
+        note: why there are no clusters, or "".
+    """
+
+    scene: str
+    labels: np.ndarray
+    parents: np.ndarray
+    counts: np.ndarray
+    scales: np.ndarray
+    sizes: np.ndarray
+    representatives: np.ndarray
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Colours:
+    """A colour for every Gaussian: similar features, similar colours. `rgb` is [N,3] uint8, sRGB, by `saga:id`."""
+
+    scene: str
+    rgb: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +346,7 @@ class Done:
     """The request was carried out; there is nothing more to say."""
 
 
-REQUESTS = (Hello, LoadScene, Train, Click, Cancel, Unload, Shutdown)
-REPLIES = (Welcome, SceneState, Progress, Trained, Selection, Failed, Stopped, Done)
-PARTS = (GaussianCloud, View, TrainSettings, ObjectPoints)
+REQUESTS = (Hello, LoadScene, Train, Click, Cluster, Colour, Cancel, Unload, Shutdown)
+REPLIES = (Welcome, SceneState, Progress, Trained, Selection, Clusters, Colours, Failed, Stopped, Done)
+PARTS = (GaussianCloud, View, TrainSettings, ObjectPoints, Prompt, CleanUp, Cleaned)
 """Dataclasses that may stand inside a message."""

@@ -9,7 +9,7 @@ from twins import pixel_over, toy_scene, toy_views
 
 from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import Click, ObjectPoints, Selection, TrainSettings
+from blender_saga.wire.messages import Click, ObjectPoints, Prompt, Selection, TrainSettings
 
 SMALL = TrainSettings(steps=30, views=8, width=64, height=48, pixels=96)
 CLOUD, TRUTH = toy_scene(np.random.default_rng(0))
@@ -27,7 +27,7 @@ def front(index: int, view: View = VIEW, matrix: np.ndarray = EYE) -> np.ndarray
 
 
 def click_at(pixels: np.ndarray, *objects: ObjectPoints, view: View = VIEW, **options) -> Click:
-    return Click("toy", view, pixels, np.ones(len(pixels), bool), objects, **({"scale": 1.0} | options))
+    return Click("toy", (Prompt(view, pixels),), objects, **({"scale": 1.0} | options))
 
 
 def chosen(selection: Selection) -> np.ndarray:

@@ -29,6 +29,7 @@ from blender_saga.wire.messages import (
     Failed,
     LoadScene,
     Progress,
+    Prompt,
     SceneState,
     Shutdown,
     Stopped,
@@ -68,7 +69,7 @@ def a_cloud(n: int = 5) -> GaussianCloud:
 
 
 def a_click(scene: str) -> Click:
-    return Click(scene, View(np.eye(4), np.eye(3), 8, 8), np.zeros((1, 2), np.float32), np.ones(1, bool))
+    return Click(scene, (Prompt(View(np.eye(4), np.eye(3), 8, 8), np.zeros((1, 2), np.float32)),))
 
 
 def load(backend: Backend, scene: str) -> SceneState:

@@ -12,7 +12,7 @@ from saga_backend.session import Session
 from twins import pixel_over, rotation
 
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Train, Unload
+from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Prompt, Train, Unload
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -55,7 +55,8 @@ def test_scale_and_threshold_not_given_are_chosen(session):
 def test_negative_click_takes_its_ball_away(session):
     both = np.concatenate([front(0), front(1)])
     for keep in (0, 1):
-        request = replace(click_at(both), positive=np.arange(2) == keep)
+        prompts = tuple(Prompt(VIEW, front(i), positive=i == keep) for i in (0, 1))
+        request = replace(click_at(both), prompts=prompts)
         assert iou(chosen(session.click(request)), keep == TRUTH) > 0.9
     assert iou(chosen(session.click(click_at(both))), np.ones(N, bool)) > 0.9
 
@@ -181,7 +182,7 @@ def test_background_is_an_empty_selection_with_a_note(session):
 
 
 def test_only_negative_clicks_are_an_empty_selection_with_a_note(session):
-    answer = session.click(replace(click_at(front(0)), positive=np.zeros(1, bool)))
+    answer = session.click(replace(click_at(front(0)), prompts=(Prompt(VIEW, front(0), positive=False),)))
     assert answer.count == 0 and answer.note
 
 
@@ -194,10 +195,13 @@ def test_click_outside_the_picture(session, pixel):
     assert refusal(session, click_at(both)) == "bad_click"
 
 
-@pytest.mark.parametrize("pixels", [np.zeros((0, 2)), np.zeros(2), np.zeros((1, 3)), np.zeros((2, 2))])
+@pytest.mark.parametrize("pixels", [np.zeros((0, 2)), np.zeros(2), np.zeros((1, 3)), np.zeros((2, 2, 2))])
 def test_clicks_of_the_wrong_shape(session, pixels):
-    request = Click("toy", VIEW, pixels.astype(np.float32), np.ones(1, bool))
-    assert refusal(session, request) == "bad_click"
+    assert refusal(session, click_at(pixels.astype(np.float32))) == "bad_click"
+
+
+def test_a_click_without_prompts(session):
+    assert refusal(session, Click("toy", ())) == "bad_click"
 
 
 @pytest.mark.parametrize("value", [1.01, 7.0, np.inf, np.nan])

@@ -68,13 +68,15 @@ class GeometricSession:
         return Selection(np.packbits(mask), int(mask.sum()), len(mask), scale, 1.0, 0.75, scores, note)
 
     def _distances(self, means: np.ndarray, obj: object, request: Click) -> np.ndarray:
-        """Pixels from the click to each centre, infinite behind the camera."""
+        """Pixels from the last click to each centre, infinite behind the camera."""
+        prompt = request.prompts[-1]
+        view = prompt.view
         ids = obj.ids if len(obj.ids) else np.arange(len(means))
         world = means[ids] @ obj.matrix[:3, :3].T + obj.matrix[:3, 3]
-        camera = world @ request.view.viewmat[:3, :3].T + request.view.viewmat[:3, 3]
-        depth = np.ones(len(camera)) if request.view.orthographic else camera[:, 2]
-        pixels = camera[:, :2] / depth[:, None] * np.diag(request.view.K)[:2] + request.view.K[:2, 2]
-        distance = np.linalg.norm(pixels - (request.pixels[0] + 0.5), axis=1)
+        camera = world @ view.viewmat[:3, :3].T + view.viewmat[:3, 3]
+        depth = np.ones(len(camera)) if view.orthographic else camera[:, 2]
+        pixels = camera[:, :2] / depth[:, None] * np.diag(view.K)[:2] + view.K[:2, 2]
+        distance = np.linalg.norm(pixels - (prompt.pixels[0] + 0.5), axis=1)
         return np.where(camera[:, 2] > 0, distance, np.inf)
 
     def unload(self, request: Unload) -> Done:

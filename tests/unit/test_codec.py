@@ -19,7 +19,18 @@ from blender_saga.gaussians.view import View
 from blender_saga.wire import codec, messages
 from blender_saga.wire.codec import WireError, decode, encode
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import REPLIES, REQUESTS, Click, Done, LoadScene, ObjectPoints, Selection, Unload
+from blender_saga.wire.messages import (
+    REPLIES,
+    REQUESTS,
+    Click,
+    Cluster,
+    Done,
+    LoadScene,
+    ObjectPoints,
+    Prompt,
+    Selection,
+    Unload,
+)
 
 ARRAYS = st.sampled_from(sorted(codec.DTYPES)).flatmap(
     lambda name: hnp.arrays(np.dtype(name), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
@@ -87,6 +98,7 @@ def with_array(dtype: object, shape: object, payload: bytes = bytes(8)) -> bytes
     described = {"dtype": dtype, "shape": shape}
     empty = {"dtype": "<f4", "shape": [0]}
     rest = {"count": 0, "total": 0, "scale": 0.0, "size_units": 0.0, "threshold": 0.0, "note": ""}
+    rest["cleaned"] = dict.fromkeys(("floaters", "connected", "holes", "visible"), 0)
     fields = {"bits": described, "scores": empty, **rest}
     return frame_of({"id": 1, "type": "Selection", "fields": fields}, payload)
 
@@ -94,7 +106,7 @@ def with_array(dtype: object, shape: object, payload: bytes = bytes(8)) -> bytes
 def a_click() -> Click:
     view = View(np.eye(4), np.eye(3), 64, 48)
     objects = (ObjectPoints(np.eye(4), np.arange(3, dtype=np.int32)), ObjectPoints(np.eye(4)))
-    return Click("scene", view, np.zeros((1, 2), np.float32), np.ones(1, bool), objects)
+    return Click("scene", (Prompt(view, np.zeros((1, 2), np.float32)),), objects)
 
 
 @pytest.mark.parametrize("kind", [*REQUESTS, *REPLIES], ids=lambda kind: kind.__name__)
@@ -137,9 +149,9 @@ def test_arrays_are_the_readers_own() -> None:
 
 def test_big_endian_and_strided_arrays_arrive_equal() -> None:
     big = np.arange(12, dtype=">f4").reshape(3, 4)[:, ::2]
-    _, points = decode(encode(1, Click(**{**vars(a_click()), "pixels": big})))
-    assert points.pixels.dtype == np.dtype("f4")
-    np.testing.assert_array_equal(points.pixels, big)
+    _, cluster = decode(encode(1, Cluster("scene", big)))
+    assert cluster.scales.dtype == np.dtype("f4")
+    np.testing.assert_array_equal(cluster.scales, big)
 
 
 def test_numpy_scalars_may_stand_for_numbers() -> None:

@@ -1,0 +1,157 @@
+"""From a Click to rows of the clicked pixels, and from a mask of Gaussians to a Selection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.view import View
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import Click, ObjectPoints
+
+from .projection import Projected, merge, project
+from .prompts import Sampled, prototypes, sample
+from .raster import contributions_of
+from .rows import Rows, concatenate
+
+SHOWN_ALPHA = 0.3
+"""A pixel less opaque than this shows the background."""
+_MAIN = 0.5  # of a pixel's largest weight: the Gaussians that one sees there
+
+
+@dataclass(frozen=True, eq=False)
+class Actors:
+    """The objects that take part in a query.
+
+    Attributes:
+        cloud: the trained cloud, a row for every id.
+        objects: where they stand.
+        ids: of every object its ids, one array each.
+    """
+
+    cloud: GaussianCloud
+    objects: tuple[ObjectPoints, ...]
+    ids: list[np.ndarray]
+
+    @property
+    def all_ids(self) -> np.ndarray:
+        """[T] int32: the ids of all points of all objects, in order."""
+        return np.concatenate(self.ids)
+
+    def projected(self, view: View, pixels: np.ndarray | None = None) -> Projected:
+        """All points where they stand, as `projection.project`; ids are places in `all_ids`."""
+        parts = []
+        for part, members in zip(self.objects, self.ids, strict=True):
+            points = self.cloud.take(members) if len(part.ids) else self.cloud
+            parts.append(project(points, view.of_object(part.matrix), pixels))
+        starts = np.concatenate([[0], np.cumsum([len(i) for i in self.ids])])[:-1]
+        return merge(parts, [int(s) for s in starts])
+
+    def rows(self, view: View, pixels: np.ndarray) -> Rows:
+        """Rows of pixels [P,2] int32; ids are the model's."""
+        if not len(pixels):
+            return Rows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+        rows = contributions_of(self.projected(view, pixels), view, pixels)
+        return Rows(rows.offsets, self.all_ids[rows.ids], rows.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What the prompts of a click show.
+
+    Attributes:
+        rows: of Q pixels or prototypes, over the model's Gaussians.
+        positive: [Q] bool.
+        wanted, refused: ids of the Gaussians that one sees at the positive and at the negative pixels.
+    """
+
+    rows: Rows
+    positive: np.ndarray
+    wanted: np.ndarray
+    refused: np.ndarray
+
+
+def actors(cloud: GaussianCloud, objects: tuple[ObjectPoints, ...]) -> Actors:
+    """Who takes part; no objects stand for the cloud as it was trained.
+
+    Raises:
+        UserError: for points that the trained cloud does not have.
+    """
+    objects = objects or (ObjectPoints(np.eye(4)),)
+    return Actors(cloud, objects, [_ids(part, len(cloud)) for part in objects])
+
+
+def _ids(part: ObjectPoints, count: int) -> np.ndarray:
+    ids = part.ids if len(part.ids) else np.arange(count, dtype=np.int32)
+    if ids.min() < 0 or ids.max() >= count:
+        why = "it has points that the trained cloud does not have"
+        raise UserError("An object does not fit this model", why, "Train it on its own", "bad_ids")
+    return ids
+
+
+def asked(request: Click, taking_part: Actors, features: np.ndarray | None) -> Asked:
+    """Look where the prompts point.
+
+    Args:
+        request: the click.
+        taking_part: its objects.
+        features: [N,D] by which the pixels of a box or lasso are put together to a few prototypes; None: all stay.
+
+    Raises:
+        UserError: if a prompt is not usable (prompts.sample), or there is none.
+    """
+    if not request.prompts:
+        raise UserError("The click is not usable", "it has no prompts", code="bad_click")
+    sampled = [sample(prompt) for prompt in request.prompts]  # all, before the work: one bad prompt refuses the click
+    seen = _look(request, taking_part, sampled)
+    main = [_main(rows) for rows in seen]
+    kept = [
+        rows if prompt.kind == "points" else _few(rows, features)
+        for prompt, rows in zip(request.prompts, seen, strict=True)
+    ]
+    signs = [prompt.positive for prompt in request.prompts]
+    return Asked(
+        concatenate(kept),
+        np.repeat(signs, [len(rows) for rows in kept]),
+        *(np.unique(np.concatenate([i for i, s in zip(main, signs, strict=True) if s == sign] or [main[0][:0]]))
+          for sign in (True, False)),
+    )  # fmt: skip
+
+
+def _look(request: Click, taking_part: Actors, sampled: list[Sampled]) -> list[Rows]:
+    """The rows of every prompt. The cloud is projected once for each view."""
+    out: dict[int, Rows] = {}
+    of_view: dict[tuple, list[int]] = {}
+    for index, prompt in enumerate(request.prompts):
+        of_view.setdefault(_key(prompt.view), []).append(index)
+    for indices in of_view.values():
+        pixels = [sampled[i].pixels for i in indices]
+        rows = taking_part.rows(request.prompts[indices[0]].view, np.concatenate(pixels))
+        ends = np.cumsum([len(p) for p in pixels])
+        for index, end, count in zip(indices, ends, map(len, pixels), strict=True):
+            out[index] = rows.take(np.arange(end - count, end))
+    return [out[i] for i in range(len(sampled))]
+
+
+def _key(view: View) -> tuple:
+    return (
+        view.viewmat.tobytes(), view.K.tobytes(), view.width, view.height, view.orthographic, view.near,
+    )  # fmt: skip
+
+
+def _few(rows: Rows, features: np.ndarray | None) -> Rows:
+    """What a box or lasso shows; at least one row, which says that there is nothing if there is nothing."""
+    shown = np.flatnonzero(rows.alphas() >= SHOWN_ALPHA)
+    rows = rows.take(shown if len(shown) else np.arange(1))
+    return rows if features is None else prototypes(rows, features)
+
+
+def _main(rows: Rows) -> np.ndarray:
+    """Ids of the Gaussians that one sees at the pixels: those with at least half of the largest weight."""
+    if not len(rows.ids):
+        return rows.ids
+    filled = np.diff(rows.offsets) > 0
+    largest = np.maximum.reduceat(rows.weights, rows.offsets[:-1][filled])
+    return rows.ids[rows.weights >= _MAIN * np.repeat(largest, np.diff(rows.offsets)[filled])]
