@@ -29,23 +29,22 @@ class Actors:
         cloud: the trained cloud, a row for every id.
         objects: where they stand.
         ids: of every object its ids, one array each.
+        all_ids: [T] int32, the ids of all points of all objects, in order.
     """
 
     cloud: GaussianCloud
     objects: tuple[ObjectPoints, ...]
     ids: list[np.ndarray]
-
-    @property
-    def all_ids(self) -> np.ndarray:
-        """[T] int32: the ids of all points of all objects, in order."""
-        return np.concatenate(self.ids)
+    all_ids: np.ndarray
 
     def projected(self, view: View, pixels: np.ndarray | None = None) -> Projected:
         """All points where they stand, as `projection.project`; ids are places in `all_ids`."""
         parts = []
         for part, members in zip(self.objects, self.ids, strict=True):
-            points = self.cloud.take(members) if len(part.ids) else self.cloud
-            parts.append(project(points, view.of_object(part.matrix), pixels))
+            some = members if len(part.ids) else None
+            parts.append(project(self.cloud, view.of_object(part.matrix), pixels, some))
+        if len(parts) == 1:
+            return parts[0]
         starts = np.concatenate([[0], np.cumsum([len(i) for i in self.ids])])[:-1]
         return merge(parts, [int(s) for s in starts])
 
@@ -80,7 +79,8 @@ def actors(cloud: GaussianCloud, objects: tuple[ObjectPoints, ...]) -> Actors:
         UserError: for points that the trained cloud does not have.
     """
     objects = objects or (ObjectPoints(np.eye(4)),)
-    return Actors(cloud, objects, [_ids(part, len(cloud)) for part in objects])
+    ids = [_ids(part, len(cloud)) for part in objects]
+    return Actors(cloud, objects, ids, np.concatenate(ids))
 
 
 def _ids(part: ObjectPoints, count: int) -> np.ndarray:
