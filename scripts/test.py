@@ -18,6 +18,8 @@ import xml.etree.ElementTree as ElementTree  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+import blender_window  # noqa: E402
+
 ROOT = bootstrap.ROOT
 PURE = ("blender_saga/wire", "blender_saga/gaussians", "blender_saga/client")
 CHECKS = {
@@ -28,6 +30,8 @@ CHECKS = {
 TIERS = ("unit", "blender", "backend", "gpu")
 LIMIT = 600
 """Seconds a tier may take; one that hangs is ended and counts as failed."""
+GUI_LIMIT = 1500
+"""The same for the real window: drawn by software, and everything is compiled anew."""
 HANG = 180
 """Seconds after which a single test prints where it stands."""
 
@@ -63,22 +67,28 @@ def run_tier(tier: str) -> Count:
         return Count(skipped=1, remark=f"there are no tests in tests/{tier} yet")
     if tier == "gpu" and shutil.which("nvidia-smi") is None:
         return Count(skipped=1, remark="this machine has no NVIDIA GPU (no nvidia-smi)")
+    if tier == "gui":
+        try:
+            blender_window.prepare()
+        except blender_window.Unavailable as reason:
+            return Count(skipped=1, remark=f"NOTHING OF THE INTERFACE WAS TESTED: {reason}")
     with tempfile.TemporaryDirectory() as temporary:
         report = Path(temporary, "report.xml")
         options = ["-rs", "--durations=5", f"--junitxml={report}", "-o", f"faulthandler_timeout={HANG}"]
-        result = _run([sys.executable, "-m", "pytest", str(folder), *options])
+        limit = GUI_LIMIT if tier == "gui" else LIMIT
+        result = _run([sys.executable, "-m", "pytest", str(folder), *options], limit)
         count = _read(report)
     if result != 0 and count.failed == 0:  # a crash, a time limit, no tests: nothing in the report says so
         count.failed, count.remark = 1, f"pytest ended with {result}"
     return count
 
 
-def _run(command: list[str]) -> int:
+def _run(command: list[str], limit: int = LIMIT) -> int:
     print(f"\n$ {' '.join(command[2:])}", flush=True)
     try:
-        return subprocess.run(command, cwd=ROOT, timeout=LIMIT, check=False).returncode
+        return subprocess.run(command, cwd=ROOT, timeout=limit, check=False).returncode
     except subprocess.TimeoutExpired:
-        print(f"Ended after {LIMIT} s.", flush=True)
+        print(f"Ended after {limit} s.", flush=True)
         return -1
 
 

@@ -1,0 +1,64 @@
+"""Starts a real Blender in which a scenario runs, and says how it ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+SIZE = (1600, 900)
+_SECONDS = 540  # a whole scenario may take
+_BLENDER = ("blender", "--factory-startup", "--gpu-backend", "opengl", "--enable-event-simulate")
+_BLENDER += ("-p", "0", "0", *map(str, SIZE))
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import blender_window  # noqa: E402
+
+
+def run_scenario(scenario: str, out: Path, zip_path: Path, folder: Path | None = None) -> str:
+    """Run `FILE.FUNCTION` in a Blender window.
+
+    Args:
+        scenario: name of a file in `folder` and of a generator function in it.
+        out: folder for screenshots, logs and files; the user profile is made in it.
+        zip_path: the built extension.
+        folder: where the scenario's file lies; this folder if None.
+
+    Returns:
+        "ok", or what went wrong.
+    """
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    result = out / "result.txt"
+    result.unlink(missing_ok=True)
+    interpreter = Path(sys.executable).resolve().parents[1]  # the environment's links point into it
+    shared = [ROOT, interpreter, out, zip_path.parent, *filter(None, [folder]), *([DATA] if DATA.is_dir() else [])]
+    with blender_window.screen(shared, SIZE) as screen:
+        driver = ROOT / "tests" / "gui" / "driver.py"
+        command = [*_BLENDER, "--python", str(driver), "--", scenario, str(out), str(zip_path.resolve())]
+        process = screen.start(command, _environ(out, folder), out / "blender.log")
+        try:
+            process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    log = (out / "blender.log").read_text(errors="replace")
+    words = result.read_text() if result.exists() else f"Blender ended with {process.returncode}:\n{log[-3000:]}"
+    if words == "ok" and "Traceback" in log:  # nothing a user does may reach the console as a traceback
+        return log
+    return words
+
+
+def _environ(out: Path, folder: Path | None) -> dict[str, str]:
+    return {
+        "HOME": str(out),
+        "BLENDER_USER_RESOURCES": str(out / "profile"),
+        "BLENDER_SAGA_PYTHON": sys.executable,
+        "SAGA_SCENARIOS": str(folder or ""),
+        "SAGA_DATA": str(DATA),
+        "LP_NUM_THREADS": str(os.cpu_count() or 1),
+    }
