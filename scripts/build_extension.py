@@ -23,7 +23,7 @@ COPY_LIST = (
     (".", "README.md", "."),
     ("blender_saga", "*.py", "."),
     ("blender_saga/wire", "*.py", "wire"),
-    ("blender_saga/gaussians", "*.py", "gaussians"),
+    ("blender_saga/gaussians", "**/*.py", "gaussians"),
     ("blender_saga/client", "*.py", "client"),
     ("blender_saga/scene", "*.py", "scene"),
     ("blender_saga/ui", "*.py", "ui"),

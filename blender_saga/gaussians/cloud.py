@@ -56,6 +56,13 @@ class GaussianCloud:
             self.means[index], self.quats[index], self.scales[index], self.opacities[index], self.sh[index]
         )
 
+    def with_degree(self, degree: int) -> GaussianCloud:
+        """The cloud without the SH bands above `degree`; one that has no more stays as it is."""
+        k = SH_COEFFICIENTS[degree]
+        if k >= self.sh.shape[1]:
+            return self
+        return GaussianCloud(self.means, self.quats, self.scales, self.opacities, self.sh[:, :k])
+
     def fingerprint(self) -> str:
         """Hex digest (32 characters) of count, scales, opacities and base colours.
 

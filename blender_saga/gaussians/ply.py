@@ -2,12 +2,14 @@
 
 File values are raw: log scales, logit opacities, quaternions of any length, `f_rest` channel by channel (all of red,
 then green, then blue). A GaussianCloud holds them activated, with the coefficients of one band side by side.
+
+Layout: B. Kerbl et al., "3D Gaussian Splatting for Real-Time Radiance Field Rendering", 2023, and the files that its
+trainer writes. PLY itself: G. Turk, "The PLY Polygon File Format", 1994.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,35 +17,27 @@ import numpy as np
 
 from ..wire.errors import UserError
 from .cloud import SH_COEFFICIENTS, GaussianCloud
+from .files import replacing, unreadable
+from .loaded import Decoded, LoadedSplat, assemble
 from .ply_header import Header, read_header
+
+__all__ = ["LoadedSplat", "read_ply", "write_ply", "write_rows"]
 
 _BLOCK = 8192  # rows a pass: 2 MB of an SH3 file, so that the columns are gathered from the cache
 _GEOMETRY = ("x", "y", "z", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3", "opacity")
 _DC = ("f_dc_0", "f_dc_1", "f_dc_2")
+_NORMALS = ("nx", "ny", "nz")
 _TINY = float(np.finfo(np.float32).tiny)
 _LARGEST_OPACITY = 1 - 2.0**-25  # its logit, 17.3, turns into 1.0 again on reading
+_TYPE_NAMES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint"}
+_TYPE_NAMES |= {"f4": "float", "f8": "double"}
 
 
-@dataclass(frozen=True, eq=False)
-class LoadedSplat:
-    """What came out of a file.
-
-    Attributes:
-        cloud: the usable Gaussians, in the order of the file.
-        kept: [file count] bool, which vertices they are; None: all.
-        warnings: sentences for the user about what was repaired or left out.
-    """
-
-    cloud: GaussianCloud
-    kept: np.ndarray | None = None
-    warnings: tuple[str, ...] = ()
-
-
-def read_ply(path: str | Path) -> LoadedSplat:
+def read_ply(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     """Read a Gaussian splat.
 
-    Rows with a number that is not finite are left out; quaternions of length zero become the identity. Both are told
-    in `warnings`.
+    Rows with a number that is not finite are left out (`keep_invalid` keeps them); quaternions of length zero become
+    the identity. Both are told in `warnings`.
 
     Raises:
         UserError: if the file is missing, not a PLY, a mesh, compressed, truncated, empty or lacks a property.
@@ -52,26 +46,31 @@ def read_ply(path: str | Path) -> LoadedSplat:
     try:
         with path.open("rb") as stream:
             header = read_header(stream, path)
-            names = _check(header, path)
+            rest = _check(header, path)
             rows = _read_rows(stream, header, path)
     except OSError as error:
-        raise UserError(f"The file {path} cannot be read", error.strerror or str(error), code="file") from error
-    return _build(path, rows, names)
+        raise unreadable(path, error) from error
+    known = {*_GEOMETRY, *_DC, *rest}
+    others = [name for name in header.vertex.names if name not in known]
+    extras = {name: np.empty(len(rows), rows.dtype[name].newbyteorder("=")) for name in others}
+    loaded = assemble(path, _activated(rows, rest, extras), keep_invalid)
+    for name in _NORMALS:  # zeros stand there because the layout wants them
+        if name in extras and not extras[name].any():
+            del extras[name]
+    if loaded.kept is not None:
+        rows, extras = rows[loaded.kept], {name: values[loaded.kept] for name, values in extras.items()}
+    return LoadedSplat(loaded.cloud, loaded.kept, loaded.warnings, "ply", "1.0", extras, rows)
 
 
 def _check(header: Header, path: Path) -> list[str]:
     """The names of the `f_rest` properties, after making sure that the file holds Gaussians."""
     vertex, names = header.vertex, set(header.vertex.names)
     if "packed_position" in names:
-        raise UserError(
-            f"The file {path.name} cannot be read yet",
-            "it is a compressed PLY",
-            "Export it as an uncompressed PLY, for instance in SuperSplat",
-            code="bad_file",
-        )
+        why = "it is a compressed PLY, and this reader is for plain ones"
+        raise UserError(f"The file {path.name} cannot be read", why, code="bad_file")
     missing = [name for name in (*_GEOMETRY, *_DC) if name not in names]
     if missing:
-        mesh = "face" in header.element_names or not names & set(_GEOMETRY[3:])
+        mesh = "face" in header.elements or not names & set(_GEOMETRY[3:])
         why = "it is a mesh or a plain point cloud" if mesh else "it lacks " + ", ".join(missing)
         raise UserError(
             f"The file {path.name} is not a Gaussian splat", why, "Choose the PLY of a splat trainer", code="bad_file"
@@ -92,7 +91,11 @@ def _check(header: Header, path: Path) -> list[str]:
 def _read_rows(stream: BinaryIO, header: Header, path: Path) -> np.ndarray:
     """[count] structured array with one field per property, mapped from the file where it is binary."""
     vertex = header.vertex
+    size = path.stat().st_size
     if header.ascii:
+        shortest = 2 * len(vertex.names)  # bytes of a line: a digit and a blank for each number
+        if vertex.count * shortest > size - stream.tell() + 1:
+            raise _truncated(path, vertex.count, f"its {size} bytes have no room for them")
         try:
             lines = np.loadtxt(stream, vertex.dtype, skiprows=header.skip, max_rows=vertex.count, ndmin=1)
         except ValueError as error:
@@ -100,11 +103,10 @@ def _read_rows(stream: BinaryIO, header: Header, path: Path) -> np.ndarray:
         if len(lines) < vertex.count:
             raise _truncated(path, vertex.count, f"only {len(lines)} are there")
         return lines
-    start = stream.tell() + header.skip
-    there = (path.stat().st_size - start) // vertex.dtype.itemsize
+    there = (size - vertex.start) // vertex.dtype.itemsize
     if there < vertex.count:
-        raise _truncated(path, vertex.count, f"only {max(there, 0)} are there")
-    return np.memmap(path, vertex.dtype, "r", offset=start, shape=(vertex.count,))
+        raise _truncated(path, vertex.count, f"only {max(there, 0)} are there; it ends at byte {size}")
+    return np.memmap(path, vertex.dtype, "r", offset=vertex.start, shape=(vertex.count,))
 
 
 def _truncated(path: Path, count: int, why: str) -> UserError:
@@ -116,101 +118,125 @@ def _truncated(path: Path, count: int, why: str) -> UserError:
     )
 
 
-def _build(path: Path, rows: np.ndarray, rest: list[str]) -> LoadedSplat:
-    """Activate the values block by block, then drop and repair what cannot be used."""
-    n, k = len(rows), len(rest) // 3 + 1
-    raw = np.empty((n, 11), np.float32)  # the columns of _GEOMETRY, activated
-    sh = np.empty((n, k, 3), np.float32)
-    finite = np.empty(n, bool)
-    for start in range(0, n, _BLOCK):
-        part = slice(start, start + _BLOCK)
-        block = np.asarray(rows[part])
-        _activate(block, raw[part])
-        with np.errstate(over="ignore"):  # a double too large for float32 becomes infinite, and its row is left out
-            for channel, name in enumerate(_DC):
-                sh[part, 0, channel] = block[name]
-            for index, name in enumerate(rest):
-                sh[part, 1 + index % (k - 1), index // (k - 1)] = block[name]
-        finite[part] = np.isfinite(raw[part]).all(1) & np.isfinite(sh[part].reshape(len(block), -1)).all(1)
-    warnings = []
-    if not finite.all():
-        raw, sh = raw[finite], sh[finite]
-        warnings.append(f"{n - len(raw)} of {n} Gaussians were left out because they hold numbers that are not finite")
-    if not len(raw):
-        raise UserError(f"The file {path.name} has no usable Gaussians", "none of them is finite", code="bad_file")
-    zero = _normalise(raw[:, 6:10])
-    if zero:
-        warnings.append(f"{zero} Gaussians had a rotation of length zero; they are now unrotated")
-    cloud = GaussianCloud(raw[:, :3], raw[:, 6:10], raw[:, 3:6], raw[:, 10], sh)
-    return LoadedSplat(cloud, None if finite.all() else finite, tuple(warnings))
-
-
-def _activate(block: np.ndarray, out: np.ndarray) -> None:
-    """Columns of _GEOMETRY of some rows, [B,11]: scales exponentiated, opacity through the sigmoid.
+def _activated(rows: np.ndarray, rest: list[str], extras: dict[str, np.ndarray]) -> Decoded:
+    """The columns, gathered and activated block by block; `extras` is filled too.
 
     In double precision, so that the rounded float32 (and the fingerprint of the cloud made from them) does not depend
     on which vector instructions a machine has.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        for index, name in enumerate(_GEOMETRY):
-            values = block[name]
-            if name.startswith("scale"):
-                values = np.exp(values.astype(np.float64))
-            elif name == "opacity":
-                values = 1 / (1 + np.exp(-values.astype(np.float64)))
-            out[:, index] = values
+    n, k = len(rows), len(rest) // 3 + 1
+    shapes = ((n, 3), (n, 4), (n, 3), (n,), (n, k, 3))
+    out = Decoded(*(np.empty(shape, np.float32) for shape in shapes))
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinite, and its row is left out
+        for start in range(0, n, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            block = np.asarray(rows[part])
+            for axis, name in enumerate(_GEOMETRY[:3]):
+                out.means[part, axis] = block[name]
+                out.scales[part, axis] = np.exp(block[_GEOMETRY[3 + axis]].astype(np.float64))
+            for index, name in enumerate(_GEOMETRY[6:10]):
+                out.quats[part, index] = block[name]
+            out.opacities[part] = 1 / (1 + np.exp(-block["opacity"].astype(np.float64)))
+            for channel, name in enumerate(_DC):
+                out.sh[part, 0, channel] = block[name]
+            for index, name in enumerate(rest):
+                out.sh[part, 1 + index % (k - 1), index // (k - 1)] = block[name]
+            for name, values in extras.items():
+                values[part] = block[name]
+    return out
 
 
-def _normalise(quats: np.ndarray) -> int:
-    """Bring quaternions [N,4] to unit length in place; zero ones become the identity. Returns how many were zero."""
-    length = np.sqrt(np.einsum("ij,ij->i", quats, quats, dtype=np.float64))
-    zero = length < 1e-12
-    quats[zero] = (1, 0, 0, 0)
-    length[zero] = 1
-    quats /= length[:, None]
-    return int(zero.sum())
-
-
-def write_ply(path: str | Path, cloud: GaussianCloud) -> None:
+def write_ply(path: str | Path, cloud: GaussianCloud, extras: Mapping[str, np.ndarray] | None = None) -> None:
     """Write a Gaussian splat in the INRIA layout (binary, little endian), with zero normals as other tools expect.
 
     The file is written beside and put in place at the end, so a failure leaves an older file as it was.
 
+    Args:
+        path: where to.
+        cloud: N Gaussians in the axes of PLY files.
+        extras: further properties, name to [N] numbers; they stand behind the others, in their own type. Normals
+            (`nx`, `ny`, `nz`) take the place of the zeros.
+
     Raises:
         UserError: if the cloud is empty or the file cannot be written.
     """
-    path = Path(path)
     if not len(cloud):
         raise UserError("There is nothing to write", "the cloud has no Gaussians", "Select something first")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(_header_text(len(cloud), cloud.sh.shape[1]).encode("ascii"))
-            for start in range(0, len(cloud), _BLOCK):
-                stream.write(_raw_rows(cloud, slice(start, start + _BLOCK)).tobytes())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"The file {path} cannot be written", error.strerror or str(error), code="file") from error
+    extras = dict(extras or {})
+    normals = {name: extras.pop(name) for name in _NORMALS if name in extras}
+    standard = _names(cloud.sh.shape[1])
+    dtype = np.dtype([(name, "<f4") for name in standard] + [(name, _little(v)) for name, v in extras.items()])
+    with replacing(path) as stream:
+        stream.write(_header_text(dtype, len(cloud)))
+        for start in range(0, len(cloud), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            plain = raw_rows(cloud, part)
+            for name, values in normals.items():
+                plain[:, standard.index(name)] = values[part]
+            if not extras:
+                stream.write(plain.tobytes())
+                continue
+            block = np.empty(len(plain), dtype)
+            block.view(np.uint8).reshape(len(plain), -1)[:, : plain.shape[1] * 4] = plain.view(np.uint8)
+            for name, values in extras.items():
+                block[name] = values[part]
+            stream.write(block.tobytes())
 
 
-def _header_text(count: int, k: int) -> str:
-    names = ["x", "y", "z", "nx", "ny", "nz", *_DC, *(f"f_rest_{i}" for i in range(3 * (k - 1)))]
-    names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
-    properties = "".join(f"property float {name}\n" for name in names)
-    return f"ply\nformat binary_little_endian 1.0\nelement vertex {count}\n{properties}end_header\n"
+def write_rows(path: str | Path, rows: np.ndarray) -> None:
+    """Write rows as they stood in an INRIA PLY, byte for byte: same properties, order, types and byte order.
+
+    Args:
+        path: where to; not the file that `rows` is mapped from.
+        rows: [N] structured, as in `LoadedSplat.rows`.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    with replacing(path) as stream:
+        stream.write(_header_text(rows.dtype, len(rows)))
+        for start in range(0, len(rows), _BLOCK):
+            stream.write(rows[start : start + _BLOCK].tobytes())
 
 
-def _raw_rows(cloud: GaussianCloud, part: slice) -> np.ndarray:
-    """[B, 14 + 3K] little-endian float32: the rows as they stand in the file."""
+def _names(k: int) -> list[str]:
+    names = ["x", "y", "z", *_NORMALS, *_DC, *(f"f_rest_{i}" for i in range(3 * (k - 1)))]
+    return [*names, "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
+
+
+def _little(values: np.ndarray) -> str:
+    kind = values.dtype.str[1:]
+    return "<" + {"b1": "u1", "i8": "i4", "u8": "u4", "f2": "f4"}.get(kind, kind)
+
+
+def _header_text(dtype: np.dtype, count: int) -> bytes:
+    types = [dtype[name] for name in dtype.names or ()]
+    order = "big" if any(kind.str[0] == ">" for kind in types) else "little"
+    lines = [f"property {_TYPE_NAMES[t.str[1:]]} {name}\n" for name, t in zip(dtype.names or (), types, strict=True)]
+    text = f"ply\nformat binary_{order}_endian 1.0\nelement vertex {count}\n{''.join(lines)}end_header\n"
+    return text.encode("ascii", "replace")
+
+
+def raw_rows(cloud: GaussianCloud, part: slice) -> np.ndarray:
+    """[B, 14 + 3K] little-endian float32: the rows of the INRIA layout as they stand in a file."""
     means, sh = cloud.means[part], cloud.sh[part]
     n, k = sh.shape[:2]
     rows = np.zeros((n, 14 + 3 * k), "<f4")
     rows[:, :3] = means
     rows[:, 6:9] = sh[:, 0]
     rows[:, 9 : 6 + 3 * k].reshape(n, 3, k - 1)[:] = sh[:, 1:].transpose(0, 2, 1)
-    opacity = np.clip(cloud.opacities[part].astype(np.float64), _TINY, _LARGEST_OPACITY)
-    rows[:, -8] = np.log(opacity / (1 - opacity))
-    rows[:, -7:-4] = np.log(np.maximum(cloud.scales[part].astype(np.float64), _TINY))
+    rows[:, -8] = logits(cloud.opacities[part])
+    rows[:, -7:-4] = log_scales(cloud.scales[part])
     rows[:, -4:] = cloud.quats[part]
     return rows
+
+
+def logits(opacities: np.ndarray) -> np.ndarray:
+    """Opacities before the sigmoid, float64; 0 and 1 give finite numbers too."""
+    opacity = np.clip(np.asarray(opacities, np.float64), _TINY, _LARGEST_OPACITY)
+    return np.log(opacity / (1 - opacity))
+
+
+def log_scales(scales: np.ndarray) -> np.ndarray:
+    """Natural logarithms of standard deviations, float64; zero gives a finite number too."""
+    return np.log(np.maximum(np.asarray(scales, np.float64), _TINY))

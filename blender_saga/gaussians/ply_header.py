@@ -19,13 +19,22 @@ _TYPES |= {"int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8"}
 
 @dataclass
 class Element:
-    """One element of the header: name, number of rows, its properties as (name, type), whether one is a list."""
+    """One element of the header.
+
+    Attributes:
+        name, count: its name and its number of rows.
+        properties: name and numpy type of each, without byte order.
+        has_list: whether one is a list, so that rows have no fixed size.
+        order: byte order of a binary file.
+        start: offset of its first row in a binary file, bytes; -1 where a list stands before it.
+    """
 
     name: str
     count: int
     properties: list[tuple[str, str]] = field(default_factory=list)
     has_list: bool = False
     order: str = "<"
+    start: int = -1
 
     @property
     def names(self) -> list[str]:
@@ -45,13 +54,13 @@ class Header:
     Attributes:
         ascii: whether the rows are lines of text.
         vertex: the element `vertex`.
-        element_names: names of all elements.
+        elements: all elements by name, in the order of the file.
         skip: what stands between the header and the vertices: bytes, or lines if ascii.
     """
 
     ascii: bool
     vertex: Element
-    element_names: tuple[str, ...]
+    elements: dict[str, Element]
     skip: int
 
 
@@ -63,7 +72,7 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
     """
     lines = _header_lines(stream, path)
     order, elements = "", []
-    for words in lines:
+    for number, words in enumerate(lines, start=2):
         try:
             match words:
                 case ["format", name, _] if name in _FORMATS:
@@ -79,11 +88,13 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
                 case _:
                     raise ValueError
         except (ValueError, KeyError) as error:
-            raise _bad(path, f"its header has the line '{' '.join(words)[:60]}'") from error
+            raise _bad(path, f"line {number} of its header is '{' '.join(words)[:60]}'") from error
     if not order:
         raise _bad(path, "its header names no format")
+    start = stream.tell()
     for element in elements:
-        element.order = order
+        element.order, element.start = order, start
+        start = -1 if element.has_list or start < 0 else start + element.count * element.dtype.itemsize
     return _find_vertex(path, elements, order == "=")
 
 
@@ -107,7 +118,7 @@ def _find_vertex(path: Path, elements: list[Element], ascii: bool) -> Header:
         if element.name == "vertex":
             if element.has_list:
                 raise _bad(path, "its vertices hold lists")
-            return Header(ascii, element, tuple(e.name for e in elements), skip)
+            return Header(ascii, element, {e.name: e for e in elements}, skip)
         if element.has_list and not ascii:
             raise _bad(path, f"a list element '{element.name}' stands before the vertices")
         skip += element.count if ascii else element.count * element.dtype.itemsize

@@ -270,5 +270,5 @@ def test_real_files(name, count, degree):
 
 @pytest.mark.skipif(not SPLATS.exists(), reason="the shared test data is not beside this checkout")
 def test_compressed_ply_is_named():
-    with pytest.raises(UserError, match="cannot be read yet: it is a compressed PLY"):
+    with pytest.raises(UserError, match="cannot be read: it is a compressed PLY"):
         read_ply(SPLATS / "guitar.compressed.ply")

@@ -1,0 +1,187 @@
+"""Reading untrusted files and writing files that are complete or not there: bounds, offsets, one error type."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..wire.errors import UserError
+
+_FREE = 16 << 20  # bytes that any file may ask for
+_EXPANSION = 100  # times its size that a compressed file may ask for beyond that; real splats stay below 10
+
+
+def bad_file(path: Path, why: str, at: int | None = None, fix: str = "Copy or export it again") -> UserError:
+    """The error for a file that is not what it should be.
+
+    Args:
+        path: the file.
+        why: the reason.
+        at: offset in bytes of the place that is wrong, where one can be named.
+        fix: what to do next.
+    """
+    where = "" if at is None else f"at byte {at}, "
+    return UserError(f"The file {path.name} cannot be read", where + why, fix, code="bad_file")
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """The error for a file that the operating system does not give."""
+    return UserError(f"The file {path} cannot be read", error.strerror or str(error), code="file")
+
+
+def map_bytes(path: Path) -> np.ndarray:
+    """[size] uint8, mapped from the file: only what is touched is read.
+
+    Raises:
+        UserError: if the file is missing, cannot be read or is empty.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise bad_file(path, "it is empty")
+        return np.memmap(path, np.uint8, "r")
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file, fewer if it is shorter.
+
+    Raises:
+        UserError: if it is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(count)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def check_expansion(path: Path, wanted: int, given: int, what: str, at: int | None = None) -> None:
+    """Refuse a compressed part that asks for far more memory than its size justifies.
+
+    Raises:
+        UserError: if `wanted` bytes are out of proportion to the `given` ones.
+    """
+    if wanted > _FREE + _EXPANSION * given:
+        why = f"{what} asks for {wanted:,} bytes out of {given:,}, which no real splat does"
+        raise bad_file(path, why, at)
+
+
+class Inflater:
+    """A gzip stream that is read in pieces of a known size, never further."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self._path, self._rest = path, data
+        self._engine = zlib.decompressobj(31)  # gzip header and checksum
+        self.read_so_far = 0
+
+    def read(self, count: int) -> bytes:
+        """Exactly `count` further bytes.
+
+        Raises:
+            UserError: if the stream is damaged or ends before.
+        """
+        data = self._step(count) if count else b""
+        if len(data) < count:
+            raise bad_file(self._path, f"the unpacked data ends there; {count - len(data)} bytes are missing", self._at)
+        return data
+
+    def read_rest(self, most: int) -> bytes:
+        """What is left, which also checks the sum at the end.
+
+        Raises:
+            UserError: if the stream is damaged, cut off, or longer than `most`.
+        """
+        data = self._step(most + 1)
+        if len(data) > most or not self._engine.eof:
+            raise bad_file(self._path, "the unpacked data does not end where it should", self._at)
+        return data
+
+    @property
+    def _at(self) -> int:
+        return self.read_so_far
+
+    def _step(self, count: int) -> bytes:
+        try:
+            data = self._engine.decompress(self._rest, count)
+        except zlib.error as error:
+            raise bad_file(self._path, f"its gzip data is damaged ({error})", self._at) from error
+        self._rest = self._engine.unconsumed_tail
+        self.read_so_far += len(data)
+        return data
+
+
+def zstd() -> Any:
+    """Blender's and Python's zstd as one pair of functions, or None where there is none.
+
+    Returns:
+        An object with `compress(data) -> bytes` and `decompress(data, size) -> bytes` (at most size + 1 bytes).
+    """
+    for kind in (_StandardZstd, _PackageZstd):
+        try:
+            return kind()
+        except ImportError:
+            continue
+    return None
+
+
+class _StandardZstd:
+    """Python 3.14 and newer."""
+
+    def __init__(self) -> None:
+        self._module = importlib.import_module("compression.zstd")
+        self.error: type[Exception] = self._module.ZstdError
+
+    def compress(self, data: bytes) -> bytes:
+        return self._module.compress(data, level=12)
+
+    def decompress(self, data: bytes, size: int) -> bytes:
+        return self._module.ZstdDecompressor().decompress(data, max_length=size + 1)
+
+
+class _PackageZstd:
+    """The package `zstandard`, which Blender brings along."""
+
+    def __init__(self) -> None:
+        self._module = importlib.import_module("zstandard")
+        self.error: type[Exception] = self._module.ZstdError
+
+    def compress(self, data: bytes) -> bytes:
+        return self._module.ZstdCompressor(level=12).compress(data)
+
+    def decompress(self, data: bytes, size: int) -> bytes:
+        with self._module.ZstdDecompressor().stream_reader(data) as reader:
+            return reader.read(size + 1)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A stream whose content becomes the file at the end; whatever goes wrong before, an older file stays as it was.
+
+    Raises:
+        UserError: if the operating system refuses (no such folder, no right, disk full).
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"The file {path} cannot be written", error.strerror or str(error), code="file") from error
+    finally:
+        _discard(partial)
+
+
+def _discard(partial: Path) -> None:
+    try:
+        partial.unlink(missing_ok=True)
+    except OSError:  # its folder is gone or forbidden: then it is not there either
+        return

@@ -1,0 +1,187 @@
+"""glTF with KHR_gaussian_splatting, plain or SPZ-compressed: reading and writing.
+
+Gaussians are a primitive of points: POSITION, ROTATION (x, y, z, w), SCALE (natural logarithms), OPACITY (0..1),
+SH_DEGREE_l_COEF_n (r, g, b), degree 0 to 3. Axes are LUF (y up), as glTF's own.
+Specified by Khronos: glTF extensions KHR_gaussian_splatting (review draft, 2025) and
+KHR_gaussian_splatting_compression_spz_2 (draft, 2025).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...wire.errors import UserError
+from ..axes import change_axes
+from ..cloud import SH_COEFFICIENTS, GaussianCloud, concatenate
+from ..files import bad_file, replacing
+from ..loaded import Decoded, LoadedSplat, assemble
+from ..ply import log_scales
+from ..transforms import transform_cloud
+from .gltf_container import GLB_MAGIC, Gltf
+from .packing import dc_to_colour, to_steps
+from .spz import decode_spz
+
+EXTENSION = "KHR_gaussian_splatting"
+_COMPRESSED = (f"{EXTENSION}_compression_spz_2", f"{EXTENSION}_compression_spz")
+_HIGHEST_DEGREE = 3
+_LINEAR = "lin_rec709_display"
+_FLOAT, _BYTE, _ARRAY_BUFFER = 5126, 5121, 34962
+
+
+def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
+    """Read all Gaussians of a glTF's scene as one cloud, in the order of its nodes.
+
+    Raises:
+        UserError: if the file is damaged, cut off or holds no Gaussians.
+    """
+    path = Path(path)
+    gltf = Gltf(path)
+    parts: list[GaussianCloud] = []
+    kept: list[np.ndarray] = []
+    warnings: list[str] = []
+    for mesh, world in gltf.placed_meshes():
+        primitives = mesh.get("primitives")
+        for primitive in primitives if isinstance(primitives, list) else ():
+            extension = _extension(primitive)
+            if extension is None:
+                continue
+            part = _read_primitive(gltf, primitive, extension, keep_invalid)
+            parts.append(part.cloud if np.array_equal(world, np.eye(4)) else transform_cloud(part.cloud, world))
+            kept.append(np.ones(len(part.cloud), bool) if part.kept is None else part.kept)
+            warnings += part.warnings
+            if extension.get("colorSpace") == _LINEAR:
+                warnings.append("Its colours are linear; they are taken as they are and look darker than meant")
+    if not parts:
+        why = f"no primitive in its scene has the extension {EXTENSION}"
+        raise UserError(f"The file {path.name} is not a Gaussian splat", why, "Choose another file", code="bad_file")
+    cloud = change_axes(concatenate(parts), "LUF", "RDF")
+    mask = np.concatenate(kept)
+    version = str(gltf.json["asset"].get("version", ""))[:8]
+    return LoadedSplat(cloud, None if mask.all() else mask, tuple(dict.fromkeys(warnings)), "gltf", version)
+
+
+def _extension(primitive: Any) -> dict[str, Any] | None:
+    extensions = primitive.get("extensions") if isinstance(primitive, dict) else None
+    found = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def _read_primitive(
+    gltf: Gltf, primitive: dict[str, Any], extension: dict[str, Any], keep_invalid: bool
+) -> LoadedSplat:
+    inner = extension.get("extensions")
+    for name in _COMPRESSED:
+        if isinstance(inner, dict) and isinstance(inner.get(name), dict):
+            data = gltf.buffer_view(inner[name].get("bufferView")).tobytes()
+            return decode_spz(gltf.path, data, keep_invalid, "LUF")
+    if isinstance(inner, dict) and inner:
+        raise bad_file(gltf.path, f"its compression {next(iter(inner))[:60]} is not known here")
+    attributes = primitive.get("attributes")
+    if not isinstance(attributes, dict):
+        raise bad_file(gltf.path, "a primitive has no attributes")
+    return assemble(gltf.path, _decode(gltf, attributes), keep_invalid)
+
+
+def _decode(gltf: Gltf, attributes: dict[str, Any]) -> Decoded:
+    names = [f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY", "SH_DEGREE_0_COEF_0")]
+    missing = [name for name in ("POSITION", *names) if name not in attributes]
+    if missing:
+        raise bad_file(gltf.path, "a primitive lacks " + ", ".join(missing))
+    means = gltf.accessor(attributes["POSITION"], 3)
+    n = len(means)
+    rotation, scale, opacity = (
+        gltf.accessor(attributes[name], width, n) for name, width in zip(names, (4, 3, 1), strict=False)
+    )
+    degree = 0
+    while f"{EXTENSION}:SH_DEGREE_{degree + 1}_COEF_0" in attributes and degree < len(SH_COEFFICIENTS) - 1:
+        degree += 1
+    sh = np.empty((n, SH_COEFFICIENTS[degree], 3), np.float32)
+    for index, name in enumerate(_sh_names(degree)):
+        if name not in attributes:
+            raise bad_file(gltf.path, f"a primitive lacks {name}")
+        sh[:, index] = gltf.accessor(attributes[name], 3, n)
+    with np.errstate(over="ignore"):
+        return Decoded(means, np.ascontiguousarray(rotation[:, [3, 0, 1, 2]]), np.exp(scale), opacity[:, 0], sh)
+
+
+def _sh_names(degree: int) -> list[str]:
+    return [f"{EXTENSION}:SH_DEGREE_{band}_COEF_{i}" for band in range(degree + 1) for i in range(2 * band + 1)]
+
+
+def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
+    """Write a binary glTF (.glb), uncompressed; viewers without the extension show coloured points.
+
+    Returns:
+        Sentences about what the format cannot hold.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    degree = min(cloud.sh_degree, _HIGHEST_DEGREE)
+    cut = cloud.sh_degree > degree
+    cloud = change_axes(cloud.with_degree(degree), "RDF", "LUF")
+    columns = _columns(cloud)
+    document = json.dumps(_document(columns), separators=(",", ":")).encode()
+    document += b" " * (-len(document) % 4)
+    size = sum(values.nbytes for values in columns.values())  # every row is a multiple of 4 bytes
+    with replacing(path) as stream:
+        stream.write(struct.pack("<4s2I", GLB_MAGIC, 2, 28 + len(document) + size))
+        stream.write(struct.pack("<I4s", len(document), b"JSON") + document)
+        stream.write(struct.pack("<I4s", size, b"BIN\0"))
+        for values in columns.values():
+            stream.write(values.tobytes())
+    if not cut:
+        return ()
+    return ("glTF holds spherical harmonics up to degree 3: those of degree 4 were left out",)
+
+
+def _columns(cloud: GaussianCloud) -> dict[str, np.ndarray]:
+    """Attribute name to values, in the order of the file."""
+    colour = np.concatenate([dc_to_colour(cloud.sh[:, 0]), cloud.opacities[:, None]], axis=1)
+    columns = {
+        "POSITION": cloud.means,
+        "COLOR_0": to_steps(colour, 255).astype(np.uint8),
+        f"{EXTENSION}:ROTATION": cloud.quats[:, [1, 2, 3, 0]],
+        f"{EXTENSION}:SCALE": log_scales(cloud.scales).astype("<f4"),
+        f"{EXTENSION}:OPACITY": cloud.opacities,
+    }
+    columns |= {name: cloud.sh[:, i] for i, name in enumerate(_sh_names(cloud.sh_degree))}
+    return columns
+
+
+def _document(columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    views, accessors, start = [], [], 0
+    for index, (name, values) in enumerate(columns.items()):
+        views.append({"buffer": 0, "byteOffset": start, "byteLength": values.nbytes, "target": _ARRAY_BUFFER})
+        start += values.nbytes
+        width = 1 if values.ndim == 1 else values.shape[1]
+        entry: dict[str, Any] = {
+            "bufferView": index,
+            "componentType": _BYTE if values.dtype == np.uint8 else _FLOAT,
+            "count": len(values),
+            "type": "SCALAR" if width == 1 else f"VEC{width}",
+        }
+        if name == "COLOR_0":
+            entry["normalized"] = True
+        if name == "POSITION":
+            entry |= {"min": values.min(0).tolist(), "max": values.max(0).tolist()}
+        accessors.append(entry)
+    kind = {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}
+    kind |= {"projection": "perspective", "sortingMethod": "cameraDistance"}
+    attributes = {name: index for index, name in enumerate(columns)}
+    return {
+        "asset": {"version": "2.0", "generator": "Blender SAGA"},
+        "extensionsUsed": [EXTENSION],
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": attributes, "mode": 0, "extensions": {EXTENSION: kind}}]}],
+        "accessors": accessors,
+        "bufferViews": views,
+        "buffers": [{"byteLength": start}],
+    }

@@ -1,0 +1,62 @@
+"""What several formats do to save bytes: quaternions without their largest component, colours as bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..sh import C0
+
+BYTES = np.arange(256)
+"""Every value of a byte, for tables that decode by lookup."""
+
+_HALF_ROOT = np.sqrt(0.5)  # the second largest component of a unit quaternion is not longer
+
+
+def join_largest(parts: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """Put the component back that was left out: the largest one, positive, from the unit length.
+
+    Args:
+        parts: [N,3] the other components in their order.
+        largest: [N] 0 to 3, the place of the one that is missing.
+
+    Returns:
+        [N,4] float32.
+    """
+    parts = np.asarray(parts, np.float32)
+    out = np.empty((len(parts), 4), np.float32)
+    rest = np.sqrt(np.maximum(0, 1 - np.einsum("ij,ij->i", parts, parts)))
+    for i in range(4):
+        before, after = parts[:, min(i, 2)], parts[:, max(i - 1, 0)]
+        out[:, i] = np.where(i == largest, rest, np.where(i < largest, before, after))
+    return out
+
+
+def split_largest(quats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave the largest component out, after making it positive.
+
+    Args:
+        quats: [N,4] unit quaternions.
+
+    Returns:
+        The other components [N,3] in their order, within +-sqrt(1/2), and the place [N] of the largest.
+    """
+    largest = np.argmax(np.abs(quats), axis=1)
+    rows = np.arange(len(quats))
+    signed = quats * np.where(quats[rows, largest] < 0, -1, 1)[:, None].astype(quats.dtype)
+    others = np.arange(3)[None, :] + (np.arange(3)[None, :] >= largest[:, None])
+    return np.clip(signed[rows[:, None], others], -_HALF_ROOT, _HALF_ROOT), largest
+
+
+def colour_to_dc(colour: np.ndarray) -> np.ndarray:
+    """DC coefficients of base colours (0..1 is the visible range)."""
+    return (colour - 0.5) / C0
+
+
+def dc_to_colour(dc: np.ndarray) -> np.ndarray:
+    """Base colours of DC coefficients; beyond 0..1 where the coefficients are."""
+    return 0.5 + C0 * dc
+
+
+def to_steps(values: np.ndarray, steps: int) -> np.ndarray:
+    """0..1 as whole numbers 0..steps, rounded to the nearest; what lies outside is clipped. float64."""
+    return np.clip(np.rint(np.asarray(values, np.float64) * steps), 0, steps)

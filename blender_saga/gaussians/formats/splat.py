@@ -1,0 +1,78 @@
+"""The headerless `.splat` format: 32 bytes a Gaussian, no spherical harmonics.
+
+Layout: centre 3 x float32, scale 3 x float32 (linear), colour r, g, b and opacity as bytes, quaternion w, x, y, z as
+bytes (128 is zero, 256 would be one); little endian, axes as in PLY files.
+Specified by the reader of K. Kwok's viewer "splat" (github.com/antimatter15/splat, README and convert.py), 2023.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..cloud import GaussianCloud
+from ..files import bad_file, map_bytes, replacing
+from ..loaded import Decoded, LoadedSplat, assemble
+from .packing import BYTES, colour_to_dc, dc_to_colour, to_steps
+
+ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("colour", "u1", 4), ("quat", "u1", 4)])
+_LOOK = 4096  # rows that are looked at to tell the format
+_BLOCK = 65536
+
+
+def looks_like_splat(path: Path) -> bool:
+    """Whether a file without any mark can be one: whole rows, usable numbers in the first ones."""
+    data = map_bytes(path)
+    if len(data) % ROW.itemsize:
+        return False
+    rows = data.view(ROW)[:_LOOK]
+    length = np.linalg.norm(rows["quat"].astype(np.float32) - 128, axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        fine = np.isfinite(rows["mean"]).all(1) & (np.abs(rows["mean"]) < 1e7).all(1)
+        fine &= (np.abs(rows["scale"]) < 1e6).all(1) & (np.abs(length - 128) < 8)
+    return bool(fine.mean() > 0.5)
+
+
+def read_splat_file(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
+    """Read a `.splat` file. Its rotations are good to half a degree, its colours to 1/510.
+
+    Raises:
+        UserError: if the file is missing or does not consist of whole rows.
+    """
+    path = Path(path)
+    data = map_bytes(path)
+    if len(data) % ROW.itemsize:
+        whole = len(data) - len(data) % ROW.itemsize
+        raise bad_file(path, f"a row of {ROW.itemsize} bytes begins that is cut off", whole)
+    rows = data.view(ROW)
+    colour = rows["colour"]
+    dc = colour_to_dc(BYTES / 255).astype(np.float32)[colour[:, :3]]
+    opacities = (BYTES / 255).astype(np.float32)[colour[:, 3]]
+    quats = (BYTES - 128).astype(np.float32)[rows["quat"]]
+    decoded = Decoded(np.array(rows["mean"]), quats, np.abs(rows["scale"]), opacities, dc[:, None])
+    loaded = assemble(path, decoded, keep_invalid)
+    return LoadedSplat(loaded.cloud, loaded.kept, loaded.warnings, "splat")
+
+
+def write_splat_file(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
+    """Write a `.splat` file.
+
+    Returns:
+        Sentences about what the format cannot hold.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    with replacing(path) as stream:
+        for start in range(0, len(cloud), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            rows = np.empty(len(cloud.means[part]), ROW)
+            rows["mean"], rows["scale"] = cloud.means[part], cloud.scales[part]
+            rows["colour"][:, :3] = to_steps(dc_to_colour(cloud.sh[part, 0]), 255)
+            rows["colour"][:, 3] = to_steps(cloud.opacities[part], 255)
+            rows["quat"] = np.clip(np.rint(cloud.quats[part] * 128) + 128, 0, 255)
+            stream.write(rows.tobytes())
+    if cloud.sh_degree == 0:
+        return ()
+    return ("A .splat file has no spherical harmonics: the colours no longer change with the direction",)
