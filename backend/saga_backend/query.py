@@ -125,7 +125,7 @@ def _look(request: Click, taking_part: Actors, sampled: list[Sampled]) -> list[R
     out: dict[int, Rows] = {}
     of_view: dict[tuple, list[int]] = {}
     for index, prompt in enumerate(request.prompts):
-        of_view.setdefault(_key(prompt.view), []).append(index)
+        of_view.setdefault(view_key(prompt.view), []).append(index)
     for indices in of_view.values():
         pixels = [sampled[i].pixels for i in indices]
         rows = taking_part.rows(request.prompts[indices[0]].view, np.concatenate(pixels))
@@ -135,7 +135,8 @@ def _look(request: Click, taking_part: Actors, sampled: list[Sampled]) -> list[R
     return [out[i] for i in range(len(sampled))]
 
 
-def _key(view: View) -> tuple:
+def view_key(view: View) -> tuple:
+    """Equal for equal views."""
     return (
         view.viewmat.tobytes(), view.K.tobytes(), view.width, view.height, view.orthographic, view.near,
     )  # fmt: skip

@@ -24,8 +24,10 @@ from blender_saga.wire.messages import (
 )
 
 from . import query, sidecar
+from .cleanup import Neighbourhood, neighbourhood
 from .control import Control
-from .model import AffinityModel, Answer
+from .model import AffinityModel
+from .reply import Found, reply
 from .training import Sources, train
 
 _BLENDER_UP = (0.0, 0.0, 1.0)
@@ -39,6 +41,14 @@ class _Scene:
     cloud: GaussianCloud
     model: AffinityModel | None = None
     training: bool = False
+    _near: tuple[GaussianCloud, Neighbourhood] | None = None
+
+    def near(self) -> Neighbourhood:
+        """Who touches whom. Found when first asked for: it takes seconds for a million Gaussians."""
+        cloud = self.cloud
+        if self._near is None or self._near[0] is not cloud:
+            self._near = cloud, neighbourhood(cloud)
+        return self._near[1]
 
 
 class Session:
@@ -107,7 +117,7 @@ class Session:
         taking_part = query.actors(cloud, request.objects)
         asked = query.asked(request, taking_part, model.features)
         answer = model.select(asked.rows, asked.positive, scale, threshold)
-        return _selection(answer, taking_part.all_ids, request.want_scores)
+        return reply(request, Found(taking_part, asked, answer), scene.near)
 
     def unload(self, request: Unload) -> Done:
         """Forget a scene."""
@@ -152,12 +162,3 @@ def _whole_cloud(request: LoadScene) -> GaussianCloud:
     here = np.zeros(count, bool)
     here[request.ids] = True
     return GaussianCloud(whole.means, whole.quats, whole.scales, np.where(here, whole.opacities, 0), whole.sh)
-
-
-def _selection(answer: Answer, ids: np.ndarray, want_scores: bool) -> Selection:
-    mask = answer.mask[ids]
-    scores = answer.scores[ids] if want_scores else np.zeros(0, np.float32)
-    return Selection(
-        np.packbits(mask), int(mask.sum()), len(mask), answer.scale, answer.size_units, answer.threshold,
-        scores, answer.note,
-    )  # fmt: skip
