@@ -1,0 +1,1 @@
+"""Photos and their cameras, as COLMAP, nerfstudio, instant-ngp and LLFF write them."""
