@@ -28,6 +28,7 @@ Selector = Callable[["Sight", np.ndarray, np.ndarray, float | None], np.ndarray]
 """(sight, pixels [P,2] int, positive [P] bool, scale or None for automatic) -> mask [N] bool."""
 
 RULES = ("default", "reference")
+LEVELS = ("objects", "parts")
 SCORES = ("miou_3d", "miou_3d_all", "miou_2d", "macc_2d")
 
 
@@ -49,12 +50,14 @@ class ProtocolSettings:
     """How things are clicked.
 
     Attributes:
+        rules: which of RULES.
         clicks: reference views, each with a first click, per thing.
         scales: the slider's positions tried under the rule `reference`.
-        cap: clicks after which the count of clicks gives up.
+        cap: clicks after which the count of clicks gives up; 0: not counted.
         smallest: pixels of a thing a view must show to be clicked or judged in.
     """
 
+    rules: tuple[str, ...] = RULES
     clicks: int = 3
     scales: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(21))
     cap: int = 20
@@ -116,34 +119,67 @@ def evaluate(
     """
     settings, control = settings or ProtocolSettings(), control or Control()
     columns = task.labels.reshape(len(task.labels), -1).T
-    rules: dict[str, dict] = {rule: {} for rule in RULES}
-    for level, column in zip(("objects", "parts"), columns, strict=False):
-        things = _Level(selector, task, np.ascontiguousarray(column), settings)
-        names = task.names[len(rules["default"])] if task.names else {}
+    rules: dict[str, dict] = {rule: {} for rule in settings.rules}
+    for number, (level, column) in enumerate(zip(LEVELS, columns, strict=False)):
+        things = Level(selector, task, np.ascontiguousarray(column), settings)
+        names = task.names[number] if task.names else {}
         wanted = np.unique(column[column > 0])
-        entries: dict[str, list[dict]] = {rule: [] for rule in RULES}
+        entries: dict[str, list[dict]] = {rule: [] for rule in settings.rules}
         for index, label in enumerate(wanted):
             control.progress(f"evaluating {level}", index, len(wanted))
             for rule, entry in things.judge(int(label)).items():
                 entries[rule].append({"label": int(label), "name": names.get(int(label), ""), **entry})
-        for rule in RULES:
-            rules[rule][level] = _summary(entries[rule])
+        for rule in settings.rules:
+            rules[rule][level] = summary(entries[rule])
     return rules
 
 
-def _summary(entries: list[dict]) -> dict:
+def summary(entries: list[dict]) -> dict:
+    """A level's line of the result: the means over the things that were clicked, and the things themselves."""
     keys = (*SCORES, "clicks_to_85", "clicks_to_90")
     shown = [entry for entry in entries if entry["clicks"]]
-    return {key: _mean([entry[key] for entry in shown]) for key in keys} | {"per_object": entries}
+    return {key: mean([entry[key] for entry in shown]) for key in keys} | {"per_object": entries}
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of what is there, to four digits; None where nothing is."""
     there = [value for value in values if value is not None]
     return round(float(np.mean(there)), 4) if there else None
 
 
 @dataclass(frozen=True, eq=False)
-class _Click:
+class Prompt:
+    """What a user points at in a view of P pixels.
+
+    Attributes:
+        pixels: [C,2] int (column, row), the clicks.
+        positive: [C] bool, False for "not this".
+        wanted: [P] bool, the pixels of the thing.
+        known: [P] bool, the pixels of which it is known whether they are the thing's; None: all.
+    """
+
+    pixels: np.ndarray
+    positive: np.ndarray
+    wanted: np.ndarray
+    known: np.ndarray | None = None
+
+
+def select_by(
+    rule: str, selector: Selector, sight: Sight, prompt: Prompt, scales: Sequence[float]
+) -> tuple[float | None, np.ndarray]:
+    """Scale and mask [N] of a rule: `default` touches nothing, `reference` takes the scale that looks best."""
+    if rule == "default":
+        return None, selector(sight, prompt.pixels, prompt.positive, None)
+    masks = [selector(sight, prompt.pixels, prompt.positive, scale) for scale in scales]
+    known = slice(None) if prompt.known is None else prompt.known
+    looks = [iou(drawn[known], prompt.wanted[known]) for drawn in selected_pixels(sight.rows, np.stack(masks))]
+    equal = np.flatnonzero(np.array(looks) == max(looks))
+    best = int(equal[len(equal) // 2])  # where several look the same, not one at the edge of them
+    return scales[best], masks[best]
+
+
+@dataclass(frozen=True, eq=False)
+class Click:
     """A first click: in which view, where, and what was selected with which scale."""
 
     sight: int
@@ -153,7 +189,7 @@ class _Click:
 
 
 @dataclass(eq=False)
-class _Level:
+class Level:
     """One level of labels [N] under the protocol; keeps the true label map [H,W] of every view."""
 
     selector: Selector
@@ -170,15 +206,16 @@ class _Level:
     def judge(self, label: int) -> dict[str, dict]:
         """Entry of a thing under each rule."""
         places = [(index, deepest_pixel(self.maps[index] == label)) for index in self._reference_views(label)]
+        rules = self.settings.rules
         if not places:
             empty = dict.fromkeys((*SCORES, "clicks_to_85", "clicks_to_90")) | {"clicks": []}
-            return {rule: dict(empty) for rule in RULES}
-        clicks = {rule: [self._click(rule, label, *place) for place in places] for rule in RULES}
-        scores = self._scores(label, [click for rule in RULES for click in clicks[rule]])
+            return {rule: dict(empty) for rule in rules}
+        clicks = {rule: [self.click(rule, label, *place) for place in places] for rule in rules}
+        scores = self._scores(label, [click for rule in rules for click in clicks[rule]])
         out = {}
-        for position, rule in enumerate(RULES):
+        for position, rule in enumerate(rules):
             mine = scores[position * len(places) : (position + 1) * len(places)]
-            means = {key: _mean([score[key[1:]] for score in mine]) for key in SCORES}
+            means = {key: mean([score[key[1:]] for score in mine]) for key in SCORES}
             out[rule] = means | self._patience(label, clicks[rule][0]) | {"clicks": mine}
         return out
 
@@ -189,19 +226,20 @@ class _Level:
         count = min(self.settings.clicks, len(good))
         return good[np.linspace(0, len(good) - 1, count).round().astype(int)].tolist() if count else []
 
-    def _click(self, rule: str, label: int, index: int, pixel: np.ndarray) -> _Click:
-        sight = self.task.sights[index]
-        scales: tuple[float | None, ...] = (None,) if rule == "default" else self.settings.scales
-        masks = [self.selector(sight, pixel[None], np.ones(1, bool), scale) for scale in scales]
-        best = 0
-        if len(masks) > 1:
-            true = (self.maps[index] == label).ravel()
-            looks = np.array([iou(drawn, true) for drawn in selected_pixels(sight.rows, np.stack(masks))])
-            equal = np.flatnonzero(looks == looks.max())
-            best = int(equal[len(equal) // 2])  # where several look the same, not one at the edge of them
-        return _Click(index, pixel, scales[best], masks[best])
+    def click(self, rule: str, label: int, index: int, pixel: np.ndarray) -> Click:
+        """What a first click on a thing selects.
 
-    def _scores(self, label: int, clicks: list[_Click]) -> list[dict]:
+        Args:
+            rule: one of RULES.
+            label: the thing.
+            index: of the view among the task's sights.
+            pixel: [2] column, row.
+        """
+        prompt = Prompt(pixel[None], np.ones(1, bool), (self.maps[index] == label).ravel())
+        scale, mask = select_by(rule, self.selector, self.task.sights[index], prompt, self.settings.scales)
+        return Click(index, pixel, scale, mask)
+
+    def _scores(self, label: int, clicks: list[Click]) -> list[dict]:
         """3D scores of each click's selection, and its 2D scores in all views but the one it was made in."""
         masks = np.stack([click.mask for click in clicks])
         ious: list[list[float]] = [[] for _ in clicks]
@@ -222,24 +260,26 @@ class _Level:
                 "scale": click.scale,
                 "iou_3d": round(iou(click.mask[seen], true_3d[seen]), 4),
                 "iou_3d_all": round(iou(click.mask, true_3d), 4),
-                "iou_2d": _mean(ious[number]),
-                "acc_2d": _mean(accuracies[number]),
+                "iou_2d": mean(ious[number]),
+                "acc_2d": mean(accuracies[number]),
             }
             for number, click in enumerate(clicks)
         ]
 
-    def _patience(self, label: int, first: _Click) -> dict[str, int]:
+    def _patience(self, label: int, first: Click) -> dict[str, int | None]:
         """Clicks until the 3D IoU reaches 0.85 and 0.90, correcting in the reference view; the scale stays."""
         sight, true_labels = self.task.sights[first.sight], self.maps[first.sight]
         true_3d = (self.labels == label)[self.task.seen]
         cap = self.settings.cap
         pixels, positive, mask = first.pixel[None], np.ones(1, bool), first.mask
-        reached = {"clicks_to_85": cap, "clicks_to_90": cap}
+        if not cap:
+            return {"clicks_to_85": None, "clicks_to_90": None}
+        reached: dict[str, int | None] = {"clicks_to_85": cap, "clicks_to_90": cap}
         for used in range(1, cap + 1):
             score = iou(mask[self.task.seen], true_3d)
             for key, goal in (("clicks_to_85", 0.85), ("clicks_to_90", 0.90)):
                 if score >= goal:
-                    reached[key] = min(reached[key], used)
+                    reached[key] = min(reached[key] or cap, used)
             if score >= 0.90 or used == cap:
                 break
             drawn = selected_pixels(sight.rows, mask[None])[0].reshape(true_labels.shape)

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
+from blender_saga.wire.errors import UserError
 
 from ..raster import all_pixels, contributions
 from ..rows import Rows
@@ -22,7 +23,8 @@ class MaskDamage:
 
     Attributes:
         smallest: visible pixels a thing needs to get a mask.
-        dropped, merged, split: shares of the masks that are missing, joined with a touching neighbour, cut in two.
+        dropped, merged, split: shares of the masks that are missing, joined with a touching neighbour, cut in two; one
+            fate a mask, so beyond 1 together the later ones get what is left.
         ragged: range of the amplitude (two standard deviations) of the border's noise, pixels.
     """
 
@@ -31,6 +33,15 @@ class MaskDamage:
     merged: float = 0.10
     split: float = 0.10
     ragged: tuple[float, float] = (1.0, 2.0)
+
+    def __post_init__(self) -> None:
+        shares = self.dropped, self.merged, self.split
+        if not all(0 <= share <= 1 for share in shares):
+            why = f"dropped, merged and split are {', '.join(map(str, shares))}: shares lie between 0 and 1"
+            raise UserError("The masks cannot be damaged like that", why, code="bad_settings")
+        if not 0 <= self.ragged[0] <= self.ragged[1] <= 100 or self.smallest < 1:
+            why = f"ragged goes from {self.ragged[0]} to {self.ragged[1]} pixels, smallest is {self.smallest}"
+            raise UserError("The masks cannot be damaged like that", why, code="bad_settings")
 
 
 def label_maps(rows: Rows, labels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -120,8 +131,15 @@ def _ragged(mask: np.ndarray, amplitude: tuple[float, float], random: np.random.
 class SimulatedMasks(Sequence[np.ndarray]):
     """Damaged masks [M,H,W] of every view, made when they are asked for: all at once would not fit in memory."""
 
-    def __init__(self, cloud: GaussianCloud, labels: np.ndarray, views: Sequence[View], seed: int = 0) -> None:
-        self._cloud, self._views, self._seed = cloud, views, seed
+    def __init__(
+        self,
+        cloud: GaussianCloud,
+        labels: np.ndarray,
+        views: Sequence[View],
+        seed: int = 0,
+        damage: MaskDamage | None = None,
+    ) -> None:
+        self._cloud, self._views, self._seed, self._damage = cloud, views, seed, damage or MaskDamage()
         self._labels = np.maximum(labels.reshape(len(cloud), -1), 0)
 
     def __len__(self) -> int:
@@ -137,4 +155,4 @@ class SimulatedMasks(Sequence[np.ndarray]):
         view = self._views[index]
         rows = contributions(self._cloud, view, all_pixels(view))
         maps = label_maps(rows, self._labels, view.height, view.width)
-        return simulate_masks(maps, MaskDamage(), np.random.default_rng([self._seed, index % len(self)]))
+        return simulate_masks(maps, self._damage, np.random.default_rng([self._seed, index % len(self)]))
