@@ -1,0 +1,1 @@
+"""Benchmarks of other people's, in the folders that their authors publish."""

@@ -1,0 +1,61 @@
+"""LERF-Mask (Ye et al. 2024, "Gaussian Grouping"): named things in two to four views that training does not see.
+
+As published (https://github.com/lkeab/gaussian-grouping, docs/dataset.md), a scene (figurines, ramen, teatime) is
+
+    images/, sparse/              all photos and their COLMAP model
+    images_train/                 the photos to train with
+    test_mask/K/NAME.png          the mask of the thing NAME in test view K
+
+where test view K is the K-th photo, in the order of their names, that is not in images_train (scene/dataset_readers.py
+there). Prompted from the first test view that shows it, judged on the others, as Click-Gaussian does (section 4.1.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from blender_saga.wire.errors import UserError
+
+from ...cameras.frame import Frame
+from .common import Benchmark, Truth, by_stem, scene_folder, things_of
+
+_MARKER = "test_mask"
+
+
+def cameras_of(root: Path, name: str) -> Path | None:
+    """The scene's own folder."""
+    return scene_folder(root, _MARKER, name)
+
+
+def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
+    """A scene of LERF-Mask.
+
+    Raises:
+        UserError: if there is no split into training and test photos, or a test view has no camera.
+    """
+    scene = scene_folder(root, _MARKER, name)
+    if not (scene / "images_train").is_dir():
+        why = "without images_train it is not known which photos are the test views"
+        raise UserError(f"The scene {scene.name} is not complete", why)
+    train = {p.stem for p in (scene / "images_train").iterdir()}
+    tests = sorted((f for f in frames if f.stem not in train), key=lambda frame: frame.name)
+    truths: dict[str, list[Truth]] = {}
+    for folder in sorted((p for p in (scene / _MARKER).iterdir() if p.is_dir()), key=_order):
+        frame = _frame(folder.name, tests)
+        for path in sorted(folder.glob("*.png")):
+            truths.setdefault(path.stem, []).append(Truth(frame, path))
+    things, notes = things_of(truths)
+    return Benchmark(scene.name, [f for f in frames if f.stem in train] or list(frames), things, notes)
+
+
+def _order(folder: Path) -> tuple[int, str]:
+    return (int(folder.name) if folder.name.isdigit() else 0, folder.name)
+
+
+def _frame(name: str, tests: Sequence[Frame]) -> Frame:
+    if name in by_stem(tests):
+        return by_stem(tests)[name]
+    if name.isdigit() and int(name) < len(tests):
+        return tests[int(name)]
+    raise UserError(f"No camera belongs to the test view {name}", f"{len(tests)} photos are not in images_train")

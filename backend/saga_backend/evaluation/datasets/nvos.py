@@ -1,0 +1,78 @@
+"""NVOS (Ren et al. 2022, "Neural Volumetric Object Selection"): scribbles in one view, one true mask in another.
+
+As published (https://jason718.github.io/nvos/; the tree is also written down in OpenVDB's fvdb-examples, GARfVDB's
+eval_nvos.py), the labels are
+
+    masks/SCENE/PHOTO_mask.png and PHOTO.JPG         the target view and its true mask
+    reference_image/SCENE/PHOTO.JPG                  the view the scribbles are drawn in
+    scribbles/SCENE/pos_*.png, neg_*.png, vis_*.png  at a quarter of the photo's size
+
+SCENE being fern, flower, fortress, horns_center, horns_left, leaves, orchids or trex. The photos are LLFF's; NVOS
+uses their undistorted version, in folders such as `fern_undistort`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from blender_saga.wire.errors import UserError
+
+from ...cameras.frame import IMAGE_SUFFIXES, Frame
+from .common import Benchmark, Thing, Truth, by_stem, pick_scene, strokes
+
+_LABELS = (".", "llff", "labels/llff", "labels", "data/llff")
+
+
+def cameras_of(root: Path, name: str) -> Path | None:
+    """Where the scene's cameras lie, if they were put beside the labels."""
+    labels, base = _labels(root), _scene(root, name).split("_")[0]
+    near = (root, root / "scenes", root / "nerf_llff_data", root / "llff_undistorted", labels)
+    folders = (where / folder for where in near for folder in (f"{base}_undistort", base))
+    return next((p for p in folders if p.is_dir() and any(p.glob("images*"))), None)
+
+
+def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
+    """A scene of NVOS.
+
+    Raises:
+        UserError: if a part of it is missing or its views are not among the cameras.
+    """
+    labels, scene = _labels(root), _scene(root, name)
+    target = _only(labels / "masks" / scene, "*_mask.png")
+    photos = [p for p in (labels / "reference_image" / scene).glob("*") if p.suffix in IMAGE_SUFFIXES]
+    if len(photos) != 1:
+        raise UserError(f"The scene {scene} is not complete", f"it has {len(photos)} reference images instead of 1")
+    reference, truth = _frame(photos[0].stem, frames), _frame(target.stem.removesuffix("_mask"), frames)
+    scribbles = labels / "scribbles" / scene
+    positive, negative = (strokes(_only(scribbles, f"{kind}_*.png"), reference) for kind in ("pos", "neg"))
+    if not positive.any():
+        raise UserError(f"The scene {scene} is not complete", "its positive scribble is empty")
+    thing = Thing(scene, reference, positive, negative & ~positive, [Truth(truth, target)])
+    return Benchmark(scene, frames, [thing])
+
+
+def _labels(root: Path) -> Path:
+    found = next((root / place for place in _LABELS if (root / place / "scribbles").is_dir()), None)
+    if found is None:
+        raise UserError(f"{root} is not an NVOS folder", "it has no folder scribbles", "Give the folder of its labels")
+    return found
+
+
+def _scene(root: Path, name: str) -> str:
+    scribbles = _labels(root) / "scribbles"
+    return pick_scene(root, sorted(p for p in scribbles.iterdir() if p.is_dir()), name).name
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise UserError(f"The scene {folder.name} is not complete", f"{folder} has {len(found)} files {pattern}")
+    return found[0]
+
+
+def _frame(stem: str, frames: Sequence[Frame]) -> Frame:
+    try:
+        return by_stem(frames)[stem]
+    except KeyError:
+        raise UserError(f"No camera belongs to {stem}", f"there are {len(frames)} others", "Give its --views") from None

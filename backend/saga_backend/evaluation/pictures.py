@@ -1,0 +1,120 @@
+"""What an evaluation looks like: image | truth | result, every thing in a colour of its own."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.wire.errors import UserError
+
+from ..raster import render
+from .metrics import deepest_pixel, selected_pixels
+from .protocol import LEVELS, Level, ProtocolSettings, Selector, Task
+
+TITLES = ("image", "truth", "result")
+_BAR = 18  # height of the line with the titles, pixels
+_PAINT = 0.65  # how much of a painted pixel is paint
+
+
+def colour(index: int) -> np.ndarray:
+    """[3] float, 0..1: colours that differ for neighbouring numbers."""
+    return np.array(colorsys.hsv_to_rgb(index * 0.618 % 1.0, 0.55 + 0.35 * (index % 3) / 2, 1.0))
+
+
+def paint(rgb: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """A picture with masks painted over it, smaller ones last so that none hides another.
+
+    Args:
+        rgb: [H,W,3] float, 0..1.
+        masks: [H,W] bool each; mask i gets colour i.
+    """
+    out = 0.55 * rgb.mean(axis=2, keepdims=True) + 0.1 * rgb
+    for index in sorted(range(len(masks)), key=lambda i: -np.count_nonzero(masks[i])):
+        out[masks[index]] = (1 - _PAINT) * rgb[masks[index]] + _PAINT * colour(index)
+    return out
+
+
+def mark(rgb: np.ndarray, pixels: Sequence[np.ndarray] | np.ndarray, colours: Sequence[np.ndarray]) -> np.ndarray:
+    """A picture [H,W,3] with a dot, dark around, at each pixel (column, row)."""
+    out = rgb.copy()
+    rows, columns = np.mgrid[0 : rgb.shape[0], 0 : rgb.shape[1]]
+    for pixel, own in zip(pixels, colours, strict=True):
+        distance = np.hypot(columns - pixel[0], rows - pixel[1])
+        out[distance < 4.5], out[distance < 3] = 0.0, own
+    return out
+
+
+def sheet(rows: Sequence[tuple[np.ndarray, ...]], titles: Sequence[str] = TITLES) -> np.ndarray:
+    """[H,W,3] uint8: rows of three pictures ([h,w,3] float 0..1 each, alike in a row), under their titles."""
+    width = max(3 * row[0].shape[1] + 8 for row in rows)
+    bar = Image.new("RGB", (width, _BAR), (32, 32, 32))
+    for number, title in enumerate(titles):
+        ImageDraw.Draw(bar).text((number * width // 3 + 6, 3), title, fill=(230, 230, 230))
+    bands = [np.asarray(bar)]
+    for row in rows:
+        gap = np.full((row[0].shape[0], 4, 3), 0.125)
+        band = np.concatenate([row[0], gap, row[1], gap, row[2]], axis=1)
+        band = np.pad(band, ((0, 4), (0, width - band.shape[1]), (0, 0)), constant_values=0.125)
+        bands.append((np.clip(band, 0, 1) * 255 + 0.5).astype(np.uint8))
+    return np.concatenate(bands)
+
+
+def scene_sheet(selector: Selector, task: Task, cloud: GaussianCloud, settings: ProtocolSettings) -> np.ndarray | None:
+    """A sheet of the view that shows most things, a row a level: each thing clicked once under the rule `reference`.
+
+    Returns:
+        [H,W,3] uint8, or None where no view shows anything.
+    """
+    columns = task.labels.reshape(len(task.labels), -1).T
+    levels = [Level(selector, task, np.ascontiguousarray(c), settings) for _, c in zip(LEVELS, columns, strict=False)]
+    index = int(np.argmax([len(_shown(levels[0], i)) for i in range(len(task.sights))]))
+    if not _shown(levels[0], index):
+        return None
+    rgb = render(cloud, task.sights[index].view).rgb
+    return sheet([_row(level, index, rgb) for level in levels])
+
+
+def _shown(level: Level, index: int) -> list[int]:
+    values, counts = np.unique(level.maps[index], return_counts=True)
+    return [int(v) for v, c in zip(values, counts, strict=True) if v > 0 and c >= level.settings.smallest]
+
+
+def _row(level: Level, index: int, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    labels, rows = _shown(level, index), level.task.sights[index].rows
+    truth = [level.maps[index] == label for label in labels]
+    pixels = [deepest_pixel(mask) for mask in truth]
+    picked = [level.click("reference", label, index, p).mask for label, p in zip(labels, pixels, strict=True)]
+    results = [drawn.reshape(rgb.shape[:2]) for drawn in selected_pixels(rows, np.stack(picked))] if picked else []
+    colours = [colour(i) for i in range(len(labels))]
+    return mark(rgb, pixels, colours), paint(rgb, truth), paint(rgb, results)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder for pictures that cannot be made, before the work.
+
+    Raises:
+        UserError: if it is a file or its parent is missing.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The pictures cannot be written to {folder}", error.strerror or str(error)) from error
+
+
+def save_sheet(folder: Path, name: str, picture: np.ndarray) -> Path:
+    """Write a picture [H,W,3] uint8 as NAME.png; returns its path.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    path = folder / (name.replace("/", "_").replace("\\", "_") + ".png")
+    try:
+        Image.fromarray(picture).save(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written", error.strerror or str(error)) from error
+    return path
