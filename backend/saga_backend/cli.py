@@ -14,7 +14,7 @@ from pathlib import Path
 
 from blender_saga.wire.errors import Cancelled, UserError
 
-METHODS = ("saga",)
+from .cli_options import add_inputs, add_training, cosine, count, share
 
 _VIEW_FORMAT = """\
 A view file is JSON, in the axes and units of the scene file, in one of two forms:
@@ -90,20 +90,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument("scene", type=Path, metavar="SCENE.ply", help="Gaussian splat in the INRIA layout")
     train.add_argument("--out", type=Path, required=True, metavar="X.saga", help="file to write the trained model to")
     train.set_defaults(run=_train)
-    _add_training(train)
-
-
-def _add_training(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("training")
-    group.add_argument("--method", choices=METHODS, default="saga", help="what is trained (default: saga)")
-    group.add_argument("--steps", type=_count, default=0, metavar="N", help="optimiser steps (default: by device)")
-    group.add_argument("--views", type=_count, default=0, metavar="N", help="number of views, at most (default: 40)")
-    group.add_argument("--width", type=_count, default=0, metavar="PX", help="width of a view, pixels (default: 480)")
-    group.add_argument("--height", type=_count, default=0, metavar="PX", help="height of a view, pixels (default: 360)")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of every random draw (default: 0)")
-    group.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: CUDA if it works)"
-    )
+    add_inputs(train)
+    add_training(train)
 
 
 def _add_select(commands: argparse._SubParsersAction) -> None:
@@ -119,10 +107,10 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
     _add_pixels(select, "--pixel", "click on this pixel, counted from the top left corner; may be repeated", True)
     _add_pixels(select, "--negative", "a pixel on what must not be selected; may be repeated", False)
     select.add_argument(
-        "--scale", type=_share, metavar="S", help="granularity, 0 (parts) to 1 (largest things); default: automatic"
+        "--scale", type=share, metavar="S", help="granularity, 0 (parts) to 1 (largest things); default: automatic"
     )
     select.add_argument(
-        "--threshold", type=_cosine, metavar="T", help="cosine similarity from which on a Gaussian is selected, -1 to 1"
+        "--threshold", type=cosine, metavar="T", help="cosine similarity from which on a Gaussian is selected, -1 to 1"
     )
     select.add_argument("--scene", type=Path, metavar="SCENE.ply", help="the splat, if it is no longer where it was")
     select.add_argument("--out", type=Path, required=True, metavar="selected.ply", help="splat to write")
@@ -140,28 +128,49 @@ def _add_pixels(parser: argparse.ArgumentParser, name: str, text: str, required:
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate = commands.add_parser(
         "evaluate",
-        help="measure selections against exact labels",
-        description="Train (or take --model), click every labelled thing from a few views, compare with the labels.",
+        help="measure selections against exact labels or a published benchmark",
+        description="Train (or take --model), click every labelled thing from a few views, compare with the labels; or "
+        "prompt and compare as a published benchmark does.",
     )
-    evaluate.add_argument("scene", type=Path, nargs="?", metavar="SCENE.ply", help="splat with labels")
-    evaluate.add_argument(
-        "--labels", type=Path, metavar="labels.npy", help="int [N] object, or [N,2] object and part; 0 = none"
-    )
-    evaluate.add_argument("--synthetic", action="store_true", help="evaluate the standard synthetic scene instead")
-    evaluate.add_argument(
-        "--objects", type=_count, default=12, metavar="N", help="objects of the synthetic scene (default: 12)"
-    )
+    evaluate.add_argument("scene", type=Path, nargs="?", metavar="SCENE.ply", help="splat to judge on")
+    evaluate.add_argument("--scene", type=Path, dest="splat", metavar="SCENE.ply", help="the same, as an option")
     evaluate.add_argument("--model", type=Path, metavar="X.saga", help="do not train, take this model")
-    evaluate.add_argument(
-        "--masks",
-        choices=("builtin", "simulated"),
-        help="train on the built-in masks, or on the labels with a segmenter's faults (default: simulated for "
-        "--synthetic, else builtin)",
-    )
-    evaluate.add_argument("--clicks", type=_count, default=3, metavar="N", help="views each thing is clicked in (3)")
+    evaluate.add_argument("--clicks", type=count, default=3, metavar="N", help="views each thing is clicked in (3)")
     evaluate.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+    evaluate.add_argument(
+        "--curve",
+        action="store_true",
+        help="also judge snapshots of the training: step, seconds, mIoU of objects, mIoU of parts",
+    )
+    evaluate.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="write a picture there: image, truth, result side by side"
+    )
     evaluate.set_defaults(run=_evaluate)
-    _add_training(evaluate)
+    _add_synthetic(evaluate)
+    _add_dataset(evaluate)
+    add_inputs(evaluate)
+    add_training(evaluate)
+
+
+def _add_synthetic(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("standard synthetic scene", "--views N and --seed N are its parameters too.")
+    group.add_argument("--synthetic", action="store_true", help="evaluate on it")
+    group.add_argument("--objects", type=count, default=12, metavar="N", help="how many objects (default: 12)")
+
+
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("published benchmarks")
+    group.add_argument(
+        "--dataset",
+        nargs=2,
+        metavar=("KIND", "FOLDER"),
+        help="nvos, spin-nerf, lerf-mask or 3d-ovs, and the folder as its authors publish it; --views names the "
+        "cameras where it has none",
+    )
+    group.add_argument("--name", default="", metavar="SCENE", help="which scene of the folder, where it has several")
+    group.add_argument(
+        "--points", type=count, default=5, metavar="N", help="points on the thing, and off it (default: 5)"
+    )
 
 
 def _add_render(commands: argparse._SubParsersAction) -> None:
@@ -176,24 +185,3 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     render.add_argument("--view", type=Path, required=True, metavar="view.json", help="where from, see below")
     render.add_argument("--out", type=Path, required=True, metavar="picture.png", help="picture to write")
     render.set_defaults(run=_render)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _cosine(text: str) -> float:
-    value = float(text)
-    if not -1 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between -1 and 1")
-    return value

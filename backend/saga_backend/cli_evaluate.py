@@ -1,4 +1,4 @@
-"""Command `evaluate`: train or load, click, compare with the labels, print."""
+"""Command `evaluate`: train or load, click, compare with the truth, print."""
 
 from __future__ import annotations
 
@@ -8,36 +8,64 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
 
 from . import sidecar
-from .capture import CaptureSettings, capture
+from .cameras.frame import Frame, virtual_frames
+from .cameras.read import resize_frames, spread
 from .cli_files import LoggedControl, read_labels, read_scene
+from .cli_inputs import (
+    DEFAULT_VIEWS,
+    Subject,
+    captured,
+    damage,
+    from_photos,
+    mask_source,
+    photo_cameras,
+    photo_frames,
+    sources,
+    view_limit,
+)
 from .cli_train import train_settings
 from .device import find_device
+from .evaluation.benchmark import KINDS, PointSettings, run_benchmark
+from .evaluation.curve import Snapshots, curve, seconds_to
+from .evaluation.datasets.common import Benchmark
+from .evaluation.pictures import check_folder, save_sheet, scene_sheet
 from .evaluation.protocol import ProtocolSettings, Selector, Sight, Task, evaluate, observe
-from .evaluation.simulated import SimulatedMasks
+from .evaluation.report import table
 from .evaluation.synthetic import standard_scene
 from .model import AffinityModel
-from .training import Sources, train
+from .training import train
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """What is evaluated on; `views` is empty where they are still to be chosen."""
+    """What is evaluated on: `name` for settings and pictures, names of things by level, a benchmark or labels."""
 
-    cloud: GaussianCloud
-    labels: np.ndarray
-    views: Sequence[View]
-    names: tuple[dict[int, str], ...]
+    name: str
+    subject: Subject
+    names: tuple[dict[int, str], ...] = ({}, {})
+    benchmark: Benchmark | None = None
+
+
+@dataclass(eq=False)
+class _Run:
+    """What the parts of an evaluation share."""
+
+    options: argparse.Namespace
+    scene: _Scene
+    control: LoggedControl
+    snapshots: Snapshots | None = None
+    result: dict = field(default_factory=dict)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -47,19 +75,20 @@ def run_evaluate(options: argparse.Namespace) -> None:
         UserError: for bad input.
     """
     begun, control = time.monotonic(), LoggedControl()
-    scene = _scene(options)
-    model, views = _model(options, scene, control)
-    sights, seen = observe(scene.cloud, views, control=control)
-    task = Task(scene.labels, seen, sights, scene.names)
-    rules = evaluate(selector_of(model), task, ProtocolSettings(clicks=options.clicks), control)
+    _check(options)
+    run = _Run(options, _scene(options), control)
+    model, frames = _model(run)
+    if run.scene.benchmark is None:
+        _judge_labels(run, model, frames)
+    else:
+        _judge_benchmark(run, model)
     control.end()
-    result = {
-        "rules": rules,
+    run.result |= {
         "seconds": control.seconds | {"total": round(time.monotonic() - begun, 2)},
         "peak_mb": peak_mb(),
-        "settings": _settings(options, scene, views),
+        "settings": _settings(run, frames),
     }
-    print(json.dumps(result) if options.json else _table(result))
+    print(json.dumps(run.result) if options.json else table(run.result))
 
 
 def selector_of(model: AffinityModel) -> Selector:
@@ -71,55 +100,129 @@ def selector_of(model: AffinityModel) -> Selector:
     return select
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what does not go together, and make the folder for pictures, before any work."""
+    options.scene = options.scene or options.splat
+    if options.synthetic:
+        if options.scene or options.labels or options.model or options.dataset or from_photos(options):
+            fix = "Leave out the scene, labels, views of photos, model and dataset"
+            raise UserError("--synthetic makes its own scene and labels", fix=fix)
+    elif not options.scene or not (options.labels or options.dataset):
+        fix = "Give SCENE.ply --labels labels.npy, SCENE.ply --dataset KIND FOLDER, or --synthetic"
+        raise UserError("A scene and its labels are needed", fix=fix)
+    elif options.labels and options.dataset:
+        raise UserError("A dataset has masks of its own", "--labels was given too", "Give one of the two")
+    if options.dataset and options.dataset[0] not in KINDS:
+        raise UserError(f"There is no dataset {options.dataset[0]}", f"known are {', '.join(KINDS)}")
+    if options.curve and (options.model or options.dataset):
+        raise UserError("There is no curve to draw", "it is about training on a scene with labels", "Leave out --curve")
+    damage(options)
+    if options.pictures:
+        check_folder(options.pictures)
+
+
 def _scene(options: argparse.Namespace) -> _Scene:
     if options.synthetic:
-        if options.scene or options.labels or options.model:
-            raise UserError("--synthetic makes its own scene and labels", fix="Leave out the scene, labels and model")
-        made = standard_scene(options.objects, options.views or 40, options.seed)
-        return _Scene(made.cloud, made.labels, made.views, ({}, {}))
-    if not options.scene or not options.labels:
-        raise UserError("A scene and its labels are needed", fix="Give SCENE.ply --labels labels.npy, or --synthetic")
+        made = standard_scene(options.objects, view_limit(options) or DEFAULT_VIEWS, options.seed)
+        frames = virtual_frames(made.views)
+        if options.width or options.height:
+            frames = resize_frames(frames, options.width, options.height)
+        return _Scene(f"synthetic, {options.objects} objects", Subject(made.cloud, made.labels, frames))
     loaded = read_scene(options.scene)
+    if options.dataset:
+        return _dataset(options, loaded.cloud)
     labels = read_labels(options.labels, loaded)
-    return _Scene(loaded.cloud, labels.values, (), labels.names)
+    frames = photo_frames(options, loaded.cloud) if from_photos(options) else []
+    return _Scene(options.scene.name, Subject(loaded.cloud, labels.values, frames), labels.names)
 
 
-def _captured(cloud: GaussianCloud, options: argparse.Namespace, control: LoggedControl) -> list[View]:
-    settings = CaptureSettings(options.views or 40, options.width or 480, options.height or 360)
-    return capture(cloud, settings, control).views
+def _dataset(options: argparse.Namespace, cloud: GaussianCloud) -> _Scene:
+    """A scene of a published benchmark, its cameras from --views or from its own folder."""
+    kind, root = options.dataset[0], Path(options.dataset[1])
+    place = Path(options.views) if from_photos(options) else KINDS[kind].cameras_of(root, options.name)
+    if place is None:
+        why = "its authors publish labels only"
+        raise UserError(f"The cameras of {root} are needed", why, "Give the COLMAP or LLFF folder with --views")
+    cameras = photo_cameras(place)
+    if cameras.missing:  # views are named by number: with gaps the numbers would mean other photos
+        why = f"{cameras.missing} photos are missing"
+        raise UserError(f"The scene {place} is not complete", why, "Put all photos there")
+    frames = resize_frames(cameras.frames, options.width, options.height)
+    benchmark = KINDS[kind].load(root, options.name, frames)
+    for note in benchmark.notes:
+        log.warning("%s: %s", benchmark.name, note)
+    subject = Subject(cloud, None, spread(list(benchmark.frames), options.view_limit))
+    return _Scene(f"{kind}, {benchmark.name}", subject, benchmark=benchmark)
 
 
-def _masks(options: argparse.Namespace) -> str:
-    return options.masks or ("simulated" if options.synthetic else "builtin")
-
-
-def _model(options: argparse.Namespace, scene: _Scene, control: LoggedControl) -> tuple[AffinityModel, Sequence[View]]:
-    """The model to judge, and the views it is judged in."""
-    views = scene.views
+def _model(run: _Run) -> tuple[AffinityModel, Sequence[Frame]]:
+    """The model to judge, and the views it was trained in."""
+    options, subject = run.options, run.scene.subject
     if options.model:
-        model, _ = sidecar.load(options.model, scene.cloud.fingerprint())
-        return model, _captured(scene.cloud, options, control)
-    masks = None
-    if _masks(options) == "simulated":
-        views = views or _captured(scene.cloud, options, control)
-        masks = SimulatedMasks(scene.cloud, scene.labels, views, options.seed)
+        model, _ = sidecar.load(options.model, subject.cloud.fingerprint())
+        return model, subject.frames or captured(options, subject.cloud, run.control)
+    given, frames = sources(options, subject, run.control)
     device = find_device(options.device)
     log.info("training on: %s", device.note)
-    sources = Sources(list(views) or None, masks, device=device.name)
-    trained = train(scene.cloud, train_settings(options), control, sources)
-    return trained.model, trained.views
+    given.device = device.name
+    if options.curve:
+        run.snapshots = Snapshots()
+        given.publish = run.snapshots.publish
+    trained = train(subject.cloud, train_settings(options), run.control, given)
+    if run.snapshots:
+        run.snapshots.finish(trained.model)
+    return trained.model, frames or virtual_frames(trained.views)
 
 
-def _settings(options: argparse.Namespace, scene: _Scene, views: Sequence[View]) -> dict:
+def _judge_labels(run: _Run, model: AffinityModel, frames: Sequence[Frame]) -> None:
+    """Clicks on labelled things, and what was asked for beside them."""
+    cloud, labels, control = run.scene.subject.cloud, run.scene.subject.labels, run.control
+    assert labels is not None  # every scene without a benchmark has them
+    sights, seen = observe(cloud, [frame.view for frame in frames], control=control)
+    task = Task(labels, seen, sights, run.scene.names)
+    settings = ProtocolSettings(clicks=run.options.clicks)
+    run.result["rules"] = evaluate(selector_of(model), task, settings, control)
+    if run.snapshots:
+        points = curve(run.snapshots, selector_of, task, control)
+        run.result |= {"curve": points, "seconds_to_90": seconds_to(points)}
+    if run.options.pictures:
+        control.progress("painting", 0, 1)
+        picture = scene_sheet(selector_of(model), task, cloud, settings)
+        if picture is None:
+            log.warning("No view shows any of the labelled things: there is no picture to paint")
+        else:
+            log.info("%s", save_sheet(run.options.pictures, run.scene.name, picture))
+
+
+def _judge_benchmark(run: _Run, model: AffinityModel) -> None:
+    benchmark, options = run.scene.benchmark, run.options
+    assert benchmark is not None  # the caller has looked
+    points = PointSettings(options.points, options.points, options.seed)
+    cloud = run.scene.subject.cloud
+    run.result["rules"], picture = run_benchmark(selector_of(model), cloud, benchmark, points, run.control)
+    if options.pictures:
+        log.info("%s", save_sheet(options.pictures, run.scene.name, picture))
+
+
+def _settings(run: _Run, frames: Sequence[Frame]) -> dict:
+    options, scene = run.options, run.scene
+    kind = None if options.model else mask_source(options)
+    first = frames[0].view
     return {
-        "scene": f"synthetic, {options.objects} objects" if options.synthetic else options.scene.name,
-        "gaussians": len(scene.cloud),
+        "scene": scene.name,
+        "gaussians": len(scene.subject.cloud),
+        "objects": options.objects if options.synthetic else None,
         "method": options.method,
         "model": options.model.name if options.model else None,
-        "masks": None if options.model else _masks(options),
-        "views": len(views),
+        "masks": kind,
+        "damage": asdict(damage(options)) if kind == "simulated" else None,
+        "views": len(frames),
+        "cameras": Path(options.views).name if from_photos(options) else None,
+        "width": first.width,
+        "height": first.height,
         "steps": options.steps or None,
-        "clicks": options.clicks,
+        "clicks": None if scene.benchmark else options.clicks,
+        "points": options.points if scene.benchmark else None,
         "seed": options.seed,
     }
 
@@ -132,16 +235,3 @@ def peak_mb() -> float | None:
         return None
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
-
-
-def _table(result: dict) -> str:
-    keys = ("miou_3d", "miou_3d_all", "miou_2d", "macc_2d", "clicks_to_85", "clicks_to_90")
-    lines = [f"{'rule':10} {'level':8} {'thing':20} " + " ".join(f"{key:>12}" for key in keys)]
-    for rule, levels in result["rules"].items():
-        for level, scores in levels.items():
-            for entry in [*scores["per_object"], scores | {"name": "MEAN"}]:
-                name = entry["name"] or str(entry["label"])
-                values = " ".join(f"{'-' if entry[key] is None else entry[key]:>12}" for key in keys)
-                lines.append(f"{rule:10} {level:8} {name[:20]:20} {values}")
-    lines.append(f"seconds: {result['seconds']}  peak: {result['peak_mb']} MB")
-    return "\n".join(lines)

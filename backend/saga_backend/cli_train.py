@@ -15,10 +15,11 @@ from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import TrainSettings
 
 from . import sidecar
-from .cli_files import LoggedControl, check_output, fingerprint_matches, read_scene, read_view
+from .cli_files import LoggedControl, check_output, fingerprint_matches, read_labels, read_scene, read_view
+from .cli_inputs import Subject, from_photos, photo_frames, sources, view_limit
 from .device import find_device
 from .raster import contributions, render
-from .training import Sources, train
+from .training import train
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def train_settings(options: argparse.Namespace) -> TrainSettings:
     return TrainSettings(
         method=options.method,
         steps=options.steps,
-        views=options.views,
+        views=view_limit(options),
         width=options.width,
         height=options.height,
         seed=options.seed,
@@ -42,18 +43,21 @@ def run_train(options: argparse.Namespace) -> None:
         UserError: for a bad scene or an output that cannot be written.
     """
     check_output(options.out)
-    cloud = read_scene(options.scene).cloud
-    settings, control = train_settings(options), LoggedControl()
+    loaded = read_scene(options.scene)
+    cloud, control, settings = loaded.cloud, LoggedControl(), train_settings(options)
+    labels = read_labels(options.labels, loaded).values if options.labels else None
+    frames = photo_frames(options, cloud) if from_photos(options) else ()
+    given, _ = sources(options, Subject(cloud, labels, frames), control)
     device = find_device(options.device)
     log.info("training on: %s", device.note)
-    trained = train(cloud, settings, control, Sources(device=device.name))
+    given.device = device.name
+    trained = train(cloud, settings, control, given)
     control.end()
     source, as_text = str(options.scene.resolve()), json.dumps(asdict(settings))
     sidecar.save(options.out, trained.model, sidecar.Header(cloud.fingerprint(), source, settings=as_text))
     took = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in trained.phases.items())
-    print(
-        f"{options.out}: {trained.masks} masks in {len(trained.views)} views, coverage {trained.coverage:.0%} ({took})"
-    )
+    seen = "" if given.views else f", coverage {trained.coverage:.0%}"
+    print(f"{options.out}: {trained.masks} masks in {len(trained.views)} views{seen} ({took})")
 
 
 def run_select(options: argparse.Namespace) -> None:

@@ -44,7 +44,9 @@ def write(path: Path, content: object) -> Path:
         ["select", "x.saga", "--view", "v.json", "--out", "s.ply", "--pixel", "1"],
         ["select", "x.saga", "--view", "v.json", "--out", "s.ply", "--pixel", "1", "2", "--scale", "1.5"],
         ["select", "x.saga", "--view", "v.json", "--out", "s.ply", "--pixel", "1", "2", "--threshold", "nan"],
-        ["evaluate", "a.ply", "--masks", "none"],
+        ["evaluate", "a.ply", "--views", "0"],
+        ["evaluate", "a.ply", "--dropped", "2"],
+        ["evaluate", "a.ply", "--dataset", "nvos"],
     ],
 )
 def test_wrong_words_end_with_exit_code_2(words, capsys):

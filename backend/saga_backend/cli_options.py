@@ -1,0 +1,100 @@
+"""Options that commands share, and what words on the command line may be."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+METHODS = ("saga",)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Where views, masks and labels come from: the same for everything that trains."""
+    group = parser.add_argument_group("views and masks")
+    group.add_argument(
+        "--views",
+        type=view_source,
+        metavar="WHAT",
+        help="a number: at most so many views of the splat itself, 'virtual': 40 of them (default), or the photos' "
+        "cameras: a transforms.json, a COLMAP folder, an LLFF folder",
+    )
+    group.add_argument("--view-limit", type=count, default=0, metavar="N", help="at most N views, evenly spaced")
+    group.add_argument(
+        "--masks",
+        metavar="WHAT",
+        help="'builtin': segments of the splat itself, 'simulated': the labels with a segmenter's faults, or a FOLDER "
+        "with a file for each photo: SAGA's .pt, .png label maps, .npz, run lengths in .json "
+        "(default: builtin; simulated for --synthetic)",
+    )
+    group.add_argument(
+        "--labels", type=Path, metavar="labels.npy", help="int [N] object, or [N,2] object and part; 0 = none"
+    )
+    group.add_argument("--width", type=count, default=0, metavar="PX", help="width of a view, pixels (default: 480)")
+    group.add_argument("--height", type=count, default=0, metavar="PX", help="height of a view, pixels (default: 360)")
+    _add_damage(parser)
+
+
+def _add_damage(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("faults of simulated masks", "The defaults are those of the standard scene.")
+    # The defaults stand in evaluation.simulated.MaskDamage, whose module takes seconds to import: --help must not.
+    group.add_argument("--dropped", type=share, metavar="S", help="share of the masks that are missing (default: 0.25)")
+    group.add_argument(
+        "--merged", type=share, metavar="S", help="share joined with a neighbour (default: 0.1)"
+    )
+    group.add_argument("--split", type=share, metavar="S", help="share that is cut in two (default: 0.1)")
+    group.add_argument(
+        "--ragged",
+        type=pixels,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="how far borders go astray, pixels (default: 1 2)",
+    )
+    group.add_argument("--smallest", type=count, metavar="PX", help="visible pixels for a mask (default: 40)")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """How to train."""
+    group = parser.add_argument_group("training")
+    group.add_argument("--method", choices=METHODS, default="saga", help="what is trained (default: saga)")
+    group.add_argument("--steps", type=count, default=0, metavar="N", help="optimiser steps (default: by device)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of every random draw (default: 0)")
+    group.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: CUDA if it works)"
+    )
+
+
+def view_source(text: str) -> int | str:
+    """A number of views, "virtual", or a path."""
+    return count(text) if text.lstrip("-").isdigit() else text
+
+
+def count(text: str) -> int:
+    """A number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def pixels(text: str) -> float:
+    """A length in pixels."""
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return value
+
+
+def cosine(text: str) -> float:
+    """A cosine similarity."""
+    value = float(text)
+    if not -1 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between -1 and 1")
+    return value
