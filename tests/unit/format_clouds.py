@@ -26,8 +26,9 @@ def random_cloud(n: int, degree: int, seed: int = 0, size: float = 1.0) -> Gauss
 
 def angles(a: GaussianCloud, b: GaussianCloud) -> np.ndarray:
     """[N] degrees between the rotations of two clouds."""
-    dots = np.abs(np.einsum("ij,ij->i", a.quats.astype(np.float64), b.quats.astype(np.float64)))
-    return np.degrees(2 * np.arccos(np.clip(dots, 0, 1)))
+    p, q = a.quats.astype(np.float64), b.quats.astype(np.float64)
+    apart = np.minimum(np.linalg.norm(p - q, axis=1), np.linalg.norm(p + q, axis=1))
+    return np.degrees(4 * np.arcsin(apart / 2))  # exact near zero, where an arc cosine is not
 
 
 def assert_equal(a: GaussianCloud, b: GaussianCloud) -> None:

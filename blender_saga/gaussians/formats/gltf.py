@@ -1,15 +1,16 @@
 """glTF with KHR_gaussian_splatting, plain or SPZ-compressed: reading and writing.
 
-Gaussians are a primitive of points: POSITION, ROTATION (x, y, z, w), SCALE (natural logarithms), OPACITY (0..1),
-SH_DEGREE_l_COEF_n (r, g, b), degree 0 to 3. Axes are LUF (y up), as glTF's own.
-Specified by Khronos: glTF extensions KHR_gaussian_splatting (review draft, 2025) and
-KHR_gaussian_splatting_compression_spz_2 (draft, 2025).
+Gaussians are a primitive of points: POSITION, ROTATION (x, y, z, w), SCALE (linear; natural logarithms in files that
+follow the drafts before 2026), OPACITY (0..1), SH_DEGREE_l_COEF_n (r, g, b), degree 0 to 3. Axes are LUF (y up).
+Specified by Khronos: glTF extensions KHR_gaussian_splatting (ratified 2026; its review draft of 2025 for the
+logarithms) and KHR_gaussian_splatting_compression_spz_2 (draft, 2025).
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from ..axes import change_axes
 from ..cloud import SH_COEFFICIENTS, GaussianCloud, concatenate
 from ..files import bad_file, replacing
 from ..loaded import Decoded, LoadedSplat, assemble
-from ..ply import log_scales
 from ..transforms import transform_cloud
 from .gltf_container import GLB_MAGIC, Gltf
 from .packing import dc_to_colour, to_steps
@@ -41,21 +41,18 @@ def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     """
     path = Path(path)
     gltf = Gltf(path)
+    found = list(_primitives(gltf))
+    logarithms = _has_logarithms(gltf, [primitive for primitive, _, _ in found])
     parts: list[GaussianCloud] = []
     kept: list[np.ndarray] = []
     warnings: list[str] = []
-    for mesh, world in gltf.placed_meshes():
-        primitives = mesh.get("primitives")
-        for primitive in primitives if isinstance(primitives, list) else ():
-            extension = _extension(primitive)
-            if extension is None:
-                continue
-            part = _read_primitive(gltf, primitive, extension, keep_invalid)
-            parts.append(part.cloud if np.array_equal(world, np.eye(4)) else transform_cloud(part.cloud, world))
-            kept.append(np.ones(len(part.cloud), bool) if part.kept is None else part.kept)
-            warnings += part.warnings
-            if extension.get("colorSpace") == _LINEAR:
-                warnings.append("Its colours are linear; they are taken as they are and look darker than meant")
+    for primitive, extension, world in found:
+        part = _read_primitive(gltf, primitive, extension, (logarithms, keep_invalid))
+        parts.append(part.cloud if np.array_equal(world, np.eye(4)) else transform_cloud(part.cloud, world))
+        kept.append(np.ones(len(part.cloud), bool) if part.kept is None else part.kept)
+        warnings += part.warnings
+        if extension.get("colorSpace") == _LINEAR:
+            warnings.append("Its colours are linear; they are taken as they are and look darker than meant")
     if not parts:
         why = f"no primitive in its scene has the extension {EXTENSION}"
         raise UserError(f"The file {path.name} is not a Gaussian splat", why, "Choose another file", code="bad_file")
@@ -65,15 +62,32 @@ def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     return LoadedSplat(cloud, None if mask.all() else mask, tuple(dict.fromkeys(warnings)), "gltf", version)
 
 
-def _extension(primitive: Any) -> dict[str, Any] | None:
-    extensions = primitive.get("extensions") if isinstance(primitive, dict) else None
-    found = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
-    return found if isinstance(found, dict) else None
+def _primitives(gltf: Gltf) -> Iterator[tuple[dict[str, Any], dict[str, Any], np.ndarray]]:
+    """Every primitive with the extension: itself, what the extension says, its world matrix [4,4]."""
+    for mesh, world in gltf.placed_meshes():
+        primitives = mesh.get("primitives")
+        for primitive in primitives if isinstance(primitives, list) else ():
+            extensions = primitive.get("extensions") if isinstance(primitive, dict) else None
+            extension = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
+            if isinstance(extension, dict):
+                yield primitive, extension, world
+
+
+def _has_logarithms(gltf: Gltf, primitives: list[dict[str, Any]]) -> bool:
+    """Whether the scales are those of a draft: as a linear scale a negative number is forbidden."""
+    for primitive in primitives:
+        attributes = primitive.get("attributes")
+        if isinstance(attributes, dict) and f"{EXTENSION}:SCALE" in attributes:
+            index = attributes[f"{EXTENSION}:SCALE"]
+            if "bufferView" in gltf.item("accessors", index) and (gltf.accessor(index, 3) < 0).any():
+                return True
+    return False
 
 
 def _read_primitive(
-    gltf: Gltf, primitive: dict[str, Any], extension: dict[str, Any], keep_invalid: bool
+    gltf: Gltf, primitive: dict[str, Any], extension: dict[str, Any], how: tuple[bool, bool]
 ) -> LoadedSplat:
+    logarithms, keep_invalid = how
     inner = extension.get("extensions")
     for name in _COMPRESSED:
         if isinstance(inner, dict) and isinstance(inner.get(name), dict):
@@ -84,7 +98,11 @@ def _read_primitive(
     attributes = primitive.get("attributes")
     if not isinstance(attributes, dict):
         raise bad_file(gltf.path, "a primitive has no attributes")
-    return assemble(gltf.path, _decode(gltf, attributes), keep_invalid)
+    decoded = _decode(gltf, attributes)
+    if logarithms:
+        with np.errstate(over="ignore"):
+            decoded.scales = np.exp(decoded.scales)
+    return assemble(gltf.path, decoded, keep_invalid)
 
 
 def _decode(gltf: Gltf, attributes: dict[str, Any]) -> Decoded:
@@ -105,8 +123,7 @@ def _decode(gltf: Gltf, attributes: dict[str, Any]) -> Decoded:
         if name not in attributes:
             raise bad_file(gltf.path, f"a primitive lacks {name}")
         sh[:, index] = gltf.accessor(attributes[name], 3, n)
-    with np.errstate(over="ignore"):
-        return Decoded(means, np.ascontiguousarray(rotation[:, [3, 0, 1, 2]]), np.exp(scale), opacity[:, 0], sh)
+    return Decoded(means, np.ascontiguousarray(rotation[:, [3, 0, 1, 2]]), scale, opacity[:, 0], sh)
 
 
 def _sh_names(degree: int) -> list[str]:
@@ -147,7 +164,7 @@ def _columns(cloud: GaussianCloud) -> dict[str, np.ndarray]:
         "POSITION": cloud.means,
         "COLOR_0": to_steps(colour, 255).astype(np.uint8),
         f"{EXTENSION}:ROTATION": cloud.quats[:, [1, 2, 3, 0]],
-        f"{EXTENSION}:SCALE": log_scales(cloud.scales).astype("<f4"),
+        f"{EXTENSION}:SCALE": cloud.scales,
         f"{EXTENSION}:OPACITY": cloud.opacities,
     }
     columns |= {name: cloud.sh[:, i] for i, name in enumerate(_sh_names(cloud.sh_degree))}
