@@ -21,7 +21,7 @@ ALPHA_MIN = 1.0 / 255.0
 
 _BLOCK = 1024  # Gaussians a thread takes at a time
 _REACH_MAX = 3.33  # standard deviations at which the most opaque Gaussian falls below 1/255
-_SLOPE_MARGIN = 0.15  # of the picture's size: the Jacobian's slope is clamped this far outside the picture
+SLOPE_MARGIN = 0.15  # of the picture's size: the Jacobian's slope is clamped this far outside the picture
 
 
 class Projected(NamedTuple):
@@ -145,8 +145,8 @@ def _dot(a, b):
 @numba.njit(inline="always")
 def _clamped(slope, focal, centre, size):
     """The Jacobian is taken no further outside the picture than a margin: far outside it would blow Gaussians up."""
-    low = -(centre / abs(focal) + _SLOPE_MARGIN * size / abs(focal))
-    high = (size - centre) / abs(focal) + _SLOPE_MARGIN * size / abs(focal)
+    low = -(centre / abs(focal) + SLOPE_MARGIN * size / abs(focal))
+    high = (size - centre) / abs(focal) + SLOPE_MARGIN * size / abs(focal)
     return min(high, max(low, slope))
 
 

@@ -21,7 +21,7 @@ from .projection import ALPHA_MIN, Projected, project
 from .rows import Rows
 
 TILE = 16
-_ALPHA_MAX = 0.999
+ALPHA_MAX = 0.999
 _T_MIN = 1e-4
 
 
@@ -167,7 +167,7 @@ def _alpha(projected, g, x, y):
     sigma = 0.5 * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
     if sigma < 0.0:
         return 0.0
-    alpha = min(_ALPHA_MAX, projected.opacities[g] * math.exp(-sigma))
+    alpha = min(ALPHA_MAX, projected.opacities[g] * math.exp(-sigma))
     return alpha if alpha >= ALPHA_MIN else 0.0
 
 
