@@ -38,6 +38,7 @@ def create_object(name: str, cloud: GaussianCloud, axes: str, source: str = "") 
     attributes.write(points, SELECTION, "BOOLEAN", np.zeros(len(cloud), np.bool_))
     obj = bpy.data.objects.new(name, points)
     obj.saga.source, obj.saga.axes = source, axes
+    obj.display_type = "BOUNDS"  # the points themselves are drawn by ui/splat_draw.py
     identify(obj, cloud)
     return obj
 

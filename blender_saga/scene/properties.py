@@ -16,6 +16,25 @@ MODES = (
     ("INTERSECT", "Intersect", "Keep what is in both", "SELECT_INTERSECT", 3),
 )
 
+VIEW_MODES = (
+    ("COLOUR", "Colour", "What the splat looks like", "SHADING_RENDERED", 0),
+    ("SIMILARITY", "Similarity", "How similar each splat is to the last click: blue not at all, red very", "TEMP", 1),
+    ("CLUSTERS", "Clusters", "A colour for each thing of the last clustering", "OUTLINER_OB_GROUP_INSTANCE", 2),
+    ("PCA", "Features", "The learned features as colours: what looks alike belongs together", "COLOR", 3),
+)
+DRAWINGS = (
+    ("SPLATS", "Splats", "Real Gaussians, sorted by depth"),
+    ("POINTS", "Points", "A small square for each: fast on any machine"),
+    ("BLENDER", "Blender", "As Blender draws point clouds itself"),
+)
+
+
+def _drawing_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Blender's own points are put away (as a box) while we draw."""
+    for obj in self.id_data.objects:
+        if obj.type == "POINTCLOUD" and obj.saga.fingerprint and obj.library is None:
+            obj.display_type = "TEXTURED" if self.drawing == "BLENDER" else "BOUNDS"
+
 
 class SplatRecord(bpy.types.PropertyGroup):
     """`Object.saga`: where a splat came from and which trained model its `saga:id`s refer to."""
@@ -48,6 +67,21 @@ class SceneSettings(bpy.types.PropertyGroup):
         name="Threshold", description="Higher: only what is very similar to the click", min=0.0, max=1.0, default=0.75
     )
     mode: EnumProperty(name="Mode", description="What a click does to the selection", items=MODES)
+    drawing: EnumProperty(
+        name="Draw As", description="How splats are drawn in the viewport", items=DRAWINGS, update=_drawing_changed
+    )
+    view_mode: EnumProperty(name="Show", description="What the colours of the splats say", items=VIEW_MODES)
+    density: FloatProperty(
+        name="Density",
+        description="Share of the splats that is drawn; what is selected does not change",
+        min=0.01,
+        max=1.0,
+        default=1.0,
+        subtype="FACTOR",
+    )
+    show_selection: BoolProperty(
+        name="Highlight Selection", description="Colour what is selected, in every view", default=True
+    )
 
 
 CLASSES = (SplatRecord, SceneSettings)

@@ -6,12 +6,16 @@ Timers do not fire in background mode; there operators and scripts wait by thems
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 
 import bpy
 
 from .session import session
 
 _INTERVAL = 0.05  # seconds
+
+watchers: list[Callable[[], bool]] = []
+"""Asked at every tick whether the viewports should be drawn again."""
 
 
 def start() -> None:
@@ -33,7 +37,7 @@ def _tick() -> float:
 def pump() -> None:
     """Take in what has happened; an operator that waits for an answer may do it more often than the timer."""
     try:
-        changed = session.poll()
+        changed = any([session.poll(), *(watcher() for watcher in watchers)])
     except Exception:  # a bug in a callback: shown, but it must not end the timer and with it all answers
         traceback.print_exc()
         changed = True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import bpy
 
-from ..scene import properties, pump
+from ..scene import changes, properties, pump
 from ..scene.session import session
-from . import backend_ops, export_ops, import_ops, panels, preferences, segment_ops, tool, train_ops
+from . import backend_ops, export_ops, import_ops, panels, preferences, segment_ops, splat_draw, tool, train_ops
 
 CLASSES = (
     *properties.CLASSES,
@@ -28,6 +28,8 @@ def register() -> None:
     import_ops.add_menu()
     export_ops.add_menu()
     tool.register()
+    changes.start()
+    splat_draw.start()
     pump.start()
 
 
@@ -35,6 +37,8 @@ def unregister() -> None:
     """Undo `register`, and end the backend."""
     pump.stop()
     session.close()
+    splat_draw.stop()
+    changes.stop()
     tool.unregister()
     export_ops.remove_menu()
     import_ops.remove_menu()

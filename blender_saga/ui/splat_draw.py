@@ -1,0 +1,297 @@
+"""Draws splats as the Gaussians they are, in every 3D viewport, until Blender does it itself (5.3).
+
+The handler runs inside Blender's drawing: it uploads what is new, draws the order that is there, and asks the sorting
+thread for a better one. Nothing in it waits.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, field
+
+import bpy
+import gpu
+import numpy as np
+from gpu.types import GPUTexture, GPUUniformBuf
+
+from ..scene import pump
+from ..scene.drawables import Block, Blocks, shown
+from .splat_colours import view_dependent
+from .splat_order import Sorted, Sorter, Wish, sort
+from .splat_shader import ROW, floats, look, make_quad, make_shader
+
+HIGHLIGHT = np.array([1.0, 0.45, 0.0, 0.6])
+"""Colour of what is selected, and its share."""
+
+_POINT = 1.2  # pixels, half the side of a point in the point view
+_STILL = 0.25  # seconds after which a view that moved counts as still
+_BUDGET = {"software": 60_000, "card": 1_500_000}  # Gaussians drawn while a view moves
+_SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "lavapipe", "microsoft basic")
+_AT_ONCE = 200_000  # Gaussians that are sorted while drawing where there is nothing else to show
+_KEPT = 8  # views and sets of objects whose textures are kept
+
+
+@dataclass(frozen=True)
+class Style:
+    """How splats are drawn.
+
+    Attributes:
+        mode: of scene.properties.VIEW_MODES.
+        density: 0 to 1, the share that is drawn.
+        points: as points of a fixed size instead of Gaussians.
+        mark: whether what is selected is highlighted.
+    """
+
+    mode: str = "COLOUR"
+    density: float = 1.0
+    points: bool = False
+    mark: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """What is drawn from: matrices [4,4] world to camera and camera to clip space, size in pixels."""
+
+    view: np.ndarray
+    projection: np.ndarray
+    size: tuple[int, int]
+
+    @property
+    def orthographic(self) -> bool:
+        """Whether there is no perspective."""
+        return bool(self.projection[3, 3] == 1.0)
+
+
+@dataclass(eq=False)
+class _Atlas:
+    """The textures of a set of objects."""
+
+    geometry: tuple[int, ...]
+    data: GPUTexture
+    marks: GPUTexture | None = None
+    marking: tuple[int, ...] = ()
+
+
+@dataclass(eq=False)
+class _View:
+    """What is drawn in one viewport at the moment."""
+
+    wish: Wish | None = None
+    answer: Sorted | None = None
+    order: GPUTexture | None = None
+    colours: GPUTexture | None = None
+    tint: tuple[object, ...] = ()
+    matrix: np.ndarray = field(default_factory=lambda: np.zeros((4, 4)))
+    moved: float = 0.0
+    coarse: bool = False
+
+
+class Painter:
+    """Textures and orders of all viewports.
+
+    Attributes:
+        error: the traceback that ended the drawing, "" while all is well.
+    """
+
+    def __init__(self) -> None:
+        self.blocks, self.sorter, self.error = Blocks(), Sorter(), ""
+        self._atlases: dict[tuple[int, ...], _Atlas] = {}
+        self._views: dict[object, _View] = {}
+        self._shader, self._quad, self._budget = None, None, 0
+
+    def news(self) -> bool:
+        """Whether a viewport should be drawn again: an order has come, or a view has come to rest."""
+        rested = [v for v in self._views.values() if v.coarse and time.monotonic() - v.moved > _STILL]
+        for view in rested:
+            view.coarse = False
+        return self.sorter.news() or bool(rested)
+
+    def draw(self, key: object, objects: list[bpy.types.Object], camera: Camera, style: Style, wait: bool) -> None:
+        """Draw objects into the framebuffer that is bound.
+
+        Args:
+            key: of the viewport.
+            objects: splats.
+            camera: where from.
+            style: how.
+            wait: sort now, for pictures; else the newest order that is there is drawn.
+        """
+        if not objects:
+            return
+        self._prepare()
+        blocks = tuple(self.blocks.of(obj) for obj in objects)
+        atlas = self._atlas(blocks)
+        view = self._view(key)
+        density = style.density if wait else style.density * self._thinned(view, camera, blocks, style.density)
+        views = np.stack([camera.view @ np.array(o.matrix_world, np.float64) for o in objects])
+        wish = Wish(blocks, views, camera.orthographic, density, self._mode(view, blocks, style))
+        self._sort(view, key, wish, wait)
+        if view.answer is not None and view.order is not None and view.answer.wish.fits(wish):
+            self._paint(atlas, view, camera, style)
+
+    def _prepare(self) -> None:
+        if self._shader is None:
+            self._shader, self._quad = make_shader(), make_quad()
+            name = gpu.platform.renderer_get().lower()
+            self._budget = _BUDGET["software" if any(word in name for word in _SOFTWARE) else "card"]
+
+    def _atlas(self, blocks: tuple[Block, ...]) -> _Atlas:
+        """The textures of these blocks, uploaded where they are new."""
+        geometry, marking = tuple(b.geometry for b in blocks), tuple(b.marking for b in blocks)
+        atlas = self._atlases.pop(geometry, None) or _Atlas(geometry, _data_texture(blocks))
+        self._atlases[geometry] = atlas  # the last one used is the last one in the dictionary
+        for old in list(self._atlases)[:-_KEPT]:
+            del self._atlases[old]
+        if atlas.marks is None or atlas.marking != marking:
+            atlas.marks, atlas.marking = _texture([b.selected for b in blocks], 1, "R8"), marking
+        return atlas
+
+    def _view(self, key: object) -> _View:
+        view = self._views.pop(key, None) or _View()
+        self._views[key] = view
+        for old in list(self._views)[:-_KEPT]:
+            del self._views[old]
+        return view
+
+    def _thinned(self, view: _View, camera: Camera, blocks: tuple[Block, ...], density: float) -> float:
+        """The share that is drawn while the view moves, so that it moves smoothly."""
+        now = time.monotonic()
+        if not np.array_equal(view.matrix, camera.view):
+            known = view.matrix.any()
+            view.matrix, view.moved = camera.view.copy(), now
+            view.coarse = bool(known)
+        return min(1.0, self._budget / max(1.0, density * sum(map(len, blocks)))) if view.coarse else 1.0
+
+    def _mode(self, view: _View, blocks: tuple[Block, ...], style: Style) -> str:
+        """The mode to make colours for, "" where those that are there are still right."""
+        depends = any(view_dependent(b, style.mode) for b in blocks)
+        return "" if not depends and view.tint == _tint(blocks, style.mode) else style.mode
+
+    def _sort(self, view: _View, key: object, wish: Wish, wait: bool) -> None:
+        small = sum(map(len, wish.blocks)) <= _AT_ONCE
+        if wait or (small and (view.answer is None or not view.answer.wish.fits(wish))):  # no gap in the picture
+            self._take(view, sort(wish))
+        elif view.wish is None or not wish.same(view.wish):
+            self.sorter.ask(key, wish)
+        view.wish = wish
+        answer = self.sorter.answer(key)
+        if answer is not None and answer.wish.fits(wish):
+            self._take(view, answer)
+
+    def _take(self, view: _View, answer: Sorted) -> None:
+        view.answer = answer
+        view.order = _texture([answer.order], 1, "R32F") if len(answer.order) else None
+        if answer.colours is not None:
+            view.colours = _texture([answer.colours], 4, "RGBA16F")
+            view.tint = _tint(answer.wish.blocks, answer.wish.mode)
+
+    def _paint(self, atlas: _Atlas, view: _View, camera: Camera, style: Style) -> None:
+        answer, shader = view.answer, self._shader
+        stretch = 1.0 if style.points else min(4.0, max(answer.wish.density, 1e-6) ** -0.5)
+        highlight = HIGHLIGHT * (1, 1, 1, style.mark)
+        numbers = look(camera.projection, camera.size, stretch, _POINT if style.points else 0.0, highlight)
+        block = GPUUniformBuf(numbers)  # in a variable until after the draw: a temporary is freed at once
+        matrices = _matrix_texture(answer.wish, view.wish)
+        gpu.state.blend_set("NONE" if style.points else "ALPHA_PREMULT")
+        gpu.state.depth_test_set("LESS_EQUAL")
+        gpu.state.depth_mask_set(style.points)
+        shader.bind()
+        shader.uniform_block("look", block)
+        textures = (atlas.data, view.order, view.colours, atlas.marks, matrices)
+        for name, texture in zip(("data", "order", "colour", "mark", "object"), textures, strict=True):
+            shader.uniform_sampler(f"{name}_tex", texture)
+        self._quad.draw_instanced(shader, instance_start=0, instance_count=len(answer.order))
+        gpu.state.depth_mask_set(True)
+        gpu.state.depth_test_set("NONE")
+        gpu.state.blend_set("NONE")
+
+
+def _tint(blocks: tuple[Block, ...], mode: str) -> tuple[object, ...]:
+    """What colours depend on besides the viewpoint."""
+    return mode, *((b.geometry, b.marking if mode != "COLOUR" else 0) for b in blocks)
+
+
+def _matrix_texture(drawn: Wish, wanted: Wish | None) -> GPUTexture:
+    """The objects' matrices as they are now; the order may be older."""
+    views = (wanted or drawn).views
+    return GPUTexture((4, len(views)), format="RGBA32F", data=floats(np.swapaxes(views, 1, 2)))
+
+
+def _data_texture(blocks: tuple[Block, ...]) -> GPUTexture:
+    """Three texels a Gaussian: centre and object, quaternion, standard deviations and opacity."""
+    total = sum(map(len, blocks))
+    texels = np.zeros((_rows(total) * ROW, 3, 4), np.float32)
+    start = 0
+    for i, block in enumerate(blocks):
+        part = texels[start : start + len(block)]
+        part[:, 0, :3], part[:, 0, 3] = block.means, i
+        part[:, 1] = block.quats
+        part[:, 2, :3], part[:, 2, 3] = block.scales, block.opacities
+        start += len(block)
+    return GPUTexture((3 * ROW, _rows(total)), format="RGBA32F", data=floats(texels))
+
+
+def _texture(parts: list[np.ndarray], channels: int, kind: str) -> GPUTexture:
+    """One texel for each row of the parts; a fourth channel that is not there is 0."""
+    total = sum(map(len, parts))
+    texels = np.zeros((_rows(total) * ROW, channels), np.float32)
+    start = 0
+    for part in parts:
+        values = part.reshape(len(part), -1)
+        texels[start : start + len(part), : values.shape[1]] = values
+        start += len(part)
+    return GPUTexture((ROW, _rows(total)), format=kind, data=floats(texels))
+
+
+def _rows(count: int) -> int:
+    return max(1, -(-count // ROW))
+
+
+painter = Painter()
+_handle: object | None = None
+
+
+def style_of(scene: bpy.types.Scene) -> Style:
+    """As the sidebar says."""
+    settings = scene.saga
+    return Style(settings.view_mode, settings.density, settings.drawing == "POINTS", settings.show_selection)
+
+
+def _handler() -> None:
+    context = bpy.context
+    if painter.error or context.scene.saga.drawing == "BLENDER" or not context.space_data.overlay.show_overlays:
+        return
+    try:
+        camera = region_camera(context.region, context.region_data)
+        key = context.region.as_pointer()
+        painter.draw(key, shown(context.view_layer, context.space_data), camera, style_of(context.scene), wait=False)
+    except Exception:  # a bug would print on every redraw: it is shown once and drawing ends
+        painter.error = traceback.format_exc()
+        print(painter.error)
+
+
+def region_camera(region: bpy.types.Region, region_data: bpy.types.RegionView3D) -> Camera:
+    """What a viewport is drawn with."""
+    view, projection = (np.array(m, np.float64) for m in (region_data.view_matrix, region_data.window_matrix))
+    return Camera(view, projection, (region.width, region.height))
+
+
+def start() -> None:
+    """Draw from now on in all viewports."""
+    global painter, _handle
+    painter = Painter()
+    pump.watchers.append(painter.news)
+    if not bpy.app.background:
+        _handle = bpy.types.SpaceView3D.draw_handler_add(_handler, (), "WINDOW", "POST_VIEW")
+
+
+def stop() -> None:
+    """Undo `start`."""
+    global _handle
+    if painter.news in pump.watchers:
+        pump.watchers.remove(painter.news)
+    if _handle is not None:
+        bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
+        _handle = None
+    painter.sorter.stop()

@@ -1,0 +1,212 @@
+"""Splats as they are drawn: the same picture as the backend's rasteriser, sorted and coloured by plain definitions."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from mathutils import Matrix
+from saga_backend.raster import render
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.sh import colours as sh_colours
+from blender_saga.gaussians.transforms import transform_cloud
+from blender_saga.gaussians.view import View, look_at
+
+from .clouds import random_cloud
+from .support import addon
+
+WIDTH, HEIGHT, FOCAL = 200, 150, 180.0
+_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenCV's camera axes to OpenGL's
+
+
+@pytest.fixture(scope="module")
+def gpu() -> object:
+    """Blender's gpu module with a context."""
+    import gpu
+
+    try:
+        gpu.init()
+    except SystemError as reason:
+        pytest.skip(f"Blender finds no way to draw without a window here: {reason}")
+    return gpu
+
+
+def splat(name: str, cloud: GaussianCloud) -> bpy.types.Object:
+    points = addon("scene.point_cloud")
+    own = addon("gaussians.cloud").GaussianCloud(cloud.means, cloud.quats, cloud.scales, cloud.opacities, cloud.sh)
+    obj = points.create_object(name, own, "BLENDER")
+    bpy.context.collection.objects.link(obj)
+    bpy.context.view_layer.update()
+    return obj
+
+
+def small_cloud(n: int, degree: int, seed: int) -> GaussianCloud:
+    cloud = random_cloud(n, degree, seed)
+    return GaussianCloud(cloud.means, cloud.quats, cloud.scales * 0.5, cloud.opacities, cloud.sh)
+
+
+def eye(orthographic: bool) -> View:
+    viewmat = look_at(np.array([1.0, -7.0, 2.0]), np.zeros(3), np.array([0.0, 0.0, 1.0]))
+    focal = 20.0 if orthographic else FOCAL
+    K = np.array([[focal, 0, 0.45 * WIDTH], [0, focal, 0.55 * HEIGHT], [0, 0, 1]])  # the lens is shifted
+    return View(viewmat, K, WIDTH, HEIGHT, orthographic=orthographic)
+
+
+def camera(view: View) -> object:
+    """The same view as Blender's matrices, written down from their definition."""
+    near, far = 0.01, 100.0
+    matrix = np.zeros((4, 4))
+    matrix[0, 0], matrix[1, 1] = 2 * view.K[0, 0] / WIDTH, 2 * view.K[1, 1] / HEIGHT
+    across, up = 2 * view.K[0, 2] / WIDTH - 1, 1 - 2 * view.K[1, 2] / HEIGHT
+    if view.orthographic:
+        matrix[0, 3], matrix[1, 3], matrix[3, 3] = across, up, 1
+        matrix[2, 2], matrix[2, 3] = -2 / (far - near), -(far + near) / (far - near)
+    else:
+        matrix[0, 2], matrix[1, 2], matrix[3, 2] = -across, -up, -1
+        matrix[2, 2], matrix[2, 3] = -(far + near) / (far - near), -2 * far * near / (far - near)
+    return addon("ui.splat_draw").Camera(_FLIP @ view.viewmat, matrix, (WIDTH, HEIGHT))
+
+
+def picture(gpu: object, objects: list[bpy.types.Object], view: View, **style: object) -> np.ndarray:
+    """[H,W,4] what is drawn on nothing."""
+    draw = addon("ui.splat_draw")
+    target = gpu.types.GPUOffScreen(WIDTH, HEIGHT, format="RGBA16F")
+    with target.bind():
+        framebuffer = gpu.state.active_framebuffer_get()
+        framebuffer.clear(color=(0, 0, 0, 0), depth=1.0)
+        painter = draw.Painter()
+        painter.draw("test", objects, camera(view), draw.Style(**style), wait=True)
+        buffer = framebuffer.read_color(0, 0, WIDTH, HEIGHT, 4, 0, "FLOAT")
+    buffer.dimensions = WIDTH * HEIGHT * 4
+    target.free()
+    return np.array(buffer, np.float32).reshape(HEIGHT, WIDTH, 4)[::-1]
+
+
+def reference(clouds: list[GaussianCloud], view: View) -> np.ndarray:
+    from blender_saga.gaussians.cloud import concatenate
+
+    drawn = render(concatenate(clouds), view)
+    return np.concatenate([drawn.rgb, drawn.alpha[..., None]], axis=-1)
+
+
+# Without perspective the rays are parallel for us; the rasteriser shades them from the camera's place all the same.
+@pytest.mark.parametrize(("orthographic", "degree"), [(False, 0), (False, 3), (True, 0)])
+def test_same_picture_as_the_rasteriser(gpu: object, orthographic: bool, degree: int) -> None:
+    cloud, view = small_cloud(400, degree, 1), eye(orthographic)
+    difference = np.abs(picture(gpu, [splat("s", cloud)], view) - reference([cloud], view))
+    assert difference.mean() < 1e-3 and np.quantile(difference, 0.99) < 0.02
+
+
+def test_moved_objects_are_sorted_together(gpu: object) -> None:
+    matrix = Matrix.Translation((0.5, 0.3, 0)) @ Matrix.Rotation(0.7, 4, "Y") @ Matrix.Diagonal((1.5, 0.7, 1.1, 1))
+    one, two, view = small_cloud(200, 1, 2), small_cloud(200, 1, 3), eye(False)
+    objects = [splat("one", one), splat("two", two)]
+    objects[1].matrix_world = matrix
+    bpy.context.view_layer.update()
+    wanted = reference([one, transform_cloud(two, np.array(matrix, np.float64))], view)
+    assert np.abs(picture(gpu, objects, view) - wanted).mean() < 1e-3
+
+
+def test_what_is_selected_is_highlighted_in_every_mode(gpu: object) -> None:
+    obj, view = splat("s", small_cloud(300, 0, 4)), eye(False)
+    points = addon("scene.point_cloud")
+    points.set_similarity(obj, np.linspace(0, 1, 300, dtype=np.float32))
+    for mode in ("COLOUR", "SIMILARITY", "CLUSTERS", "PCA"):
+        points.set_selection(obj, np.zeros(300, bool))
+        plain = picture(gpu, [obj], view, mode=mode)
+        points.set_selection(obj, np.ones(300, bool))
+        bpy.context.view_layer.update()
+        marked = picture(gpu, [obj], view, mode=mode)
+        assert np.abs(marked - plain).max() > 0.1, mode
+        np.testing.assert_allclose(picture(gpu, [obj], view, mode=mode, mark=False), plain, atol=1e-3)
+
+
+def test_points_and_density(gpu: object) -> None:
+    obj, view = splat("s", small_cloud(2000, 0, 5)), eye(False)
+    dots = picture(gpu, [obj], view, points=True)
+    assert set(np.unique(dots[..., 3])) == {0.0, 1.0}
+    order = addon("ui.splat_order")
+    block = addon("scene.drawables").Blocks().of(obj)
+    view_matrix = (_FLIP @ view.viewmat)[None]
+    half = order.sort(order.Wish((block,), view_matrix, False, 0.5, "")).order
+    assert len(set(half)) == len(half) and 850 < len(half) < 1150
+
+
+def test_farthest_first_by_plain_sorting() -> None:
+    obj, view = splat("s", small_cloud(5000, 0, 6)), _FLIP @ eye(False).viewmat
+    order = addon("ui.splat_order")
+    block = addon("scene.drawables").Blocks().of(obj)
+    found = order.sort(order.Wish((block,), view[None], False, 1.0, "")).order
+    depth = block.means @ view[2, :3] + view[2, 3]
+    assert sorted(found) == list(np.flatnonzero(depth < 0))
+    assert np.all(np.diff(depth[found]) > -2e-3)  # 16 bits of a scene ten units deep
+
+
+@pytest.mark.parametrize("degree", range(5))
+def test_colours_are_those_of_the_cloud(degree: int) -> None:
+    cloud = random_cloud(300, degree, 7)
+    block = addon("scene.drawables").Blocks().of(splat("s", cloud))
+    place = np.array([2.0, -5.0, 1.0])
+    found = addon("ui.splat_colours").colours(block, "COLOUR", np.array([*place, 1.0]))
+    np.testing.assert_allclose(found, sh_colours(cloud, place), atol=5e-3)  # kept with 11 bits
+
+
+def test_data_is_read_again_only_when_it_has_changed() -> None:
+    obj = splat("s", small_cloud(50, 0, 8))
+    blocks, points = addon("scene.drawables").Blocks(), addon("scene.point_cloud")
+    block = blocks.of(obj)
+    geometry, marking = block.geometry, block.marking
+    assert blocks.of(obj) is block and (block.geometry, block.marking) == (geometry, marking)
+    points.set_selection(obj, np.ones(50, bool))
+    bpy.context.view_layer.update()
+    assert blocks.of(obj) is block and block.marking != marking and block.selected.all()
+    obj.data.attributes["position"].data[7].vector = (1, 2, 3)
+    obj.data.update_tag()
+    bpy.context.view_layer.update()
+    again = blocks.of(obj)
+    assert again.geometry != geometry and tuple(again.means[7]) == (1, 2, 3)
+
+
+def test_undo_is_seen() -> None:
+    splat("s", small_cloud(50, 0, 9))
+    blocks, points = addon("scene.drawables").Blocks(), addon("scene.point_cloud")
+    bpy.ops.ed.undo_push(message="before")
+    points.set_selection(bpy.data.objects["s"], np.ones(50, bool))
+    bpy.ops.ed.undo_push(message="selected")
+    assert blocks.of(bpy.data.objects["s"]).selected.all()
+    bpy.ops.ed.undo()
+    assert not blocks.of(bpy.data.objects["s"]).selected.any()
+
+
+def test_hidden_objects_are_not_drawn() -> None:
+    obj, other = splat("s", small_cloud(5, 0, 10)), splat("t", small_cloud(5, 0, 11))
+    shown = addon("scene.drawables").shown
+    assert shown(bpy.context.view_layer, None) == [obj, other]
+    obj.hide_set(True)
+    assert shown(bpy.context.view_layer, None) == [other]
+    other.hide_viewport = True
+    bpy.context.view_layer.update()
+    assert shown(bpy.context.view_layer, None) == []
+
+
+def test_an_answer_comes_from_the_thread() -> None:
+    order = addon("ui.splat_order")
+    block = addon("scene.drawables").Blocks().of(splat("s", small_cloud(100, 0, 12)))
+    sorter = order.Sorter()
+    wish = order.Wish((block,), (_FLIP @ eye(False).viewmat)[None], False, 1.0, "CLUSTERS")
+    sorter.ask("view", wish)
+    with sorter._condition:
+        assert sorter._condition.wait_for(lambda: sorter._answers, 60)
+    assert sorter.news() and not sorter.news()
+    answer = sorter.answer("view")
+    np.testing.assert_array_equal(answer.order, order.sort(wish).order)
+    assert answer.colours.shape == (100, 3) and sorter.answer("view") is None
+    sorter.stop()
+
+
+def test_cluster_colours_are_told_apart() -> None:
+    found = addon("ui.splat_colours").cluster_colours(np.arange(-1, 30))
+    assert len({tuple(np.round(c, 2)) for c in found}) == 31 and np.ptp(found[0]) == 0
+    empty = type("Empty", (), {"__len__": lambda self: 4, "marks": {}})()
+    assert np.ptp(addon("ui.splat_colours").colours(empty, "PCA", np.zeros(4))) == 0
