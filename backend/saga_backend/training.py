@@ -19,7 +19,8 @@ from .masks.builtin import builtin_masks, visible
 from .masks.pool import PoolMasks, from_pictures
 from .methods.saga.train import SagaInput, SagaSettings, train_saga
 from .model import AffinityModel
-from .raster import all_pixels, contributions, render
+from .raster import all_pixels
+from .rasteriser import Rasteriser, rasteriser
 from .rows import Rows
 
 POOL_PIXELS = 16_384
@@ -82,12 +83,13 @@ def train(
         taken = capture(cloud, CaptureSettings(settings.views, settings.width, settings.height, sources.up), control)
         views, coverage = taken.views, taken.coverage
     watch.lap("views")
-    pools, rows = _rows(cloud, views, settings.seed, control)
+    raster = rasteriser(sources.device)
+    pools, rows = _rows((cloud, views), raster, settings.seed, control)
     watch.lap("rows")
     if sources.masks is None:
         masks = builtin_masks(cloud, views, rows, control)
     else:
-        masks = _given_masks(cloud, views, pools, sources.masks, control)
+        masks = _given_masks((cloud, views), raster, pools, sources.masks, control)
     watch.lap("masks")
     data = SagaInput(cloud.means, visible(rows, len(cloud)), rows, masks)
     saga = SagaSettings(steps=settings.steps, pixels=settings.pixels, seed=settings.seed, device=sources.device)
@@ -120,8 +122,11 @@ def check_settings(settings: TrainSettings) -> TrainSettings:
     return TrainSettings(settings.method, seed=settings.seed, **chosen)
 
 
-def _rows(cloud: GaussianCloud, views: list[View], seed: int, control: Control) -> tuple[list[np.ndarray], list[Rows]]:
+def _rows(
+    scene: tuple[GaussianCloud, list[View]], raster: Rasteriser, seed: int, control: Control
+) -> tuple[list[np.ndarray], list[Rows]]:
     """A random pool of pixels of every view and its rows: all that training will ever ask the rasteriser."""
+    cloud, views = scene
     rng = np.random.default_rng(seed)
     pools, rows = [], []
     for index, view in enumerate(views):
@@ -129,12 +134,13 @@ def _rows(cloud: GaussianCloud, views: list[View], seed: int, control: Control) 
         total = view.width * view.height
         chosen = rng.choice(total, min(POOL_PIXELS, total), replace=False)
         pools.append(all_pixels(view)[chosen])
-        rows.append(contributions(cloud, view, pools[-1]))
+        rows.append(raster.contributions(cloud, view, pools[-1]))
     return pools, rows
 
 
-def _given_masks(cloud, views, pools, pictures, control) -> list[PoolMasks]:
+def _given_masks(scene, raster, pools, pictures, control) -> list[PoolMasks]:
     """Masks from pictures of them, one view's at a time; their 3D scales from the rendered depth."""
+    cloud, views = scene
     if len(pictures) != len(views):
         raise UserError("The masks do not fit the views", f"{len(pictures)} for {len(views)} views", code="bad_masks")
     masks = []
@@ -144,5 +150,5 @@ def _given_masks(cloud, views, pools, pictures, control) -> list[PoolMasks]:
         if picture.shape[1:] != (view.height, view.width):
             why = f"masks of view {index} are {picture.shape[2]} x {picture.shape[1]} pixels"
             raise UserError("The masks do not fit the views", why, code="bad_masks")
-        masks.append(from_pictures(picture, render(cloud, view).depth, view, pixels))
+        masks.append(from_pictures(picture, raster.render(cloud, view).depth, view, pixels))
     return masks
