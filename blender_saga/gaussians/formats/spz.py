@@ -101,8 +101,8 @@ def _read_gzip(path: Path, data: bytes) -> tuple[SpzHeader, list[bytes], str]:
     sizes = [size * header.count for size in header.sizes()]
     check_expansion(path, sum(sizes), len(data), f"a header that counts {header.count} Gaussians", 8)
     parts = [stream.read(size) for size in sizes]
-    records = stream.read_rest(_MOST_EXTENSIONS)
-    return header, parts, _axes_of(path, records if header.flags & _EXTENDED else b"", stream.read_so_far)
+    end = stream.read_so_far
+    return header, parts, _axes_of(path, stream.read_rest(_MOST_EXTENSIONS if header.flags & _EXTENDED else 0), end)
 
 
 def _read_zstd(path: Path, data: bytes) -> tuple[SpzHeader, list[bytes], str]:

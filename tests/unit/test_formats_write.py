@@ -1,0 +1,220 @@
+"""What is written is read again: exactly where a format can, within its stated rounding elsewhere."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blender_saga.gaussians import files
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.formats.compressed_ply_write import z_order
+from blender_saga.gaussians.formats.registry import WriteOptions, format_for, identify, read_splat, write_splat
+from blender_saga.gaussians.ply import read_ply, write_ply, write_rows
+from blender_saga.wire.errors import UserError
+from format_clouds import SPLATS, assert_close, assert_equal, random_cloud
+
+CLOUDS = st.builds(
+    random_cloud,
+    st.integers(1, 700),
+    st.integers(0, 3),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1e-3, 1.0, 100.0]),
+)
+
+
+def through(cloud: GaussianCloud, name: str, options: WriteOptions | None = None) -> GaussianCloud:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        assert write_splat(path, cloud, options) == ()
+        assert identify(path) is format_for(path)
+        loaded = read_splat(path)
+    assert loaded.warnings == ()
+    return loaded.cloud
+
+
+@settings(max_examples=15)
+@given(CLOUDS)
+def test_gltf_is_exact(cloud: GaussianCloud) -> None:
+    back = through(cloud, "a.glb")
+    assert_close(back, cloud, means=0, logs=0, angle=1e-4, opacities=0, dc=0, rest=0)
+
+
+@settings(max_examples=15)
+@given(CLOUDS)
+def test_splat_is_within_its_bytes(cloud: GaussianCloud) -> None:
+    cloud = cloud.with_degree(0)
+    back = through(cloud, "a.splat")
+    assert_close(back, cloud, means=0, logs=0, angle=1.2, opacities=0.5001 / 255, dc=0.5001 / 255 / 0.282)
+
+
+@settings(max_examples=15)
+@given(CLOUDS, st.sampled_from([3, 4] if files.zstd() else [3]))
+def test_spz_is_within_its_steps(cloud: GaussianCloud, version: int) -> None:
+    back = through(cloud, "a.spz", WriteOptions(spz_version=version))
+    bits = min(16, int(np.log2((2**23 - 1) / np.abs(cloud.means).max())))
+    largest = float(np.abs(cloud.means).max())
+    bounds = {"means": 2.0 ** (-bits - 1) + largest * 1e-7, "logs": 1 / 32 + 1e-5, "angle": 0.25}
+    assert_close(back, cloud, **bounds, opacities=0.5001 / 255, dc=0.0131, rest=0.5001 / 128)
+
+
+@settings(max_examples=5)
+@given(st.integers(0, 99))
+def test_spz_holds_degree_4(seed: int) -> None:
+    cloud = random_cloud(20, 4, seed)
+    assert_close(through(cloud, "a.spz"), cloud, rest=0.5001 / 128)
+
+
+@settings(max_examples=15)
+@given(CLOUDS)
+def test_compressed_ply_is_within_the_steps_of_its_chunks(cloud: GaussianCloud) -> None:
+    back = through(cloud, "a.compressed.ply")
+    cloud = cloud.take(z_order(cloud.means))
+    logs, colours = np.log(cloud.scales), 0.282095 * cloud.sh[:, 0]
+    for start in range(0, len(cloud), 256):
+        part = slice(start, start + 256)
+        for axis, steps in enumerate((2047, 1023, 2047)):
+            for got, wanted in ((back.means, cloud.means), (np.log(back.scales), logs)):
+                a, b = got[part, axis].astype(np.float64), wanted[part, axis].astype(np.float64)
+                assert np.abs(a - b).max() <= 0.5001 / steps * np.ptp(b) + 2e-6 * np.abs(b).max()
+        wanted = colours[part].astype(np.float64)
+        bound = 0.5001 / 255 * np.ptp(wanted, axis=0) + 1e-6
+        assert (np.abs(0.282095 * back.sh[part, 0] - wanted).max(0) <= bound).all()
+    assert_close(back, cloud, angle=0.25, opacities=0.5001 / 255, rest=8 / 256)
+
+
+def test_z_order_keeps_neighbours_together(tmp_path: Path) -> None:
+    cloud = random_cloud(20_000, 0)
+    order = z_order(cloud.means)
+    np.testing.assert_array_equal(np.sort(order), np.arange(20_000))
+    chunks = cloud.means[order][:19_968].reshape(-1, 256, 3)
+    assert np.median(np.ptp(chunks, axis=1)) < 0.3 * np.ptp(cloud.means)  # a chunk of a shuffled cloud spans it all
+
+
+def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
+    cloud = random_cloud(10, 4)
+    loud = GaussianCloud(cloud.means, cloud.quats, cloud.scales, cloud.opacities, cloud.sh * 9)
+    assert "no spherical harmonics" in " ".join(write_splat(tmp_path / "a.splat", cloud))
+    assert "degree 4" in " ".join(write_splat(tmp_path / "a.glb", cloud))
+    assert "degree 4" in " ".join(write_splat(tmp_path / "a.compressed.ply", cloud))
+    assert "clipped" in " ".join(write_splat(tmp_path / "b.compressed.ply", loud))
+    assert "clipped" in " ".join(write_splat(tmp_path / "b.spz", loud))
+    huge = GaussianCloud(cloud.means, cloud.quats, cloud.scales * 1e6, cloud.opacities, cloud.sh)
+    assert "scales" in " ".join(write_splat(tmp_path / "c.spz", huge))
+    assert write_splat(tmp_path / "d.ply", loud) == ()
+
+
+# --- INRIA PLY: byte for byte, and what else stands in it -----------------------------------------------------------
+
+
+@pytest.mark.skipif(not SPLATS.exists(), reason="the shared test data is not beside this checkout")
+@pytest.mark.parametrize(
+    "name", ["playbot_sh2.ply", "composite_apart/scene.ply", "formats/test-splat.3-points-from-train.ply"]
+)
+def test_rows_go_out_as_they_came_in(tmp_path: Path, name: str) -> None:
+    loaded = read_ply(SPLATS / name)
+    assert loaded.rows is not None
+    write_rows(tmp_path / "out.ply", loaded.rows)
+    before, after = ((f.read_bytes()).partition(b"end_header\n")[2] for f in (SPLATS / name, tmp_path / "out.ply"))
+    assert before == after
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_extra_properties_are_read_and_kept(tmp_path: Path, order: str) -> None:
+    plyfile = pytest.importorskip("plyfile", reason="plyfile writes the odd files")
+    cloud = random_cloud(20, 1)
+    write_ply(tmp_path / "plain.ply", cloud)
+    plain = plyfile.PlyData.read(tmp_path / "plain.ply")["vertex"].data
+    extras = [("confidence", "f4"), ("label", "i4"), ("age", "u1"), ("weight", "f8"), ("year", "u2")]
+    table = np.zeros(20, [extras[0], *plain.dtype.descr, *extras[1:]])
+    for name in plain.dtype.names:
+        table[name] = plain[name]
+    for index, (name, _) in enumerate(extras):
+        table[name] = np.arange(20) * (index + 1)
+    table["ny"] = 0.5
+    plyfile.PlyData([plyfile.PlyElement.describe(table, "vertex")], byte_order=order).write(tmp_path / "a.ply")
+
+    loaded = read_ply(tmp_path / "a.ply")
+    assert_equal(loaded.cloud, read_ply(tmp_path / "plain.ply").cloud)
+    assert set(loaded.extras) == {"ny", *(name for name, _ in extras)}
+    write_ply(tmp_path / "b.ply", loaded.cloud, loaded.extras)
+    again = plyfile.PlyData.read(tmp_path / "b.ply")["vertex"].data
+    for name, kind in [("ny", "f4"), *extras]:
+        assert again.dtype[name] == np.dtype(kind)
+        np.testing.assert_array_equal(again[name], table[name])
+    write_rows(tmp_path / "c.ply", loaded.rows)
+    before, after = ((tmp_path / f).read_bytes().partition(b"end_header\n")[2] for f in ("a.ply", "c.ply"))
+    assert before == after
+
+
+def test_opacities_of_0_and_1_stay_finite(tmp_path: Path) -> None:
+    cloud = random_cloud(4, 0)
+    cloud = GaussianCloud(cloud.means, cloud.quats, cloud.scales, np.array([0, 1, 0.5, 1e-9]), cloud.sh)
+    for name in ("a.ply", "a.glb", "a.spz", "a.splat", "a.compressed.ply"):
+        write_splat(tmp_path / name, cloud)
+        back = np.sort(read_splat(tmp_path / name).cloud.opacities)
+        np.testing.assert_allclose(back, np.sort(cloud.opacities), atol=0.5001 / 255)
+    assert read_ply(tmp_path / "a.ply").cloud.opacities[1] == 1
+
+
+# --- targets -------------------------------------------------------------------------------------------------------
+
+
+def test_an_older_file_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.ply"
+    write_ply(path, random_cloud(5, 0))
+    before = path.read_bytes()
+    real = Path.open
+
+    class Full:
+        def __init__(self, stream: object) -> None:
+            self._stream = stream
+
+        def write(self, data: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self._stream.close()
+
+    def full(self: Path, mode: str = "r", *more: object) -> object:
+        return Full(real(self, mode, *more)) if "w" in mode else real(self, mode, *more)
+
+    monkeypatch.setattr(Path, "open", full)
+    for name in ("a.ply", "b.spz", "b.glb", "b.splat", "b.compressed.ply"):
+        with pytest.raises(UserError, match="No space left on device"):
+            write_splat(tmp_path / name, random_cloud(50, 1))
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ply"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nowhere/a.ply", "No such file or directory"),
+        ("a.sog", "they are only read"),
+        ("a.ksplat", "they are only read"),
+        ("a.obj", "its ending is not known"),
+        ("a.gltf", "only binary glTF is written"),
+    ],
+)
+def test_targets_that_cannot_be(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        write_splat(tmp_path / name, random_cloud(2, 0))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_cloud_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to write"):
+        write_splat(tmp_path / "a.spz", random_cloud(1, 0).take(np.zeros(1, bool)))
+
+
+def test_spz_says_when_a_scene_is_too_large(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="SPZ ends at"):
+        write_splat(tmp_path / "a.spz", random_cloud(5, 0, size=1e8))
