@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from format_clouds import assert_close, assert_equal, random_cloud, same_shapes
 
 from blender_saga.gaussians import files
 from blender_saga.gaussians.axes import axes_matrix, change_axes
@@ -21,7 +22,6 @@ from blender_saga.gaussians.formats.registry import WriteOptions, read_splat, wr
 from blender_saga.gaussians.sh import colours
 from blender_saga.gaussians.transforms import transform_cloud
 from blender_saga.wire.errors import UserError
-from format_clouds import assert_close, assert_equal, random_cloud, same_shapes
 
 C0 = 0.28209479177387814
 

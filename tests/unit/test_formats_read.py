@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from format_clouds import SPLATS, assert_close
 
 from blender_saga.gaussians.formats.registry import identify, read_splat
-from format_clouds import SPLATS, assert_close
 
 pytestmark = pytest.mark.skipif(not SPLATS.exists(), reason="the shared test data is not beside this checkout")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from format_clouds import SPLATS, assert_close, assert_equal, random_cloud
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from blender_saga.gaussians.formats.compressed_ply_write import z_order
 from blender_saga.gaussians.formats.registry import WriteOptions, format_for, identify, read_splat, write_splat
 from blender_saga.gaussians.ply import read_ply, write_ply, write_rows
 from blender_saga.wire.errors import UserError
-from format_clouds import SPLATS, assert_close, assert_equal, random_cloud
 
 CLOUDS = st.builds(
     random_cloud,
