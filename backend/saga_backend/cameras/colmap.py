@@ -50,7 +50,7 @@ class _Camera(NamedTuple):
 
 def find_model(folder: Path) -> Path | None:
     """The folder of a sparse model in or below a scene's folder, or None."""
-    for place in (".", "sparse/0", "sparse"):
+    for place in (".", "sparse/0", "sparse", "0"):
         where = folder / place
         if any((where / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
             return where
