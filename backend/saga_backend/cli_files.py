@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.gaussians.ply import LoadedSplat, read_ply
+from blender_saga.gaussians.formats.registry import read_splat
+from blender_saga.gaussians.loaded import LoadedSplat
 from blender_saga.gaussians.view import View, look_at
 from blender_saga.wire.errors import UserError
 
@@ -22,12 +23,12 @@ log = logging.getLogger(__name__)
 
 
 def read_scene(path: Path) -> LoadedSplat:
-    """Read a splat and tell its warnings.
+    """Read a splat of any format and tell its warnings.
 
     Raises:
         UserError: if it cannot be read.
     """
-    loaded = read_ply(path)
+    loaded = read_splat(path)
     for warning in loaded.warnings:
         log.warning("%s: %s", path.name, warning)
     log.info("%s: %d Gaussians, SH degree %d", path.name, len(loaded.cloud), loaded.cloud.sh_degree)
