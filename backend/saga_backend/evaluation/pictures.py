@@ -112,7 +112,7 @@ def save_sheet(folder: Path, name: str, picture: np.ndarray) -> Path:
     Raises:
         UserError: if it cannot be written.
     """
-    path = folder / (name.replace("/", "_").replace("\\", "_") + ".png")
+    path = folder / (name.removesuffix(".ply").replace("/", "_").replace("\\", "_") + ".png")
     try:
         Image.fromarray(picture).save(path)
     except OSError as error:
