@@ -13,6 +13,10 @@ from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     Cancel,
     Click,
+    Cluster,
+    Clusters,
+    Colour,
+    Colours,
     Done,
     Failed,
     LoadScene,
@@ -41,6 +45,8 @@ class Session(Protocol):
     def load_scene(self, request: LoadScene) -> SceneState: ...
     def train(self, request: Train, control: Control) -> Trained: ...
     def click(self, request: Click) -> Selection: ...
+    def cluster(self, request: Cluster, control: Control) -> Clusters: ...
+    def colour(self, request: Colour) -> Colours: ...
     def unload(self, request: Unload) -> Done: ...
 
 
@@ -74,6 +80,7 @@ class Server:
         self._opening = threading.Lock()
         self._queries = Worker("queries")
         self._training = Worker("training")
+        self._clustering = Worker("clustering")
         self._trained_job: Job | None = None
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
 
@@ -138,17 +145,27 @@ class Server:
             self._queue(client, client.add(job_id, request))
 
     def _queue(self, client: _Client, job: Job) -> None:
-        """Line a job up for the queries' thread, which passes trainings on: a scene is loaded before it is trained."""
+        """Line a job up for the queries' thread, which passes long ones on: a scene is loaded before it is trained."""
         assert self._opened is not None  # it is, before the first client is welcome
         _, session = self._opened
-        handlers: dict[type, Callable] = {LoadScene: session.load_scene, Click: session.click, Unload: session.unload}
+        handlers: dict[type, Callable] = {
+            LoadScene: session.load_scene,
+            Click: session.click,
+            Colour: session.colour,
+            Unload: session.unload,
+        }
+
+        def answer(work: Callable[[Job], object]) -> None:
+            job.run(work)
+            client.remove(job)
 
         def begin() -> None:
             if isinstance(job.request, Train):
                 self._begin_training(client, session, job)
-                return
-            job.run(lambda job: _dispatch(handlers, job))
-            client.remove(job)
+            elif isinstance(job.request, Cluster):  # beside a training, from the features as they are
+                self._clustering.put(lambda: answer(lambda job: _cluster(session, job)))
+            else:
+                answer(lambda job: _dispatch(handlers, job))
 
         self._queries.put(begin)
 
@@ -172,6 +189,11 @@ class Server:
             client.remove(job)
 
         self._training.put(train)
+
+
+def _cluster(session: Session, job: Job) -> Clusters:
+    job.check()
+    return session.cluster(job.request, job)
 
 
 def _dispatch(handlers: dict[type, Callable], job: Job) -> object:

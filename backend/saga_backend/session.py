@@ -14,6 +14,10 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     Click,
+    Cluster,
+    Clusters,
+    Colour,
+    Colours,
     Done,
     LoadScene,
     SceneState,
@@ -25,7 +29,9 @@ from blender_saga.wire.messages import (
 
 from . import query, sidecar
 from .cleanup import Neighbourhood, neighbourhood
+from .clustering import cluster
 from .control import Control
+from .display import colours_of
 from .model import AffinityModel
 from .reply import Found, reply
 from .training import Sources, train
@@ -41,6 +47,7 @@ class _Scene:
     cloud: GaussianCloud
     model: AffinityModel | None = None
     training: bool = False
+    clusters: tuple[AffinityModel, Cluster, Clusters] | None = None
     _near: tuple[GaussianCloud, Neighbourhood] | None = None
 
     def near(self) -> Neighbourhood:
@@ -108,22 +115,44 @@ class Session:
 
     def click(self, request: Click) -> Selection:
         """Select what is under the pixels among the objects that take part."""
-        scene = self._scene(request.scene)
-        cloud, model = scene.cloud, scene.model  # once: training and loading exchange them
-        if model is None:
-            fix = "Its training has just begun; click again soon" if scene.training else "Press Train Affinity first"
-            raise UserError("This scene has no trained model yet", fix=fix, code="no_model")
+        scene, cloud, model = self._trained(request.scene)
         scale, threshold = _given(request.scale), _given(request.threshold)
         taking_part = query.actors(cloud, request.objects)
         asked = query.asked(request, taking_part, model.features)
         answer = model.select(asked.rows, asked.positive, scale, threshold)
         return reply(request, Found(taking_part, asked, answer), scene.near)
 
+    def cluster(self, request: Cluster, control: Control) -> Clusters:
+        """Divide the scene into things and parts; the last answer is kept for as long as its model is the scene's."""
+        scene, cloud, model = self._trained(request.scene)
+        if scene.clusters is not None:
+            of_model, asked, answer = scene.clusters
+            if of_model is model and len(answer.labels) == len(cloud) and _same(asked, request):
+                return answer
+        answer = cluster(cloud, model, request, control)
+        scene.clusters = model, request, answer
+        return answer
+
+    def colour(self, request: Colour) -> Colours:
+        """Colour the features by their principal components."""
+        _, _, model = self._trained(request.scene)
+        scale = _given(request.scale)
+        return Colours(request.scene, colours_of(model.features, None if scale is None else model.opening(scale)))
+
     def unload(self, request: Unload) -> Done:
         """Forget a scene."""
         with self._lock:
             self._scenes.pop(request.scene, None)
         return Done()
+
+    def _trained(self, name: str) -> tuple[_Scene, GaussianCloud, AffinityModel]:
+        """A scene with its cloud and model as they are now: training and loading exchange them."""
+        scene = self._scene(name)
+        cloud, model = scene.cloud, scene.model
+        if model is None:
+            fix = "Its training has just begun; click again soon" if scene.training else "Press Train Affinity first"
+            raise UserError("This scene has no trained model yet", fix=fix, code="no_model")
+        return scene, cloud, model
 
     def _scene(self, name: str) -> _Scene:
         with self._lock:
@@ -132,6 +161,10 @@ class Session:
             fix = "Click again; the scene is sent anew"
             raise UserError("The backend does not have this scene", fix=fix, code="no_scene")
         return scene
+
+
+def _same(a: Cluster, b: Cluster) -> bool:
+    return np.array_equal(a.scales, b.scales) and a.smallest == b.smallest
 
 
 def _given(value: float) -> float | None:

@@ -30,9 +30,12 @@ def test_it_follows_the_hump_of_the_rest(rng, middle):
     assert middle + 0.06 < valley(scores) < 0.95
 
 
-def test_a_wide_valley_is_cut_near_its_middle(rng):
+def test_in_a_wide_valley_the_usual_threshold_stays(rng):
     scores = mixture(rng, (0.97, 0.01, 5_000), (0.3, 0.02, 5_000))
-    assert valley(scores) == pytest.approx((0.97 + 0.4) / 2, abs=0.12)  # of the part that lies above LOWEST
+    for usual in (0.5, 0.7, 0.85):
+        assert valley(scores, usual) == pytest.approx(usual)
+    assert 0.85 < valley(scores, 0.99) < 0.97  # as near as the valley goes
+    assert LOWEST <= valley(scores, 0.0) < 0.5
 
 
 def test_neither_order_nor_number_nor_a_share_of_the_scores_matters(rng):

@@ -62,7 +62,7 @@ def test_another_object_hides_it_where_it_stands(rng):
 def test_outside_of_the_picture_nothing_is_seen(rng):
     cloud = ball(rng, (0, 0, 0), 0.5, 300, (1, 0, 0))
     view = a_view(np.array([4.0, 0, 0]))
-    assert not seen(actors(cloud, ()), replace(view, K=view.K + [[0, 0, 5000], [0, 0, 0], [0, 0, 0]])).any()
+    assert not seen(actors(cloud, ()), replace(view, K=view.K + np.diag([1, 1, 0])[:, ::-1] * 5000)).any()
 
 
 def test_a_faint_veil_hides_nothing(rng):

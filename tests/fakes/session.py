@@ -9,7 +9,20 @@ from saga_backend.control import Control
 from saga_backend.device import Device
 
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import Click, Done, LoadScene, SceneState, Selection, Train, Trained, Unload
+from blender_saga.wire.messages import (
+    Click,
+    Cluster,
+    Clusters,
+    Colour,
+    Colours,
+    Done,
+    LoadScene,
+    SceneState,
+    Selection,
+    Train,
+    Trained,
+    Unload,
+)
 
 
 class FakeSession:
@@ -53,6 +66,17 @@ class FakeSession:
         mask = np.zeros(count, bool)
         mask[:1] = True
         return Selection(np.packbits(mask), 1, count, 0.5, 1.0, 0.75)
+
+    def cluster(self, request: Cluster, control: Control) -> Clusters:
+        count, step = self._count(request.scene), 0
+        while request.scene in ("forever", "until click") and not self._clicked.wait(0.002):
+            step += 1
+            control.progress("clustering", step, 0)
+        none = np.zeros(0, np.int32)
+        return Clusters(request.scene, np.full(count, -1, np.int32), none, none, none, none, none, "a fake")
+
+    def colour(self, request: Colour) -> Colours:
+        return Colours(request.scene, np.zeros((self._count(request.scene), 3), np.uint8))
 
     def unload(self, request: Unload) -> Done:
         self._counts.pop(request.scene, None)

@@ -1,0 +1,117 @@
+"""Segment everything: clusters of the gated features at several scales, nested to a tree of things and parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import Cluster, Clusters
+
+from .control import Control
+from .density import hdbscan
+from .model import AffinityModel
+from .tree import Tree, representatives, tree_of
+
+SWEEP = np.linspace(0, 1, 8).astype(np.float32)
+"""Scales that are looked at where none are given."""
+_SHARE, _LEAST, _MOST = 0.01, 5_000, 20_000  # of the Gaussians: the sample that is clustered (SAGA section 3.5: 1 %)
+_SMALLEST = 1 / 250  # of the sample: a thing or part holds at least this much of the scene,
+_FEWEST = 5  # and at least this many Gaussians of the sample
+_LIKE = 0.5  # cosine; what is less like every centre belongs to nothing: a floor that no mask ever showed
+_HAZE = 0.1  # opacity; fainter Gaussians have features that nobody saw
+_BLOCK = 1 << 17  # Gaussians that are labelled at a time
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Gaussians that are clustered, and how many of them make a cluster."""
+
+    ids: np.ndarray
+    smallest: int
+
+
+def cluster(cloud: GaussianCloud, model: AffinityModel, request: Cluster, control: Control) -> Clusters:
+    """Divide a scene into things and parts.
+
+    Args:
+        cloud: N Gaussians; transparent ones (deleted points) get no label.
+        model: their features.
+        request: the wanted scales.
+        control: told the progress, and may cancel.
+
+    Raises:
+        UserError: for scales outside 0 to 1 or a negative smallest size.
+        Cancelled: if the control was cancelled.
+    """
+    scales = _scales(request)
+    here = np.flatnonzero(cloud.opacities > 0)
+    sample = _sample(here, cloud.opacities, request.smallest)
+    levels = np.full((len(cloud), len(scales)), -1, np.int32)
+    for index, scale in enumerate(scales.tolist()):
+        phase = f"clustering at scale {scale:.2f} ({index + 1} of {len(scales)})"
+        levels[:, index] = _labels(model, scale, sample, here, (control, phase))
+    control.progress("nesting", 0, 1)
+    tree = tree_of(levels, max(1, request.smallest or sample.smallest * len(here) // max(2 * len(sample.ids), 1)))
+    return answer(request.scene, tree, scales, (model, cloud))
+
+
+def answer(scene: str, tree: Tree, scales: np.ndarray, about: tuple[AffinityModel, GaussianCloud]) -> Clusters:
+    """The message for a tree whose levels are the scales [L], 0 to 1."""
+    model, cloud = about
+    at = scales[tree.levels].astype(np.float32)
+    sizes = np.array([model.size_of(float(scale)) for scale in at], np.float32)
+    shown = representatives(tree, model.features, cloud.opacities)
+    note = "" if len(tree.parents) else "No group of Gaussians stands out; train longer, or choose other scales"
+    return Clusters(scene, tree.labels, tree.parents, tree.counts, at, sizes, shown, note)
+
+
+def _scales(request: Cluster) -> np.ndarray:
+    """[L] float32 rising, without repeats: from the finest level to the coarsest."""
+    scales = np.unique(request.scales if request.scales.size else SWEEP).astype(np.float32)
+    if request.scales.ndim != 1 or not ((scales >= 0) & (scales <= 1)).all():
+        raise UserError("The scales to cluster at must lie between 0 and 1", code="bad_settings")
+    if request.smallest < 0:
+        why = f"the smallest cluster has {request.smallest} Gaussians"
+        raise UserError("The scene cannot be clustered", why, "Give a positive number, or 0", "bad_settings")
+    return scales
+
+
+def _sample(here: np.ndarray, opacities: np.ndarray, smallest: int) -> _Sample:
+    solid = here[opacities[here] > _HAZE]
+    pool = solid if len(solid) > len(here) // 10 else here
+    count = min(len(pool), int(np.clip(_SHARE * len(here), _LEAST, _MOST)))
+    ids = np.random.default_rng(0).choice(pool, count, replace=False) if count < len(pool) else pool
+    share = smallest / max(len(here), 1) if smallest else _SMALLEST
+    return _Sample(ids, max(_FEWEST, round(share * count)))
+
+
+def _labels(
+    model: AffinityModel, scale: float, sample: _Sample, here: np.ndarray, told: tuple[Control, str]
+) -> np.ndarray:
+    """[N] int32: the cluster of every Gaussian at a scale, that of the nearest centre; -1 where none is near."""
+    control, phase = told
+    opening = model.opening(scale)
+    vectors = _gated(model.features[sample.ids], opening)
+    found = hdbscan(vectors, sample.smallest, control, phase)
+    out = np.full(len(model.features), -1, np.int32)
+    count = found.max(initial=-1) + 1
+    if not count:
+        return out
+    centres = np.stack([vectors[found == index].mean(axis=0) for index in range(count)])
+    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+    for begin in range(0, len(here), _BLOCK):
+        control.progress(phase, len(sample.ids), len(sample.ids))
+        block = here[begin : begin + _BLOCK]
+        likeness = _gated(model.features[block], opening) @ centres.T
+        out[block] = np.where(likeness.max(axis=1) >= _LIKE, np.argmax(likeness, axis=1), -1)
+    return out
+
+
+def _gated(features: np.ndarray, opening: np.ndarray) -> np.ndarray:
+    """[M,D] float32 unit vectors of gated features."""
+    gated = features * opening
+    gated /= np.maximum(np.linalg.norm(gated, axis=1, keepdims=True), 1e-12)
+    return gated

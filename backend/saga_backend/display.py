@@ -1,0 +1,51 @@
+"""Features as colours: what is alike has like colours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_SAMPLE = 50_000  # Gaussians from which the components are found
+_BLOCK = 1 << 18  # Gaussians that are coloured at a time
+_RANGE = (0.02, 0.98)  # quantiles that become darkest and brightest: a few odd features take no contrast from the rest
+
+
+def colours_of(features: np.ndarray, opening: np.ndarray | None = None) -> np.ndarray:
+    """The three principal components of the features as red, green and blue.
+
+    Args:
+        features: [N,D] of the Gaussians, any length; they are compared as unit vectors.
+        opening: [D] gate of a scale (AffinityModel.opening); None: all channels count.
+
+    Returns:
+        [N,3] uint8. The strongest component is red. Its sign is that of its largest loading, so that similar
+        features of another training step do not turn up in the opposite colours.
+    """
+    sample = np.random.default_rng(0).permutation(len(features))[:_SAMPLE]
+    vectors = _unit(features[sample], opening)
+    mean = vectors.mean(axis=0) if len(vectors) else np.zeros(features.shape[1])
+    axes = _components(vectors - mean)
+    shown = (vectors - mean) @ axes
+    low, high = np.quantile(shown, _RANGE, axis=0) if len(shown) else np.zeros((2, 3))
+    spread = high - low
+    gain = np.where(spread > 1e-6, 255 / np.maximum(spread, 1e-6), 0)
+    out = np.empty((len(features), 3), np.uint8)
+    for begin in range(0, len(features), _BLOCK):
+        block = (_unit(features[begin : begin + _BLOCK], opening) - mean) @ axes
+        # What does not vary is grey.
+        out[begin : begin + _BLOCK] = np.clip(np.where(gain > 0, (block - low) * gain, 127.5), 0, 255).round()
+    return out
+
+
+def _components(centred: np.ndarray) -> np.ndarray:
+    """[D,3] orthonormal axes of the largest variance, strongest first; where D is smaller, zeros."""
+    axes = np.zeros((centred.shape[1], 3))
+    _, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+    strongest = vectors[:, ::-1][:, :3]
+    loading = np.take_along_axis(strongest, np.abs(strongest).argmax(axis=0)[None], axis=0)
+    axes[:, : strongest.shape[1]] = strongest * np.where(loading < 0, -1, 1)
+    return axes
+
+
+def _unit(features: np.ndarray, opening: np.ndarray | None) -> np.ndarray:
+    gated = features if opening is None else features * opening
+    return np.nan_to_num(gated / np.maximum(np.linalg.norm(gated, axis=1, keepdims=True), 1e-12))
