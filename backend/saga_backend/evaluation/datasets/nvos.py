@@ -8,7 +8,7 @@ eval_nvos.py), the labels are
     scribbles/SCENE/pos_*.png, neg_*.png, vis_*.png  at a quarter of the photo's size
 
 SCENE being fern, flower, fortress, horns_center, horns_left, leaves, orchids or trex. The photos are LLFF's; NVOS
-uses their undistorted version, in folders such as `fern_undistort`.
+uses their undistorted version, in folders such as `fern_undistort`. The target view is not trained in.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
     if not positive.any():
         raise UserError(f"The scene {scene} is not complete", "its positive scribble is empty")
     thing = Thing(scene, reference, positive, negative & ~positive, [Truth(truth, target)])
-    return Benchmark(scene, frames, [thing])
+    return Benchmark(scene, [f for f in frames if f is not truth] or frames, [thing])
 
 
 def _labels(root: Path) -> Path:
