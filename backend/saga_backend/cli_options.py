@@ -38,9 +38,7 @@ def _add_damage(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("faults of simulated masks", "The defaults are those of the standard scene.")
     # The defaults stand in evaluation.simulated.MaskDamage, whose module takes seconds to import: --help must not.
     group.add_argument("--dropped", type=share, metavar="S", help="share of the masks that are missing (default: 0.25)")
-    group.add_argument(
-        "--merged", type=share, metavar="S", help="share joined with a neighbour (default: 0.1)"
-    )
+    group.add_argument("--merged", type=share, metavar="S", help="share joined with a neighbour (default: 0.1)")
     group.add_argument("--split", type=share, metavar="S", help="share that is cut in two (default: 0.1)")
     group.add_argument(
         "--ragged",
