@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from saga_backend.cameras.frame import Frame
 from saga_backend.evaluation.simulated import label_maps
 from saga_backend.evaluation.synthetic import LabelledScene, standard_scene
 from saga_backend.raster import all_pixels, contributions, render
@@ -45,6 +46,34 @@ def shot_of(name: str, view: View) -> Shot:
     """A PINHOLE photo of a view."""
     params = [view.K[0, 0], view.K[1, 1], view.K[0, 2], view.K[1, 2]]
     return Shot(name, view.viewmat, "PINHOLE", params, view.width, view.height)
+
+
+def colmap_pixel(shot: Shot, point: np.ndarray) -> np.ndarray:
+    """Where COLMAP sees a point of the world: the formulas of its camera models (src/colmap/sensor/models.h)."""
+    x, y, z = shot.viewmat[:3, :3] @ point + shot.viewmat[:3, 3]
+    u, v = x / z, y / z
+    r2, p = u * u + v * v, list(shot.params)
+    fx, fy, cx, cy = (p[0], p[0], *p[1:3]) if shot.model.startswith(("SIMPLE", "RADIAL")) else p[:4]
+    if shot.model == "SIMPLE_RADIAL":
+        u, v = u * (1 + p[3] * r2), v * (1 + p[3] * r2)
+    elif shot.model == "RADIAL":
+        u, v = (c * (1 + p[3] * r2 + p[4] * r2 * r2) for c in (u, v))
+    elif "OPENCV" in shot.model:
+        k1, k2, p1, p2 = p[4:8]
+        k3, k4, k5, k6 = p[8:] if shot.model.startswith("FULL") else (0, 0, 0, 0)
+        radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
+        u, v = (
+            u * radial + 2 * p1 * u * v + p2 * (r2 + 2 * u * u),
+            v * radial + 2 * p2 * u * v + p1 * (r2 + 2 * v * v),
+        )
+    return np.array([fx * u + cx, fy * v + cy])
+
+
+def frame_pixel(frame: Frame, point: np.ndarray) -> np.ndarray:
+    """Where a frame, its lens included, sees a point of the world."""
+    x, y, z = frame.view.viewmat[:3, :3] @ point + frame.view.viewmat[:3, 3]
+    u, v = frame.lens.distort(np.array(x / z), np.array(y / z))
+    return (frame.view.K @ [float(u), float(v), 1])[:2]
 
 
 def _quaternion(viewmat: np.ndarray) -> list[float]:
