@@ -21,7 +21,7 @@ def hdbscan(vectors: np.ndarray, smallest: int, control: Control, phase: str = "
 
     Args:
         vectors: [n,D] float32, Euclidean.
-        smallest: vectors that a cluster holds at least, and neighbours that count for the density; 2 or more.
+        smallest: vectors that a cluster holds at least, and that count for the density, itself among them; 2 or more.
         control: told the progress as `phase`.
 
     Returns:
@@ -30,18 +30,28 @@ def hdbscan(vectors: np.ndarray, smallest: int, control: Control, phase: str = "
     Raises:
         Cancelled: if the control was cancelled.
     """
-    n = len(vectors)
-    if n <= smallest:
-        return np.full(n, -1, np.int32)
+    if len(vectors) <= smallest:
+        return np.full(len(vectors), -1, np.int32)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    edges = spanning_tree(vectors, smallest, control, phase)
+    tree = label(edges[np.argsort(edges[:, 2], kind="stable")])
+    return _tree_to_labels(vectors, tree, smallest)[0].astype(np.int32)
+
+
+def spanning_tree(vectors: np.ndarray, smallest: int, control: Control, phase: str = "clustering") -> np.ndarray:
+    """[n-1,3] float64 edges (from, to, length) of a minimum spanning tree of the mutual reachability (Prim 1957).
+
+    The mutual reachability of two vectors is the largest of their distance and of the distances in which each has
+    `smallest` vectors about it, itself among them. Arguments and errors as for `hdbscan`, n > smallest.
+    """
+    n = len(vectors)
     control.progress(phase, 0, n)
-    core = nearest(vectors, smallest + 1)[1][:, -1] if smallest < n else np.zeros(n, np.float32)
+    core = nearest(vectors, smallest)[1][:, -1]
     joined, edges = _Prim(n), np.empty((n - 1, 3))
     for begin in range(0, n - 1, _STEPS):
         control.progress(phase, begin, n)
         _prim(vectors, core, joined.state, edges[begin : begin + _STEPS])
-    tree = label(edges[np.argsort(edges[:, 2], kind="stable")])
-    return _tree_to_labels(vectors, tree, smallest)[0].astype(np.int32)
+    return edges
 
 
 class _Prim:
