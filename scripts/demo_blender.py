@@ -139,7 +139,7 @@ class Blender:
         """Split the selection off and write it to a PLY."""
         self._do(self._bpy.ops.saga.split, object=self._name)
         name = self._bpy.context.view_layer.objects.active.name
-        self._do(self._bpy.ops.saga.export_ply, filepath=str(path.resolve()), object=name)
+        self._do(self._bpy.ops.saga.export_splat, filepath=str(path.resolve()), object=name)
         return Part(name, path)
 
     def lift_out(self, name: str) -> None:

@@ -9,7 +9,7 @@ trainer writes. PLY itself: G. Turk, "The PLY Polygon File Format", 1994.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -146,7 +146,12 @@ def _activated(rows: np.ndarray, rest: list[str], extras: dict[str, np.ndarray])
     return out
 
 
-def write_ply(path: str | Path, cloud: GaussianCloud, extras: Mapping[str, np.ndarray] | None = None) -> None:
+def write_ply(
+    path: str | Path,
+    cloud: GaussianCloud,
+    extras: Mapping[str, np.ndarray] | None = None,
+    comments: Sequence[str] = (),
+) -> None:
     """Write a Gaussian splat in the INRIA layout (binary, little endian), with zero normals as other tools expect.
 
     The file is written beside and put in place at the end, so a failure leaves an older file as it was.
@@ -156,18 +161,20 @@ def write_ply(path: str | Path, cloud: GaussianCloud, extras: Mapping[str, np.nd
         cloud: N Gaussians in the axes of PLY files.
         extras: further properties, name to [N] numbers; they stand behind the others, in their own type. Normals
             (`nx`, `ny`, `nz`) take the place of the zeros.
+        comments: lines for the header.
 
     Raises:
         UserError: if the cloud is empty or the file cannot be written.
     """
     if not len(cloud):
         raise UserError("There is nothing to write", "the cloud has no Gaussians", "Select something first")
-    extras = dict(extras or {})
+    extras = {"_".join(name.split()): values for name, values in (extras or {}).items()}
     normals = {name: extras.pop(name) for name in _NORMALS if name in extras}
-    standard = _names(cloud.sh.shape[1])
+    standard = column_names(cloud.sh.shape[1])
+    extras = {name: values for name, values in extras.items() if name not in standard}
     dtype = np.dtype([(name, "<f4") for name in standard] + [(name, _little(v)) for name, v in extras.items()])
     with replacing(path) as stream:
-        stream.write(_header_text(dtype, len(cloud)))
+        stream.write(_header_text(dtype, len(cloud), comments))
         for start in range(0, len(cloud), _BLOCK):
             part = slice(start, start + _BLOCK)
             plain = raw_rows(cloud, part)
@@ -199,7 +206,8 @@ def write_rows(path: str | Path, rows: np.ndarray) -> None:
             stream.write(rows[start : start + _BLOCK].tobytes())
 
 
-def _names(k: int) -> list[str]:
+def column_names(k: int) -> list[str]:
+    """Properties of the INRIA layout for K coefficients, in the order of `raw_rows`."""
     names = ["x", "y", "z", *_NORMALS, *_DC, *(f"f_rest_{i}" for i in range(3 * (k - 1)))]
     return [*names, "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
 
@@ -209,11 +217,12 @@ def _little(values: np.ndarray) -> str:
     return "<" + {"b1": "u1", "i8": "i4", "u8": "u4", "f2": "f4"}.get(kind, kind)
 
 
-def _header_text(dtype: np.dtype, count: int) -> bytes:
+def _header_text(dtype: np.dtype, count: int, comments: Sequence[str] = ()) -> bytes:
     types = [dtype[name] for name in dtype.names or ()]
     order = "big" if any(kind.str[0] == ">" for kind in types) else "little"
     lines = [f"property {_TYPE_NAMES[t.str[1:]]} {name}\n" for name, t in zip(dtype.names or (), types, strict=True)]
-    text = f"ply\nformat binary_{order}_endian 1.0\nelement vertex {count}\n{''.join(lines)}end_header\n"
+    notes = "".join(f"comment {' '.join(comment.split())}\n" for comment in comments)
+    text = f"ply\nformat binary_{order}_endian 1.0\n{notes}element vertex {count}\n{''.join(lines)}end_header\n"
     return text.encode("ascii", "replace")
 
 

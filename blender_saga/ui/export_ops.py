@@ -5,67 +5,127 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
-import numpy as np
-from bpy.props import BoolProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from ..gaussians.ply import write_ply
-from ..gaussians.transforms import RDF_TO_BLENDER, transform_cloud
-from ..scene import point_cloud
-from ..scene.lookup import find_splat
+from ..gaussians.formats.registry import FORMATS, format_for
 from ..scene.paths import absolute
-from ..wire.errors import UserError
+from ..scene.placed import Placed, named, selected, visible
+from ..scene.splat_export import ExportOptions, Piece, pieces_of, write_pieces
 from .reporting import Result, reported
 
+_FORMATS = (
+    ("PLY", "PLY", "As trainers write it: exact, read by every viewer", ".ply"),
+    ("COMPRESSED_PLY", "Compressed PLY", "PlayCanvas' packed PLY: about 14 times smaller", ".compressed.ply"),
+    ("SPZ", "SPZ", "Niantic's packed format: about 10 times smaller", ".spz"),
+    ("SPLAT", ".splat", "32 bytes a Gaussian, colours without spherical harmonics", ".splat"),
+    ("GLTF", "glTF", "Binary glTF with KHR_gaussian_splatting: exact", ".glb"),
+)
+_ENDINGS = {name: ending for name, _, _, ending in _FORMATS}
+_SCOPES = (
+    ("SELECTED", "Selected Objects", "The selected splats; the active one where none is selected"),
+    ("VISIBLE", "Visible Objects", "Every splat that is to be seen, without hidden Gaussians"),
+)
 
-class SAGA_OT_export_ply(bpy.types.Operator, ExportHelper):
-    """Export a splat as a PLY that any 3D Gaussian Splatting viewer opens"""
 
-    bl_idname = "saga.export_ply"
+class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
+    """Export splats as they stand in the scene, to a file that 3D Gaussian Splatting viewers open"""
+
+    bl_idname = "saga.export_splat"
     bl_label = "Export Gaussian Splat"
+    bl_options = {"PRESET"}  # noqa: RUF012 - Blender reads it as it is
 
     filename_ext = ".ply"
-    filter_glob: StringProperty(default="*.ply", options={"HIDDEN"})
-    object: StringProperty(name="Object", description="Empty: the active object", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default=";".join(f"*{e}" for e in _ENDINGS.values()), options={"HIDDEN"})
+    object: StringProperty(name="Object", description="Only this one, whatever is selected", options={"SKIP_SAVE"})
+    format: EnumProperty(name="Format", items=[entry[:3] for entry in _FORMATS])
+    scope: EnumProperty(name="Objects", items=_SCOPES)
     selection_only: BoolProperty(name="Selection Only", description="Only the selected Gaussians")
+    one_each: BoolProperty(
+        name="One File per Object",
+        description="Otherwise all go into one file; the object's name is added to the file's",
+    )
     world_space: BoolProperty(
         name="World Space", description="As it stands in the scene: moved, rotated and scaled", default=True
+    )
+    sh_degree: IntProperty(
+        name="Colour Detail", description="Highest degree of spherical harmonics", default=4, min=0, max=4
+    )
+    with_objects: BoolProperty(
+        name="Object Numbers", description="Add the number of the object as a property; PLY only"
+    )
+    with_clusters: BoolProperty(
+        name="Cluster Numbers", description="Add the number of the thing it was found to be part of; PLY only"
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """The file dialog, with the object's name; not its source's folder, where that name is the original."""
         obj = context.view_layer.objects.active
         if not self.filepath and obj is not None:
-            self.filepath = f"{bpy.path.clean_name(obj.name)}.ply"
+            self.filepath = f"{bpy.path.clean_name(obj.name)}{_ENDINGS[self.format]}"
         return super().invoke(context, event)
+
+    def check(self, context: bpy.types.Context) -> bool:
+        """Give the name the ending of the chosen format."""
+        path = _with_ending(self.filepath, _ENDINGS[self.format])
+        changed = path != self.filepath
+        self.filepath = path
+        return changed
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Write the file; it replaces an older one only when it is complete."""
-        context.view_layer.update()  # a script may have moved the object just now
-        obj = find_splat(context, self.object)
-        cloud = point_cloud.to_cloud(obj)
-        if self.selection_only:
-            mask = point_cloud.selection(obj)
-            if not mask.any():
-                raise UserError(f"Nothing is selected in {obj.name}", fix="Click on a thing first", code="no_selection")
-            cloud = cloud.take(mask)
-        cloud = transform_cloud(cloud, self._matrix(obj))
-        write_ply(Path(absolute(self.filepath)), cloud)
-        self.report({"INFO"}, f"Exported {len(cloud):,} Gaussians to {Path(self.filepath).name}")
+        """Write the files; each replaces an older one only when it is complete."""
+        path = Path(absolute(self.filepath))
+        if not path.suffix:
+            path = path.with_name(path.name + _ENDINGS[self.format])
+        format_for(path)  # an ending that cannot be is told before the work
+        options = ExportOptions(
+            self.selection_only,
+            self.scope == "VISIBLE",
+            self.world_space,
+            self.sh_degree,
+            self.with_objects,
+            self.with_clusters,
+        )
+        pieces = pieces_of(self._placed(context), options)
+        groups = [(path, pieces)] if not self.one_each else _one_each(path, pieces)
+        for target, group in groups:
+            count, losses = write_pieces(target, group, options)
+            for loss in losses:
+                self.report({"WARNING"}, loss)
+            self.report({"INFO"}, f"Exported {count:,} Gaussians to {target.name}")
         return {"FINISHED"}
 
-    def _matrix(self, obj: bpy.types.Object) -> np.ndarray:
-        """[4,4]: from the object's space to the axes of the file."""
-        matrix = np.array(obj.matrix_world, np.float64) if self.world_space else np.eye(4)
-        return np.linalg.inv(RDF_TO_BLENDER) @ matrix if obj.saga.axes == "RDF" else matrix
+    def _placed(self, context: bpy.types.Context) -> list[Placed]:
+        if self.object:
+            return named(context, self.object)
+        return visible(context) if self.scope == "VISIBLE" else selected(context)
+
+
+def _with_ending(name: str, ending: str) -> str:
+    for kind in FORMATS:
+        for suffix in kind.suffixes:
+            if name.lower().endswith(suffix):
+                return name if suffix == ending else name[: -len(suffix)] + ending
+    return name + ending
+
+
+def _one_each(path: Path, pieces: list[Piece]) -> list[tuple[Path, list[Piece]]]:
+    """A name for each piece: the file's, the object's, and a number where an object is placed more than once."""
+    ending = next(suffix for kind in FORMATS for suffix in kind.suffixes if path.name.lower().endswith(suffix))
+    stem, groups = path.name[: -len(ending)], {}
+    for piece in pieces:
+        name = f"{stem}-{bpy.path.clean_name(piece.placed.original.name)}"
+        number = sum(key.startswith(name) for key in groups)
+        groups[f"{name}-{number + 1}" if name in groups else name] = piece
+    return [(path.with_name(name + ending), [piece]) for name, piece in groups.items()]
 
 
 def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
-    self.layout.operator(SAGA_OT_export_ply.bl_idname, text="Gaussian Splat (.ply)")
+    self.layout.operator(SAGA_OT_export_splat.bl_idname, text="Gaussian Splat (.ply, .spz, .splat, .glb)")
 
 
-CLASSES = (SAGA_OT_export_ply,)
+CLASSES = (SAGA_OT_export_splat,)
 
 
 def add_menu() -> None:

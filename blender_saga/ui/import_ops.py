@@ -1,43 +1,99 @@
-"""File > Import > Gaussian Splat."""
+"""File > Import > Gaussian Splat, and files dropped into the viewport."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from ..gaussians.ply import read_ply
-from ..gaussians.transforms import RDF_TO_BLENDER, transform_cloud
-from ..scene import point_cloud
+from ..gaussians.formats.registry import READ_SUFFIXES
+from ..gaussians.formats.sog import META
 from ..scene.paths import absolute
+from ..scene.splat_files import ImportOptions, import_files
+from ..wire.errors import UserError
 from .reporting import Result, reported
+
+_ENDINGS = tuple(suffix for suffix in READ_SUFFIXES if suffix.count(".") == 1)  # .compressed.ply is a .ply too
+_UP = (
+    ("FORMAT", "As the Format Says", "Y down in PLY files as trainers write them, y up in SPZ and glTF"),
+    ("Y_UP", "Y Up", "For a file whose y axis points up although its format says otherwise"),
+    ("Z_UP", "Z Up", "For a file that is in Blender's axes already"),
+)
 
 
 class SAGA_OT_import_splat(bpy.types.Operator, ImportHelper):
-    """Import a 3D Gaussian Splatting PLY as a point cloud"""
+    """Import 3D Gaussian Splats as point clouds: PLY, SPZ, .splat, .ksplat, SOG, glTF"""
 
     bl_idname = "saga.import_splat"
     bl_label = "Import Gaussian Splat"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender reads it as it is
+    bl_options = {"REGISTER", "UNDO", "PRESET"}  # noqa: RUF012 - Blender reads it as it is
 
     filename_ext = ".ply"
-    filter_glob: StringProperty(default="*.ply", options={"HIDDEN"})
+    filter_glob: StringProperty(default=";".join((*(f"*{e}" for e in _ENDINGS), META)), options={"HIDDEN"})
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
+    up: EnumProperty(name="Up Axis", description="Which axis of the file points up", items=_UP)
+    scale: FloatProperty(
+        name="Scale", description="Becomes the scale of the object", default=1.0, min=1e-6, soft_min=0.01, soft_max=100
+    )
+    sh_degree: IntProperty(
+        name="Colour Detail",
+        description="Highest degree of spherical harmonics, which change the colour with the direction; "
+        "less takes less memory",
+        default=4,
+        min=0,
+        max=4,
+    )
+    keep_invalid: BoolProperty(
+        name="Keep Invalid", description="Keep Gaussians with numbers that are not finite; they are left out otherwise"
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Dropped files come with their names; else the file dialog."""
+        if self.files and self.directory:
+            return self.invoke_popup(context)
+        return super().invoke(context, event)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Read the file first: where that fails, the scene stays as it is."""
-        path = Path(absolute(self.filepath))
-        loaded = read_ply(path)
-        cloud = transform_cloud(loaded.cloud, RDF_TO_BLENDER)
-        obj = point_cloud.create_object(path.stem, cloud, "RDF", str(path))
-        context.collection.objects.link(obj)
-        make_active(context, obj)
-        for warning in loaded.warnings:
+        """Read all files first: where one fails, the scene stays as it is."""
+        options = ImportOptions(self.up, self.scale, self.sh_degree, self.keep_invalid)
+        imported = import_files(self._paths(), options)
+        for obj in imported.objects:
+            context.collection.objects.link(obj)
+        make_active(context, imported.objects[-1])
+        for obj in imported.objects:
+            obj.select_set(True)
+        for warning in imported.warnings:
             self.report({"WARNING"}, warning)
-        self.report({"INFO"}, f"Imported {len(cloud):,} Gaussians as {obj.name}")
+        count = sum(len(obj.data.points) for obj in imported.objects)
+        what = imported.objects[0].name if len(imported.objects) == 1 else f"{len(imported.objects)} objects"
+        self.report({"INFO"}, f"Imported {count:,} Gaussians as {what}")
         return {"FINISHED"}
+
+    def _paths(self) -> list[Path]:
+        """The files that were chosen; a single one may stand in `filepath` alone, as scripts give it."""
+        if self.directory and any(entry.name for entry in self.files):
+            return [Path(absolute(self.directory), entry.name) for entry in self.files if entry.name]
+        if not self.filepath:
+            raise UserError("There is no file to import", fix="Choose one")
+        return [Path(absolute(self.filepath))]
+
+
+class SAGA_FH_splat(bpy.types.FileHandler):
+    """Splat files that are dropped into the viewport or the outliner."""
+
+    bl_idname = "SAGA_FH_splat"
+    bl_label = "Gaussian Splat"
+    bl_import_operator = SAGA_OT_import_splat.bl_idname
+    bl_file_extensions = ";".join(_ENDINGS)
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        """Where objects can be made."""
+        return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
 
 
 def make_active(context: bpy.types.Context, obj: bpy.types.Object) -> None:
@@ -49,10 +105,10 @@ def make_active(context: bpy.types.Context, obj: bpy.types.Object) -> None:
 
 
 def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
-    self.layout.operator(SAGA_OT_import_splat.bl_idname, text="Gaussian Splat (.ply)")
+    self.layout.operator(SAGA_OT_import_splat.bl_idname, text="Gaussian Splat (.ply, .spz, .splat, .sog, .glb, ...)")
 
 
-CLASSES = (SAGA_OT_import_splat,)
+CLASSES = (SAGA_OT_import_splat, SAGA_FH_splat)
 
 
 def add_menu() -> None:

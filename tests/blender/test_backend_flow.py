@@ -81,7 +81,7 @@ def test_train_click_split_export(trained: bpy.types.Object, tmp_path: Path, ort
     bpy.ops.saga.split()
     part = bpy.context.view_layer.objects.active
     assert (len(part.data.points), len(trained.data.points)) == (20, 40)
-    bpy.ops.saga.export_ply(filepath=str(tmp_path / "part.ply"))
+    bpy.ops.saga.export_splat(filepath=str(tmp_path / "part.ply"))
     wanted = three_clusters().take(CLUSTER == 2)
     got = read_inria(tmp_path / "part.ply")
     np.testing.assert_allclose(got["means"], wanted.means, atol=1e-5)

@@ -109,7 +109,7 @@ CALLS = {
 @pytest.fixture(params=["train", "click", "split", "invert", "clear", "export"])
 def call(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], object]:
     """Every operator that works on the active splat; a backend is pretended where one is needed."""
-    return CALLS.get(request.param, lambda: bpy.ops.saga.export_ply(filepath=str(tmp_path / "out.ply")))
+    return CALLS.get(request.param, lambda: bpy.ops.saga.export_splat(filepath=str(tmp_path / "out.ply")))
 
 
 @pytest.fixture
@@ -191,18 +191,18 @@ def test_export_of_an_empty_selection(tmp_path: Path, snapshot: Callable, splat:
     (tmp_path / "old.ply").write_bytes(b"old")
     before = snapshot()
     path = str(tmp_path / "old.ply")
-    refused(lambda: bpy.ops.saga.export_ply(filepath=path, selection_only=True), "Nothing is selected")
+    refused(lambda: bpy.ops.saga.export_splat(filepath=path, selection_only=True), "Nothing is selected")
     assert (tmp_path / "old.ply").read_bytes() == b"old" and snapshot() == before
 
 
 def test_export_of_a_flattened_object(tmp_path: Path, splat: bpy.types.Object) -> None:
     splat.scale = (1, 0, 1)
-    refused(lambda: bpy.ops.saga.export_ply(filepath=str(tmp_path / "flat.ply")), "scale is zero")
+    refused(lambda: bpy.ops.saga.export_splat(filepath=str(tmp_path / "flat.ply")), "scale is zero")
     assert not (tmp_path / "flat.ply").exists()
 
 
 def test_export_to_a_folder_that_is_not_there(tmp_path: Path, splat: bpy.types.Object) -> None:
-    refused(lambda: bpy.ops.saga.export_ply(filepath=str(tmp_path / "no" / "a.ply")), "a.ply")
+    refused(lambda: bpy.ops.saga.export_splat(filepath=str(tmp_path / "no" / "a.ply")), "a.ply")
 
 
 def test_train_without_a_backend(snapshot: Callable, splat: bpy.types.Object) -> None:

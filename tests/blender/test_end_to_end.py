@@ -69,7 +69,7 @@ def test_main_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bpy.ops.saga.split()
     part = bpy.context.view_layer.objects.active
     assert len(part.data.points) == mask.sum()
-    bpy.ops.saga.export_ply(filepath=str(tmp_path / "ball.ply"))
+    bpy.ops.saga.export_splat(filepath=str(tmp_path / "ball.ply"))
     np.testing.assert_allclose(read_inria(tmp_path / "ball.ply")["sh"], cloud.sh[mask], atol=1e-5)
 
     part.location.z += 1.0  # moved, it is clicked where it stands

@@ -14,7 +14,7 @@ import pytest
 from .support import PACKAGE, ROOT, addon
 
 OPERATORS = (
-    *("import_splat", "export_ply", "train", "cancel", "click", "split", "invert", "clear"),
+    *("import_splat", "export_splat", "train", "cancel", "click", "split", "invert", "clear"),
     *("backend_install", "backend_start", "backend_stop"),
 )
 

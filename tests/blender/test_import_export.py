@@ -65,7 +65,7 @@ def check_same_file(first: Path, second: Path, atol: float = 2e-5) -> None:
 def test_import_then_export_is_the_same_file(tmp_path: Path, degree: int) -> None:
     write_inria(tmp_path / "a.ply", random_cloud(300, degree))
     imported(tmp_path / "a.ply")
-    assert bpy.ops.saga.export_ply(filepath=str(tmp_path / "b.ply")) == {"FINISHED"}
+    assert bpy.ops.saga.export_splat(filepath=str(tmp_path / "b.ply")) == {"FINISHED"}
     check_same_file(tmp_path / "a.ply", tmp_path / "b.ply")
 
 
@@ -75,7 +75,7 @@ def test_round_trip_of_a_real_capture(tmp_path: Path) -> None:
         pytest.skip("../shared/data/splats/playbot_sh2.ply is not there")
     obj = imported(capture)
     assert len(obj.data.points) == 31_000 and "radiance:sh_7" in obj.data.attributes
-    bpy.ops.saga.export_ply(filepath=str(tmp_path / "b.ply"))
+    bpy.ops.saga.export_splat(filepath=str(tmp_path / "b.ply"))
     check_same_file(capture, tmp_path / "b.ply", atol=1e-4)
 
 
@@ -93,7 +93,7 @@ def test_export_in_world_space_bakes_the_object_matrix(tmp_path: Path, motion: s
     cloud = random_cloud(150, 1)
     write_inria(tmp_path / "a.ply", cloud)
     imported(tmp_path / "a.ply").matrix_world = MOTIONS[motion]
-    bpy.ops.saga.export_ply(filepath=str(tmp_path / "b.ply"), world_space=True)
+    bpy.ops.saga.export_splat(filepath=str(tmp_path / "b.ply"), world_space=True)
 
     got = read_inria(tmp_path / "b.ply")
     matrix = np.array(MOTIONS[motion])
@@ -110,7 +110,7 @@ def test_export_in_world_space_bakes_the_object_matrix(tmp_path: Path, motion: s
 def test_export_in_object_space_ignores_the_object_matrix(tmp_path: Path) -> None:
     write_inria(tmp_path / "a.ply", random_cloud(50, 1))
     imported(tmp_path / "a.ply").matrix_world = MOTIONS["non-uniform"]
-    bpy.ops.saga.export_ply(filepath=str(tmp_path / "b.ply"), world_space=False)
+    bpy.ops.saga.export_splat(filepath=str(tmp_path / "b.ply"), world_space=False)
     check_same_file(tmp_path / "a.ply", tmp_path / "b.ply")
 
 
@@ -120,5 +120,5 @@ def test_export_of_the_selection_only(tmp_path: Path) -> None:
     obj = imported(tmp_path / "a.ply")
     mask = np.arange(50) % 3 == 0
     addon("scene.point_cloud").set_selection(obj, mask)
-    bpy.ops.saga.export_ply(filepath=str(tmp_path / "b.ply"), selection_only=True)
+    bpy.ops.saga.export_splat(filepath=str(tmp_path / "b.ply"), selection_only=True)
     np.testing.assert_allclose(read_inria(tmp_path / "b.ply")["means"], cloud.means[mask], atol=1e-6)

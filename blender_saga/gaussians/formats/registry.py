@@ -33,10 +33,12 @@ class WriteOptions:
     Attributes:
         extras: further properties, name to [N] numbers; only INRIA PLY holds them.
         spz_version: 3 or 4.
+        comments: lines for the header of a PLY.
     """
 
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     spz_version: int = 3
+    comments: tuple[str, ...] = ()
 
 
 Reader = Callable[[Path, bool], LoadedSplat]
@@ -63,7 +65,7 @@ class Format:
 
 
 def _write_ply(path: Path, cloud: GaussianCloud, options: WriteOptions) -> tuple[str, ...]:
-    write_ply(path, cloud, options.extras)
+    write_ply(path, cloud, options.extras, options.comments)
     return ()
 
 

@@ -1,0 +1,104 @@
+"""Splats as the viewer sees them: evaluated (modifiers, parents, constraints), instances of collections too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from ..wire.errors import UserError
+from . import point_cloud
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """One splat at one place.
+
+    Attributes:
+        original: the object of the file.
+        shown: the one whose points count: evaluated where modifiers act, and then alive only until the scene is
+            evaluated again.
+        matrix: [4,4] float64, world matrix.
+    """
+
+    original: bpy.types.Object
+    shown: bpy.types.Object
+    matrix: np.ndarray
+
+    @property
+    def edited(self) -> bool:
+        """Whether its points may not be those of the original, in number and order."""
+        return bool(self.original.modifiers)
+
+
+def placed(context: bpy.types.Context, wanted: Callable[[bpy.types.Object], bool]) -> list[Placed]:
+    """The splats of wanted objects; a wanted instancer stands for what it instances.
+
+    Args:
+        context: whose view layer is evaluated, now.
+        wanted: asked with original objects.
+    """
+    for obj in context.view_layer.objects:
+        if obj.type == "POINTCLOUD" and obj.modifiers:
+            obj.data.update_tag()  # a script may have changed the points and told nobody
+    context.view_layer.update()  # or moved something
+    found = []
+    graph = context.evaluated_depsgraph_get()
+    for instance in graph.object_instances:
+        source = instance.parent if instance.is_instance else instance.object
+        shown = instance.instance_object if instance.is_instance else instance.object
+        if source is None or shown is None or shown.type != "POINTCLOUD" or not wanted(source.original):
+            continue
+        obj = shown.original  # what the iterator gives does not outlive the loop
+        points = obj.evaluated_get(graph) if obj.modifiers else obj
+        if point_cloud.is_splat(points) and len(points.data.points):
+            found.append(Placed(obj, points, np.array(instance.matrix_world, np.float64)))
+    return found
+
+
+def selected(context: bpy.types.Context) -> list[Placed]:
+    """Those of the selected objects; of the active one where no splat is selected.
+
+    Raises:
+        UserError: if there are none.
+    """
+    names = {obj.name for obj in context.selected_objects}
+    found = placed(context, lambda obj: obj.name in names)
+    active = context.view_layer.objects.active
+    if not found and active is not None:
+        point_cloud.require(active)
+        found = placed(context, lambda obj: obj == active)
+    return _some(found, "No splat is active or selected", "Select a splat object, or import one with File > Import")
+
+
+def named(context: bpy.types.Context, name: str) -> list[Placed]:
+    """That of one object.
+
+    Raises:
+        UserError: if there is none of that name, it is no splat, or it is hidden.
+    """
+    obj = bpy.data.objects.get(name)
+    if obj is None:
+        raise UserError(f"There is no object {name}", code="no_object")
+    point_cloud.require(obj)
+    return _some(placed(context, lambda other: other == obj), f"The splat {name} is hidden", "Show it first")
+
+
+def visible(context: bpy.types.Context) -> list[Placed]:
+    """Those of everything that is to be seen.
+
+    Raises:
+        UserError: if there are none.
+    """
+    space = context.space_data if isinstance(context.space_data, bpy.types.SpaceView3D) else None
+    layer = context.view_layer
+    found = placed(context, lambda obj: obj.visible_get(view_layer=layer, viewport=space))
+    return _some(found, "No splat is to be seen", "Show one, or import one with File > Import")
+
+
+def _some(found: list[Placed], what: str, fix: str) -> list[Placed]:
+    if not found:
+        raise UserError(what, fix=fix, code="no_object")
+    return found

@@ -1,0 +1,112 @@
+"""Splat files to objects: any format, their extra properties, one transaction for several files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ..gaussians.axes import axes_matrix
+from ..gaussians.formats.images import use_reader
+from ..gaussians.formats.registry import read_splat
+from ..gaussians.formats.sog import META
+from ..gaussians.loaded import LoadedSplat
+from ..gaussians.transforms import RDF_TO_BLENDER, transform_cloud
+from ..wire.errors import UserError
+from . import attributes, native, pictures, point_cloud
+
+EXTRA = "ply:"
+"""What the names of attributes begin with that hold extra properties of a PLY."""
+
+UP_AXES = {"FORMAT": "RDF", "Y_UP": "RUB", "Z_UP": "RFU"}
+"""Choice of the user -> the axes that a file's numbers are in, as `gaussians.axes` names them."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How files become objects.
+
+    Attributes:
+        up: key of UP_AXES: "FORMAT" believes the format, the others are for files that do not follow it.
+        scale: factor, becomes the scale of the object.
+        sh_degree: harmonics above it are left out, 0 to 4.
+        keep_invalid: keep Gaussians with numbers that are not finite.
+    """
+
+    up: str = "FORMAT"
+    scale: float = 1.0
+    sh_degree: int = 4
+    keep_invalid: bool = False
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Objects that are not in a collection yet, and sentences for the user."""
+
+    objects: tuple[bpy.types.Object, ...]
+    warnings: tuple[str, ...]
+
+
+def import_files(paths: list[Path], options: ImportOptions) -> Imported:
+    """Read files into new objects; if one of them cannot be read, none is made.
+
+    Raises:
+        UserError: which file, where and why.
+    """
+    use_reader(pictures.read_picture)
+    objects: list[bpy.types.Object] = []
+    warnings: list[str] = []
+    try:
+        for path in paths:
+            loaded = read_splat(path, options.keep_invalid)
+            warnings += (f"{path.name}: {text}" if len(paths) > 1 else text for text in loaded.warnings)
+            objects.append(_create(path, loaded, options))
+    except UserError:
+        for obj in objects:
+            bpy.data.pointclouds.remove(obj.data)
+        raise
+    return Imported(tuple(objects), tuple(warnings))
+
+
+def _create(path: Path, loaded: LoadedSplat, options: ImportOptions) -> bpy.types.Object:
+    cloud = transform_cloud(loaded.cloud.with_degree(options.sh_degree), RDF_TO_BLENDER)
+    obj = point_cloud.create_object(_name(path), cloud, "RDF", str(path))
+    for name, values in loaded.extras.items():
+        data_type, converted = as_attribute(values)
+        attributes.write(obj.data, EXTRA + name, data_type, converted)
+    native.mark(obj.data)
+    obj.matrix_world = _placement(options)
+    return obj
+
+
+def _name(path: Path) -> str:
+    if path.name == META:
+        return path.resolve().parent.name
+    return path.stem.removesuffix(".compressed")
+
+
+def _placement(options: ImportOptions) -> list[list[float]]:
+    """The object's matrix: what the options say beyond the format, so that an export in object space undoes it."""
+    linear = RDF_TO_BLENDER[:3, :3] @ axes_matrix(UP_AXES[options.up], "RDF") @ RDF_TO_BLENDER[:3, :3].T
+    matrix = np.eye(4)
+    matrix[:3, :3] = linear * options.scale
+    return matrix.tolist()
+
+
+def as_attribute(values: np.ndarray) -> tuple[str, np.ndarray]:
+    """Type and values of the attribute for a property; whole numbers beyond 31 bits and doubles become floats."""
+    if values.dtype.kind in "iub" and (values.size == 0 or abs(int(values.max())) < 1 << 31):
+        return "INT", values.astype(np.int32)
+    with np.errstate(over="ignore"):
+        return "FLOAT", values.astype(np.float32)
+
+
+def extras(obj: bpy.types.Object) -> dict[str, np.ndarray]:
+    """The extra properties of a splat: name without the prefix to [N] numbers."""
+    found = {}
+    for attribute in obj.data.attributes:
+        if attribute.name.startswith(EXTRA) and attribute.domain == "POINT" and attribute.data_type in ("INT", "FLOAT"):
+            found[attribute.name.removeprefix(EXTRA)] = attributes.read(attribute)
+    return found
