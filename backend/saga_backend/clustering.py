@@ -19,7 +19,8 @@ SWEEP = np.linspace(0, 1, 8).astype(np.float32)
 """Scales that are looked at where none are given."""
 _SHARE, _LEAST, _MOST = 0.01, 5_000, 20_000  # of the Gaussians: the sample that is clustered (SAGA section 3.5: 1 %)
 _SMALLEST = 1 / 250  # of the sample: a thing or part holds at least this much of the scene,
-_FEWEST = 5  # and at least this many Gaussians of the sample
+_USUAL = 20  # and this many Gaussians of the sample: fewer that are alike are chance,
+_FEWEST = 5  # unless there are hardly more in all
 _LIKE = 0.5  # cosine; what is less like every centre belongs to nothing: a floor that no mask ever showed
 _HAZE = 0.1  # opacity; fainter Gaussians have features that nobody saw
 _BLOCK = 1 << 17  # Gaussians that are labelled at a time
@@ -84,8 +85,9 @@ def _sample(here: np.ndarray, opacities: np.ndarray, smallest: int) -> _Sample:
     pool = solid if len(solid) > len(here) // 10 else here
     count = min(len(pool), int(np.clip(_SHARE * len(here), _LEAST, _MOST)))
     ids = np.random.default_rng(0).choice(pool, count, replace=False) if count < len(pool) else pool
-    share = smallest / max(len(here), 1) if smallest else _SMALLEST
-    return _Sample(ids, max(_FEWEST, round(share * count)))
+    if smallest:
+        return _Sample(ids, max(_FEWEST, round(smallest * count / len(here))) if len(here) else _FEWEST)
+    return _Sample(ids, max(_FEWEST, min(_USUAL, count // 10), round(_SMALLEST * count)))
 
 
 def _labels(

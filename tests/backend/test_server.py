@@ -25,6 +25,8 @@ from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     Cancel,
     Click,
+    Cluster,
+    Colour,
     Done,
     Failed,
     LoadScene,
@@ -123,6 +125,28 @@ def test_clicks_are_answered_while_training_runs(backend: Backend) -> None:
     click = backend.submit(a_click("until click"))
     assert backend.wait(click, SECONDS).outcome().count == 1
     assert backend.wait(train, SECONDS).state is JobState.finished  # the fake trains until it is clicked
+
+
+def test_clustering_runs_beside_a_training_and_holds_up_no_click(backend: Backend) -> None:
+    load(backend, "until click")
+    train = backend.submit(Train("until click"))
+    cluster = backend.submit(Cluster("until click"))
+    colour = backend.submit(Colour("until click"))
+    assert backend.wait(colour, SECONDS).outcome().rgb.shape == (5, 3)
+    assert not train.ended and not cluster.ended  # the fake works on both until it is clicked
+    click = backend.submit(a_click("until click"))
+    assert backend.wait(click, SECONDS).outcome().count == 1
+    assert backend.wait(cluster, SECONDS).outcome().labels.tolist() == [-1] * 5
+    assert backend.wait(train, SECONDS).state is JobState.finished
+
+
+def test_a_clustering_is_cancelled_half_way_and_while_it_waits(backend: Backend) -> None:
+    load(backend, "forever")
+    first, second = backend.submit(Cluster("forever")), backend.submit(Cluster("forever"))
+    backend.cancel(second)
+    backend.wait(first, SECONDS, on_progress=lambda _: backend.cancel(first))
+    assert first.state is JobState.cancelled and first.progress.step > 0
+    assert backend.wait(second, SECONDS).state is JobState.cancelled and second.progress is None
 
 
 def test_cancelled_half_way(backend: Backend) -> None:

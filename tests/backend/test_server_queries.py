@@ -1,0 +1,132 @@
+"""Queries of every kind, and bad input of every kind, through a real backend process with a trained toy scene."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clicks import CLOUD, TRUTH, VIEW, N, chosen, front, iou
+from saga_backend import sidecar
+from saga_backend.model import AffinityModel
+from twins import toy_views
+
+from blender_saga.client.backend import Backend
+from blender_saga.client.jobs import JobState
+from blender_saga.client.process import Launch
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import CleanUp, Click, Cluster, Colour, LoadScene, Prompt, Train, TrainSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 180
+"""Limit of a test that hangs."""
+SIDE = toy_views()[2]
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory, saga_file) -> Iterator[Backend]:
+    log = tmp_path_factory.mktemp("server") / "backend.log"
+    backend = Backend(Launch(Path(sys.executable), ROOT / "backend" / "launch.py", ROOT / "blender_saga", log, "cpu"))
+    backend.start()
+    try:
+        backend.wait_connected(SECONDS)
+        assert answered(backend, LoadScene("toy", CLOUD, sidecar=str(saga_file))).model_steps == 30
+        yield backend
+    finally:
+        backend.stop()
+
+
+def answered(backend: Backend, request: object) -> object:
+    return backend.wait(backend.submit(request), SECONDS).outcome()
+
+
+def click(*prompts: Prompt, **options: object) -> Click:
+    return Click("toy", prompts, **({"scale": 1.0} | options))
+
+
+def region(corners: list, kind: str = "box") -> Prompt:
+    return Prompt(VIEW, np.array(corners, np.float32), kind)
+
+
+YES, NO = Prompt(VIEW, front(0)), Prompt(SIDE, front(1, SIDE), positive=False)
+OUTSIDE = Prompt(VIEW, np.array([[64, 5]], np.float32))
+
+
+def test_clicks_in_two_views_with_clean_up(backend):
+    wish = CleanUp(floaters=True, connected=True, holes=True, visible=False)
+    answer = answered(backend, click(YES, NO, clean_up=wish))
+    assert iou(chosen(answer), TRUTH == 0) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (click(OUTSIDE), "bad_click"),
+        (click(YES, OUTSIDE), "bad_click"),
+        (click(), "bad_click"),
+        (click(region([(5, 5), (5, 9)])), "bad_click"),
+        (click(region([(-9, -9), (-2, -2)])), "bad_click"),
+        (click(region([(1, 1), (9, 9)], "lasso")), "bad_click"),
+        (click(region([(np.nan, 1), (9, 9)])), "bad_click"),
+        (click(YES, scale=1.5), "bad_settings"),
+        (click(YES, scale=np.nan), "bad_settings"),
+        (click(YES, threshold=7.0), "bad_settings"),
+        (Cluster("toy", np.array([2], np.float32)), "bad_settings"),
+        (Cluster("toy", smallest=-5), "bad_settings"),
+        (Colour("toy", 3.0), "bad_settings"),
+        (Cluster("none"), "no_scene"),
+        (Colour("none"), "no_scene"),
+        (Click("none", (YES,)), "no_scene"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_the_next_request_is_answered(backend, request_, code):
+    with pytest.raises(UserError) as caught:
+        answered(backend, request_)
+    assert caught.value.code == code
+    assert answered(backend, click(YES)).count > 0
+
+
+@pytest.mark.parametrize("prompts", [(NO,), (NO, NO), (region([(0, 0), (4, 4)]),)], ids=["no", "twice no", "empty"])
+def test_nothing_selected_is_said(backend, prompts):
+    answer = answered(backend, click(*prompts, clean_up=CleanUp(True, True, True, True)))
+    assert answer.count == 0 and answer.note
+
+
+def test_everything_at_once(backend):
+    phases = []
+    job = backend.submit(Cluster("toy"))
+    answer = backend.wait(job, SECONDS, on_progress=lambda progress: phases.append(progress.phase)).outcome()
+    assert answer.labels.shape == (N,) and len(answer.parents) >= 2 and phases
+    assert answered(backend, Colour("toy", 0.5)).rgb.shape == (N, 3)
+
+
+@pytest.mark.parametrize("count", [10, 1])
+def test_clusters_of_ten_gaussians_and_of_one(backend, tmp_path, count):
+    """All of them alike: an empty tree that says so, and everything else still answers."""
+    model = AffinityModel(np.ones((count, 4), np.float32) / 2, np.zeros((2, 4)), np.ones(2, np.float32), 1)
+    path, name = str(tmp_path / "few.saga"), f"{count} Gaussians"
+    sidecar.save(path, model, sidecar.Header(name))
+    assert answered(backend, LoadScene(name, CLOUD.take(np.arange(count)), sidecar=path)).model_steps == 1
+    answer = answered(backend, Cluster(name))
+    assert answer.labels.tolist() == [-1] * count and len(answer.parents) == 0 and answer.note
+    assert (answered(backend, Colour(name)).rgb == 128).all()
+    whole = Prompt(VIEW, np.array([(0, 0), (64, 48)], np.float32), "box")
+    selection = answered(backend, Click(name, (whole,), clean_up=CleanUp(True, True, True, True)))
+    assert selection.total == count and (selection.count > 0) != bool(selection.note)
+
+
+def test_everything_is_answered_while_training_runs(backend):
+    """And the training is cancelled in the end; the model from before stays."""
+    before = answered(backend, click(YES))
+    settings = TrainSettings(steps=50_000, views=4, width=64, height=48, pixels=64)
+    train = backend.submit(Train("toy", settings=settings))
+    while train.progress is None:
+        backend.wait(backend.submit(Colour("toy")), SECONDS)
+    for request in (click(YES, NO), Cluster("toy", np.array([0.5], np.float32)), Colour("toy")):
+        assert answered(backend, request) is not None
+    assert not train.ended
+    backend.cancel(train)
+    assert backend.wait(train, SECONDS).state is JobState.cancelled
+    np.testing.assert_array_equal(answered(backend, click(YES)).bits, before.bits)
