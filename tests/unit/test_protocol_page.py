@@ -1,0 +1,34 @@
+"""docs/protocol.md names what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from blender_saga.wire.messages import PARTS, PROTOCOL_VERSION, REPLIES, REQUESTS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"`([A-Za-z_:]+)`", PAGE))
+
+
+def test_every_message_and_part_is_named() -> None:
+    assert {kind.__name__ for kind in (*REQUESTS, *REPLIES, *PARTS)} <= NAMED
+
+
+def test_the_table_has_a_row_for_every_request() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", PAGE, re.MULTILINE)
+    assert [request for request, _ in rows] != [] and {r for r, _ in rows} == {kind.__name__ for kind in REQUESTS}
+    assert {reply for _, reply in rows} | {"Progress", "Failed", "Stopped"} == {kind.__name__ for kind in REPLIES}
+
+
+def test_it_tells_the_version() -> None:
+    assert f"(now {PROTOCOL_VERSION})" in PAGE
+
+
+def test_codes_it_names_exist() -> None:
+    """Every code of the list stands in the source of the backend or the wire."""
+    codes = re.findall(r"`(\w+)`", PAGE.partition("and a code:")[2].partition("## Selecting")[0])
+    folders = (ROOT / "backend" / "saga_backend", ROOT / "blender_saga" / "wire", ROOT / "blender_saga" / "gaussians")
+    source = "\n".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py"))
+    assert len(codes) > 8 and not [code for code in codes if f'"{code}"' not in source]
