@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from ..gaussians.axes import axes_matrix
 from ..gaussians.formats.images import use_reader
@@ -87,12 +88,12 @@ def _name(path: Path) -> str:
     return path.stem.removesuffix(".compressed")
 
 
-def _placement(options: ImportOptions) -> list[list[float]]:
+def _placement(options: ImportOptions) -> Matrix:
     """The object's matrix: what the options say beyond the format, so that an export in object space undoes it."""
     linear = RDF_TO_BLENDER[:3, :3] @ axes_matrix(UP_AXES[options.up], "RDF") @ RDF_TO_BLENDER[:3, :3].T
     matrix = np.eye(4)
     matrix[:3, :3] = linear * options.scale
-    return matrix.tolist()
+    return Matrix(matrix.tolist())  # a plain list would be taken column by column
 
 
 def as_attribute(values: np.ndarray) -> tuple[str, np.ndarray]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import bpy
 
-from ..scene import changes, properties, pump
+from ..scene import changes, native, properties, pump
 from ..scene.session import session
-from . import backend_ops, export_ops, import_ops, panels, preferences, segment_ops, splat_draw, tool, train_ops
+from . import backend_ops, export_ops, import_ops, panels, preferences, segment_ops, splat_draw, tool, train_ops, transform_ops
 
 CLASSES = (
     *properties.CLASSES,
     *preferences.CLASSES,
     *import_ops.CLASSES,
     *export_ops.CLASSES,
+    *transform_ops.CLASSES,
     *backend_ops.CLASSES,
     *train_ops.CLASSES,
     *segment_ops.CLASSES,
@@ -27,6 +28,8 @@ def register() -> None:
     properties.attach()
     import_ops.add_menu()
     export_ops.add_menu()
+    transform_ops.add_menu()
+    native.start()
     tool.register()
     changes.start()
     splat_draw.start()
@@ -40,6 +43,8 @@ def unregister() -> None:
     splat_draw.stop()
     changes.stop()
     tool.unregister()
+    native.stop()
+    transform_ops.remove_menu()
     export_ops.remove_menu()
     import_ops.remove_menu()
     properties.detach()

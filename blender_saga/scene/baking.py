@@ -1,0 +1,83 @@
+"""Apply Transform for splats: the matrix goes into the Gaussians, rotations and spherical harmonics too.
+
+Blender's own operator moves the points alone and leaves scale, rotation and colours as they were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ..gaussians.cloud import GaussianCloud
+from ..gaussians.transforms import transform_cloud
+from ..wire.errors import UserError
+from . import attributes, point_cloud
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which parts of the transform are applied."""
+
+    location: bool = True
+    rotation: bool = True
+    scale: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Baked:
+    """What applying will write: an object, its Gaussians, what goes into them, what stays on the object."""
+
+    obj: bpy.types.Object
+    cloud: GaussianCloud
+    change: Matrix
+    kept: Matrix
+
+
+def apply_transforms(objects: list[bpy.types.Object], parts: Parts) -> None:
+    """Apply parts of each object's own transform to its Gaussians; everything stays where it stands, children too.
+
+    Raises:
+        UserError: if one is no splat, is linked, shares its points with another object, or has a scale of zero; then
+            none is changed.
+    """
+    for baked in [_bake(obj, parts) for obj in objects]:
+        write_cloud(baked.obj, baked.cloud)
+        for child in baked.obj.children:
+            child.matrix_parent_inverse = baked.change @ child.matrix_parent_inverse
+        baked.obj.matrix_basis = baked.kept
+
+
+def _bake(obj: bpy.types.Object, parts: Parts) -> Baked:
+    point_cloud.require(obj)
+    if obj.library is not None or obj.data.library is not None:
+        raise UserError(f"The splat {obj.name} is linked from another file", fix="Make it local first", code="linked")
+    what = f"The transform of {obj.name} cannot be applied"
+    if obj.data.users > 1:
+        fix = "Use Object > Relations > Make Single User first"
+        raise UserError(what, "another object shares its points", fix, code="shared")
+    if abs(obj.matrix_basis.determinant()) < 1e-30:
+        raise UserError(what, "its scale is zero along an axis", "Give it a scale other than zero")
+    kept = _kept(obj.matrix_basis, parts)
+    change = kept.inverted() @ obj.matrix_basis
+    return Baked(obj, transform_cloud(point_cloud.to_cloud(obj), np.array(change, np.float64)), change, kept)
+
+
+def _kept(basis: Matrix, parts: Parts) -> Matrix:
+    """What stays on the object: the parts that are not applied."""
+    location, rotation, scale = basis.decompose()
+    return Matrix.LocRotScale(
+        None if parts.location else location, None if parts.rotation else rotation, None if parts.scale else scale
+    )
+
+
+def write_cloud(obj: bpy.types.Object, cloud: GaussianCloud) -> None:
+    """Give the points of a splat other numbers: as many Gaussians, in the same order, in object space."""
+    attributes.write(obj.data, "position", "FLOAT_VECTOR", cloud.means)
+    attributes.write(obj.data, "scale", "FLOAT_VECTOR", cloud.scales)
+    attributes.write(obj.data, "rotation", "QUATERNION", cloud.quats)
+    for i in range(1, cloud.sh.shape[1]):
+        attributes.write(obj.data, f"radiance:sh_{i - 1}", "FLOAT_VECTOR", cloud.sh[:, i])
+    obj.data.update_tag()
