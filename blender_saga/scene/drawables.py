@@ -21,7 +21,7 @@ class Block:
     Attributes:
         means [N,3], quats [N,4], scales [N,3], opacities [N]: float32, object space.
         sh: [N,K,3] float16: half the memory, and finer than a screen shows.
-        selected: [N] bool.
+        selected, hidden: [N] bool.
         marks: attribute name -> values, for those of MARKS that are there.
         geometry: another number whenever the Gaussians are others; `marking`: whenever selection or marks are.
     """
@@ -32,6 +32,7 @@ class Block:
     opacities: np.ndarray
     sh: np.ndarray
     selected: np.ndarray
+    hidden: np.ndarray
     marks: dict[str, np.ndarray]
     geometry: int
     marking: int
@@ -56,7 +57,7 @@ class Blocks:
         if block is None or (block.stamp != stamp and _digest(points) != block.digest):
             block = self.known[points.session_uid] = self._read(obj, stamp)
         elif block.stamp != stamp:
-            block.selected, block.marks = point_cloud.selection(obj), _marks(points)
+            block.selected, block.hidden, block.marks = _states(obj)
             block.marking, block.stamp = self._next(), stamp
         return block
 
@@ -67,12 +68,15 @@ class Blocks:
     def _read(self, obj: bpy.types.Object, stamp: tuple[int, int]) -> Block:
         cloud = point_cloud.to_cloud(obj)
         arrays = cloud.means, cloud.quats, cloud.scales, cloud.opacities, cloud.sh.astype(np.float16)
-        states = point_cloud.selection(obj), _marks(obj.data)
-        return Block(*arrays, *states, self._next(), self._next(), stamp, _digest(obj.data))
+        return Block(*arrays, *_states(obj), self._next(), self._next(), stamp, _digest(obj.data))
 
     def _next(self) -> int:
         self._count += 1
         return self._count
+
+
+def _states(obj: bpy.types.Object) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    return point_cloud.selection(obj), point_cloud.hidden(obj), _marks(obj.data)
 
 
 def _digest(points: bpy.types.PointCloud) -> int:

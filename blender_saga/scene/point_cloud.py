@@ -13,6 +13,7 @@ SELECTION = ".selection"
 """The attribute of Blender's own point cloud edit mode. A cloud without it counts there as wholly selected."""
 _ID = "saga:id"
 _SIMILARITY = "saga:similarity"
+_HIDDEN = "saga:hidden"
 _NEEDED = {"scale": "FLOAT_VECTOR", "rotation": "QUATERNION", "radiance:base": "FLOAT4"}
 
 
@@ -91,6 +92,11 @@ def positions(obj: bpy.types.Object) -> np.ndarray:
     return _get(obj, "position")
 
 
+def scales(obj: bpy.types.Object) -> np.ndarray:
+    """[N,3] float32, standard deviations in object space."""
+    return _get(obj, "scale")
+
+
 def sh_degree(obj: bpy.types.Object) -> int:
     """Degree of a splat's spherical harmonics, 0 to 4."""
     return SH_COEFFICIENTS.index(_coefficients(obj))
@@ -135,13 +141,55 @@ def split(obj: bpy.types.Object) -> bpy.types.Object:
         raise UserError(f"Nothing is selected in {obj.name}", fix="Click on a thing first", code="no_selection")
     if mask.all():
         raise UserError(f"There is nothing to split off from {obj.name}", "all of it is selected", code="all_selected")
-    part = obj.copy()
-    part.data = obj.data.copy()
+    part = _copy(obj)
     if obj.data.users > 1:  # a linked duplicate stands elsewhere and keeps all of its points
         obj.data = obj.data.copy()
     for holder, kept in ((part, mask), (obj, ~mask)):
         attributes.keep_points(holder.data, kept)
         set_selection(holder, np.zeros(int(np.count_nonzero(kept)), np.bool_))
+    return part
+
+
+def duplicate(obj: bpy.types.Object) -> bpy.types.Object:
+    """Copy the selected points to a new object at the same place, in the same collections; all of it is selected."""
+    mask = selection(obj)
+    part = _copy(obj)
+    if not mask.all():
+        attributes.keep_points(part.data, mask)
+    return part
+
+
+def delete(obj: bpy.types.Object) -> int:
+    """Delete the selected points; returns their number."""
+    mask = selection(obj)
+    if obj.data.users > 1:  # a linked duplicate stands elsewhere and keeps all of its points
+        obj.data = obj.data.copy()
+    attributes.keep_points(obj.data, ~mask)
+    obj.data.update_tag()
+    return int(np.count_nonzero(mask))
+
+
+def hidden(obj: bpy.types.Object) -> np.ndarray:
+    """[N] bool, the points that are neither drawn nor clicked; without the attribute none."""
+    return _get(obj, _HIDDEN) if _has(obj, _HIDDEN) else np.zeros(len(obj.data.points), np.bool_)
+
+
+def set_hidden(obj: bpy.types.Object, mask: np.ndarray) -> None:
+    """Hide exactly the points at mask [N] bool."""
+    attributes.write(obj.data, _HIDDEN, "BOOLEAN", mask)
+    obj.data.update_tag()
+
+
+def set_mark(obj: bpy.types.Object, name: str, data_type: str, values: np.ndarray) -> None:
+    """Record one value a point for a view mode: [N] or [N,3]."""
+    attributes.write(obj.data, name, data_type, values)
+    obj.data.update_tag()
+
+
+def _copy(obj: bpy.types.Object) -> bpy.types.Object:
+    """A copy with data of its own, in the same collections."""
+    part = obj.copy()
+    part.data = obj.data.copy()
     for collection in obj.users_collection:
         collection.objects.link(part)
     return part
@@ -149,7 +197,7 @@ def split(obj: bpy.types.Object) -> bpy.types.Object:
 
 def _has(obj: bpy.types.Object, name: str) -> bool:
     attribute = obj.data.attributes.get(name)
-    wanted = {**_NEEDED, SELECTION: "BOOLEAN", _ID: "INT"}.get(name, "FLOAT_VECTOR")
+    wanted = {**_NEEDED, SELECTION: "BOOLEAN", _HIDDEN: "BOOLEAN", _ID: "INT"}.get(name, "FLOAT_VECTOR")
     return attribute is not None and attribute.data_type == wanted and attribute.domain == "POINT"
 
 

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+listeners: list[Callable[[bpy.types.Context], None]] = []
+"""Called when a setting of the selection has changed."""
 
 AXES = (
     ("RDF", "Turned from the file", "The file's y axis points down; import turned it to z up, export turns it back"),
@@ -36,6 +50,28 @@ def _drawing_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) 
             obj.display_type = "TEXTURED" if self.drawing == "BLENDER" else "BOUNDS"
 
 
+def _selection_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    for listener in listeners:
+        listener(context)
+
+
+def _thing_renamed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    self.renamed = True
+
+
+class ThingRecord(bpy.types.PropertyGroup):
+    """A thing that was found in a splat, or a part of one."""
+
+    name: StringProperty(name="Name", update=_thing_renamed)
+    node: IntProperty(description="Its number in saga:cluster")
+    parent: IntProperty(description="The thing it is a part of, -1: none")
+    level: IntProperty(description="0 for things, 1 for their parts, and so on")
+    count: IntProperty(description="Gaussians")
+    size: FloatProperty(description="Scene units")
+    hidden: BoolProperty()
+    renamed: BoolProperty(description="Whether the name is the user's")
+
+
 class SplatRecord(bpy.types.PropertyGroup):
     """`Object.saga`: where a splat came from and which trained model its `saga:id`s refer to."""
 
@@ -49,6 +85,20 @@ class SplatRecord(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
         options={"PATH_SUPPORTS_BLEND_RELATIVE"},
     )
+    things: CollectionProperty(type=ThingRecord, description="What Find Things found")
+    thing: IntProperty(name="Thing", description="The row of the list that is chosen")
+
+
+class PromptRecord(bpy.types.PropertyGroup):
+    """One click or box of the present selection, with the view it was made in."""
+
+    positive: BoolProperty(default=True)
+    box: BoolProperty(description="Two corners instead of a click")
+    corners: FloatVectorProperty(size=4, description="Region pixels from the bottom left: x, y, x, y")
+    view: FloatVectorProperty(size=16, description="World to camera, row by row")
+    projection: FloatVectorProperty(size=16, description="Camera to clip space, row by row")
+    width: IntProperty(description="Of the region, pixels")
+    height: IntProperty(description="Of the region, pixels")
 
 
 class SceneSettings(bpy.types.PropertyGroup):
@@ -58,14 +108,49 @@ class SceneSettings(bpy.types.PropertyGroup):
     views: IntProperty(
         name="Views", description="Largest number of views rendered for training; 0: the default", min=0, soft_max=200
     )
-    scale_auto: BoolProperty(name="Auto", description="Choose the size from the click", default=True)
+    scale_auto: BoolProperty(
+        name="Auto", description="Choose the size from the first click", default=True, update=_selection_changed
+    )
     scale: FloatProperty(
-        name="Scale", description="0: small parts, 1: the largest things", min=0.0, max=1.0, default=0.5
+        name="Scale",
+        description="How large a thing is meant: 0 small parts, 1 the largest things",
+        min=0.0,
+        max=1.0,
+        default=0.5,
+        update=_selection_changed,
     )
-    threshold_auto: BoolProperty(name="Auto", description="Use the default threshold", default=True)
+    size_units: FloatProperty(description="The scale of the last selection as a size in scene units")
+    threshold_auto: BoolProperty(
+        name="Auto", description="Choose the threshold from the click", default=True, update=_selection_changed
+    )
     threshold: FloatProperty(
-        name="Threshold", description="Higher: only what is very similar to the click", min=0.0, max=1.0, default=0.75
+        name="Threshold",
+        description="Higher: only what is very similar to the click",
+        min=0.0,
+        max=1.0,
+        default=0.75,
+        update=_selection_changed,
     )
+    drop_floaters: BoolProperty(
+        name="No Floaters",
+        description="Leave out specks away from the rest of the selection",
+        update=_selection_changed,
+    )
+    only_connected: BoolProperty(
+        name="Connected",
+        description="Only the pieces that were clicked, nothing apart from them",
+        update=_selection_changed,
+    )
+    fill_holes: BoolProperty(
+        name="Fill Holes", description="Take in small gaps that the selection surrounds", update=_selection_changed
+    )
+    only_visible: BoolProperty(
+        name="Visible Only",
+        description="Only what was to be seen where the clicks were made",
+        update=_selection_changed,
+    )
+    prompts: CollectionProperty(type=PromptRecord, description="Clicks and boxes of the present selection")
+    prompts_state: StringProperty(description="What the objects were when the prompts were answered")
     mode: EnumProperty(name="Mode", description="What a click does to the selection", items=MODES)
     drawing: EnumProperty(
         name="Draw As", description="How splats are drawn in the viewport", items=DRAWINGS, update=_drawing_changed
@@ -84,7 +169,7 @@ class SceneSettings(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (SplatRecord, SceneSettings)
+CLASSES = (ThingRecord, SplatRecord, PromptRecord, SceneSettings)
 
 
 def attach() -> None:

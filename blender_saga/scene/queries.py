@@ -9,7 +9,6 @@ import numpy as np
 
 from ..gaussians.cloud import concatenate
 from ..gaussians.selection import combine, unpack
-from ..gaussians.view import View
 from ..wire.errors import UserError
 from ..wire.messages import CleanUp, Click, LoadScene, ObjectPoints, Prompt, Selection
 from . import point_cloud
@@ -24,10 +23,12 @@ class Query:
     Attributes:
         request: what the backend works on.
         points: of each object in the order of the message: `session_uid` and number of points.
+        shown: of each object, [N] bool: the points that took part; None: all.
     """
 
     request: Request
     points: tuple[tuple[int, int], ...]
+    shown: tuple[np.ndarray | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,20 +36,16 @@ class Target:
     """What a click asks: where, and how much to take.
 
     Attributes:
-        view: in world space.
-        pixel: [1,2] float32, column and row.
+        prompts: what was pointed at, in whatever views; the newest last.
         scale, threshold: 0 to 1, negative for automatic.
         want_scores: whether to record the similarity of every point too.
-        earlier: the prompts of this selection that were made before, in whatever views.
         clean_up: what is done to the selection afterwards.
     """
 
-    view: View
-    pixel: np.ndarray
+    prompts: tuple[Prompt, ...]
     scale: float = -1.0
     threshold: float = -1.0
     want_scores: bool = True
-    earlier: tuple[Prompt, ...] = ()
     clean_up: CleanUp = field(default_factory=CleanUp)
 
 
@@ -58,22 +55,45 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
     Raises:
         UserError: if they are not trained, or the backend does not run.
     """
+    objects = [o for o in objects if not point_cloud.hidden(o).all()]
+    if not objects:
+        raise UserError("All of the splat is hidden", fix="Press Show Hidden", code="hidden")
     first = objects[0]
     model = next(filter(None, map(trained_model, objects)), "")
     if not model and not trains_now(first):
         raise not_trained(first)
+    shown = tuple(_shown(o) for o in objects)
     click = Click(
         first.saga.fingerprint,
-        (*target.earlier, Prompt(target.view, target.pixel)),
-        tuple(ObjectPoints(np.array(o.matrix_world, np.float64), _ids(o)) for o in objects),
+        target.prompts,
+        tuple(_points(o, mask) for o, mask in zip(objects, shown, strict=True)),
         target.scale,
         target.threshold,
         target.want_scores,
         target.clean_up,
     )
-    load = None if _is_loaded(objects) else _load(siblings(first), model)
-    request = session.request(load, click)
-    return Query(request, tuple((o.session_uid, len(o.data.points)) for o in objects))
+    request = session.request(needed(objects, model), click)
+    return Query(request, tuple((o.session_uid, len(o.data.points)) for o in objects), shown)
+
+
+def needed(objects: list[bpy.types.Object], model: str) -> LoadScene | None:
+    """What has to be sent before a request about objects that share a trained cloud; None if nothing.
+
+    Raises:
+        UserError: if they do not fit together.
+    """
+    return None if _is_loaded(objects) else _load(siblings(objects[0]), model)
+
+
+def _shown(obj: bpy.types.Object) -> np.ndarray | None:
+    hidden = point_cloud.hidden(obj)
+    return ~hidden if hidden.any() else None
+
+
+def _points(obj: bpy.types.Object, shown: np.ndarray | None) -> ObjectPoints:
+    """An object as the backend sees it, without its hidden points."""
+    ids = _ids(obj) if shown is None else point_cloud.ids(obj)[shown]
+    return ObjectPoints(np.array(obj.matrix_world, np.float64), ids)
 
 
 def apply(query: Query, mode: str) -> Selection:
@@ -89,7 +109,7 @@ def apply(query: Query, mode: str) -> Selection:
     """
     answer = query.request.outcome()
     assert isinstance(answer, Selection)
-    objects = _still_there(query)
+    objects = objects_of(query)
     holders = {o.data.session_uid: o for o in objects}  # linked duplicates share their data: written once
     for uid, mask in _by_data(query, objects, unpack(answer.bits, answer.total)).items():
         old = point_cloud.selection(holders[uid])
@@ -103,14 +123,31 @@ def apply(query: Query, mode: str) -> Selection:
 def _by_data(query: Query, objects: list[bpy.types.Object], values: np.ndarray) -> dict[int, np.ndarray]:
     """Cut values [T] of all points into those of each data-block; where objects share one, the larger counts."""
     merged: dict[int, np.ndarray] = {}
-    ends = np.cumsum([count for _, count in query.points])
-    for obj, part in zip(objects, np.split(values, ends[:-1]), strict=True):
+    start = 0
+    for obj, shown in zip(objects, query.shown, strict=True):
+        count = len(obj.data.points) if shown is None else int(np.count_nonzero(shown))
+        part = _spread(values[start : start + count], shown)
+        start += count
         uid = obj.data.session_uid
         merged[uid] = np.maximum(merged[uid], part) if uid in merged else part
     return merged
 
 
-def _still_there(query: Query) -> list[bpy.types.Object]:
+def _spread(values: np.ndarray, shown: np.ndarray | None) -> np.ndarray:
+    """Values of the points that took part as values of all points; 0 for the others."""
+    if shown is None:
+        return values
+    spread = np.zeros(len(shown), values.dtype)
+    spread[shown] = values
+    return spread
+
+
+def objects_of(query: Query) -> list[bpy.types.Object]:
+    """The objects that a query was about.
+
+    Raises:
+        UserError: if one is gone or has another number of points.
+    """
     by_uid = {o.session_uid: o for o in bpy.data.objects}
     objects = [by_uid.get(uid) for uid, _ in query.points]
     same = all(

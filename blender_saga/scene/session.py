@@ -13,19 +13,21 @@ from ..client.installation import Installation
 from ..client.jobs import Job
 from ..client.process import Launch
 from ..wire.errors import UserError
-from ..wire.messages import Click, LoadScene, Progress, SceneState, Train
+from ..wire.messages import Click, Cluster, Colour, LoadScene, Progress, SceneState, Train
+
+Ask = Train | Click | Cluster | Colour
 
 
 class Request:
-    """A Train or Click, before it the LoadScene that it needs: two jobs, one end.
+    """A Train, Click, Cluster or Colour, before it the LoadScene that it needs: two jobs, one end.
 
     Attributes:
-        message: the Train or Click.
+        message: the Train, Click, Cluster or Colour.
         job: the one that is under way, at the end the last one.
         ended: whether it is over, one way or the other.
     """
 
-    def __init__(self, backend: Backend, load: LoadScene | None, message: Train | Click) -> None:
+    def __init__(self, backend: Backend, load: LoadScene | None, message: Ask) -> None:
         self.message, self.ended = message, False
         self.on_end: Callable[[Request], None] = lambda _: None
         self._backend, self._load, self._note = backend, load, ""
@@ -78,7 +80,7 @@ class Session:
     Attributes:
         backend: the one that was started last, or None.
         installation: the one that runs or ran last, or None.
-        training: the training that runs, or None.
+        training: the training that runs or ran last, or None; `search`: the same for finding things and colours.
         message: the last thing worth telling, for the panels; `failed` says whether it is an error.
         models: fingerprint -> path of models trained in this run, so that an undo does not forget them.
     """
@@ -90,6 +92,7 @@ class Session:
         self.backend: Backend | None = None
         self.installation: Installation | None = None
         self.training: Request | None = None
+        self.search: Request | None = None
         self.message, self.failed = "", False
         self.models: dict[str, str] = {}
         self._loaded: dict[str, tuple[int, np.ndarray]] = {}
@@ -127,8 +130,8 @@ class Session:
         why = self.backend.error.rstrip(".") if self.backend is not None else ""
         raise UserError("The backend is not running", why, "Press Start in the SAGA sidebar", code="not_started")
 
-    def request(self, load: LoadScene | None, message: Train | Click) -> Request:
-        """Send a Train or Click to the running backend, before it the scene if it has to be (re)loaded."""
+    def request(self, load: LoadScene | None, message: Ask) -> Request:
+        """Send a request to the running backend, before it the scene if it has to be (re)loaded."""
         return Request(self.connected(), load, message)
 
     def scene_loaded(self, load: LoadScene, starts: int) -> None:

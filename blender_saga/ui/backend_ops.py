@@ -87,7 +87,7 @@ class SAGA_OT_backend_stop(bpy.types.Operator):
 
 
 class SAGA_OT_cancel(bpy.types.Operator):
-    """Stop the training or the installation that is running; nothing is changed"""
+    """Stop what is running: a training, a search for things, an installation; nothing is changed"""
 
     bl_idname = "saga.cancel"
     bl_label = "Cancel"
@@ -95,9 +95,10 @@ class SAGA_OT_cancel(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Ask for it; the work ends at its next step."""
-        training, installation = session.training, session.installation
-        if training is not None and not training.ended:
-            training.cancel()
+        requests, installation = (session.training, session.search), session.installation
+        running = [request for request in requests if request is not None and not request.ended]
+        if running:
+            running[0].cancel()
         elif installation is not None and installation.running:
             installation.cancel()
         else:

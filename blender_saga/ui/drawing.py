@@ -26,14 +26,20 @@ def draw_progress(layout: bpy.types.UILayout, fraction: float, text: str) -> Non
     layout.progress(factor=min(max(fraction, 0.0), 1.0), text=text)
 
 
-def draw_buttons(layout: bpy.types.UILayout, *buttons: tuple[str, str, bool]) -> None:
-    """Operators side by side, each as (idname, text, whether it can be pressed)."""
+def draw_buttons(layout: bpy.types.UILayout, *buttons: tuple[str, str, bool], **settings: tuple[object, ...]) -> None:
+    """Operators side by side, each as (idname, text, whether it can be pressed).
+
+    `settings`: of a property of the operators, the value for each button that has one.
+    """
     row = layout.row(align=True)
     row.operator_context = "INVOKE_DEFAULT"  # in the preferences the default is to execute, which would wait
-    for idname, text, enabled in buttons:
+    for i, (idname, text, enabled) in enumerate(buttons):
         cell = row.row(align=True)
         cell.enabled = enabled
-        cell.operator(idname, text=text)
+        properties = cell.operator(idname, text=text)
+        for name, values in settings.items():
+            if i < len(values):
+                setattr(properties, name, values[i])
 
 
 def remaining(seconds: float) -> str:

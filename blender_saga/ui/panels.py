@@ -1,21 +1,21 @@
-"""The sidebar tab SAGA in the 3D viewport: it shows states, computes nothing, and says why a button is off."""
+"""The sidebar tab SAGA, first part: the splat, how it is shown, the backend, training. Panels compute nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import bpy
-import numpy as np
 
 from ..client.connection import ConnectionState
 from ..client.installation import Installation
 from ..scene import point_cloud
-from ..scene.lookup import find_splat, not_trained, participants, trained_model, trains_now
+from ..scene.lookup import find_splat, trained_model, trains_now
 from ..scene.session import session
 from ..wire.errors import UserError
-from . import tool
+from . import splat_draw
 from .drawing import draw_buttons, draw_progress, draw_text, remaining
-from .preferences import environment, is_installed
+from .preferences import environment, is_installed, usable_backend
+from .splat_colours import MODE_ATTRIBUTES
 
 _STATE_ICONS = {
     ConnectionState.stopped: "RADIOBUT_OFF",
@@ -35,13 +35,13 @@ def reason(check: Callable[[], object]) -> str:
     return ""
 
 
-def draw_backend(layout: bpy.types.UILayout) -> None:
-    """The state of the backend and the buttons that change it; in the sidebar and in the preferences."""
+def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
+    """The state of the backend and the buttons that change it; `notes`: also what it found on this machine."""
     state = session.backend.state if session.backend is not None else ConnectionState.stopped
     welcome = session.backend.welcome if session.backend is not None else None
     text = f"{state.value.capitalize()}, {welcome.device.upper()}" if welcome else state.value.capitalize()
     layout.label(text=text, icon=_STATE_ICONS[state])
-    if welcome and welcome.note:
+    if welcome and welcome.note and notes:
         draw_text(layout, welcome.note)
     if session.backend is not None and session.backend.error:
         draw_text(layout, session.backend.error, "ERROR")
@@ -83,9 +83,10 @@ class SAGA_PT_scene(SagaPanel, bpy.types.Panel):
     """The active splat"""
 
     bl_label = "Splat"
+    bl_order = 0
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Name, size and model of the splat."""
+        """Name, size and model of the splat; how it is shown."""
         layout = self.layout
         problem = reason(lambda: find_splat(context, ""))
         if problem:
@@ -107,20 +108,57 @@ def _model_state(obj: bpy.types.Object) -> str:
     return f"Model: {bpy.path.basename(model)}" if model else "Model: not trained yet"
 
 
+class SAGA_PT_view(SagaPanel, bpy.types.Panel):
+    """How splats are shown"""
+
+    bl_label = "View"
+    bl_order = 1
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """View mode, way of drawing, density."""
+        layout, settings = self.layout, context.scene.saga
+        layout.prop(settings, "view_mode", text="")
+        self._draw_missing(context, settings.view_mode)
+        row = layout.row(align=True)
+        row.prop(settings, "drawing", text="")
+        density = row.row(align=True)
+        density.enabled = settings.drawing != "BLENDER"
+        density.prop(settings, "density", slider=True)
+        layout.prop(settings, "show_selection")
+        if splat_draw.painter.error:
+            draw_text(layout, "Drawing splats has failed; the console says why. Choose Draw As: Blender", "ERROR")
+
+    def _draw_missing(self, context: bpy.types.Context, mode: str) -> None:
+        """What to press where a view mode has nothing to show yet."""
+        if mode == "COLOUR" or reason(lambda: find_splat(context, "")):
+            return
+        layout, attribute = self.layout, MODE_ATTRIBUTES[mode]
+        if attribute in find_splat(context, "").data.attributes:
+            if mode == "PCA":
+                layout.operator("saga.colour_features", text="Update", icon="FILE_REFRESH")
+            return
+        if mode == "SIMILARITY":
+            draw_text(layout, "Nothing was clicked yet. Click on a thing with the SAGA tool", "INFO")
+        else:
+            layout.operator("saga.colour_features" if mode == "PCA" else "saga.find_things")
+
+
 class SAGA_PT_backend(SagaPanel, bpy.types.Panel):
     """The process that trains and answers"""
 
     bl_label = "Backend"
+    bl_order = 2
 
     def draw(self, context: bpy.types.Context) -> None:
         """State, device, buttons."""
-        draw_backend(self.layout)
+        draw_backend(self.layout, notes=False)
 
 
 class SAGA_PT_train(SagaPanel, bpy.types.Panel):
     """Train Affinity"""
 
     bl_label = "Train"
+    bl_order = 3
 
     def draw(self, context: bpy.types.Context) -> None:
         """Settings and the button, or the progress of what runs."""
@@ -131,76 +169,17 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
             draw_progress(layout, training.job.fraction, text)
             layout.operator("saga.cancel", icon="CANCEL")
             return
-        layout.use_property_split = True
-        layout.prop(context.scene.saga, "steps")
-        layout.prop(context.scene.saga, "views")
-        problem = reason(lambda: (find_splat(context, ""), session.connected()))
+        problem = reason(lambda: (find_splat(context, ""), usable_backend()))
         button = layout.column()
         button.scale_y = 1.6
         button.enabled = not problem
         button.operator("saga.train", icon="PLAY")
         if problem:
             draw_text(layout, problem, "INFO")
+        column = layout.column(align=True)
+        column.use_property_split = True
+        column.prop(context.scene.saga, "steps")
+        column.prop(context.scene.saga, "views")
 
 
-class SAGA_PT_select(SagaPanel, bpy.types.Panel):
-    """Select by click"""
-
-    bl_label = "Select"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """The tool and what it does with a click."""
-        layout, settings = self.layout, context.scene.saga
-        problem = reason(lambda: _check_clickable(context))
-        if problem:
-            draw_text(layout, problem, "INFO")
-        column = layout.column()
-        column.enabled = not problem
-        column.operator("wm.tool_set_by_id", text="Select by Click", icon="RESTRICT_SELECT_OFF").name = tool.IDNAME
-        column.prop(settings, "mode", expand=False)
-        for value, auto in (("scale", "scale_auto"), ("threshold", "threshold_auto")):
-            row = column.row(align=True)
-            number = row.row(align=True)
-            number.enabled = not getattr(settings, auto)
-            number.prop(settings, value, slider=True)
-            row.prop(settings, auto, toggle=True)
-        if not problem:
-            layout.label(text=_count(context))
-
-
-def _check_clickable(context: bpy.types.Context) -> None:
-    obj = find_splat(context, "")
-    if not trained_model(obj) and not trains_now(obj):
-        raise not_trained(obj)
-    session.connected()
-
-
-def _count(context: bpy.types.Context) -> str:
-    obj = find_splat(context, "")
-    masks = [point_cloud.selection(o) for o in participants(context, obj)] if obj.visible_get() else []
-    selected, total = sum(int(np.count_nonzero(m)) for m in masks), sum(map(len, masks))
-    objects = f" in {len(masks)} objects" if len(masks) > 1 else ""
-    return f"Selected: {selected:,} of {total:,}{objects}"
-
-
-class SAGA_PT_edit(SagaPanel, bpy.types.Panel):
-    """What to do with the selection"""
-
-    bl_label = "Edit"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Split, invert, clear, export."""
-        layout = self.layout
-        problem = reason(lambda: find_splat(context, ""))
-        if problem:
-            draw_text(layout, problem, "INFO")
-        column = layout.column()
-        column.enabled = not problem
-        column.operator("saga.split", icon="MOD_EXPLODE")
-        draw_buttons(column, ("saga.invert", "Invert", True), ("saga.clear", "Clear", True))
-        column.separator()
-        column.operator("saga.export_ply", text="Export Splat", icon="EXPORT").selection_only = False
-        column.operator("saga.export_ply", text="Export Selection").selection_only = True
-
-
-CLASSES = (SAGA_PT_scene, SAGA_PT_backend, SAGA_PT_train, SAGA_PT_select, SAGA_PT_edit)
+CLASSES = (SAGA_PT_scene, SAGA_PT_view, SAGA_PT_backend, SAGA_PT_train)

@@ -8,9 +8,11 @@ from pathlib import Path
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
+from ..client.connection import ConnectionState
 from ..client.environment import Environment, EnvironmentState
 from ..client.process import Launch
 from ..scene.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, user_folder
+from ..scene.session import session
 from ..wire.errors import UserError
 
 DEVICES = (
@@ -74,6 +76,30 @@ def own_python() -> Path | None:
     """The Python that the user chose in place of an installed environment, or None."""
     chosen = os.environ.get("BLENDER_SAGA_PYTHON") or absolute(preferences().backend_python)
     return Path(chosen) if chosen else None
+
+
+def usable_backend() -> None:
+    """Make sure that a request can be sent: the backend runs, or it can be started.
+
+    Raises:
+        UserError: if it is not installed, or has died.
+    """
+    state = session.backend.state if session.backend is not None else ConnectionState.stopped
+    if state in (ConnectionState.lost, ConnectionState.failed):
+        session.connected()  # says why not
+    if state is ConnectionState.stopped:
+        _python()
+
+
+def ensure_started() -> None:
+    """Start the backend where it is merely stopped; requests wait until it is up.
+
+    Raises:
+        UserError: as `usable_backend`.
+    """
+    usable_backend()
+    if session.backend is None or session.backend.state is ConnectionState.stopped:
+        session.start(backend_launch())
 
 
 def backend_launch() -> Launch:

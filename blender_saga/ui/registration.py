@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import bpy
 
-from ..scene import changes, native, properties, pump
+from ..scene import changes, live, native, properties, pump
 from ..scene.session import session
-from . import backend_ops, export_ops, import_ops, panels, preferences, segment_ops, splat_draw, tool, train_ops, transform_ops
-
-CLASSES = (
-    *properties.CLASSES,
-    *preferences.CLASSES,
-    *import_ops.CLASSES,
-    *export_ops.CLASSES,
-    *transform_ops.CLASSES,
-    *backend_ops.CLASSES,
-    *train_ops.CLASSES,
-    *segment_ops.CLASSES,
-    *panels.CLASSES,
+from . import (
+    backend_ops,
+    box,
+    edit_ops,
+    export_ops,
+    import_ops,
+    panels,
+    preferences,
+    refine_ops,
+    select_ops,
+    select_panels,
+    splat_draw,
+    thing_ops,
+    thing_panel,
+    tool,
+    train_ops,
+    transform_ops,
 )
+
+_MODULES = (preferences, import_ops, export_ops, backend_ops, train_ops, select_ops, box, refine_ops, edit_ops)
+_MODULES += (transform_ops, thing_ops, panels, select_panels, thing_panel)
+CLASSES = (*properties.CLASSES, *(cls for module in _MODULES for cls in module.CLASSES))
 
 
 def register() -> None:
@@ -32,6 +41,7 @@ def register() -> None:
     native.start()
     tool.register()
     changes.start()
+    live.start()
     splat_draw.start()
     pump.start()
 
@@ -41,6 +51,7 @@ def unregister() -> None:
     pump.stop()
     session.close()
     splat_draw.stop()
+    live.stop()
     changes.stop()
     tool.unregister()
     native.stop()

@@ -144,7 +144,7 @@ class Painter:
         for old in list(self._atlases)[:-_KEPT]:
             del self._atlases[old]
         if atlas.marks is None or atlas.marking != marking:
-            atlas.marks, atlas.marking = _texture([b.selected for b in blocks], 1, "R8"), marking
+            atlas.marks, atlas.marking = _texture([_states(b) for b in blocks], 1, "R8"), marking
         return atlas
 
     def _view(self, key: object) -> _View:
@@ -230,6 +230,11 @@ def _data_texture(blocks: tuple[Block, ...]) -> GPUTexture:
         part[:, 2, :3], part[:, 2, 3] = block.scales, block.opacities
         start += len(block)
     return GPUTexture((3 * ROW, _rows(total)), format="RGBA32F", data=floats(texels))
+
+
+def _states(block: Block) -> np.ndarray:
+    """[N] float32 as the shader reads it: 1 selected, 0.5 hidden, 0 neither."""
+    return np.where(block.hidden, np.float32(0.5), block.selected.astype(np.float32))
 
 
 def _texture(parts: list[np.ndarray], channels: int, kind: str) -> GPUTexture:

@@ -32,10 +32,11 @@ void main()
   vec4 clip = look.projection * vec4(c, 1.0);
   bool ortho = look.projection[3][3] == 1.0;
   colour = tint;
-  colour.rgb = mix(colour.rgb, look.highlight.rgb, marked * look.highlight.w);
+  colour.rgb = mix(colour.rgb, look.highlight.rgb, marked > 0.75 ? look.highlight.w : 0.0);
   offset = vec2(0.0);
   float reach = tint.a > 1.0 / 255.0 ? sqrt(2.0 * log(255.0 * min(tint.a, 1.0))) : 0.0;
-  if (reach == 0.0 || (!ortho && -c.z < 1e-6) || clip.z < -clip.w) {
+  bool hidden = marked > 0.25 && marked < 0.75;
+  if (hidden || reach == 0.0 || (!ortho && -c.z < 1e-6) || clip.z < -clip.w) {
     gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
     return;
   }

@@ -1,11 +1,33 @@
-"""The toolbar tool: a click selects a thing, Shift adds it, Ctrl takes it away."""
+"""The toolbar tool: click, Shift, Ctrl, drag, wheel; its hint in the status bar, its key."""
 
 from __future__ import annotations
 
 import bpy
 
+from ..scene import pump
+
 IDNAME = "saga.click_tool"
-_CLICK = "saga.click"
+KEY = {"type": "W", "value": "PRESS", "shift": True, "alt": True}
+"""Calls the tool in the 3D viewport: Shift Alt W, beside Blender's own W for its select tools."""
+HINT = (
+    "Click: select a thing    Shift: add    Ctrl: take away    Drag: box    Ctrl Alt Wheel: smaller or larger things"
+    "    [  ]: shrink, grow    Enter: keep    Esc: select nothing"
+)
+_CLICK, _BOX, _STEP, _GROW = "saga.click", "saga.box", "saga.scale_step", "saga.grow"
+
+
+def _mouse(idname: str, value: str) -> tuple[object, ...]:
+    """Left button; Shift adds, Ctrl takes away. Without them the sidebar's mode counts."""
+    keys = {"type": "LEFTMOUSE", "value": value}
+    return (
+        (idname, keys, None),
+        (idname, {**keys, "shift": True}, {"properties": [("mode", "ADD")]}),
+        (idname, {**keys, "ctrl": True}, {"properties": [("mode", "SUBTRACT")]}),
+    )
+
+
+def _key(idname: str, kind: str, properties: list[tuple[str, object]], **held: bool) -> tuple[object, ...]:
+    return (idname, {"type": kind, "value": "PRESS", **held}, {"properties": properties} if properties else None)
 
 
 class SelectThingTool(bpy.types.WorkSpaceTool):
@@ -14,14 +36,18 @@ class SelectThingTool(bpy.types.WorkSpaceTool):
     bl_space_type = "VIEW_3D"
     bl_context_mode = "OBJECT"
     bl_idname = IDNAME
-    bl_label = "Select Splat Thing"
-    bl_description = "Select the thing under the mouse.\nShift adds it to the selection, Ctrl takes it away"
-    bl_icon = "ops.generic.select"
-    # A plain click leaves the mode to the sidebar.
+    bl_label = "SAGA Select"
+    bl_description = "Select the thing under the mouse.\nShift adds it, Ctrl takes it away, drag for a box"
+    bl_icon = "ops.sculpt.mask_by_color"
     bl_keymap = (
-        (_CLICK, {"type": "LEFTMOUSE", "value": "PRESS"}, None),
-        (_CLICK, {"type": "LEFTMOUSE", "value": "PRESS", "shift": True}, {"properties": [("mode", "ADD")]}),
-        (_CLICK, {"type": "LEFTMOUSE", "value": "PRESS", "ctrl": True}, {"properties": [("mode", "SUBTRACT")]}),
+        *_mouse(_CLICK, "CLICK"),
+        *_mouse(_BOX, "CLICK_DRAG"),
+        _key(_STEP, "WHEELUPMOUSE", [("step", 0.05)], ctrl=True, alt=True),
+        _key(_STEP, "WHEELDOWNMOUSE", [("step", -0.05)], ctrl=True, alt=True),
+        _key(_GROW, "RIGHT_BRACKET", [("steps", 1)]),
+        _key(_GROW, "LEFT_BRACKET", [("steps", -1)]),
+        _key("saga.accept", "RET", []),
+        _key("saga.clear", "ESC", []),
     )
 
     def draw_settings(context: bpy.types.Context, layout: bpy.types.UILayout, tool: object) -> None:
@@ -41,15 +67,50 @@ class SelectThingToolInEditMode(SelectThingTool):
 
 
 _TOOLS = (SelectThingTool, SelectThingToolInEditMode)
+_keys: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
+_hinted: set[str] = set()
+
+
+def is_active(context: bpy.types.Context, workspace: bpy.types.WorkSpace) -> bool:
+    """Whether the tool is the chosen one of a workspace's 3D viewports."""
+    tool = workspace.tools.from_space_view3d_mode(context.mode, create=False)
+    return tool is not None and tool.idname == IDNAME
+
+
+def _watch() -> bool:
+    """Keep the hint in the status bar while the tool is active. Asked by the pump at every tick."""
+    for window in bpy.context.window_manager.windows:
+        workspace = window.workspace
+        active = is_active(bpy.context, workspace)
+        if active != (workspace.name in _hinted):
+            workspace.status_text_set(HINT if active else None)
+            (_hinted.add if active else _hinted.discard)(workspace.name)
+    return False
 
 
 def register() -> None:
-    """Add the tool to the toolbar of both modes."""
+    """Add the tool to the toolbar of both modes, its key, its hint."""
     for tool in _TOOLS:
         bpy.utils.register_tool(tool, after={"builtin.select_box"}, separator=True)
+    config = bpy.context.window_manager.keyconfigs.addon
+    if config is not None:  # there is none in background mode
+        keymap = config.keymaps.new(name="3D View", space_type="VIEW_3D")
+        item = keymap.keymap_items.new("wm.tool_set_by_id", **KEY)
+        item.properties.name = IDNAME
+        _keys.append((keymap, item))
+    pump.watchers.append(_watch)
 
 
 def unregister() -> None:
     """Undo `register`."""
+    if _watch in pump.watchers:
+        pump.watchers.remove(_watch)
+    for workspace in bpy.data.workspaces:
+        if workspace.name in _hinted:
+            workspace.status_text_set(None)
+    _hinted.clear()
+    for keymap, item in _keys:
+        keymap.keymap_items.remove(item)
+    _keys.clear()
     for tool in reversed(_TOOLS):
         bpy.utils.unregister_tool(tool)

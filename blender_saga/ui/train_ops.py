@@ -11,6 +11,7 @@ from ..scene.session import session
 from ..wire.errors import Cancelled, UserError
 from ..wire.messages import Trained, TrainSettings
 from .backend_ops import wait_property
+from .preferences import ensure_started
 from .reporting import Result, reported
 
 
@@ -33,6 +34,11 @@ class SAGA_OT_train(bpy.types.Operator):
         """The button: settings from the sidebar, training in the background."""
         settings = context.scene.saga
         self.steps, self.views, self.wait = settings.steps, settings.views, bpy.app.background
+        return self._start(context)
+
+    @reported
+    def _start(self, context: bpy.types.Context) -> Result:
+        ensure_started()
         return self.execute(context)
 
     @reported

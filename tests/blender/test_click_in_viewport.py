@@ -23,14 +23,14 @@ __all__ = ["fake_backend", "splat", "trained"]  # fixtures
 class Clicked:
     """The click operator without Blender's part of it."""
 
-    object, similarity, scale, threshold, mode = "", True, -1.0, -1.0, "SET"
+    object, similarity, scale, threshold, mode, box, x2, y2 = "", True, -1.0, -1.0, "SET", False, 0, 0
 
     def __init__(self, **given: object) -> None:
         self.reports: list[tuple[set[str], str]] = []
         self.properties = SimpleNamespace(is_property_set=lambda name: name in given)
         for name, value in given.items():
             setattr(self, name, value)
-        for name, function in vars(addon("ui.segment_ops").SAGA_OT_click).items():
+        for name, function in vars(addon("ui.select_ops").SAGA_OT_click).items():
             if callable(function):
                 setattr(self, name, function.__get__(self))
 

@@ -15,7 +15,11 @@ from .clouds import random_cloud, write_inria
 from .support import PACKAGE, addon
 
 ICONS = {item.identifier for item in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items}
-PANELS = ("scene", "backend", "train", "select", "edit")
+PANELS = {
+    **dict.fromkeys(("scene", "view", "backend", "train"), "panels"),
+    **dict.fromkeys(("select", "edit", "export"), "select_panels"),
+    "things": "thing_panel",
+}
 
 
 class Layout:
@@ -33,13 +37,13 @@ class Layout:
     def row(self, **_: object) -> Layout:
         return Layout(self)
 
-    column = row
+    column = grid_flow = row
 
     def label(self, text: str, icon: str = "NONE") -> None:
         assert icon in ICONS
         self.texts.append(text)
 
-    def operator(self, idname: str, text: str = "", icon: str = "NONE") -> SimpleNamespace:
+    def operator(self, idname: str, text: str = "", icon: str = "NONE", **_: object) -> SimpleNamespace:
         assert icon in ICONS
         group, name = idname.split(".")
         getattr(getattr(bpy.ops, group), name).get_rna_type()  # it exists
@@ -53,14 +57,20 @@ class Layout:
         assert 0 <= factor <= 1
         self.texts.append(text)
 
-    def separator(self) -> None: ...
+    def template_list(self, kind: str, *_: object, **__: object) -> None:
+        assert hasattr(bpy.types, kind)
+        self.texts.append("(list)")
 
 
 def draw(name: str) -> tuple[str, dict[str, bool]]:
     """The text of a panel and its buttons."""
     layout = Layout()
-    kind = getattr(addon("ui.panels"), f"SAGA_PT_{name}")
-    kind.draw(SimpleNamespace(layout=layout), bpy.context)
+    kind = getattr(addon(f"ui.{PANELS[name]}"), f"SAGA_PT_{name}")
+    methods = {key: value for key, value in vars(kind).items() if key.startswith("_draw")}
+    panel = SimpleNamespace(layout=layout)
+    for key, method in methods.items():
+        setattr(panel, key, method.__get__(panel))
+    kind.draw(panel, bpy.context)
     return " ".join(layout.texts), layout.buttons
 
 
@@ -106,14 +116,19 @@ def test_installed_and_stopped(own_python: None) -> None:
     assert text.startswith("Stopped") and buttons == {"Install": False, "Start": True, "Stop": False}
 
 
-def test_train_says_that_the_backend_is_not_running(splat: bpy.types.Object) -> None:
+def test_train_says_that_the_backend_is_not_installed(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BLENDER_SAGA_PYTHON", raising=False)
     text, buttons = draw("train")
-    assert "The backend is not running. Press Start" in text and buttons == {"train": False}
+    assert "The backend is not installed" in text and buttons == {"train": False}
 
 
 def test_select_says_that_the_splat_is_not_trained(splat: bpy.types.Object) -> None:
     text, buttons = draw("select")
-    assert "not trained yet. Press Train Affinity first" in text and buttons == {"Select by Click": False}
+    assert (
+        "not trained yet. Press Train Affinity first" in text
+        and buttons.pop("SAGA Select") is False
+        and not any(buttons.values())
+    )
 
 
 def test_progress_with_phase_and_time(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,10 +144,10 @@ def test_progress_with_phase_and_time(splat: bpy.types.Object, monkeypatch: pyte
 
 def test_selection_is_counted(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     splat.saga.sidecar = "/somewhere/vase.saga"
-    monkeypatch.setattr(addon("scene.session").session, "connected", lambda: None)
+    monkeypatch.setattr(addon("ui.select_panels"), "usable_backend", lambda: None)
     bpy.ops.saga.invert()
     text, buttons = draw("select")
-    assert text == "Selected: 1,234 of 1,234" and buttons == {"Select by Click": True}
+    assert text == "Selected: 1,234 of 1,234" and all(buttons.values())
     assert "Model: vase.saga" in draw("scene")[0]
 
 
@@ -146,6 +161,31 @@ def test_preferences_draw(own_python: None) -> None:
     preferences = bpy.context.preferences.addons[PACKAGE].preferences
     type(preferences).draw(SimpleNamespace(layout=layout, bl_rna=preferences.bl_rna), bpy.context)
     assert "Start" in layout.buttons
+
+
+def test_clicks_are_listed_with_a_button_each(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    splat.saga.sidecar = "/somewhere/vase.saga"
+    monkeypatch.setattr(addon("ui.select_panels"), "usable_backend", lambda: None)
+    for box, positive in ((False, True), (True, False)):
+        prompt = bpy.context.scene.saga.prompts.add()
+        prompt.box, prompt.positive = box, positive
+    text, _ = draw("select")
+    assert "Click 1 Box 2, not this" in text
+
+
+def test_view_modes_say_what_is_missing(splat: bpy.types.Object) -> None:
+    expected = {"COLOUR": {}, "PCA": {"colour_features": True}, "CLUSTERS": {"find_things": True}, "SIMILARITY": {}}
+    for mode, buttons in expected.items():
+        bpy.context.scene.saga.view_mode = mode
+        text, found = draw("view")
+        assert found == buttons and ("Nothing was clicked yet" in text) == (mode == "SIMILARITY")
+
+
+def test_things_need_a_model(splat: bpy.types.Object) -> None:
+    text, buttons = draw("things")
+    assert "not trained yet" in text and buttons == {"find_things": False}
+    splat.saga.things.add()
+    assert "(list)" in draw("things")[0]
 
 
 @pytest.mark.parametrize("mode", ["OBJECT", "EDIT_POINTCLOUD"])

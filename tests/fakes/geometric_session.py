@@ -15,7 +15,22 @@ from saga_backend.control import Control
 from saga_backend.device import Device
 
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import Click, Done, LoadScene, SceneState, Selection, Train, Trained, Unload
+from blender_saga.wire.messages import (
+    Click,
+    Cluster,
+    Clusters,
+    Colour,
+    Colours,
+    Done,
+    LoadScene,
+    ObjectPoints,
+    Prompt,
+    SceneState,
+    Selection,
+    Train,
+    Trained,
+    Unload,
+)
 
 ENDLESS = 99_999
 """Training with this many steps goes on until it is cancelled; with `DIES` steps the process dies instead."""
@@ -59,25 +74,44 @@ class GeometricSession:
         means = self._known(request.scene)
         if request.scene not in self._trained:
             raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code="no_model")
-        distances = [self._distances(means, obj, request) for obj in request.objects]
-        distance = np.concatenate(distances)
-        mask = distance < RADIUS * (1 if request.scale < 0 else 2 * request.scale)
+        near = RADIUS * (1 if request.scale < 0 else 2 * request.scale)
+        distances = [self._distances(means, request.objects, prompt) for prompt in request.prompts]
+        distance = np.min([d for d, p in zip(distances, request.prompts, strict=True) if p.positive], axis=0)
+        mask = distance < near
+        for away, prompt in zip(distances, request.prompts, strict=True):
+            mask &= prompt.positive | (away >= near)
         note = "" if mask.any() else "There is nothing under the click"
         scores = (1 / (1 + distance)).astype(np.float32) if request.want_scores else np.zeros(0, np.float32)
         scale = 0.5 if request.scale < 0 else request.scale
         return Selection(np.packbits(mask), int(mask.sum()), len(mask), scale, 1.0, 0.75, scores, note)
 
-    def _distances(self, means: np.ndarray, obj: object, request: Click) -> np.ndarray:
-        """Pixels from the last click to each centre, infinite behind the camera."""
-        prompt = request.prompts[-1]
+    def _distances(self, means: np.ndarray, objects: tuple[ObjectPoints, ...], prompt: Prompt) -> np.ndarray:
+        return np.concatenate([self._of_object(means, obj, prompt) for obj in objects])
+
+    def _of_object(self, means: np.ndarray, obj: ObjectPoints, prompt: Prompt) -> np.ndarray:
+        """Pixels from a click or box to each centre, infinite behind the camera."""
         view = prompt.view
         ids = obj.ids if len(obj.ids) else np.arange(len(means))
         world = means[ids] @ obj.matrix[:3, :3].T + obj.matrix[:3, 3]
         camera = world @ view.viewmat[:3, :3].T + view.viewmat[:3, 3]
         depth = np.ones(len(camera)) if view.orthographic else camera[:, 2]
         pixels = camera[:, :2] / depth[:, None] * np.diag(view.K)[:2] + view.K[:2, 2]
-        distance = np.linalg.norm(pixels - (prompt.pixels[0] + 0.5), axis=1)
+        low, high = prompt.pixels.min(axis=0), prompt.pixels.max(axis=0)
+        distance = np.linalg.norm(pixels - np.clip(pixels, low, high) - (0.5 if (low == high).all() else 0), axis=1)
         return np.where(camera[:, 2] > 0, distance, np.inf)
+
+    def cluster(self, request: Cluster, control: Control) -> Clusters:
+        """A thing of every third Gaussian, and one of two parts: the others."""
+        count = len(self._known(request.scene))
+        labels = np.array([0, 2, 3], np.int32)[np.arange(count) % 3]
+        parents = np.array([-1, -1, 1, 1], np.int32)
+        counts = np.array([np.sum(labels == 0), np.sum(labels > 0), np.sum(labels == 2), np.sum(labels == 3)], np.int32)
+        scales = np.array([0.9, 0.9, 0.4, 0.4], np.float32)
+        return Clusters(request.scene, labels, parents, counts, scales, scales, np.array([0, 1, 1, 2], np.int32))
+
+    def colour(self, request: Colour) -> Colours:
+        count = len(self._known(request.scene))
+        return Colours(request.scene, np.repeat(np.arange(count, dtype=np.uint8)[:, None], 3, axis=1))
 
     def unload(self, request: Unload) -> Done:
         self._means.pop(request.scene, None)

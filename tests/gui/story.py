@@ -58,38 +58,101 @@ def _train(window: Window) -> Steps:
     assert not _session().failed, _session().message
 
 
+def _aim(window: Window, mask: np.ndarray) -> tuple[int, int]:
+    """The window pixel in the middle of some points."""
+    return window.pixel(np.median(addon("scene.point_cloud").positions(_splat())[mask], axis=0))
+
+
 def whole_job(window: Window) -> Steps:
-    """Import, train, click, split, undo, save, reopen."""
+    """Import, train, click, refine, split, undo, save, reopen."""
     yield from _import(window)
     yield from window.shot("01_imported")
     labels = np.load(window.out / "labels.npy")
-    thing = labels == 2
+    thing, settings = labels == 2, bpy.context.scene.saga
     yield from _train(window)
     yield from window.shot("03_trained")
 
-    with window.context():
-        bpy.ops.wm.tool_set_by_id(name=addon("ui.tool").IDNAME)
-    positions = addon("scene.point_cloud").positions(_splat())
-    x, y = window.pixel(np.median(positions[thing], axis=0))
-    yield from window.click(x, y)
+    window.move(*_aim(window, thing))
+    window.key("W", shift=True, alt=True)
+    yield lambda: addon("ui.tool").is_active(bpy.context, window.window.workspace)
+    yield from window.click(*_aim(window, thing))
     yield _answered(window)
     assert _iou(_selected(), thing) > 0.6, _iou(_selected(), thing)
+    assert len(settings.prompts) == 1
     yield from window.shot("04_clicked")
 
+    before = settings.scale
+    window.key("WHEELDOWNMOUSE", ctrl=True, alt=True)
+    yield _settled(window)
+    assert settings.scale < before and not settings.scale_auto
+    yield from window.shot("05_smaller_scale")
+    window.key("WHEELUPMOUSE", ctrl=True, alt=True)
+    yield _settled(window)
+    assert abs(settings.scale - before) < 1e-5 and _iou(_selected(), thing) > 0.6
+
+    yield from window.click(*_aim(window, labels == 1), shift=True)
+    yield _answered(window)
+    assert len(settings.prompts) == 2 and _selected()[labels == 1].any()
+    yield from window.shot("06_added")
+    yield from window.click(*_aim(window, labels == 1), ctrl=True)
+    yield _answered(window)
+    assert [p.positive for p in settings.prompts] == [True, True, False]
+    window.key("ESC")
+    yield lambda: not _selected().any() and not len(settings.prompts)
+
+    yield from _box_and_split(window, thing)
+    yield from _views(window)
+    yield from _reopen(window)
+
+
+def _settled(window: Window) -> object:
+    """A condition: what the slider asked for has been answered and drawn."""
+    drawn, live = window.redrawn(), addon("scene.live")
+    return lambda: live._pending is None and not live._due and drawn()
+
+
+def _box_and_split(window: Window, thing: np.ndarray) -> Steps:
+    places = addon("scene.point_cloud").positions(_splat())[thing]
+    corners = [
+        window.pixel(corner) for corner in (np.quantile(places, 0.02, axis=0), np.quantile(places, 0.98, axis=0))
+    ]
+    yield from window.drag(*corners)
+    yield _answered(window)
+    assert bpy.context.scene.saga.prompts[0].box and _selected().any()
+    yield from window.shot("07_box")
+    kept, count = _selected(), len(thing)
     with window.context():
         bpy.ops.saga.split("INVOKE_DEFAULT", True)  # with an undo step, as the button does it
-    yield from window.shot("05_split")
+    yield from window.shot("08_split")
     part = bpy.context.view_layer.objects.active
-    assert part.name != "scene" and len(part.data.points) + len(_splat().data.points) == len(labels)
+    assert part.name != "scene" and len(part.data.points) + len(_splat().data.points) == count
     window.key("Z", ctrl=True)
     yield lambda: "scene.001" not in bpy.data.objects
-    yield from window.shot("06_undone")
-    assert len(_splat().data.points) == len(labels) and _iou(_selected(), thing) > 0.6
+    assert len(_splat().data.points) == count and np.array_equal(_selected(), kept)
 
+
+def _views(window: Window) -> Steps:
+    settings = bpy.context.scene.saga
+    settings.view_mode = "SIMILARITY"
+    yield from window.shot("09_similarity")
+    for operator, name, mode in (("find_things", "10_things", "CLUSTERS"), ("colour_features", "11_features", "PCA")):
+        with window.context():
+            getattr(bpy.ops.saga, operator)("INVOKE_DEFAULT")
+        search = _session().search
+        yield lambda search=search: search.ended
+        yield lambda mode=mode: settings.view_mode == mode or _session().failed
+        assert not _session().failed, _session().message
+        yield from window.shot(name)
+    assert len(_splat().saga.things) >= 2
+    settings.view_mode = "COLOUR"
+
+
+def _reopen(window: Window) -> Steps:
     path = str(window.out / "work.blend")
-    kept = _selected()
+    kept, things = _selected(), len(_splat().saga.things)
     bpy.ops.wm.save_as_mainfile(filepath=path)
     bpy.ops.wm.open_mainfile(filepath=path)
     yield window.redrawn()
-    assert np.array_equal(_selected(), kept) and _splat().saga.sidecar
-    yield from window.shot("07_reopened")
+    assert np.array_equal(_selected(), kept) and _splat().saga.sidecar and len(_splat().saga.things) == things
+    assert not addon("ui.splat_draw").painter.error
+    yield from window.shot("12_reopened")

@@ -236,7 +236,8 @@ def test_functions_are_short() -> None:
 
 def test_functions_take_few_arguments() -> None:
     found = [(where, arguments(function)) for path in everything() for where, function in functions(path)]
-    nobody([f"{where}: {count} arguments" for where, count in found if count > ARGUMENTS])
+    prescribed = ("draw_item",)  # Blender calls it with what it likes
+    nobody([f"{w}: {count} arguments" for w, count in found if count > ARGUMENTS and not w.endswith(prescribed)])
 
 
 # --- pins, paths, commands, the zip --------------------------------------------------------------------------------

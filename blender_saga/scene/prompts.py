@@ -1,0 +1,79 @@
+"""The clicks and boxes of the present selection, kept in the scene so that undo and saving keep them too."""
+
+from __future__ import annotations
+
+import zlib
+
+import bpy
+import numpy as np
+
+from ..gaussians.view import View
+from ..wire.messages import CleanUp, Prompt
+from . import point_cloud
+from .cameras import flatten, picture_pixel, view_from_flat
+from .properties import PromptRecord
+
+Corners = tuple[int, int, int, int]
+"""Region pixels from the bottom left: where a drag began and ended; twice the same for a click."""
+
+
+def make_prompt(view: View, corners: Corners, positive: bool) -> Prompt:
+    """A click, or a box where the corners differ.
+
+    Raises:
+        UserError: if a click is outside of the view.
+    """
+    if corners[:2] == corners[2:]:
+        return Prompt(view, picture_pixel(view, *corners[:2]), "points", positive)
+    pixels = np.array(corners, np.float32).reshape(2, 2)
+    pixels[:, 1] = view.height - 1 - pixels[:, 1]
+    return Prompt(view, pixels, "box", positive)
+
+
+def recall(scene: bpy.types.Scene) -> tuple[Prompt, ...]:
+    """The prompts that the scene keeps, oldest first."""
+    return tuple(_prompt(record) for record in scene.saga.prompts)
+
+
+def _prompt(record: PromptRecord) -> Prompt:
+    view = view_from_flat(record.view, record.projection, (record.width, record.height))
+    return make_prompt(view, tuple(int(value) for value in record.corners), record.positive)
+
+
+def add(scene: bpy.types.Scene, record: dict[str, object]) -> None:
+    """Keep one more, given as the values of a PromptRecord."""
+    new = scene.saga.prompts.add()
+    for name, value in record.items():
+        setattr(new, name, value)
+
+
+def forget(scene: bpy.types.Scene) -> None:
+    """Keep none."""
+    scene.saga.prompts.clear()
+    scene.saga.prompts_state = ""
+
+
+def confirm(scene: bpy.types.Scene, objects: list[bpy.types.Object]) -> None:
+    """The selection of these objects is now the answer to the prompts."""
+    scene.saga.prompts_state = state(objects)
+
+
+def hold(scene: bpy.types.Scene, objects: list[bpy.types.Object]) -> bool:
+    """Whether the prompts still stand for the selection: nothing else has changed it or moved an object since."""
+    return len(scene.saga.prompts) > 0 and scene.saga.prompts_state == state(objects)
+
+
+def state(objects: list[bpy.types.Object]) -> str:
+    """A short text that differs when another object takes part, one was moved, or something else is selected."""
+    value = 1
+    for obj in sorted(objects, key=lambda o: o.name):
+        place = np.array(flatten(obj.matrix_world), np.float32).tobytes()
+        value = zlib.adler32(place + obj.name.encode(), value)
+        value = zlib.adler32(np.packbits(point_cloud.selection(obj)), value)
+    return f"{value:08x}"
+
+
+def clean_up(scene: bpy.types.Scene) -> CleanUp:
+    """What the sidebar says is done to a selection."""
+    settings = scene.saga
+    return CleanUp(settings.drop_floaters, settings.only_connected, settings.fill_holes, settings.only_visible)

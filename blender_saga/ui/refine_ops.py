@@ -1,0 +1,97 @@
+"""Refine the selection: larger and smaller things, clicks taken back, grow and shrink."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from bpy.props import FloatProperty, IntProperty
+
+from ..scene import growing, live, point_cloud, prompts
+from ..scene.lookup import find_splat, participants
+from ..wire.errors import UserError
+from .reporting import Result, reported
+
+
+class SAGA_OT_scale_step(bpy.types.Operator):
+    """Select a larger or a smaller thing at the same clicks"""
+
+    bl_idname = "saga.scale_step"
+    bl_label = "Change Scale"
+
+    step: FloatProperty(name="Step", description="Added to the scale", default=0.05, min=-1, max=1)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Move the slider; the selection follows when the backend has answered."""
+        settings = context.scene.saga
+        with live.silent():
+            settings.scale_auto = False
+            settings.scale = float(np.clip(settings.scale + self.step, 0, 1))
+        if not len(settings.prompts):
+            raise UserError("There is no click whose scale could be changed", fix="Click on a thing first", code="idle")
+        live.ask_again(context)
+        return {"FINISHED"}
+
+
+class SAGA_OT_prompt_remove(bpy.types.Operator):
+    """Take this click back; the others stay"""
+
+    bl_idname = "saga.prompt_remove"
+    bl_label = "Remove Click"
+
+    index: IntProperty(name="Index", description="0 is the oldest; -1 the newest", default=-1, min=-1)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Ask again without it; without any click nothing is selected."""
+        settings = context.scene.saga
+        count = len(settings.prompts)
+        if self.index >= count or not count:
+            raise UserError("There is no such click", code="no_prompt")
+        settings.prompts.remove(count - 1 if self.index < 0 else self.index)
+        if len(settings.prompts):
+            live.ask_again(context)
+            return {"FINISHED"}
+        return bpy.ops.saga.clear()
+
+
+class SAGA_OT_accept(bpy.types.Operator):
+    """Keep the selection as it is and start anew: later clicks do not change what is selected now"""
+
+    bl_idname = "saga.accept"
+    bl_label = "Keep Selection"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Forget the clicks."""
+        prompts.forget(context.scene)
+        return {"FINISHED"}
+
+
+class SAGA_OT_grow(bpy.types.Operator):
+    """Grow the selection by its neighbourhood, or shrink it"""
+
+    bl_idname = "saga.grow"
+    bl_label = "Grow or Shrink Selection"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    steps: IntProperty(name="Steps", description="Negative: shrink", default=1, min=-20, max=20)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Of the active object and all that share its model."""
+        objects = participants(context, find_splat(context, ""))
+        before = {o: point_cloud.selection(o) for o in objects}
+        if not any(mask.any() for mask in before.values()):
+            raise UserError("Nothing is selected", fix="Click on a thing first", code="no_selection")
+        for obj, mask in before.items():
+            places, scales = point_cloud.positions(obj), point_cloud.scales(obj)
+            step, change = growing.usual_step(scales, mask), growing.grow if self.steps > 0 else growing.shrink
+            for _ in range(abs(self.steps)):
+                mask = change(places, mask, step)
+            point_cloud.set_selection(obj, mask)
+        return {"FINISHED"}
+
+
+CLASSES = (SAGA_OT_scale_step, SAGA_OT_prompt_remove, SAGA_OT_accept, SAGA_OT_grow)

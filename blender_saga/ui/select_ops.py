@@ -1,0 +1,140 @@
+"""Select by click or by box: ask, go on, write the answer down when it comes."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
+
+from ..scene import live, prompts, pump, queries
+from ..scene.cameras import flat_matrices, view_from_flat
+from ..scene.lookup import find_splat, participants
+from ..scene.point_cloud import selection
+from ..scene.properties import MODES
+from ..wire.errors import UserError
+from .preferences import ensure_started
+from .reporting import Result, reported
+
+_ONCE = {"SKIP_SAVE"}  # not taken over from the last call
+_HIDDEN = {"SKIP_SAVE", "HIDDEN"}
+_POLL_SECONDS = 0.02
+
+
+class SAGA_OT_click(bpy.types.Operator):
+    """Select the thing under the mouse, or what is in a box"""
+
+    bl_idname = "saga.click"
+    bl_label = "Select Thing by Click"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    view_matrix: FloatVectorProperty(size=16, description="World to camera, row by row", options=_HIDDEN)
+    projection_matrix: FloatVectorProperty(size=16, description="Camera to clip space, row by row", options=_HIDDEN)
+    width: IntProperty(description="Of the region, pixels", options=_HIDDEN)
+    height: IntProperty(description="Of the region, pixels", options=_HIDDEN)
+    x: IntProperty(description="Region pixel, from the left", options=_HIDDEN)
+    y: IntProperty(description="Region pixel, from the bottom", options=_HIDDEN)
+    box: BoolProperty(name="Box", description="Everything from x, y to x2, y2", options=_HIDDEN)
+    x2: IntProperty(description="Other corner of the box, from the left", options=_HIDDEN)
+    y2: IntProperty(description="Other corner of the box, from the bottom", options=_HIDDEN)
+    scale: FloatProperty(
+        name="Scale", description="0: parts, 1: largest; -1: automatic", min=-1, max=1, default=-1, options=_ONCE
+    )
+    threshold: FloatProperty(
+        name="Threshold", description="Of the similarity; -1: automatic", min=-1, max=1, default=-1, options=_ONCE
+    )
+    mode: EnumProperty(name="Mode", items=MODES, options=_ONCE)
+    similarity: BoolProperty(
+        name="Similarity", description="Record saga:similarity of each point", default=True, options=_HIDDEN
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """A click in a viewport: settings from the sidebar; the window goes on while the backend answers."""
+        return self._begin(context, event)
+
+    @reported
+    def _begin(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        self._fill(context, event)
+        find_splat(context, self.object)
+        ensure_started()
+        self._ask(context)
+        self._timer = context.window_manager.event_timer_add(_POLL_SECONDS, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Wait for the answer between the events of the window; ESC gives up."""
+        if event.type == "ESC":
+            self._query.request.cancel()
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        pump.pump()
+        if not self._query.request.ended:
+            return {"PASS_THROUGH"}
+        context.window_manager.event_timer_remove(self._timer)
+        return self._finish(context)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """A script, or a changed value in Adjust Last Operation: wait for the answer."""
+        context.view_layer.update()  # a script may have moved objects just now
+        self._ask(context)
+        self._query.request.wait()
+        return self._finish(context)
+
+    def _fill(self, context: bpy.types.Context, event: bpy.types.Event) -> None:
+        """Take the view from the region under the mouse and the rest from the sidebar."""
+        if context.region_data is None:
+            raise UserError("The click is not in a 3D viewport", fix="Use the SAGA tool there", code="bad_view")
+        self.view_matrix, self.projection_matrix = flat_matrices(context.region_data)
+        self.width, self.height = context.region.width, context.region.height
+        if not self.properties.is_property_set("x"):
+            self.x, self.y = event.mouse_region_x, event.mouse_region_y
+        scale, threshold = live.chosen(context.scene.saga)
+        if not self.properties.is_property_set("scale"):
+            self.scale = scale
+        if not self.properties.is_property_set("threshold"):
+            self.threshold = threshold
+        if not self.properties.is_property_set("mode"):
+            self.mode = context.scene.saga.mode
+
+    def _corners(self) -> prompts.Corners:
+        return (self.x, self.y, self.x2, self.y2) if self.box else (self.x, self.y, self.x, self.y)
+
+    def _ask(self, context: bpy.types.Context) -> None:
+        """Send it. Shift and Ctrl refine the clicks before, as long as these stand for what is selected."""
+        objects = participants(context, find_splat(context, self.object))
+        view = view_from_flat(self.view_matrix, self.projection_matrix, (self.width, self.height))
+        self._how, earlier, scale = self.mode.lower(), (), self.scale
+        refines = self.mode in ("ADD", "SUBTRACT")
+        if refines and prompts.hold(context.scene, objects):
+            self._how, earlier = "refine", prompts.recall(context.scene)
+            scale = context.scene.saga.scale if scale < 0 else scale  # a second thing does not change the first
+        elif self.mode == "ADD" and not any(selection(o).any() for o in objects):
+            self._how = "set"
+        positive = not (self._how == "refine" and self.mode == "SUBTRACT")
+        prompt = prompts.make_prompt(view, self._corners(), positive)
+        cleaned = prompts.clean_up(context.scene)
+        target = queries.Target((*earlier, prompt), scale, self.threshold, self.similarity, cleaned)
+        self._query, self._positive = queries.ask(objects, target), positive
+
+    @reported
+    def _finish(self, context: bpy.types.Context) -> Result:
+        answer = queries.apply(self._query, "set" if self._how == "refine" else self._how)
+        self._remember(context.scene)
+        words = live.show(context.scene.saga, answer)
+        self.report({"WARNING" if answer.note else "INFO"}, words)
+        return {"FINISHED"}
+
+    def _remember(self, scene: bpy.types.Scene) -> None:
+        """A selection that was combined with what no click made cannot be refined by its clicks."""
+        if self._how != "refine":
+            prompts.forget(scene)
+        if self._how not in ("set", "refine"):
+            return
+        record = {"view": self.view_matrix, "projection": self.projection_matrix}
+        record |= {"width": self.width, "height": self.height, "corners": self._corners()}
+        prompts.add(scene, record | {"positive": self._positive, "box": self.box})
+        prompts.confirm(scene, queries.objects_of(self._query))
+
+
+CLASSES = (SAGA_OT_click,)

@@ -1,0 +1,128 @@
+"""The sidebar tab SAGA, second part: select, edit, export. Panels compute nothing and say why a button is off."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from ..scene import point_cloud
+from ..scene.lookup import find_splat, not_trained, participants, trained_model, trains_now
+from . import tool
+from .drawing import draw_buttons, draw_text
+from .panels import SagaPanel, reason
+from .preferences import usable_backend
+
+_SLIDERS = (("scale", "scale_auto"), ("threshold", "threshold_auto"))
+_CLEAN_UPS = ("drop_floaters", "only_connected", "fill_holes", "only_visible")
+
+
+class SAGA_PT_select(SagaPanel, bpy.types.Panel):
+    """Select by click"""
+
+    bl_label = "Select"
+    bl_order = 4
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The tool and what it does with a click; what was clicked."""
+        layout, settings = self.layout, context.scene.saga
+        problem = reason(lambda: check_clickable(context))
+        if problem:
+            draw_text(layout, problem, "INFO")
+        column = layout.column()
+        column.enabled = not problem
+        active = not problem and tool.is_active(context, context.workspace)
+        button = column.column()
+        button.scale_y = 1.3
+        button.operator(
+            "wm.tool_set_by_id", text="SAGA Select", icon="RESTRICT_SELECT_OFF", depress=active
+        ).name = tool.IDNAME
+        column.prop(settings, "mode", text="")
+        for value, auto in _SLIDERS:
+            row = column.row(align=True)
+            number = row.row(align=True)
+            number.enabled = not getattr(settings, auto)
+            number.prop(settings, value, slider=True)
+            row.prop(settings, auto, toggle=True)
+        grid = column.grid_flow(columns=2, align=True, row_major=True)
+        for name in _CLEAN_UPS:
+            grid.prop(settings, name, toggle=True)
+        draw_buttons(column, ("saga.grow", "Grow", True), ("saga.grow", "Shrink", True), steps=(1, -1))
+        if not problem:
+            self._draw_clicks(settings)
+            layout.label(text=_count(context))
+
+    def _draw_clicks(self, settings: bpy.types.PropertyGroup) -> None:
+        """What was clicked so far, each with a button that takes it back."""
+        if not len(settings.prompts):
+            return
+        column = self.layout.column(align=True)
+        column.label(text=f"Things of size {settings.size_units:.3g} at:")
+        for i, prompt in enumerate(settings.prompts):
+            row = column.row(align=True)
+            kind = "Box" if prompt.box else "Click"
+            sign = "ADD" if prompt.positive else "REMOVE"
+            row.label(text=f"{kind} {i + 1}" + ("" if prompt.positive else ", not this"), icon=sign)
+            row.operator("saga.prompt_remove", text="", icon="X").index = i
+
+
+def check_clickable(context: bpy.types.Context) -> None:
+    """Raises a UserError where the active splat cannot be clicked now."""
+    obj = find_splat(context, "")
+    if not trained_model(obj) and not trains_now(obj):
+        raise not_trained(obj)
+    usable_backend()
+
+
+def _count(context: bpy.types.Context) -> str:
+    obj = find_splat(context, "")
+    masks = [point_cloud.selection(o) for o in participants(context, obj)] if obj.visible_get() else []
+    selected, total = sum(int(np.count_nonzero(m)) for m in masks), sum(map(len, masks))
+    objects = f" in {len(masks)} objects" if len(masks) > 1 else ""
+    return f"Selected: {selected:,} of {total:,}{objects}"
+
+
+class SAGA_PT_edit(SagaPanel, bpy.types.Panel):
+    """What to do with the selection"""
+
+    bl_label = "Edit"
+    bl_order = 6
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Split, duplicate, delete; hide; invert, clear."""
+        layout = self.layout
+        problem = reason(lambda: find_splat(context, ""))
+        if problem:
+            draw_text(layout, problem, "INFO")
+        column = layout.column()
+        column.enabled = not problem
+        column.operator("saga.split", text="Split to Object", icon="MOD_EXPLODE")
+        draw_buttons(column, ("saga.duplicate", "Duplicate", True), ("saga.delete", "Delete", True))
+        draw_buttons(
+            column,
+            ("saga.hide", "Hide", True),
+            ("saga.hide", "Isolate", True),
+            ("saga.show_all", "Show All", True),
+            others=(False, True),
+        )
+        draw_buttons(column, ("saga.invert", "Invert", True), ("saga.clear", "Clear", True))
+
+
+class SAGA_PT_export(SagaPanel, bpy.types.Panel):
+    """Write splat files"""
+
+    bl_label = "Export"
+    bl_order = 7
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The whole object, or what is selected in it."""
+        layout = self.layout
+        problem = reason(lambda: find_splat(context, ""))
+        if problem:
+            draw_text(layout, problem, "INFO")
+        column = layout.column(align=True)
+        column.enabled = not problem
+        column.operator("saga.export_splat", text="Export Splat", icon="EXPORT").selection_only = False
+        column.operator("saga.export_splat", text="Export Selection").selection_only = True
+
+
+CLASSES = (SAGA_PT_select, SAGA_PT_edit, SAGA_PT_export)
