@@ -191,7 +191,14 @@ def _judge_labels(run: _Run, model: AffinityModel, frames: Sequence[Frame]) -> N
         if picture is None:
             log.warning("No view shows any of the labelled things: there is no picture to paint")
         else:
-            log.info("%s", save_sheet(run.options.pictures, run.scene.name, picture))
+            log.info("%s", save_sheet(run.options.pictures, _title(run), picture))
+
+
+def _title(run: _Run) -> str:
+    """A name for the picture that other scenes in the same folder do not have: many files are called scene.ply."""
+    if run.options.synthetic:
+        return f"{run.scene.name}, seed {run.options.seed}"
+    return run.scene.name if run.scene.benchmark else f"{run.options.scene.resolve().parent.name}, {run.scene.name}"
 
 
 def _judge_benchmark(run: _Run, model: AffinityModel) -> None:
@@ -201,7 +208,7 @@ def _judge_benchmark(run: _Run, model: AffinityModel) -> None:
     cloud = run.scene.subject.cloud
     run.result["rules"], picture = run_benchmark(selector_of(model), cloud, benchmark, points, run.control)
     if options.pictures:
-        log.info("%s", save_sheet(options.pictures, run.scene.name, picture))
+        log.info("%s", save_sheet(options.pictures, _title(run), picture))
 
 
 def _settings(run: _Run, frames: Sequence[Frame]) -> dict:

@@ -285,5 +285,5 @@ def test_a_sheet_has_a_row_a_level_and_three_columns(task):
 def test_the_command_writes_a_picture(folder, tmp_path, capsys):
     given = words(folder, "--views", str(folder / "colmap"), "--masks", "simulated")
     result_of(capsys, [*given, "--pictures", str(tmp_path / "new")])
-    picture = np.asarray(Image.open(tmp_path / "new" / "scene.png"))
+    picture = np.asarray(Image.open(tmp_path / "new" / f"{folder.name}, scene.png"))
     assert picture.shape == (18 + 2 * 76, 3 * 96 + 8, 3) and picture.std() > 10
