@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
 _SAMPLE = 50_000  # Gaussians from which the components are found
-_BLOCK = 1 << 18  # Gaussians that are coloured at a time
 _RANGE = (0.02, 0.98)  # quantiles that become darkest and brightest: a few odd features take no contrast from the rest
 
 
@@ -28,12 +28,29 @@ def colours_of(features: np.ndarray, opening: np.ndarray | None = None) -> np.nd
     low, high = np.quantile(shown, _RANGE, axis=0) if len(shown) else np.zeros((2, 3))
     spread = high - low
     gain = np.where(spread > 1e-6, 255 / np.maximum(spread, 1e-6), 0)
+    # What does not vary is grey.
+    offset = np.where(spread > 1e-6, -(mean @ axes + low) * gain, 127.5)
     out = np.empty((len(features), 3), np.uint8)
-    for begin in range(0, len(features), _BLOCK):
-        block = (_unit(features[begin : begin + _BLOCK], opening) - mean) @ axes
-        # What does not vary is grey.
-        out[begin : begin + _BLOCK] = np.clip(np.where(gain > 0, (block - low) * gain, 127.5), 0, 255).round()
+    gate = np.ones(features.shape[1]) if opening is None else opening
+    _paint(features, gate.astype(np.float32), (axes * gain).astype(np.float32), offset.astype(np.float32), out)
     return out
+
+
+@numba.njit(parallel=True, cache=True)
+def _paint(features, gate, axes, offset, out):
+    for i in numba.prange(len(features)):
+        square = np.float32(0.0)
+        for c in range(len(gate)):
+            square += (features[i, c] * gate[c]) ** 2
+        length = max(np.sqrt(square), np.float32(1e-12))
+        for channel in range(3):
+            value = np.float32(0.0)
+            for c in range(len(gate)):
+                value += features[i, c] * gate[c] * axes[c, channel]
+            value = value / length + offset[channel]
+            if np.isnan(value):
+                value = np.float32(127.5)
+            out[i, channel] = np.uint8(min(max(value, np.float32(0.0)), np.float32(255.0)) + np.float32(0.5))
 
 
 def _components(centred: np.ndarray) -> np.ndarray:

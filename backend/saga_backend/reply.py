@@ -56,16 +56,16 @@ def _cleaned(request: Click, found: Found, near: Callable[[], Neighbourhood]) ->
         steps = {"floaters": result.floaters, "connected": result.connected, "holes": result.holes}
         dropped = {name: int(np.count_nonzero(step[ids])) for name, step in steps.items()}
     if wish.visible:
-        shown = _shown(request, found.taking_part)
+        shown = _shown(request, found.taking_part, points)
         dropped["visible"] = int(np.count_nonzero(points & ~shown))
-        points = points & shown
+        points = shown
     return points, Cleaned(**dropped)
 
 
-def _shown(request: Click, taking_part: Actors) -> np.ndarray:
-    """[T] bool: the points that one sees in some view of a positive prompt."""
+def _shown(request: Click, taking_part: Actors, points: np.ndarray) -> np.ndarray:
+    """[T] bool: those of the points [T] that one sees in some view of a positive prompt."""
     views = {view_key(prompt.view): prompt.view for prompt in request.prompts if prompt.positive}
     shown = np.zeros(len(taking_part.all_ids), bool)
     for view in views.values():
-        shown |= seen(taking_part, view)
+        shown |= seen(taking_part, view, points & ~shown)
     return shown

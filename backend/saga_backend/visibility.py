@@ -7,44 +7,70 @@ import numpy as np
 
 from blender_saga.gaussians.view import View
 
+from .projection import Projected
 from .query import Actors
-from .raster import all_pixels, contributions_of
+from .raster import contributions_of
 
-_PIXELS = 30_000  # of the picture in which depths are compared
+_PIXELS = 30_000  # about as many are rendered to compare depths
 _SOLID = 0.5  # what lies behind this much opacity is hidden
 _SLACK = 2.0  # pixels of that picture, as a length at the point: surfaces seen at a slant reach over their depth
 
 
-def seen(taking_part: Actors, view: View) -> np.ndarray:
-    """[T] bool: the points, of all objects in order, that a view shows.
+def seen(taking_part: Actors, view: View, points: np.ndarray) -> np.ndarray:
+    """[T] bool: those of the points [T] bool that a view shows; T counts all points of all objects in order.
 
     A point is hidden if what lies before it in its pixel is at least half opaque, by more than its own radius and a
-    little slack. The picture is rendered small, whatever the size of the view: it takes the time of a few clicks.
+    little slack. Only the part of the picture where the points are is rendered, and that small.
     """
-    shrink = min(1.0, (_PIXELS / (view.width * view.height)) ** 0.5)
+    out = np.zeros(len(points), bool)
+    box = _box(taking_part, view, points)
+    if box is None:
+        return out
+    shrink = min(1.0, (_PIXELS / ((box[2] - box[0]) * (box[3] - box[1]))) ** 0.5)
     small = view.resized(max(1, round(view.width * shrink)), max(1, round(view.height * shrink)))
-    points = taking_part.projected(small)
-    rows = contributions_of(points, small, all_pixels(small))
-    depths = np.zeros(len(taking_part.all_ids), np.float32)
-    depths[points.ids] = points.depths
+    x0, y0 = (int(edge * shrink) for edge in box[:2])
+    x1, y1 = min(int(box[2] * shrink) + 1, small.width), min(int(box[3] * shrink) + 1, small.height)
+    rows, columns = np.mgrid[y0:y1, x0:x1]
+    pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.int32)
+    found = taking_part.projected(small, pixels)
     surface = np.full((small.height, small.width), np.inf, np.float32)
-    _surface(rows.offsets, rows.ids, rows.weights, depths, surface.reshape(-1))
-    inside = small.contains(points.means2d)
-    column, row = points.means2d[inside].astype(np.int64).T
-    out = np.zeros(len(depths), bool)
-    out[points.ids[inside]] = points.depths[inside] <= surface[row, column] + _slack(small, points, inside)
+    surface[rows, columns] = _surfaces(found, small, pixels, len(points)).reshape(rows.shape)
+    asked = points[found.ids] & small.contains(found.means2d)
+    column, row = found.means2d[asked].astype(np.int64).T
+    length = np.float32(1) if small.orthographic else found.depths[asked]
+    slack = (_SLACK + found.radii[asked].max(axis=1)) * length / abs(small.K[0, 0])
+    out[found.ids[asked]] = found.depths[asked] <= surface[row, column] + slack
     return out
 
 
-def _slack(view: View, points, inside: np.ndarray) -> np.ndarray:
-    """Scene units by which a point may lie behind the surface of its pixel."""
-    length = np.ones(np.count_nonzero(inside)) if view.orthographic else points.depths[inside]
-    return (_SLACK + 0.5 * points.radii[inside].max(axis=1)) * length / abs(view.K[0, 0])
+def _box(taking_part: Actors, view: View, points: np.ndarray) -> tuple[float, float, float, float] | None:
+    """The part of the picture (x0, y0, x1, y1, pixels) in which the centres of the points lie; None: outside of it."""
+    low, high, start = np.full(2, np.inf), np.full(2, -np.inf), 0
+    for part, ids in zip(taking_part.objects, taking_part.ids, strict=True):
+        chosen = ids[points[start : start + len(ids)]]
+        start += len(ids)
+        viewmat = view.of_object(part.matrix).viewmat
+        camera = taking_part.cloud.means[chosen] @ viewmat[:3, :3].T + viewmat[:3, 3]
+        camera = camera[camera[:, 2] >= view.near]
+        depth = 1.0 if view.orthographic else camera[:, 2:]
+        places = camera[:, :2] / depth * np.diag(view.K)[:2] + view.K[:2, 2]
+        places = places[view.contains(places)]
+        if len(places):
+            low, high = np.minimum(low, places.min(axis=0)), np.maximum(high, places.max(axis=0))
+    return None if low[0] > high[0] else (*np.floor(low), *(np.floor(high) + 1))
+
+
+def _surfaces(found: Projected, view: View, pixels: np.ndarray, count: int) -> np.ndarray:
+    """[P] float32: camera z at which each pixel becomes solid; infinite where it never does."""
+    rows = contributions_of(found, view, pixels)
+    depths, out = np.zeros(count, np.float32), np.full(len(pixels), np.inf, np.float32)
+    depths[found.ids] = found.depths
+    _first_solid(rows.offsets, rows.ids, rows.weights, depths, out)
+    return out
 
 
 @numba.njit(parallel=True, cache=True)
-def _surface(offsets, ids, weights, depths, out):
-    """The depth at which a pixel becomes solid; what never does stays infinite."""
+def _first_solid(offsets, ids, weights, depths, out):
     for p in numba.prange(len(offsets) - 1):
         alpha = 0.0
         for k in range(offsets[p], offsets[p + 1]):

@@ -37,7 +37,7 @@ def a_view(eye: np.ndarray, size: tuple[int, int] = (400, 300), orthographic: bo
 def test_the_half_that_faces_the_camera(rng, size, orthographic):
     cloud = closed_ball(rng, 0.6)
     eye = 4 * unit(rng.normal(size=3))
-    shown = seen(actors(cloud, ()), a_view(eye, size, orthographic))
+    shown = seen(actors(cloud, ()), a_view(eye, size, orthographic), np.ones(N, bool))
     towards = np.broadcast_to(unit(eye), (N, 3)) if orthographic else unit(eye - cloud.means)
     facing = (unit(cloud.means) * towards).sum(axis=1)
     assert shown[facing > 0.3].mean() > 0.99
@@ -54,7 +54,7 @@ def test_another_object_hides_it_where_it_stands(rng):
     middle = (unit(cloud.means) @ (1, 0, 0)) > 0.5
     for matrix, visible in ((before, 0.0), (away, 1.0)):
         taking_part = actors(cloud, (ObjectPoints(np.eye(4), ids[:2000]), ObjectPoints(matrix, ids[2000:])))
-        shown = seen(taking_part, a_view(eye))
+        shown = seen(taking_part, a_view(eye), np.ones(N, bool))
         assert shown.shape == (N,)
         assert abs(shown[:2000][middle[:2000]].mean() - visible) < 0.05
 
@@ -62,10 +62,22 @@ def test_another_object_hides_it_where_it_stands(rng):
 def test_outside_of_the_picture_nothing_is_seen(rng):
     cloud = ball(rng, (0, 0, 0), 0.5, 300, (1, 0, 0))
     view = a_view(np.array([4.0, 0, 0]))
-    assert not seen(actors(cloud, ()), replace(view, K=view.K + np.diag([1, 1, 0])[:, ::-1] * 5000)).any()
+    away = replace(view, K=view.K + np.array([[0, 0, 5000], [0, 0, 0], [0, 0, 0]]))
+    assert not seen(actors(cloud, ()), away, np.ones(300, bool)).any()
 
 
 def test_a_faint_veil_hides_nothing(rng):
     cloud = closed_ball(rng, 0.5)
     cloud.opacities[:] = 0.02
-    assert seen(actors(cloud, ()), a_view(np.array([4.0, 0, 0]))).mean() > 0.95
+    assert seen(actors(cloud, ()), a_view(np.array([4.0, 0, 0])), np.ones(N, bool)).mean() > 0.95
+
+
+def test_only_the_points_asked_for_are_looked_at(rng):
+    """A part of the points is answered as it is among all, up to the finer picture of where it lies."""
+    cloud = closed_ball(rng, 0.6)
+    taking_part, view = actors(cloud, ()), a_view(4 * unit(rng.normal(size=3)), (800, 600))
+    part = np.linalg.norm(cloud.means - cloud.means[0], axis=1) < 0.3
+    everything, some = seen(taking_part, view, np.ones(N, bool)), seen(taking_part, view, part)
+    assert not some[~part].any()
+    assert (some[part] == everything[part]).mean() > 0.9
+    assert not seen(taking_part, view, np.zeros(N, bool)).any()
