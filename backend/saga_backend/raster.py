@@ -23,6 +23,7 @@ from .rows import Rows
 TILE = 16
 ALPHA_MAX = 0.999
 _T_MIN = 1e-4
+_MANY = 32  # asked pixels of a tile, of 256, from which going Gaussian by Gaussian is faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +82,20 @@ def contributions_of(projected: Projected, view: View, pixels: np.ndarray) -> Ro
     pixels = np.asarray(pixels, dtype=np.int32).reshape(-1, 2)
     if not view.contains(pixels).all():
         raise ValueError("a pixel lies outside the picture")
+    places, again = np.unique(pixels[:, 1] * np.int64(view.width) + pixels[:, 0], return_inverse=True)
+    if len(places) < len(pixels):
+        once = np.stack([places % view.width, places // view.width], axis=1)
+        return contributions_of(projected, view, once).take(again)
     columns, rows = -(-view.width // TILE), -(-view.height // TILE)
     tile_of = (pixels[:, 1] // TILE) * columns + pixels[:, 0] // TILE
     wanted = np.bincount(tile_of, minlength=columns * rows)
     asked = _Asked(pixels, np.argsort(tile_of, kind="stable"), np.concatenate([[0], np.cumsum(wanted)]))
     tiles = _bin(projected, view, wanted > 0)
     counts = np.zeros(len(pixels), np.int64)
-    _count_rows(tiles, projected, asked, counts)
+    _walk(tiles, projected, asked, (counts, np.empty(0, np.int32), np.empty(0, np.float32)))
     offsets = np.concatenate([[0], np.cumsum(counts)])
     ids, weights = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
-    _fill_rows(tiles, projected, asked, (offsets, ids, weights))
+    _walk(tiles, projected, asked, (offsets[:-1].copy(), ids, weights))
     return Rows(offsets, projected.ids[ids], weights)
 
 
@@ -215,42 +220,79 @@ def _draw(tiles, projected, values, out):
 
 
 @numba.njit(cache=True)
-def _count_tile_rows(tile, tiles, projected, asked, counts):
+def _pixel_by_pixel(tile, tiles, projected, asked, out):
+    """The rows of a tile's asked pixels; for few of them."""
+    cursors, ids, weights = out
     for n in range(asked.starts[tile], asked.starts[tile + 1]):
         p = asked.order[n]
-        t = np.float32(1.0)
+        passed = np.float32(1.0)
         for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
             alpha = _alpha(projected, tiles.items[k], asked.pixels[p, 0], asked.pixels[p, 1])
-            after = np.float32(t * (1.0 - alpha))
+            after = np.float32(passed * (1.0 - alpha))
             if after <= _T_MIN:
                 break
-            counts[p] += alpha > 0.0
-            t = after
+            if alpha > 0.0:
+                if len(ids):
+                    ids[cursors[p]], weights[cursors[p]] = tiles.items[k], passed * alpha
+                cursors[p] += 1
+                passed = after
+
+
+@numba.njit(inline="always")
+def _meet(splat, pixel, state, out):
+    """Blend a Gaussian into an asked pixel that is still open; returns 1 if that ends the pixel."""
+    projected, g = splat
+    x, y, place = pixel
+    rows, passed = state
+    cursors, ids, weights = out
+    alpha = _alpha(projected, g, x, y)
+    if alpha == 0.0:
+        return 0
+    before = passed[place]
+    after = np.float32(before * (1.0 - alpha))
+    if after <= _T_MIN:
+        rows[place] = -1
+        return 1
+    passed[place] = after
+    cursor = cursors[rows[place]]
+    if len(ids):
+        ids[cursor], weights[cursor] = g, before * alpha
+    cursors[rows[place]] = cursor + 1
+    return 0
 
 
 @numba.njit(cache=True)
-def _fill_tile_rows(tile, tiles, projected, asked, out):
-    offsets, ids, weights = out
+def _gaussian_by_gaussian(tile, tiles, projected, asked, out):
+    """The same for many of them: a small Gaussian costs its few pixels only."""
+    left, top = (tile % tiles.columns) * TILE, (tile // tiles.columns) * TILE
+    rows = np.full(TILE * TILE, -1, np.int32)  # -1: not asked for, or ended
+    state = (rows, np.ones(TILE * TILE, np.float32))
+    still_open = asked.starts[tile + 1] - asked.starts[tile]
     for n in range(asked.starts[tile], asked.starts[tile + 1]):
         p = asked.order[n]
-        t, cursor = np.float32(1.0), offsets[p]
-        for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
-            if cursor == offsets[p + 1]:
-                break
-            alpha = _alpha(projected, tiles.items[k], asked.pixels[p, 0], asked.pixels[p, 1])
-            if alpha > 0.0:
-                ids[cursor], weights[cursor] = tiles.items[k], t * alpha
-                t = np.float32(t * (1.0 - alpha))
-                cursor += 1
+        rows[(asked.pixels[p, 1] - top) * TILE + asked.pixels[p, 0] - left] = p
+    for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
+        if still_open == 0:
+            break
+        g = tiles.items[k]
+        x0, x1 = _pixels_of(projected.means2d[g, 0], projected.radii[g, 0], left, left + TILE)
+        y0, y1 = _pixels_of(projected.means2d[g, 1], projected.radii[g, 1], top, top + TILE)
+        for y in range(y0, y1 + 1):
+            for x in range(x0, x1 + 1):
+                place = (y - top) * TILE + x - left
+                if rows[place] >= 0:
+                    still_open -= _meet((projected, g), (x, y, place), state, out)
 
 
 @numba.njit(parallel=True, cache=True)
-def _count_rows(tiles, projected, asked, counts):
-    for tile in numba.prange(len(tiles.starts) - 1):
-        _count_tile_rows(tile, tiles, projected, asked, counts)
+def _walk(tiles, projected, asked, out):
+    """Blend Gaussians, nearest first, into the asked pixels of all tiles.
 
-
-@numba.njit(parallel=True, cache=True)
-def _fill_rows(tiles, projected, asked, out):
+    Args:
+        out: cursors [P], ids, weights: a row's cursor moves on by one for every entry; it is written if ids has room.
+    """
     for tile in numba.prange(len(tiles.starts) - 1):
-        _fill_tile_rows(tile, tiles, projected, asked, out)
+        if asked.starts[tile + 1] - asked.starts[tile] < _MANY:
+            _pixel_by_pixel(tile, tiles, projected, asked, out)
+        else:
+            _gaussian_by_gaussian(tile, tiles, projected, asked, out)
