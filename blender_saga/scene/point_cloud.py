@@ -7,7 +7,7 @@ import numpy as np
 
 from ..gaussians.cloud import SH_COEFFICIENTS, GaussianCloud
 from ..wire.errors import UserError
-from . import attributes
+from . import attributes, rendering
 
 SELECTION = ".selection"
 """The attribute of Blender's own point cloud edit mode. A cloud without it counts there as wholly selected."""
@@ -40,6 +40,7 @@ def create_object(name: str, cloud: GaussianCloud, axes: str, source: str = "") 
     obj = bpy.data.objects.new(name, points)
     obj.saga.source, obj.saga.axes = source, axes
     obj.display_type = "BOUNDS"  # the points themselves are drawn by ui/splat_draw.py
+    rendering.prepare(obj, cloud.scales, cloud.opacities)
     identify(obj, cloud)
     return obj
 
