@@ -6,7 +6,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, StringProperty
 
-from ..scene import point_cloud, prompts
+from ..scene import foreign, point_cloud, prompts
 from ..scene.lookup import find_splat, participants
 from ..wire.errors import UserError
 from .import_ops import make_active
@@ -158,6 +158,28 @@ class SAGA_OT_show_all(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class SAGA_OT_adopt(bpy.types.Operator):
+    """Make a splat of an object that holds one under other names, such as a mesh of Blender's own PLY import"""
+
+    bl_idname = "saga.adopt"
+    bl_label = "Make It a Splat"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """The object itself stays, hidden."""
+        obj = bpy.data.objects.get(self.object) if self.object else context.view_layer.objects.active
+        if obj is None:
+            raise UserError("No object is active", fix="Select one", code="no_object")
+        splat = foreign.adopt(obj)
+        make_active(context, splat)
+        obj.hide_set(True)
+        self.report({"INFO"}, f"Made a splat of {obj.name} with {len(splat.data.points):,} Gaussians")
+        return {"FINISHED"}
+
+
 def _with_selection(context: bpy.types.Context, name: str) -> list[bpy.types.Object]:
     """Those of `_objects` in which something is selected, each data-block once.
 
@@ -185,4 +207,5 @@ CLASSES = (
     SAGA_OT_show_all,
     SAGA_OT_invert,
     SAGA_OT_clear,
+    SAGA_OT_adopt,
 )

@@ -8,7 +8,7 @@ import bpy
 
 from ..client.connection import ConnectionState
 from ..client.installation import Installation
-from ..scene import point_cloud
+from ..scene import foreign, point_cloud
 from ..scene.lookup import find_splat, trained_model, trains_now
 from ..scene.session import session
 from ..wire.errors import UserError
@@ -91,6 +91,8 @@ class SAGA_PT_scene(SagaPanel, bpy.types.Panel):
         problem = reason(lambda: find_splat(context, ""))
         if problem:
             draw_text(layout, problem, "INFO")
+            if foreign.can_adopt(context.view_layer.objects.active):
+                layout.operator("saga.adopt", icon="POINTCLOUD_DATA")
             layout.operator("saga.import_splat", text="Import Splat", icon="IMPORT")
         else:
             obj = find_splat(context, "")
