@@ -1,0 +1,94 @@
+"""Measure what the design sets numbers for; one JSON line a row, each beside a slow reference in the same run.
+
+Usage: `python3 scripts/bench.py` (all rows), `python3 scripts/bench.py click raster` (these), `--n 1000000` (this size
+only), `--device cuda` (what can, on the GPU), `--quick` (small: does everything run?). Every row and size has a process
+of its own, so that its peak memory is its own. A row that fails prints {"bench", "n", "error"} and the exit code is 1.
+"""
+
+import bootstrap
+
+bootstrap.ensure()  # from here on: Python 3.13 with every package
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from importlib import import_module  # noqa: E402
+
+SMALL, LARGE, HUGE = 100_000, 1_000_000, 5_000_000
+QUICK = 3_000
+ROWS = {
+    "click": ("bench_queries", "click", (SMALL, LARGE, HUGE)),
+    "scale": ("bench_queries", "scale", (SMALL, LARGE, HUGE)),
+    "raster": ("bench_queries", "raster", (SMALL, LARGE)),
+    "evidence": ("bench_evidence", "evidence", (SMALL, LARGE)),
+    "training_step": ("bench_training", "training_step", (SMALL, LARGE)),
+    "training_memory": ("bench_training", "training_memory", (SMALL, LARGE, HUGE)),
+    "selection_bits": ("bench_queries", "selection_bits", (SMALL, LARGE, HUGE)),
+    "import": ("bench_files", "import_", (LARGE,)),
+    "export": ("bench_files", "export", (LARGE,)),
+}
+"""Row: module, function, sizes."""
+LIMIT = 3600
+"""Seconds a row and size may take."""
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="*", metavar="NAME", help=f"{', '.join(ROWS)} (default: all)")
+    parser.add_argument("--n", type=int, default=0, help="number of Gaussians (default: each row's sizes)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--quick", action="store_true", help="small sizes and few repeats; the numbers mean nothing")
+    parser.add_argument("--here", action="store_true", help="one row, one size, in this process")
+    args = parser.parse_args()
+    unknown = set(args.rows) - set(ROWS)
+    if unknown:
+        parser.error(f"there is no row {', '.join(sorted(unknown))}")
+    if args.here and (len(args.rows) != 1 or args.n < 1):
+        parser.error("--here needs one row and --n")
+    return args
+
+
+def run_here(name: str, args: argparse.Namespace) -> None:
+    """Measure one row and print its lines."""
+    from bench_measure import Case
+
+    module, function, _ = ROWS[name]
+    for line in getattr(import_module(module), function)(Case(args.n, args.device, args.quick)):
+        print(json.dumps(line.to_dict()), flush=True)
+
+
+def run_apart(name: str, n: int, args: argparse.Namespace) -> bool:
+    """Measure one row in a process of its own; whether it went well."""
+    command = [sys.executable, __file__, name, "--here", "--n", str(n), "--device", args.device]
+    try:
+        result = subprocess.run(command + ["--quick"] * args.quick, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        error = f"ended after {LIMIT} s"
+    else:
+        if result.returncode == 0:
+            return True
+        text = result.stderr.decode(errors="replace").strip()
+        print(text, file=sys.stderr)
+        error = text.splitlines()[-1] if text else f"exit code {result.returncode}"
+    print(json.dumps({"bench": name, "device": args.device, "n": n, "error": error}), flush=True)
+    return False
+
+
+def main() -> int:
+    """Run what was asked for; returns the exit code."""
+    args = arguments()
+    if args.here:
+        run_here(args.rows[0], args)
+        return 0
+    well = True
+    for name in args.rows or ROWS:
+        sizes = (args.n,) if args.n else (QUICK,) if args.quick else ROWS[name][2]
+        for n in sizes:
+            well = run_apart(name, n, args) and well
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
