@@ -82,6 +82,8 @@ def concatenate(clouds: list[GaussianCloud]) -> GaussianCloud:
     """
     if not clouds:
         raise UserError("There is no cloud to join", fix="Select at least one splat object")
+    if len(clouds) == 1:
+        return clouds[0]
     k = max(cloud.sh.shape[1] for cloud in clouds)
     sh = [np.pad(c.sh, ((0, 0), (0, k - c.sh.shape[1]), (0, 0))) for c in clouds]
     return GaussianCloud(

@@ -43,15 +43,10 @@ def read_ply(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
         UserError: if the file is missing, not a PLY, a mesh, compressed, truncated, empty or lacks a property.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as stream:
-            header = read_header(stream, path)
-            rest = _check(header, path)
-            rows = _read_rows(stream, header, path)
-    except OSError as error:
-        raise unreadable(path, error) from error
+    rows = map_rows(path)
+    rest = _rest_names(rows)
     known = {*_GEOMETRY, *_DC, *rest}
-    others = [name for name in header.vertex.names if name not in known]
+    others = [name for name in rows.dtype.names or () if name not in known]
     extras = {name: np.empty(len(rows), rows.dtype[name].newbyteorder("=")) for name in others}
     loaded = assemble(path, _activated(rows, rest, extras), keep_invalid)
     for name in _NORMALS:  # zeros stand there because the layout wants them
@@ -62,8 +57,38 @@ def read_ply(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     return LoadedSplat(loaded.cloud, loaded.kept, loaded.warnings, "ply", "1.0", extras, rows)
 
 
-def _check(header: Header, path: Path) -> list[str]:
-    """The names of the `f_rest` properties, after making sure that the file holds Gaussians."""
+def map_rows(path: Path) -> np.ndarray:
+    """[N] structured, the rows of an INRIA PLY as they stand in the file: mapped from it, or read where it is ascii.
+
+    Raises:
+        UserError: as `read_ply`.
+    """
+    try:
+        with path.open("rb") as stream:
+            header = read_header(stream, path)
+            _check(header, path)
+            return _read_rows(stream, header, path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def activate_rows(path: Path, rows: np.ndarray) -> GaussianCloud:
+    """Some rows of `map_rows` as a cloud; rows that are not finite are left out. `path` is named in errors.
+
+    Raises:
+        UserError: if none is left.
+    """
+    return assemble(path, _activated(rows, _rest_names(rows), {})).cloud
+
+
+def _rest_names(rows: np.ndarray) -> list[str]:
+    """The names of the `f_rest` properties, by number."""
+    names = [name for name in rows.dtype.names or () if name.startswith("f_rest_")]
+    return [f"f_rest_{index}" for index in range(len(names))]
+
+
+def _check(header: Header, path: Path) -> None:
+    """Make sure that the file holds Gaussians."""
     vertex, names = header.vertex, set(header.vertex.names)
     if "packed_position" in names:
         why = "it is a compressed PLY, and this reader is for plain ones"
@@ -85,7 +110,6 @@ def _check(header: Header, path: Path) -> list[str]:
             f"it has {len(rest)} f_rest properties, and spherical harmonics need 0, 9, 24, 45 or 72",
             code="bad_file",
         )
-    return rest
 
 
 def _read_rows(stream: BinaryIO, header: Header, path: Path) -> np.ndarray:

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..gaussians.cloud import GaussianCloud
 from ..gaussians.formats.registry import PLY, identify
-from ..gaussians.loaded import LoadedSplat
-from ..gaussians.ply import column_names, raw_rows, read_ply
+from ..gaussians.ply import activate_rows, column_names, map_rows, raw_rows
 from ..gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 from ..wire.errors import UserError
 from .paths import absolute
 from .splat_files import as_attribute
 
+_BLOCK = 65536
 _FIELDS = ("means", "quats", "scales", "opacities", "sh")
 
 
@@ -40,40 +40,37 @@ def original_rows(obj: bpy.types.Object, now: Points) -> np.ndarray | None:
 
     None where the file is gone, another one, or not a plain PLY; then every number has to be made anew.
     """
-    loaded = _source(obj)
-    if loaded is None or loaded.rows is None or loaded.cloud.sh.shape[1] != now.cloud.sh.shape[1]:
-        return None
-    if now.ids.min() < 0 or now.ids.max() >= len(loaded.cloud):
-        return None
-    before, rows = transform_cloud(loaded.cloud, RDF_TO_BLENDER), loaded.rows
-    extras = {name: as_attribute(values)[1] for name, values in loaded.extras.items()}
-    if len(now.ids) != len(rows) or not np.array_equal(now.ids, np.arange(len(rows))):
-        before, rows = before.take(now.ids), rows[now.ids]
-        extras = {name: values[now.ids] for name, values in extras.items()}
-    same = _same(before, extras, now)
-    return np.asarray(rows) if same.all() else _written_over(rows, ~same, now)
-
-
-def _source(obj: bpy.types.Object) -> LoadedSplat | None:
     path = Path(absolute(obj.saga.source)) if obj.saga.source else None
     if path is None or obj.saga.axes != "RDF" or not path.is_file():
         return None
     try:
-        loaded = read_ply(path) if identify(path) is PLY else None
+        rows = map_rows(path) if identify(path) is PLY else None
+        if rows is None or len(rows) != obj.saga.count or now.ids.min() < 0 or now.ids.max() >= len(rows):
+            return None
+        if len(now.ids) != len(rows) or not np.array_equal(now.ids, np.arange(len(rows))):
+            rows = rows[now.ids]
+        same = _same(path, rows, now)
     except UserError:
         return None
-    return loaded if loaded is not None and len(loaded.cloud) == obj.saga.count else None
+    if same is None or not same.any():
+        return None
+    return rows if same.all() else _written_over(rows, ~same, now)
 
 
-def _same(before: GaussianCloud, extras: dict[str, np.ndarray], now: Points) -> np.ndarray:
-    """[N] bool: points whose every number is what it was."""
-    same = np.ones(len(now.ids), bool)
-    for name in _FIELDS:
-        equal = getattr(before, name) == getattr(now.cloud, name)
-        same &= equal.reshape(len(same), -1).all(axis=1)
-    for name, values in extras.items():
-        if name in now.extras:
-            same &= values == now.extras[name]
+def _same(path: Path, rows: np.ndarray, now: Points) -> np.ndarray | None:
+    """[N] bool: points whose every number is what the file says; None if its rows cannot be those. Block by block."""
+    same = np.ones(len(rows), bool)
+    for start in range(0, len(rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        before = transform_cloud(activate_rows(path, rows[part]), RDF_TO_BLENDER)
+        if len(before) != len(same[part]) or before.sh.shape[1] != now.cloud.sh.shape[1]:
+            return None
+        for name in _FIELDS:
+            equal = getattr(before, name) == getattr(now.cloud, name)[part]
+            same[part] &= equal.reshape(len(before), -1).all(axis=1)
+    for name, values in now.extras.items():
+        if name in (rows.dtype.names or ()):
+            same &= as_attribute(np.asarray(rows[name]))[1] == values
     return same
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import numpy as np
 from mathutils import Matrix
 
 from ..gaussians.axes import axes_matrix
+from ..gaussians.cloud import GaussianCloud
 from ..gaussians.formats.images import use_reader
 from ..gaussians.formats.registry import read_splat
 from ..gaussians.formats.sog import META
-from ..gaussians.loaded import LoadedSplat
 from ..gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 from ..wire.errors import UserError
 from . import attributes, native, pictures, point_cloud
@@ -61,9 +62,9 @@ def import_files(paths: list[Path], options: ImportOptions) -> Imported:
     warnings: list[str] = []
     try:
         for path in paths:
-            loaded = read_splat(path, options.keep_invalid)
-            warnings += (f"{path.name}: {text}" if len(paths) > 1 else text for text in loaded.warnings)
-            objects.append(_create(path, loaded, options))
+            obj, told = _import(path, options)
+            objects.append(obj)
+            warnings += (f"{path.name}: {text}" if len(paths) > 1 else text for text in told)
     except UserError:
         for obj in objects:
             bpy.data.pointclouds.remove(obj.data)
@@ -71,15 +72,23 @@ def import_files(paths: list[Path], options: ImportOptions) -> Imported:
     return Imported(tuple(objects), tuple(warnings))
 
 
-def _create(path: Path, loaded: LoadedSplat, options: ImportOptions) -> bpy.types.Object:
-    cloud = transform_cloud(loaded.cloud.with_degree(options.sh_degree), RDF_TO_BLENDER)
+def _import(path: Path, options: ImportOptions) -> tuple[bpy.types.Object, tuple[str, ...]]:
+    cloud, extras, warnings = _turned(path, options)
     obj = point_cloud.create_object(_name(path), cloud, "RDF", str(path))
-    for name, values in loaded.extras.items():
+    for name, values in extras.items():
         data_type, converted = as_attribute(values)
         attributes.write(obj.data, EXTRA + name, data_type, converted)
     native.mark(obj.data)
     obj.matrix_world = _placement(options)
-    return obj
+    return obj, warnings
+
+
+def _turned(path: Path, options: ImportOptions) -> tuple[GaussianCloud, Mapping[str, np.ndarray], tuple[str, ...]]:
+    """A file's Gaussians in Blender's axes, its extra properties, its warnings."""
+    loaded = read_splat(path, options.keep_invalid)
+    cloud, extras, warnings = loaded.cloud.with_degree(options.sh_degree), loaded.extras, loaded.warnings
+    del loaded  # and with it the mapped file: 5 million Gaussians are more than a gigabyte, each time
+    return transform_cloud(cloud, RDF_TO_BLENDER), extras, warnings
 
 
 def _name(path: Path) -> str:
