@@ -178,10 +178,21 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
         button.operator("saga.train", icon="PLAY")
         if problem:
             draw_text(layout, problem, "INFO")
-        column = layout.column(align=True)
+
+
+class SAGA_PT_train_settings(SagaPanel, bpy.types.Panel):
+    """What may be chosen for a training"""
+
+    bl_label = "Settings"
+    bl_parent_id = "SAGA_PT_train"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """0 means the default."""
+        column = self.layout.column(align=True)
         column.use_property_split = True
         column.prop(context.scene.saga, "steps")
         column.prop(context.scene.saga, "views")
 
 
-CLASSES = (SAGA_PT_scene, SAGA_PT_view, SAGA_PT_backend, SAGA_PT_train)
+CLASSES = (SAGA_PT_scene, SAGA_PT_view, SAGA_PT_backend, SAGA_PT_train, SAGA_PT_train_settings)

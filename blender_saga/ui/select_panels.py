@@ -43,9 +43,6 @@ class SAGA_PT_select(SagaPanel, bpy.types.Panel):
             number.enabled = not getattr(settings, auto)
             number.prop(settings, value, slider=True)
             row.prop(settings, auto, toggle=True)
-        grid = column.grid_flow(columns=2, align=True, row_major=True)
-        for name in _CLEAN_UPS:
-            grid.prop(settings, name, toggle=True)
         draw_buttons(column, ("saga.grow", "Grow", True), ("saga.grow", "Shrink", True), steps=(1, -1))
         if not problem:
             self._draw_clicks(settings)
@@ -63,6 +60,20 @@ class SAGA_PT_select(SagaPanel, bpy.types.Panel):
             sign = "ADD" if prompt.positive else "REMOVE"
             row.label(text=f"{kind} {i + 1}" + ("" if prompt.positive else ", not this"), icon=sign)
             row.operator("saga.prompt_remove", text="", icon="X").index = i
+
+
+class SAGA_PT_clean_up(SagaPanel, bpy.types.Panel):
+    """What is done to every selection"""
+
+    bl_label = "Clean Up"
+    bl_parent_id = "SAGA_PT_select"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Switches; the selection follows."""
+        grid = self.layout.grid_flow(columns=2, align=True, row_major=True)
+        for name in _CLEAN_UPS:
+            grid.prop(context.scene.saga, name, toggle=True)
 
 
 def check_clickable(context: bpy.types.Context) -> None:
@@ -125,4 +136,4 @@ class SAGA_PT_export(SagaPanel, bpy.types.Panel):
         column.operator("saga.export_splat", text="Export Selection").selection_only = True
 
 
-CLASSES = (SAGA_PT_select, SAGA_PT_edit, SAGA_PT_export)
+CLASSES = (SAGA_PT_select, SAGA_PT_clean_up, SAGA_PT_edit, SAGA_PT_export)

@@ -19,10 +19,12 @@ from ..scene import pump
 from ..scene.drawables import Block, Blocks, shown
 from .splat_colours import view_dependent
 from .splat_order import Sorted, Sorter, Wish, sort
-from .splat_shader import ROW, floats, look, make_quad, make_shader
+from .splat_shader import ROW, Strokes, floats, look, make_quad, make_shader
 
-HIGHLIGHT = np.array([1.0, 0.45, 0.0, 0.6])
-"""Colour of what is selected, and its share."""
+HIGHLIGHT = (1.0, 0.5, 0.05)
+"""Colour of what is selected."""
+_SHARE, _DIM = 0.5, 0.5
+"""How much of that colour is in what is selected, and how dark the rest becomes beside it."""
 
 _POINT = 1.2  # pixels, half the side of a point in the point view
 _STILL = 0.25  # seconds after which a view that moved counts as still
@@ -188,9 +190,7 @@ class Painter:
 
     def _paint(self, atlas: _Atlas, view: _View, camera: Camera, style: Style) -> None:
         answer, shader = view.answer, self._shader
-        stretch = 1.0 if style.points else min(4.0, max(answer.wish.density, 1e-6) ** -0.5)
-        highlight = HIGHLIGHT * (1, 1, 1, style.mark)
-        numbers = look(camera.projection, camera.size, stretch, _POINT if style.points else 0.0, highlight)
+        numbers = look(camera.projection, camera.size, _strokes(answer.wish, style))
         block = GPUUniformBuf(numbers)  # in a variable until after the draw: a temporary is freed at once
         matrices = _matrix_texture(answer.wish, view.wish)
         gpu.state.blend_set("NONE" if style.points else "ALPHA_PREMULT")
@@ -205,6 +205,13 @@ class Painter:
         gpu.state.depth_mask_set(True)
         gpu.state.depth_test_set("NONE")
         gpu.state.blend_set("NONE")
+
+
+def _strokes(wish: Wish, style: Style) -> Strokes:
+    stretch = 1.0 if style.points else min(4.0, max(wish.density, 1e-6) ** -0.5)
+    marks = style.mark and any(block.selected.any() for block in wish.blocks)
+    highlight = (*HIGHLIGHT, _SHARE if marks else 0.0)
+    return Strokes(stretch, _POINT if style.points else 0.0, highlight, _DIM if marks else 1.0)
 
 
 def _tint(blocks: tuple[Block, ...], mode: str) -> tuple[object, ...]:

@@ -6,6 +6,8 @@ clamped outside the picture), in OpenGL's camera axes; the backend's rasteriser 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import gpu
 import numpy as np
 from gpu.types import Buffer, GPUBatch, GPUShader, GPUShaderCreateInfo, GPUStageInterfaceInfo, GPUVertBuf, GPUVertFormat
@@ -13,7 +15,7 @@ from gpu.types import Buffer, GPUBatch, GPUShader, GPUShaderCreateInfo, GPUStage
 ROW = 4096
 """Gaussians in a row of the textures: three texels each in the data texture, one in the others."""
 
-_TYPES = "struct Look { mat4 projection; vec4 size; vec4 slopes; vec4 highlight; };"
+_TYPES = "struct Look { mat4 projection; vec4 size; vec4 slopes; vec4 highlight; vec4 others; };"
 _VERTEX = """
 void main()
 {
@@ -32,7 +34,7 @@ void main()
   vec4 clip = look.projection * vec4(c, 1.0);
   bool ortho = look.projection[3][3] == 1.0;
   colour = tint;
-  colour.rgb = mix(colour.rgb, look.highlight.rgb, marked > 0.75 ? look.highlight.w : 0.0);
+  colour.rgb = marked > 0.75 ? mix(colour.rgb, look.highlight.rgb, look.highlight.w) : colour.rgb * look.others.x;
   offset = vec2(0.0);
   float reach = tint.a > 1.0 / 255.0 ? sqrt(2.0 * log(255.0 * min(tint.a, 1.0))) : 0.0;
   bool hidden = marked > 0.25 && marked < 0.75;
@@ -109,21 +111,37 @@ def make_quad() -> GPUBatch:
     return GPUBatch(type="TRI_STRIP", buf=vertices)
 
 
-def look(projection: np.ndarray, size: tuple[int, int], stretch: float, point: float, highlight: np.ndarray) -> Buffer:
+@dataclass(frozen=True)
+class Strokes:
+    """How the Gaussians of a picture are drawn.
+
+    Attributes:
+        stretch: factor on the size of every Gaussian.
+        point: pixels of a fixed size for all, 0 to draw Gaussians.
+        highlight: colour of what is selected, and its share.
+        others: brightness of what is not selected, 1 as it is.
+    """
+
+    stretch: float
+    point: float
+    highlight: tuple[float, float, float, float]
+    others: float
+
+
+def look(projection: np.ndarray, size: tuple[int, int], strokes: Strokes) -> Buffer:
     """The numbers of a picture.
 
     Args:
         projection: [4,4] camera to clip space.
         size: width and height, pixels.
-        stretch: factor on the size of every Gaussian.
-        point: pixels of a fixed size for all, 0 to draw Gaussians.
-        highlight: [4] colour of what is selected, and how much of it.
+        strokes: how.
     """
     columns = projection.T.astype(np.float32).ravel()
     edges = np.array([-1.3, 1.3])
     across = (edges + projection[0, 2]) / projection[0, 0]
     upright = (edges + projection[1, 2]) / projection[1, 1]
-    return floats(np.concatenate([columns, [*size, stretch, point], across, upright, highlight]))
+    rest = [*strokes.highlight, strokes.others, 0, 0, 0]
+    return floats(np.concatenate([columns, [*size, strokes.stretch, strokes.point], across, upright, rest]))
 
 
 def floats(values: np.ndarray) -> Buffer:

@@ -88,6 +88,12 @@ def _watch() -> bool:
     return False
 
 
+@bpy.app.handlers.persistent
+def _loaded(*_: object) -> None:
+    """The workspaces are others now, without our text."""
+    _hinted.clear()
+
+
 def register() -> None:
     """Add the tool to the toolbar of both modes, its key, its hint."""
     for tool in _TOOLS:
@@ -99,12 +105,14 @@ def register() -> None:
         item.properties.name = IDNAME
         _keys.append((keymap, item))
     pump.watchers.append(_watch)
+    bpy.app.handlers.load_post.append(_loaded)
 
 
 def unregister() -> None:
     """Undo `register`."""
     if _watch in pump.watchers:
         pump.watchers.remove(_watch)
+        bpy.app.handlers.load_post.remove(_loaded)
     for workspace in bpy.data.workspaces:
         if workspace.name in _hinted:
             workspace.status_text_set(None)
