@@ -98,12 +98,13 @@ def sh_rotation(matrix: np.ndarray, degree: int) -> np.ndarray:
     return turn
 
 
-def rotate_sh(sh: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def rotate_sh(sh: np.ndarray, matrix: np.ndarray, overwrite: bool = False) -> np.ndarray:
     """Coefficients of the turned Gaussians.
 
     Args:
         sh: [N,K,3].
         matrix: [3,3] orthogonal; mirrors are allowed (odd bands change sign under a point reflection).
+        overwrite: put the result into `sh` itself, which must be float32: fresh memory costs as much as the sums.
 
     Returns:
         [N,K,3] float32. The first coefficient is untouched.
@@ -111,14 +112,14 @@ def rotate_sh(sh: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     sh = np.asarray(sh, np.float32)
     n, k = sh.shape[:2]
     if k == 1:
-        return sh.copy()
+        return sh if overwrite else sh.copy()
     turn = sh_rotation(matrix, round(sqrt(k)) - 1)[1:, 1:]
     # One matrix product for all: [N, 3(K-1)] with the channels kept apart by the identity.
     wide = np.kron(turn.T, np.eye(3)).astype(np.float32)
-    out = np.empty_like(sh)
-    out[:, 0] = sh[:, 0]
+    out = sh if overwrite else np.empty_like(sh)
     for start in range(0, n, _BLOCK):
         part = slice(start, start + _BLOCK)
+        out[part, 0] = sh[part, 0]
         out[part, 1:] = (sh[part, 1:].reshape(-1, 3 * (k - 1)) @ wide).reshape(-1, k - 1, 3)
     return out
 

@@ -64,12 +64,13 @@ def covariances(quats: np.ndarray, scales: np.ndarray) -> np.ndarray:
     return half @ half.transpose(0, 2, 1)
 
 
-def transform_cloud(cloud: GaussianCloud, matrix: np.ndarray) -> GaussianCloud:
+def transform_cloud(cloud: GaussianCloud, matrix: np.ndarray, overwrite: bool = False) -> GaussianCloud:
     """The cloud moved by an affine matrix: every covariance C becomes A C A^T.
 
     Args:
         cloud: the Gaussians.
         matrix: [4,4] affine; rotation, scale (uniform or not), mirror, shear in any mixture.
+        overwrite: the harmonics of `cloud`, by far its largest part, may be overwritten; it is of no use afterwards.
 
     Returns:
         A new cloud in the same order. A similarity keeps the order of the axes of each Gaussian and, where it does
@@ -83,7 +84,7 @@ def transform_cloud(cloud: GaussianCloud, matrix: np.ndarray) -> GaussianCloud:
     linear = matrix[:3, :3]
     orthogonal, factor = _split(matrix)
     means = cloud.means @ linear.T + matrix[:3, 3]
-    sh = cloud.sh if np.array_equal(orthogonal, np.eye(3)) else rotate_sh(cloud.sh, orthogonal)
+    sh = cloud.sh if np.array_equal(orthogonal, np.eye(3)) else rotate_sh(cloud.sh, orthogonal, overwrite)
     if factor is None:
         quats, scales = _transform_covariances(cloud, linear)
     else:

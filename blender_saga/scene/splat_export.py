@@ -106,6 +106,8 @@ def _flags(obj: bpy.types.Object, name: str) -> np.ndarray:
 def write_pieces(path: Path, pieces: list[Piece], options: ExportOptions) -> tuple[int, tuple[str, ...]]:
     """Write pieces as one file, in the format that its ending names.
 
+    The pieces are of no use afterwards: their arrays are overwritten.
+
     Returns:
         How many Gaussians it holds, and sentences about what the format cannot hold.
 
@@ -119,7 +121,7 @@ def write_pieces(path: Path, pieces: list[Piece], options: ExportOptions) -> tup
         if rows is not None:
             write_rows(path, rows)
             return count, ()
-    cloud = concatenate([transform_cloud(piece.points.cloud, piece.matrix) for piece in pieces])
+    cloud = concatenate([transform_cloud(piece.points.cloud, piece.matrix, overwrite=True) for piece in pieces])
     names = [piece.placed.original.name for piece in pieces]
     comments = tuple(f"object {i + 1} {name}" for i, name in enumerate(names)) if options.with_objects else ()
     more = WriteOptions(_joined(pieces, options), options.spz_version, comments)

@@ -88,7 +88,7 @@ def _turned(path: Path, options: ImportOptions) -> tuple[GaussianCloud, Mapping[
     loaded = read_splat(path, options.keep_invalid)
     cloud, extras, warnings = loaded.cloud.with_degree(options.sh_degree), loaded.extras, loaded.warnings
     del loaded  # and with it the mapped file: 5 million Gaussians are more than a gigabyte, each time
-    return transform_cloud(cloud, RDF_TO_BLENDER), extras, warnings
+    return transform_cloud(cloud, RDF_TO_BLENDER, overwrite=True), extras, warnings
 
 
 def _name(path: Path) -> str:

@@ -306,3 +306,13 @@ def test_blender_5_3_is_told_that_a_point_cloud_is_a_splat() -> None:
     native = addon("scene.native")
     assert native.splat_type(Rna) == ("type", "GAUSSIAN_SPLATS")
     assert native.splat_type(bpy.types.PointCloud.bl_rna) is None  # 5.2 has none
+
+
+def test_half_of_a_large_splat_keeps_its_rows(tmp_path: Path) -> None:
+    # So large that its parts lie otherwise in the blocks of a matrix product.
+    write_inria(tmp_path / "a.ply", random_cloud(70_001, 3))
+    (obj,) = imported(tmp_path / "a.ply")
+    mask = np.random.default_rng(0).random(70_001) < 0.37
+    addon("scene.point_cloud").set_selection(obj, mask)
+    exported(tmp_path / "b.ply", selection_only=True)
+    assert vertex_bytes(tmp_path / "b.ply") == PlyData.read(str(tmp_path / "a.ply"))["vertex"].data[mask].tobytes()

@@ -131,3 +131,14 @@ def test_quaternions_and_matrices_agree():
     np.testing.assert_allclose(product, quats_to_matrices(quats[:100]) @ quats_to_matrices(quats[100:]), atol=1e-12)
     quarter = quats_to_matrices(np.array([[np.sqrt(0.5), 0, 0, np.sqrt(0.5)]]))[0]  # 90 degrees about z
     np.testing.assert_allclose(quarter @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+
+
+def test_overwriting_gives_the_same_cloud() -> None:
+    random = np.random.default_rng(3)
+    for degree in (0, 3):
+        cloud, other = random_cloud(50, degree), random_cloud(50, degree)
+        matrix = affine(random_rotation(random))
+        wanted, got = transform_cloud(cloud, matrix), transform_cloud(other, matrix, overwrite=True)
+        for name in ("means", "quats", "scales", "opacities", "sh"):
+            np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name))
+        assert np.shares_memory(got.sh, other.sh)
