@@ -20,6 +20,9 @@ PROTOTYPES = 12
 """A box or lasso asks for at most this many different things."""
 _SPARSE = 64  # a grid that finds fewer pixels than this misses thin regions: pixels are then taken along the rows
 _ALIKE = 0.95  # cosine of features that need no prototype of their own
+_LIKE = 0.7  # cosine from which a pixel shows the same as a prototype
+_WITHIN = 1.5  # a prototype of the region is this much commoner inside than around,
+_OWN = 0.2  # unless less than this share of the region would be left
 _LEAST = 0.03  # share of a region's pixels below which a prototype is a rim, a blend of two things
 
 
@@ -129,7 +132,7 @@ def groups(features: np.ndarray, most: int = PROTOTYPES) -> np.ndarray:
     Returns:
         [P] int64, group of each pixel, from 0 without gaps; fewer groups where all pixels are alike.
     """
-    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    unit = _unit(features)
     first = int(np.argmax(unit @ unit.mean(axis=0)))
     centres = [first]
     closeness = unit @ unit[first]
@@ -161,17 +164,42 @@ def merge(rows: Rows, group: np.ndarray) -> Rows:
     return Rows(offsets.astype(np.int64), key[starts, 1].astype(np.int32), summed.astype(np.float32))
 
 
-def prototypes(rows: Rows, features: np.ndarray) -> Rows:
-    """The rows of a region's pixels as those of its few prototypes; rims between things are left out.
+def prototypes(rows: Rows, around: Rows, features: np.ndarray) -> Rows:
+    """The rows of a region's pixels as those of its few prototypes.
+
+    Left out are rims between things, and what lies under the thing rather than in the region: a floor or wall that
+    is commoner in the pixels around. Where that would leave hardly anything, the region lies within one thing, and
+    that is meant.
 
     Args:
-        rows: P rows, none of them background.
+        rows: P rows of the pixels inside, none of them background.
+        around: rows of the pixels around it, background too.
         features: [N,D] of the Gaussians.
     """
     if len(rows) <= PROTOTYPES:
         return rows
-    group = groups(rows.blend(features))
+    pixels = _unit(rows.blend(features))
+    group = groups(pixels)
     common = np.bincount(group)[group] >= _LEAST * len(rows)
-    if not common.any():
-        return merge(rows, group)
-    return merge(rows.take(common), np.unique(group[common], return_inverse=True)[1])
+    if common.any():
+        rows, pixels = rows.take(common), pixels[common]
+        group = np.unique(group[common], return_inverse=True)[1]
+    few = merge(rows, group)
+    centres = _unit(few.blend(features))
+    inside = _shares(pixels, centres)
+    outside = _shares(_unit(around.blend(features)), centres)
+    own = inside >= _WITHIN * outside
+    return few.take(np.flatnonzero(own)) if inside[own].sum() >= _OWN else few
+
+
+def _shares(pixels: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """[K]: the share of the pixels that are like each centre, and more than like the others."""
+    if not len(pixels):
+        return np.zeros(len(centres))
+    likeness = pixels @ centres.T
+    nearest = np.where(likeness.max(axis=1) > _LIKE, likeness.argmax(axis=1), len(centres))
+    return np.bincount(nearest, minlength=len(centres) + 1)[:-1] / len(pixels)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

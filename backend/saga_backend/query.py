@@ -106,11 +106,11 @@ def asked(request: Click, taking_part: Actors, features: np.ndarray | None) -> A
         raise UserError("The click is not usable", "it has no prompts", code="bad_click")
     sampled = [sample(prompt) for prompt in request.prompts]  # all, before the work: one bad prompt refuses the click
     seen = _look(request, taking_part, sampled)
-    main = [_main(rows) for rows in seen]
     kept = [
-        rows if prompt.kind == "points" else _few(rows, features)
-        for prompt, rows in zip(request.prompts, seen, strict=True)
+        _of_prompt(prompt.kind, rows, len(part.pixels), features)
+        for prompt, rows, part in zip(request.prompts, seen, sampled, strict=True)
     ]
+    main = [_main(rows) for rows in kept]
     signs = [prompt.positive for prompt in request.prompts]
     return Asked(
         concatenate(kept),
@@ -121,13 +121,13 @@ def asked(request: Click, taking_part: Actors, features: np.ndarray | None) -> A
 
 
 def _look(request: Click, taking_part: Actors, sampled: list[Sampled]) -> list[Rows]:
-    """The rows of every prompt. The cloud is projected once for each view."""
+    """The rows of every prompt, of the pixels inside and then of those around. A view is projected once."""
     out: dict[int, Rows] = {}
     of_view: dict[tuple, list[int]] = {}
     for index, prompt in enumerate(request.prompts):
         of_view.setdefault(view_key(prompt.view), []).append(index)
     for indices in of_view.values():
-        pixels = [sampled[i].pixels for i in indices]
+        pixels = [np.concatenate([sampled[i].pixels, sampled[i].around]) for i in indices]
         rows = taking_part.rows(request.prompts[indices[0]].view, np.concatenate(pixels))
         ends = np.cumsum([len(p) for p in pixels])
         for index, end, count in zip(indices, ends, map(len, pixels), strict=True):
@@ -142,11 +142,14 @@ def view_key(view: View) -> tuple:
     )  # fmt: skip
 
 
-def _few(rows: Rows, features: np.ndarray | None) -> Rows:
-    """What a box or lasso shows; at least one row, which says that there is nothing if there is nothing."""
-    shown = np.flatnonzero(rows.alphas() >= SHOWN_ALPHA)
-    rows = rows.take(shown if len(shown) else np.arange(1))
-    return rows if features is None else prototypes(rows, features)
+def _of_prompt(kind: str, rows: Rows, inside: int, features: np.ndarray | None) -> Rows:
+    """Clicked pixels as they are; of a box or lasso what it shows, or a row that says that there is nothing."""
+    if kind == "points":
+        return rows
+    shown = np.flatnonzero(rows.alphas()[:inside] >= SHOWN_ALPHA)
+    if not len(shown) or features is None:
+        return rows.take(shown if len(shown) else np.arange(1))
+    return prototypes(rows.take(shown), rows.take(np.arange(inside, len(rows))), features)
 
 
 def _main(rows: Rows) -> np.ndarray:
