@@ -2,69 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from bench_measure import Case, Line, times
 from bench_scene import BenchScene, bench_scene
+from bench_training import seen
+from saga_backend.control import Control
 from saga_backend.masks.builtin import view_masks
+from saga_backend.masks.found import given_found, look
 from saga_backend.masks.pool import PoolMasks
-from saga_backend.methods.evidence.incidence import incidence
-from saga_backend.methods.evidence.votes import first_vote, refine
 from saga_backend.raster import all_pixels, contributions
+from saga_backend.rasteriser import CPU
 from saga_backend.rows import Rows
-from saga_backend.training import POOL_PIXELS
+from saga_backend.scene_model import How, SceneModel
+from saga_backend.segment_set import from_levels, scale_table
 
 from blender_saga.gaussians import selection
+from blender_saga.gaussians.view import View
+
+_SLOW = 200_000
+"""Gaussians above which only clicks are timed: finding the segments of a million from 200 views takes minutes."""
 
 
 def evidence(case: Case) -> Iterator[Line]:
-    """From masks to the first vote, a vote after a click, its refinement: 40 views at 100 k, 200 at a million."""
-    views = 4 if case.quick else 40 if case.n <= 200_000 else 200
-    scene = bench_scene(case.n, views)
-    rows, masks = _rows_and_masks(scene)
-    where, more = replace(case, device="cpu"), {"views": views, "masks": sum(len(m.scales) for m in masks)}
+    """A click on segments (40 views at 100 k, 200 at a million), and the way there from masks in pictures."""
+    views = 4 if case.quick else 40 if case.n <= _SLOW else 200
+    scene, where = bench_scene(case.n, views), replace(case, device="cpu")
+    rows, labels, scales = seen(scene)
+    segments = from_levels(labels, scales)
+    model = SceneModel(segments, scale_table(segments))
     view = scene.views[0]
-    row = contributions(scene.cloud, view, np.array([[view.width // 2, view.height // 2]], np.int32))
-    seed = np.zeros(case.n, np.float32)
-    np.add.at(seed, row.ids, row.weights)
-    known = incidence(rows, masks, case.n)
-    masses, wanted = known.masses(), float(np.median(known.scales))
+    pixel = np.array([[view.width // 2, view.height // 2]], np.int32)
 
-    def first() -> np.ndarray:
-        scores = first_vote(known, seed, wanted)
-        return selection.pack(np.zeros(case.n, bool) if scores is None else scores > 0.5)
+    def click() -> np.ndarray:
+        row = contributions(scene.cloud, view, pixel)
+        return selection.pack(model.select(row, np.ones(1, bool), How("evidence")).mask)
 
-    def prepare() -> np.ndarray:
-        ready = incidence(rows, masks, case.n)
-        return first_vote(ready, seed, wanted)
-
-    chosen = selection.unpack(first(), case.n)
-    more["selected"] = int(chosen.sum())
-    vote = Line("evidence", where, times(first, case.runs(50)), "vote", more=dict(more))
-    refined = Line(
-        "evidence", where, times(lambda: refine(known, chosen, masses), case.runs(50)), "refine", more=dict(more)
-    )
-    ready = Line("evidence", where, times(prepare, case.runs(5)), "masks_to_first_vote", more=dict(more))
-    vote.reference = times(lambda: _plain_vote(rows, masks, seed, wanted), case.runs(3))
-    vote.reference_is = "numpy over all rows of all views, anew for each click"
-    yield from (vote, refined, ready)
+    chosen = selection.unpack(click(), case.n)
+    more = {
+        "views": views,
+        "segments": len(segments),
+        "selected": int(chosen.sum()),
+        "limit_ms": 50 if views < 200 else 150,
+    }
+    vote = Line("evidence", where, times(click, case.runs(50)), "vote", more=more)
+    masks = [view_masks(v, part, labels, scales) for v, part in zip(scene.views, rows, strict=True)]
+    seed = contributions(scene.cloud, view, pixel).mass(case.n)
+    vote.reference = times(lambda: _plain_vote(rows, masks, seed, 0.6), case.runs(3))
+    vote.reference_is = "numpy: the votes of all views' masks counted from their rows, anew for each click"
+    yield vote
+    if case.n <= _SLOW:
+        yield _from_masks(scene, where, labels)
 
 
-def _rows_and_masks(scene: BenchScene) -> tuple[list[Rows], list[PoolMasks]]:
-    random = np.random.default_rng(0)
-    count = len(scene.cloud)
-    things = int(scene.objects.max()) + 1
-    halves = 2 * scene.objects + (np.arange(count) % count > np.argsort(np.argsort(scene.cloud.means[:, 0])))
-    labels = np.stack([halves, 2 * things + scene.objects, 3 * things + scene.objects // 2], axis=1).astype(np.int32)
-    scales = np.repeat([0.3, 0.6, 1.5], [2 * things, things, things])
-    rows, masks = [], []
-    for view in scene.views:
-        pool = all_pixels(view)[random.choice(view.width * view.height, POOL_PIXELS, replace=False)]
-        rows.append(contributions(scene.cloud, view, pool))
-        masks.append(view_masks(view, rows[-1], labels, scales))
-    return rows, masks
+def _from_masks(scene: BenchScene, case: Case, labels: np.ndarray) -> Line:
+    """Masks are there as pictures, rows too: how long until the first click is answered?"""
+    pictures = _Pictures(scene, labels)
+    looked = look(scene.cloud, scene.views, CPU, 0, Control())
+    view = scene.views[0]
+    pixel = np.array([[view.width // 2, view.height // 2]], np.int32)
+    answers = []
+
+    def ready() -> None:
+        found = given_found(looked, pictures, CPU, Control())
+        model = SceneModel(found.segments, scale_table(found.segments))
+        answers.append(
+            (model.select(contributions(scene.cloud, view, pixel), np.ones(1, bool)).mask, len(found.segments))
+        )
+
+    line = Line("evidence", case, times(ready, 3), "masks_to_first_selection")
+    line.more = {"views": len(scene.views), "segments": answers[-1][1], "limit_ms": 5000}
+    line.more["selected"] = int(answers[-1][0].sum())
+    return line
+
+
+@dataclass(eq=False)
+class _Pictures(Sequence):
+    """Masks [M,H,W] of every view, made from label maps when they are asked for."""
+
+    scene: BenchScene
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        self._maps = [self._map(view) for view in self.scene.views]
+
+    def _map(self, view: View) -> np.ndarray:
+        rows = contributions(self.scene.cloud, view, all_pixels(view))
+        at_pixels = rows.strongest(self.labels)
+        at_pixels[rows.alphas() < 0.5] = -1
+        return at_pixels.T.reshape(-1, view.height, view.width)
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        levels = self._maps[index]
+        return np.stack([level == k for level in levels for k in np.unique(level) if k >= 0])
 
 
 def _plain_vote(rows: list[Rows], masks: list[PoolMasks], seed: np.ndarray, wanted: float) -> np.ndarray:

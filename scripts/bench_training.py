@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from bench_measure import Case, Line, Times, peak_mb, times
@@ -11,13 +13,19 @@ from bench_references import PlainTrainer
 from bench_scene import BenchScene, bench_scene
 from saga_backend.control import Control
 from saga_backend.masks.builtin import view_masks
+from saga_backend.masks.found import POOL_PIXELS
 from saga_backend.methods.saga.batch import Batch, sample, training_view
-from saga_backend.methods.saga.step import Parameters
-from saga_backend.methods.saga.train import SagaSettings, _stepper, scale_quantiles
+from saga_backend.methods.saga.prototypes import PrototypeTrainer, prototypes
+from saga_backend.methods.saga.settings import PAPER, PROTOTYPES
+from saga_backend.methods.saga.step import Parameters, Stepper
+from saga_backend.methods.saga.torch_step import TorchStepper
+from saga_backend.methods.saga.train import scale_quantiles
 from saga_backend.neighbours import nearest
 from saga_backend.raster import all_pixels
 from saga_backend.rasteriser import rasteriser
-from saga_backend.training import POOL_PIXELS, Sources, train
+from saga_backend.rows import Rows
+from saga_backend.segment_set import from_levels, scale_table
+from saga_backend.training import Sources, train
 
 from blender_saga.wire.messages import TrainSettings
 
@@ -27,39 +35,56 @@ _MEMORY_VIEWS = 100
 
 
 def training_step(case: Case) -> Iterator[Line]:
-    """One step of the default size (512 pixels, 8 scales) on views of the scene."""
+    """One step by the paper's recipe (1,000 pixels of a view, 8 scales), and one on prototypes."""
     scene = bench_scene(case.n, 4)
-    batches = _batches(scene, case)
+    rows, labels, scales = seen(scene, case.device)
     neighbours, _ = nearest(scene.cloud.means, _NEIGHBOURS)
     random = np.random.default_rng(0)
-    features = random.standard_normal((case.n, 32), dtype=np.float32)
-    gate = random.uniform(-1, 1, (2, 32)).astype(np.float32)
-    ours = _stepper(Parameters(features.copy(), gate.copy()), neighbours, case.device)
-    turn = iter(batches * 1000)
-    line = Line("training_step", case, times(lambda: ours.step(next(turn), 1e-3), case.runs(30)))
-
+    features = random.standard_normal((case.n, PAPER.channels), dtype=np.float32)
+    gate = random.uniform(-1, 1, (2, PAPER.channels)).astype(np.float32)
+    turn = itertools.cycle(_batches(scene, rows, labels, scales))
+    ours = stepper(Parameters(features.copy(), gate.copy()), neighbours, case.device)
+    pixels = Line("training_step", case, times(lambda: ours.step(next(turn), 1e-3), case.runs(30)), "paper")
+    segments = from_levels(labels, scales)
+    trainer = PrototypeTrainer(prototypes(segments, rows), scale_table(segments), PROTOTYPES)
+    where = replace(case, device="cpu")
+    coded = Line("training_step", where, times(lambda: trainer.step(0), case.runs(100)), "prototypes")
     plain = PlainTrainer(Parameters(features, gate), neighbours, case.device)
-    line.reference = times(lambda: plain.step(next(turn)), 3 if case.n > 200_000 else case.runs(10))
-    line.reference_is = "torch autograd: all Gaussians smoothed, all pairs, dense Adam"
-    yield line
+    reference = times(lambda: plain.step(next(turn)), 3 if case.n > 200_000 else case.runs(10))
+    for line in (pixels, coded):
+        line.reference = reference
+        line.reference_is = "torch autograd, the paper's size: all Gaussians smoothed, all pairs, dense Adam"
+        yield line
 
 
-def _batches(scene: BenchScene, case: Case) -> list[Batch]:
-    """Two batches a view; masks are the objects and the whole, as two levels."""
-    views = []
-    masks = []
+def stepper(parameters: Parameters, neighbours: np.ndarray, device: str) -> Stepper | TorchStepper:
+    """What training takes its steps with on a device."""
+    return Stepper(parameters, neighbours) if device == "cpu" else TorchStepper(parameters, neighbours, device)
+
+
+def seen(scene: BenchScene, device: str = "cpu") -> tuple[list[Rows], np.ndarray, np.ndarray]:
+    """Rows of a pool of every view; segments [N,3] (halves of things, things, pairs of things), their 3D scales."""
     random = np.random.default_rng(0)
-    labels = np.stack([scene.objects, np.full(case.n, scene.objects.max() + 1)], axis=1).astype(np.int32)
-    scales = np.append(np.linspace(0.5, 1, labels[0, 1]), 5.0)
+    raster, things = rasteriser(device), int(scene.objects.max()) + 1
+    left = (
+        scene.cloud.means[:, 0]
+        > np.bincount(scene.objects, scene.cloud.means[:, 0])[scene.objects]
+        / np.bincount(scene.objects).clip(1)[scene.objects]
+    )
+    labels = [2 * scene.objects + left, 2 * things + scene.objects, 3 * things + scene.objects // 2]
+    rows = []
     for view in scene.views:
-        chosen = random.choice(view.width * view.height, POOL_PIXELS, replace=False)
-        rows = rasteriser(case.device).contributions(scene.cloud, view, all_pixels(view)[chosen])
-        masks.append(view_masks(view, rows, labels, scales))
-        views.append(training_view(rows, masks[-1]))
-    quantiles = scale_quantiles(masks)
-    defaults = SagaSettings()
-    counts = (defaults.pixels, defaults.scales)
-    return [sample(view, quantiles, counts, random) for view in views * 2 if view is not None]
+        pool = all_pixels(view)[random.permutation(view.width * view.height)[:POOL_PIXELS]]
+        rows.append(raster.contributions(scene.cloud, view, pool))
+    return rows, np.stack(labels, axis=1).astype(np.int32), np.repeat([0.3, 0.6, 1.5], [2 * things, things, things])
+
+
+def _batches(scene: BenchScene, rows: list[Rows], labels: np.ndarray, scales: np.ndarray) -> list[Batch]:
+    """Two batches a view."""
+    masks = [view_masks(view, part, labels, scales) for view, part in zip(scene.views, rows, strict=True)]
+    views = [v for v in map(training_view, rows, masks) if v is not None]
+    random, quantiles = np.random.default_rng(0), scale_quantiles(masks)
+    return [sample(view, quantiles, (PAPER.pixels, PAPER.scales), random) for view in views * 2]
 
 
 def training_memory(case: Case) -> Iterator[Line]:
