@@ -16,7 +16,7 @@ from pathlib import Path
 from blender_saga.wire.errors import Cancelled, UserError
 
 from .cli_convert import add_convert, add_info
-from .cli_options import add_inputs, add_training, cosine, count, share
+from .cli_options import add_inputs, add_method, add_training, cosine, count, share
 
 _VIEW_FORMAT = """\
 A view file is JSON, in the axes and units of the scene file, in one of two forms:
@@ -96,6 +96,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     train.set_defaults(run=_train)
     add_inputs(train)
     add_training(train)
+    add_method(train, snap=False)
 
 
 def _add_select(commands: argparse._SubParsersAction) -> None:
@@ -119,6 +120,7 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
     select.add_argument("--scene", type=Path, metavar="SCENE.ply", help="the splat, if it is no longer where it was")
     select.add_argument("--out", type=Path, required=True, metavar="selected.ply", help="splat to write")
     select.set_defaults(run=_select)
+    add_method(select, snap=True)
 
 
 def _add_pixels(parser: argparse.ArgumentParser, name: str, text: str, required: bool) -> None:
@@ -154,6 +156,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     _add_dataset(evaluate)
     add_inputs(evaluate)
     add_training(evaluate)
+    add_method(evaluate, snap=True)
 
 
 def _add_synthetic(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -41,7 +41,7 @@ from .evaluation.pictures import check_folder, save_sheet, scene_sheet
 from .evaluation.protocol import ProtocolSettings, Selector, Sight, Task, evaluate, observe
 from .evaluation.report import table
 from .evaluation.synthetic import standard_scene
-from .model import AffinityModel
+from .scene_model import How, SceneModel
 from .training import train
 
 log = logging.getLogger(__name__)
@@ -91,13 +91,17 @@ def run_evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(run.result) if options.json else table(run.result))
 
 
-def selector_of(model: AffinityModel) -> Selector:
-    """The protocol's selector that a trained model is."""
+def selector_by(options: argparse.Namespace) -> Callable[[SceneModel], Selector]:
+    """How the options make a selector for the protocol of a model."""
 
-    def select(sight: Sight, pixels: np.ndarray, positive: np.ndarray, scale: float | None) -> np.ndarray:
-        return model.select(sight.rows_at(pixels), positive, scale, None).mask
+    def selector_of(model: SceneModel) -> Selector:
+        def select(sight: Sight, pixels: np.ndarray, positive: np.ndarray, scale: float | None) -> np.ndarray:
+            how = How(options.method, scale, None, not options.no_snap)
+            return model.select(sight.rows_at(pixels), positive, how).mask
 
-    return select
+        return select
+
+    return selector_of
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -155,7 +159,7 @@ def _dataset(options: argparse.Namespace, cloud: GaussianCloud) -> _Scene:
     return _Scene(f"{kind}, {benchmark.name}", subject, benchmark=benchmark)
 
 
-def _model(run: _Run) -> tuple[AffinityModel, Sequence[Frame]]:
+def _model(run: _Run) -> tuple[SceneModel, Sequence[Frame]]:
     """The model to judge, and the views it was trained in."""
     options, subject = run.options, run.scene.subject
     if options.model:
@@ -174,20 +178,20 @@ def _model(run: _Run) -> tuple[AffinityModel, Sequence[Frame]]:
     return trained.model, frames or virtual_frames(trained.views)
 
 
-def _judge_labels(run: _Run, model: AffinityModel, frames: Sequence[Frame]) -> None:
+def _judge_labels(run: _Run, model: SceneModel, frames: Sequence[Frame]) -> None:
     """Clicks on labelled things, and what was asked for beside them."""
     cloud, labels, control = run.scene.subject.cloud, run.scene.subject.labels, run.control
     assert labels is not None  # every scene without a benchmark has them
     sights, seen = observe(cloud, [frame.view for frame in frames], control=control)
     task = Task(labels, seen, sights, run.scene.names)
     settings = ProtocolSettings(clicks=run.options.clicks)
-    run.result["rules"] = evaluate(selector_of(model), task, settings, control)
+    run.result["rules"] = evaluate(selector_by(run.options)(model), task, settings, control)
     if run.snapshots:
-        points = curve(run.snapshots, selector_of, task, control)
+        points = curve(run.snapshots, selector_by(run.options), task, control)
         run.result |= {"curve": points, "seconds_to_90": seconds_to(points)}
     if run.options.pictures:
         control.progress("painting", 0, 1)
-        picture = scene_sheet(selector_of(model), task, cloud, settings)
+        picture = scene_sheet(selector_by(run.options)(model), task, cloud, settings)
         if picture is None:
             log.warning("No view shows any of the labelled things: there is no picture to paint")
         else:
@@ -201,12 +205,12 @@ def _title(run: _Run) -> str:
     return run.scene.name if run.scene.benchmark else f"{run.options.scene.resolve().parent.name}, {run.scene.name}"
 
 
-def _judge_benchmark(run: _Run, model: AffinityModel) -> None:
+def _judge_benchmark(run: _Run, model: SceneModel) -> None:
     benchmark, options = run.scene.benchmark, run.options
     assert benchmark is not None  # the caller has looked
     points = PointSettings(options.points, options.points, options.seed)
     cloud = run.scene.subject.cloud
-    run.result["rules"], picture = run_benchmark(selector_of(model), cloud, benchmark, points, run.control)
+    run.result["rules"], picture = run_benchmark(selector_by(run.options)(model), cloud, benchmark, points, run.control)
     if options.pictures:
         log.info("%s", save_sheet(options.pictures, _title(run), picture))
 
@@ -220,6 +224,8 @@ def _settings(run: _Run, frames: Sequence[Frame]) -> dict:
         "gaussians": len(scene.subject.cloud),
         "objects": options.objects if options.synthetic else None,
         "method": options.method,
+        "recipe": None if options.method == "evidence" else options.recipe,
+        "snap": not options.no_snap,
         "model": options.model.name if options.model else None,
         "masks": kind,
         "damage": asdict(damage(options)) if kind == "simulated" else None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-METHODS = ("saga",)
+METHODS = ("auto", "evidence", "saga")
+RECIPES = ("prototypes", "paper")
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -53,12 +54,34 @@ def _add_damage(parser: argparse.ArgumentParser) -> None:
 def add_training(parser: argparse.ArgumentParser) -> None:
     """How to train."""
     group = parser.add_argument_group("training")
-    group.add_argument("--method", choices=METHODS, default="saga", help="what is trained (default: saga)")
+    group.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        default="prototypes",
+        help="how features are trained: a code for each segment, or as in the paper (default: prototypes)",
+    )
     group.add_argument("--steps", type=count, default=0, metavar="N", help="optimiser steps (default: by device)")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of every random draw (default: 0)")
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: CUDA if it works)"
     )
+
+
+def add_method(parser: argparse.ArgumentParser, snap: bool) -> None:
+    """By what clicks are answered; `snap`: whether the switch for snapping is offered too."""
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default="auto",
+        help="'evidence': segments on which the masks agree, nothing is trained; 'saga': affinity features; "
+        "'auto': both, a click is answered by the segments where they hold it, else by features (default: auto)",
+    )
+    if snap:
+        parser.add_argument(
+            "--no-snap",
+            action="store_true",
+            help="leave a selection by features as it is; else the segment that is much like it takes its place",
+        )
 
 
 def view_source(text: str) -> int | str:

@@ -19,6 +19,7 @@ from .cli_files import LoggedControl, check_output, fingerprint_matches, read_la
 from .cli_inputs import Subject, from_photos, photo_frames, sources, view_limit
 from .device import find_device
 from .raster import contributions, render
+from .scene_model import How
 from .training import train
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 def train_settings(options: argparse.Namespace) -> TrainSettings:
     """The training options of the command line; what was not given is 0, the default of the device."""
     return TrainSettings(
-        method=options.method,
+        method="evidence" if options.method == "evidence" else "saga",
+        recipe=options.recipe,
         steps=options.steps,
         views=view_limit(options),
         width=options.width,
@@ -78,7 +80,8 @@ def run_select(options: argparse.Namespace) -> None:
     cloud = read_scene(scene).cloud
     fingerprint_matches(cloud, header.fingerprint, options.model, scene)
     positive = np.arange(len(pixels)) < len(options.pixel)
-    answer = model.select(contributions(cloud, view, pixels), positive, options.scale, options.threshold)
+    how = How(options.method, options.scale, options.threshold, not options.no_snap)
+    answer = model.select(contributions(cloud, view, pixels), positive, how)
     if not answer.mask.any():
         raise UserError("Nothing was selected", answer.note, "Click on something, or change scale or threshold")
     write_ply(options.out, cloud.take(answer.mask))

@@ -8,10 +8,9 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-from .rows import Rows
+from .rows import SHOWN_ALPHA, Rows
 
 DEFAULT_THRESHOLD = 0.7
-_BACKGROUND_ALPHA = 0.3  # a pixel less opaque than this shows the background
 _PROBE_SCALES = np.arange(0.0, 1.0001, 0.05)
 _PROBE_SAMPLE = 20_000  # Gaussians looked at when the scale is chosen
 _SAME = 0.85  # IoU from which two selections are the same thing
@@ -85,7 +84,7 @@ class AffinityModel:
         """
         threshold = DEFAULT_THRESHOLD if threshold is None else threshold
         clicks = rows.blend(self.features)
-        shown = rows.alphas() >= _BACKGROUND_ALPHA
+        shown = rows.alphas() >= SHOWN_ALPHA
         positive = np.asarray(positive, dtype=bool)
         yes, no = clicks[shown & positive], clicks[shown & ~positive]
         if not len(yes):

@@ -14,10 +14,8 @@ from blender_saga.wire.messages import Click, ObjectPoints
 from .projection import Projected, merge, project
 from .prompts import Sampled, prototypes, sample
 from .raster import contributions_of
-from .rows import Rows, concatenate
+from .rows import SHOWN_ALPHA, Rows, concatenate
 
-SHOWN_ALPHA = 0.3
-"""A pixel less opaque than this shows the background."""
 _MAIN = 0.5  # of a pixel's largest weight: the Gaussians that one sees there
 
 

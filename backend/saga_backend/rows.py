@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+SHOWN_ALPHA = 0.3
+"""A pixel less opaque than this shows the background."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:

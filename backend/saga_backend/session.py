@@ -32,8 +32,8 @@ from .cleanup import Neighbourhood, neighbourhood
 from .clustering import cluster
 from .control import Control
 from .display import colours_of
-from .model import AffinityModel
 from .reply import Found, reply
+from .scene_model import How, SceneModel
 from .training import Sources, train
 
 _BLENDER_UP = (0.0, 0.0, 1.0)
@@ -45,9 +45,9 @@ class _Scene:
     """One loaded scene. `cloud` has a row for every id; those that are gone are transparent."""
 
     cloud: GaussianCloud
-    model: AffinityModel | None = None
+    model: SceneModel | None = None
     training: bool = False
-    clusters: tuple[AffinityModel, Cluster, Clusters] | None = None
+    clusters: tuple[SceneModel, Cluster, Clusters] | None = None
     _near: tuple[GaussianCloud, Neighbourhood] | None = None
 
     def near(self) -> Neighbourhood:
@@ -92,7 +92,7 @@ class Session:
         scene = self._scene(request.scene)
         before = scene.model
 
-        def publish(model: AffinityModel) -> None:
+        def publish(model: SceneModel) -> None:
             scene.model = model
 
         sources = Sources(up=_BLENDER_UP, publish=publish, device=self.device)
@@ -118,8 +118,10 @@ class Session:
         scene, cloud, model = self._trained(request.scene)
         scale, threshold = _given(request.scale), _given(request.threshold)
         taking_part = query.actors(cloud, request.objects)
-        asked = query.asked(request, taking_part, model.features)
-        answer = model.select(asked.rows, asked.positive, scale, threshold)
+        features = model.affinity.features if model.affinity else None
+        asked = query.asked(request, taking_part, features)
+        how = How(request.method, scale, threshold, request.snap, request.want_scores)
+        answer = model.select(asked.rows, asked.positive, how)
         return reply(request, Found(taking_part, asked, answer), scene.near)
 
     def cluster(self, request: Cluster, control: Control) -> Clusters:
@@ -129,15 +131,15 @@ class Session:
             of_model, asked, answer = scene.clusters
             if of_model is model and len(answer.labels) == len(cloud) and _same(asked, request):
                 return answer
-        answer = cluster(cloud, model, request, control)
+        answer = cluster(cloud, model.features(), request, control)
         scene.clusters = model, request, answer
         return answer
 
     def colour(self, request: Colour) -> Colours:
         """Colour the features by their principal components."""
-        _, _, model = self._trained(request.scene)
+        features = self._trained(request.scene)[2].features()
         scale = _given(request.scale)
-        return Colours(request.scene, colours_of(model.features, None if scale is None else model.opening(scale)))
+        return Colours(request.scene, colours_of(features.features, None if scale is None else features.opening(scale)))
 
     def unload(self, request: Unload) -> Done:
         """Forget a scene."""
@@ -145,7 +147,7 @@ class Session:
             self._scenes.pop(request.scene, None)
         return Done()
 
-    def _trained(self, name: str) -> tuple[_Scene, GaussianCloud, AffinityModel]:
+    def _trained(self, name: str) -> tuple[_Scene, GaussianCloud, SceneModel]:
         """A scene with its cloud and model as they are now: training and loading exchange them."""
         scene = self._scene(name)
         cloud, model = scene.cloud, scene.model
@@ -174,7 +176,7 @@ def _given(value: float) -> float | None:
     return None if value < 0 else float(value)
 
 
-def _model_of(request: LoadScene, count: int) -> AffinityModel:
+def _model_of(request: LoadScene, count: int) -> SceneModel:
     model, header = sidecar.load(request.sidecar, request.scene)
     if header.count != count:
         why = f"it is for {header.count} Gaussians, the scene has {count}"

@@ -15,8 +15,10 @@ from safetensors.numpy import save as to_bytes
 from blender_saga.wire.errors import UserError
 
 from .model import AffinityModel
+from .scene_model import SceneModel
+from .segment_set import Segments
 
-FORMAT = "1"
+FORMAT = "2"
 _ENTRIES = {"fingerprint": str, "source": str, "count": int, "steps": int, "settings": str}
 
 
@@ -39,19 +41,24 @@ class Header:
     settings: str = "{}"
 
 
-def save(path: str | Path, model: AffinityModel, header: Header) -> None:
+def save(path: str | Path, model: SceneModel, header: Header) -> None:
     """Write a model; an older file stays whole until the new one is complete.
 
     Raises:
         UserError: if the file cannot be written.
     """
     path = Path(path)
-    facts: dict[str, object] = asdict(header) | {"count": len(model.features), "steps": model.steps, "format": FORMAT}
+    facts: dict[str, object] = asdict(header) | {"count": model.count, "steps": model.steps, "format": FORMAT}
     tensors: dict[str, np.ndarray] = {
-        "features": model.features.astype(np.float16),
-        "gate": model.gate.astype(np.float32),
+        "segments.offsets": model.segments.offsets.astype(np.int64),
+        "segments.ids": model.segments.ids.astype(np.int32),
+        "segments.scales": model.segments.scales.astype(np.float32),
         "quantiles": model.quantiles.astype(np.float32),
     }
+    if model.affinity is not None:
+        tensors["features"] = model.affinity.features.astype(np.float16)
+        tensors["gate"] = model.affinity.gate.astype(np.float32)
+        tensors["affinity.quantiles"] = model.affinity.quantiles.astype(np.float32)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         beside.write_bytes(to_bytes(tensors, {"saga": json.dumps(facts)}))
@@ -64,7 +71,7 @@ def save(path: str | Path, model: AffinityModel, header: Header) -> None:
         raise UserError(f"The model cannot be saved to {path}", why, fix, "cannot_write") from error
 
 
-def load(path: str | Path, fingerprint: str = "") -> tuple[AffinityModel, Header]:
+def load(path: str | Path, fingerprint: str = "") -> tuple[SceneModel, Header]:
     """Read a model.
 
     Args:
@@ -97,12 +104,32 @@ def load(path: str | Path, fingerprint: str = "") -> tuple[AffinityModel, Header
     return _checked(tensors, header, path.name), header
 
 
-def _checked(tensors: dict[str, np.ndarray], header: Header, name: str) -> AffinityModel:
+def _checked(tensors: dict[str, np.ndarray], header: Header, name: str) -> SceneModel:
+    bad = UserError(
+        f"{name} is not a readable .saga file", "its arrays are missing, not finite or of the wrong size",
+        "Train the scene again", "bad_model",
+    )  # fmt: skip
+    if not all(np.isfinite(array).all() for array in tensors.values()):
+        raise bad
+    segments, quantiles = _segments(tensors, header.count), tensors.get("quantiles", np.zeros(0))
+    if segments is None or quantiles.ndim != 1 or len(quantiles) < 2:
+        raise bad
+    if "features" not in tensors:
+        return SceneModel(segments, quantiles)
     empty = np.zeros(0)
-    features, gate, quantiles = (tensors.get(key, empty) for key in ("features", "gate", "quantiles"))
-    fits = features.shape == (header.count, gate.shape[-1]) and gate.shape == (2, features.shape[-1])
-    fits = fits and quantiles.ndim == 1 and len(quantiles) > 1
-    if not fits or not all(np.isfinite(a).all() for a in (features, gate, quantiles)):
-        why = "its arrays are missing, not finite or of the wrong size"
-        raise UserError(f"{name} is not a readable .saga file", why, "Train the scene again", "bad_model")
-    return AffinityModel(features.astype(np.float32), gate, quantiles, header.steps)
+    features, gate, table = (tensors.get(key, empty) for key in ("features", "gate", "affinity.quantiles"))
+    if features.shape != (header.count, gate.shape[-1]) or gate.shape != (2, features.shape[-1]) or len(table) < 2:
+        raise bad
+    return SceneModel(segments, quantiles, AffinityModel(features.astype(np.float32), gate, table, header.steps))
+
+
+def _segments(tensors: dict[str, np.ndarray], count: int) -> Segments | None:
+    """None unless the arrays describe segments of `count` Gaussians."""
+    offsets, ids, scales = (tensors.get(f"segments.{key}", np.zeros(0)) for key in ("offsets", "ids", "scales"))
+    if any(array.ndim != 1 for array in (offsets, ids, scales)) or len(offsets) != len(scales) + 1:
+        return None
+    if offsets.dtype != np.int64 or offsets[0] != 0 or offsets[-1] != len(ids) or (np.diff(offsets) < 0).any():
+        return None
+    if ids.dtype != np.int32 or (len(ids) and not 0 <= ids.min() <= ids.max() < count):
+        return None
+    return Segments(offsets, ids, scales, count)

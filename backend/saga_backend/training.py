@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,23 +15,23 @@ from blender_saga.wire.messages import TrainSettings
 
 from .capture import CaptureSettings, capture
 from .control import Control
-from .masks.builtin import builtin_masks, visible
-from .masks.pool import PoolMasks, from_pictures
-from .methods.saga.train import SagaInput, SagaSettings, train_saga
+from .masks.found import Found, Looked, builtin_found, given_found, look
+from .methods.saga.settings import PAPER, PROTOTYPES, RECIPES, SagaSettings
+from .methods.saga.train import SagaInput, train_saga
 from .model import AffinityModel
-from .raster import all_pixels
-from .rasteriser import Rasteriser, rasteriser
-from .rows import Rows
+from .rasteriser import rasteriser
+from .scene_model import SceneModel
+from .segment_set import scale_table
 
-POOL_PIXELS = 16_384
-"""Pixels of a view whose rows are kept."""
+METHODS = ("saga", "evidence")
+"""What can be trained: features, or only the segments on which the masks agree."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A model and how it came about: its views, the coverage reached (0..1), masks in all, seconds of each phase."""
 
-    model: AffinityModel
+    model: SceneModel
     views: list[View]
     coverage: float
     masks: int
@@ -53,7 +53,7 @@ class Sources:
     views: list[View] | None = None
     masks: Sequence[np.ndarray] | None = None
     up: tuple[float, float, float] = (0.0, -1.0, 0.0)
-    publish: Callable[[AffinityModel], None] | None = None
+    publish: Callable[[SceneModel], None] | None = None
     device: str = "cpu"
 
 
@@ -84,18 +84,42 @@ def train(
         views, coverage = taken.views, taken.coverage
     watch.lap("views")
     raster = rasteriser(sources.device)
-    pools, rows = _rows((cloud, views), raster, settings.seed, control)
+    looked = look(cloud, views, raster, settings.seed, control)
     watch.lap("rows")
     if sources.masks is None:
-        masks = builtin_masks(cloud, views, rows, control)
+        found = builtin_found(looked, control)
     else:
-        masks = _given_masks((cloud, views), raster, pools, sources.masks, control)
+        found = given_found(looked, sources.masks, raster, control)
     watch.lap("masks")
-    data = SagaInput(cloud.means, visible(rows, len(cloud)), rows, masks)
-    saga = SagaSettings(steps=settings.steps, pixels=settings.pixels, seed=settings.seed, device=sources.device)
-    model = train_saga(data, saga, control, sources.publish)
+    model = SceneModel(found.segments, scale_table(found.segments))
+    if settings.method == "saga":
+        model = _with_features(model, (looked, found), settings, sources, control)
     watch.lap("training")
-    return TrainedModel(model, views, coverage, sum(len(m.scales) for m in masks), watch.seconds)
+    return TrainedModel(model, views, coverage, sum(len(m.scales) for m in found.masks), watch.seconds)
+
+
+def _with_features(
+    model: SceneModel, seen: tuple[Looked, Found], settings: TrainSettings, sources: Sources, control: Control
+) -> SceneModel:
+    """The model with features trained; snapshots are published on the way, the first one without features."""
+    looked, found = seen
+    publish = None
+    if sources.publish is not None:
+        tell = sources.publish
+        tell(model)
+
+        def publish(affinity: AffinityModel) -> None:
+            tell(replace(model, affinity=affinity))
+
+    data = SagaInput(looked.cloud.means, found.seen, looked.rows, found.masks, found.segments, model.quantiles)
+    return replace(model, affinity=train_saga(data, saga_settings(settings, sources.device), control, publish))
+
+
+def saga_settings(settings: TrainSettings, device: str) -> SagaSettings:
+    """The recipe's hyper-parameters with what the settings change of them."""
+    base = PAPER if settings.recipe == "paper" else PROTOTYPES
+    steps, pixels = settings.steps or base.steps, settings.pixels or base.pixels
+    return replace(base, steps=steps, pixels=pixels, seed=settings.seed, device=device)
 
 
 def check_settings(settings: TrainSettings) -> TrainSettings:
@@ -104,9 +128,10 @@ def check_settings(settings: TrainSettings) -> TrainSettings:
     Raises:
         UserError: if one is out of range.
     """
-    defaults = {"steps": SagaSettings.steps, "views": 40, "width": 480, "height": 360, "pixels": SagaSettings.pixels}
+    base = PAPER if settings.recipe == "paper" else PROTOTYPES
+    defaults = {"steps": base.steps, "views": 40, "width": 480, "height": 360, "pixels": base.pixels}
     limits = {"steps": 100_000, "views": 1000, "width": 4096, "height": 4096, "pixels": 4096}
-    chosen = {}
+    chosen: dict[str, int] = {}
     for name, default in defaults.items():
         value = getattr(settings, name)
         lowest = 2 if name == "pixels" else 1  # the loss is about pairs
@@ -117,38 +142,7 @@ def check_settings(settings: TrainSettings) -> TrainSettings:
     if settings.seed < 0:
         why = f"seed is {settings.seed}, it must not be negative"
         raise UserError("The training settings are not usable", why, code="bad_settings")
-    if settings.method != "saga":
-        raise UserError(f"There is no method '{settings.method}'", fix="Use 'saga'", code="bad_settings")
-    return TrainSettings(settings.method, seed=settings.seed, **chosen)
-
-
-def _rows(
-    scene: tuple[GaussianCloud, list[View]], raster: Rasteriser, seed: int, control: Control
-) -> tuple[list[np.ndarray], list[Rows]]:
-    """A random pool of pixels of every view and its rows: all that training will ever ask the rasteriser."""
-    cloud, views = scene
-    rng = np.random.default_rng(seed)
-    pools, rows = [], []
-    for index, view in enumerate(views):
-        control.progress("rasterising", index, len(views))
-        total = view.width * view.height
-        chosen = rng.choice(total, min(POOL_PIXELS, total), replace=False)
-        pools.append(all_pixels(view)[chosen])
-        rows.append(raster.contributions(cloud, view, pools[-1]))
-    return pools, rows
-
-
-def _given_masks(scene, raster, pools, pictures, control) -> list[PoolMasks]:
-    """Masks from pictures of them, one view's at a time; their 3D scales from the rendered depth."""
-    cloud, views = scene
-    if len(pictures) != len(views):
-        raise UserError("The masks do not fit the views", f"{len(pictures)} for {len(views)} views", code="bad_masks")
-    masks = []
-    for index, (view, pixels) in enumerate(zip(views, pools, strict=True)):
-        control.progress("masking views", index, len(views))
-        picture = pictures[index]
-        if picture.shape[1:] != (view.height, view.width):
-            why = f"masks of view {index} are {picture.shape[2]} x {picture.shape[1]} pixels"
-            raise UserError("The masks do not fit the views", why, code="bad_masks")
-        masks.append(from_pictures(picture, raster.render(cloud, view).depth, view, pixels))
-    return masks
+    for name, value, known in (("method", settings.method, METHODS), ("recipe", settings.recipe, RECIPES)):
+        if value not in known:
+            raise UserError(f"There is no {name} '{value}'", fix=f"Use one of: {', '.join(known)}", code="bad_settings")
+    return TrainSettings(settings.method, settings.recipe, seed=settings.seed, **chosen)

@@ -55,7 +55,8 @@ class TrainSettings:
     """What a user may choose for training; 0 means the default of the device.
 
     Attributes:
-        method: "saga".
+        method: "saga" trains features; "evidence" only finds the segments on which the masks agree.
+        recipe: "prototypes" trains a code for every segment, "paper" a feature for every Gaussian, as SAGA's authors do.
         steps: optimiser steps.
         views: limit of virtual views.
         width, height: pixels of a virtual view.
@@ -64,6 +65,7 @@ class TrainSettings:
     """
 
     method: str = "saga"
+    recipe: str = "prototypes"
     steps: int = 0
     views: int = 0
     width: int = 0
@@ -147,6 +149,9 @@ class Click:
         objects: who takes part, where they stand.
         scale: granularity 0 (parts) to 1 (largest things); negative: chosen from the click.
         threshold: cosine similarity above which a Gaussian is selected; negative: the default.
+        method: "evidence": by the segments on which the masks agree; "saga": by similarity of features; "auto": by the
+            segments where they hold the click, else by features.
+        snap: replace a selection by features with the segment that is much like it.
         want_scores: also send the similarity of every point.
         clean_up: what is done to the selection afterwards.
     """
@@ -156,6 +161,8 @@ class Click:
     objects: tuple[ObjectPoints, ...] = ()
     scale: float = -1.0
     threshold: float = -1.0
+    method: str = "auto"
+    snap: bool = True
     want_scores: bool = False
     clean_up: CleanUp = CleanUp()
 

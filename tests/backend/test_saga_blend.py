@@ -93,7 +93,7 @@ def random_step(rng):
         members = (rng.random((1, P, 6)) < 0.3) & (rng.random((S, 1, 6)) < 0.8)
         inverse = (1 / rng.uniform(20, 2000, P)).astype(np.float32)
         scales = np.sort(rng.random(S)).astype(np.float32)
-        batch = Batch(random_rows(rng), bool_to_bits(members), scales, inverse, int(rng.integers(1 << 31)))
+        batch = Batch(bool_to_bits(members), scales, inverse, int(rng.integers(1 << 31)), random_rows(rng))
         leaves = [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in (features, gate)]
         loss, sure = torch_loss(*leaves, neighbours, batch, members)
         if sure:

@@ -23,7 +23,7 @@ def random_case(rng: np.random.Generator, count: int = 60, pixels: int = 40) -> 
     features = rng.standard_normal((count, 16)).astype(np.float32)
     gate = rng.uniform(-1, 1, (2, 16)).astype(np.float32)
     neighbours = rng.integers(0, count, (count, 4)).astype(np.int32)
-    return Parameters(features, gate), neighbours, Batch(rows, bits, scales, 1 / sizes, int(rng.integers(1 << 31)))
+    return Parameters(features, gate), neighbours, Batch(bits, scales, 1 / sizes, int(rng.integers(1 << 31)), rows)
 
 
 @pytest.fixture

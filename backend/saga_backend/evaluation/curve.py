@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..control import Control
-from ..model import AffinityModel
+from ..scene_model import SceneModel
 from .protocol import LEVELS, ProtocolSettings, Selector, Task, evaluate
 
 GOOD = 0.90
@@ -25,12 +25,12 @@ class Snapshots:
     """
 
     most: int = 24
-    kept: list[tuple[float, AffinityModel]] = field(default_factory=list)
+    kept: list[tuple[float, SceneModel]] = field(default_factory=list)
     _begun: float = field(default_factory=time.perf_counter)
     _seen: int = 0
     _stride: int = 1
 
-    def publish(self, model: AffinityModel) -> None:
+    def publish(self, model: SceneModel) -> None:
         """Take a snapshot in (Sources.publish)."""
         if self._seen % self._stride == 0:
             self.kept.append((time.perf_counter() - self._begun, model))
@@ -38,13 +38,13 @@ class Snapshots:
         if len(self.kept) > self.most:
             self.kept, self._stride = self.kept[::2], 2 * self._stride
 
-    def finish(self, model: AffinityModel) -> None:
+    def finish(self, model: SceneModel) -> None:
         """Take the trained model in, which is never thinned out."""
         self.kept.append((time.perf_counter() - self._begun, model))
 
 
 def curve(
-    snapshots: Snapshots, selector_of: Callable[[AffinityModel], Selector], task: Task, control: Control | None = None
+    snapshots: Snapshots, selector_of: Callable[[SceneModel], Selector], task: Task, control: Control | None = None
 ) -> list[list[float | None]]:
     """Quality over time: [step, seconds, mIoU of objects, mIoU of parts] of every kept snapshot.
 

@@ -37,6 +37,10 @@ class PoolMasks:
         bytes_ = np.unpackbits(self.bits.view(np.uint8), axis=1, bitorder="little")
         return bytes_[:, : len(self.scales)].astype(bool)
 
+    def take(self, pixels: np.ndarray) -> PoolMasks:
+        """The same masks over some of the pixels (index array)."""
+        return PoolMasks(self.bits[pixels], self.scales, self.areas)
+
 
 def unproject(view: View, pixels: np.ndarray, depths: np.ndarray) -> np.ndarray:
     """[P,3] float32 camera-space points of pixel centres [P,2] (column, row) at camera z `depths` [P]."""
@@ -81,16 +85,29 @@ def from_pictures(masks: np.ndarray, depth: np.ndarray, view: View, pixels: np.n
     rows, columns = pixels[:, 1], pixels[:, 0]
     kept, scales, areas = [], [], []
     for index, mask in enumerate(masks):
-        inner = binary_erosion(mask) & (depth > 0)
-        inner = inner if inner.sum() >= MIN_POOL_PIXELS else mask & (depth > 0)
-        if mask[rows, columns].sum() < MIN_POOL_PIXELS or not inner.any():
+        if mask[rows, columns].sum() < MIN_POOL_PIXELS:
             continue
-        y, x = np.nonzero(inner)
+        inner = _inner_pixels(mask, depth)
+        if not len(inner):
+            continue
         kept.append(index)
-        scales.append(mask_scale(unproject(view, np.stack([x, y], axis=1), depth[y, x])))
-        areas.append(float(mask.sum()))
+        scales.append(mask_scale(unproject(view, inner, depth[inner[:, 1], inner[:, 0]])))
+        areas.append(float(np.count_nonzero(mask)))
     members = masks[kept][:, rows, columns].T if kept else np.zeros((len(pixels), 0), bool)
     return _sorted(members, np.array(scales), np.array(areas))
+
+
+def _inner_pixels(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """[K,2] pixels (column, row) with depth of a mask eroded by a pixel; of the whole mask where few would be left."""
+    y, x = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = max(y[0] - 1, 0), max(x[0] - 1, 0)
+    crop = slice(top, y[-1] + 2), slice(left, x[-1] + 2)
+    there = depth[crop] > 0
+    inner = binary_erosion(mask[crop]) & there
+    if np.count_nonzero(inner) < MIN_POOL_PIXELS:
+        inner = mask[crop] & there
+    y, x = np.nonzero(inner)
+    return np.stack([x + left, y + top], axis=1)
 
 
 def _sorted(members: np.ndarray, scales: np.ndarray, areas: np.ndarray) -> PoolMasks:

@@ -38,22 +38,27 @@ def training_view(rows: Rows, masks: PoolMasks) -> TrainingView | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Np pixels of one view at Ns scales.
+class Contrast:
+    """What the masks say about P pixels at S scales.
 
     Attributes:
-        rows: rows of the Np pixels.
-        identities: [Ns,Np,W] uint64 bit vectors V(s, p) of Eq. 6.
-        scales: [Ns] float32, 0..1.
-        weights: [Np] float32, 1 / m_p.
+        identities: [S,P,W] uint64 bit vectors V(s, p) of Eq. 6.
+        scales: [S] float32, 0..1.
+        weights: [P] float32, 1 / m_p.
         seed: for the choice of consistent pairs.
     """
 
-    rows: Rows
     identities: np.ndarray
     scales: np.ndarray
     weights: np.ndarray
     seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batch(Contrast):
+    """The same of pixels of one view, with the rows that blend them."""
+
+    rows: Rows
 
 
 def sample(view: TrainingView, quantiles: np.ndarray, counts: tuple[int, int], rng: np.random.Generator) -> Batch:
@@ -69,16 +74,27 @@ def sample(view: TrainingView, quantiles: np.ndarray, counts: tuple[int, int], r
     chosen = rng.choice(view.covered, min(pixels, len(view.covered)), replace=False)
     scales = (np.arange(levels) + rng.random(levels)) / levels  # one in each of Ns equal parts: uniform, less noise
     in_units = np.interp(scales, np.linspace(0, 1, len(quantiles)), quantiles)
-    below = np.searchsorted(view.masks.scales, in_units, side="left")
-    identities = np.empty((levels, len(chosen), view.masks.bits.shape[1]), np.uint64)
-    _identities(view.masks.bits[chosen], below.astype(np.int64), identities)
+    vectors = identities(view.masks.bits[chosen], view.masks.scales, in_units)
     seed = int(rng.integers(1 << 31))
-    return Batch(view.rows.take(chosen), identities, scales.astype(np.float32), 1 / view.sizes[chosen], seed)
+    return Batch(vectors, scales.astype(np.float32), 1 / view.sizes[chosen], seed, view.rows.take(chosen))
+
+
+def identities(bits: np.ndarray, mask_scales: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """[S,P,W] uint64 bit vectors V(s, p) of Eq. 6: masks below the scale, and of the others the smallest.
+
+    Args:
+        bits: [P,W] uint64, bit m says whether mask m covers the pixel.
+        mask_scales: [M] rising 3D scales of the masks, scene units.
+        scales: [S], scene units.
+    """
+    below = np.searchsorted(mask_scales, scales, side="left").astype(np.int64)
+    out = np.empty((len(below), *bits.shape), np.uint64)
+    _identities(bits, below, out)
+    return out
 
 
 @numba.njit(parallel=True, cache=True)
 def _identities(bits, below, out):
-    """Eq. 6 on bit rows whose masks rise in scale: keep masks below the scale, and of the others the smallest."""
     words = bits.shape[1]
     for p in numba.prange(len(bits)):
         for k in range(len(below)):

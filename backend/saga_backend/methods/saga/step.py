@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .batch import Batch
+from .batch import Batch, Contrast
 from .blend import blend, blend_gradient
 from .optimiser import RowAdam
 from .pairs import correspondences, pair_loss
@@ -39,24 +39,37 @@ def gates(gate: np.ndarray, scales: np.ndarray) -> np.ndarray:
     return (1 / (1 + np.exp(-(np.asarray(scales)[:, None] * gate[0] + gate[1])))).astype(np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class ContrastResult:
+    """Loss of the pairs and its gradients with respect to the pixels' features [P,D] and the gate [2,D]."""
+
+    loss: float
+    pixels: np.ndarray
+    gate: np.ndarray
+
+
+def contrast_step(pixels: np.ndarray, gate: np.ndarray, contrast: Contrast) -> ContrastResult:
+    """The loss over pixel pairs (Eq. 13 without the norm term), with the features [P,D] gated at every scale."""
+    opened = gates(gate, contrast.scales)
+    gated = pixels[None] * opened[:, None]
+    lengths = np.maximum(np.linalg.norm(gated, axis=2, keepdims=True), 1e-8)
+    units = gated / lengths
+    loss, d_units = pair_loss(units, correspondences(contrast.identities), contrast.weights, contrast.seed)
+    d_gated = (d_units - (d_units * units).sum(axis=2, keepdims=True) * units) / lengths
+    d_opened = (d_gated * pixels[None]).sum(axis=1) * opened * (1 - opened)
+    gate_gradient = np.stack([contrast.scales @ d_opened, d_opened.sum(axis=0)])
+    return ContrastResult(loss, (d_gated * opened[:, None]).sum(axis=0), gate_gradient)
+
+
 def step(parameters: Parameters, neighbours: np.ndarray, batch: Batch, gradient: np.ndarray) -> StepResult:
     """Loss and gradients of one batch; the features' gradient is added to `gradient` [N,D]."""
     blended = blend(parameters.features, neighbours, batch.rows)
     pixels = blended.pixels
-    opened = gates(parameters.gate, batch.scales)
-    gated = pixels[None] * opened[:, None]
-    lengths = np.maximum(np.linalg.norm(gated, axis=2, keepdims=True), 1e-8)
-    units = gated / lengths
-    shared = correspondences(batch.identities)
-    loss, d_units = pair_loss(units, shared, batch.weights, batch.seed)
-    d_gated = (d_units - (d_units * units).sum(axis=2, keepdims=True) * units) / lengths
-    d_pixels = (d_gated * opened[:, None]).sum(axis=0)
-    d_opened = (d_gated * pixels[None]).sum(axis=1) * opened * (1 - opened)
+    pairs = contrast_step(pixels, parameters.gate, batch)
     norms = np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-8)
-    d_pixels -= pixels / norms / len(pixels)  # norm term, Eq. 11
-    touched = blend_gradient(blended, neighbours, batch.rows, d_pixels, gradient)
-    gate_gradient = np.stack([batch.scales @ d_opened, d_opened.sum(axis=0)])
-    return StepResult(loss + float((1 - norms).mean()), gate_gradient, touched)
+    upstream = pairs.pixels - pixels / norms / len(pixels)  # norm term, Eq. 11
+    touched = blend_gradient(blended, neighbours, batch.rows, upstream, gradient)
+    return StepResult(pairs.loss + float((1 - norms).mean()), pairs.gate, touched)
 
 
 class Stepper:
@@ -70,6 +83,9 @@ class Stepper:
     def step(self, batch: Batch, rate: float) -> float:
         """One optimiser step; returns the loss."""
         result = step(self._parameters, self._neighbours, batch, self._features.gradient)
+        if not np.isfinite(result.loss):  # nothing is learned from a step that went wrong
+            self._features.gradient[result.touched] = 0
+            return result.loss
         self._features.step(result.touched, rate)
         self._gate.gradient[:] = result.gate_gradient
         self._gate.step(self._both, rate)

@@ -109,6 +109,8 @@ class TorchStepper:
     def step(self, batch: Batch, rate: float) -> float:
         """One optimiser step; returns the loss."""
         result = torch_step(self._values[0], self._values[1], self._neighbours, batch)
+        if not torch.isfinite(result.loss):  # nothing is learned from a step that went wrong
+            return float(result.loss.detach())
         gradients = torch.autograd.grad(result.loss, self._values)
         self._count += 1
         rate *= (1 - BETA2**self._count) ** 0.5 / (1 - BETA1**self._count)

@@ -1,4 +1,4 @@
-"""The training loop of SAGA."""
+"""The training of SAGA: by prototypes, or the paper's loop over pixels."""
 
 from __future__ import annotations
 
@@ -15,57 +15,43 @@ from ...masks.pool import PoolMasks
 from ...model import AffinityModel
 from ...neighbours import nearest
 from ...rows import Rows
+from ...segment_set import Segments
 from .batch import Batch, TrainingView, sample, training_view
 from .blend import smooth
+from .prototypes import PrototypeTrainer, features_of, prototypes
+from .settings import SagaSettings
 from .step import Parameters, Stepper
-from .warm_start import warm_start
 
 SMOOTHING_NEIGHBOURS = 16
 _QUANTILES = 257
 
 
-@dataclass(frozen=True)
-class SagaSettings:
-    """Hyper-parameters; the paper's where it gives them.
-
-    Attributes:
-        steps: optimiser steps.
-        pixels: Np, pixels a step.
-        scales: Ns, scales a step, at most 8.
-        channels: D.
-        rate: Adam's learning rate; it falls to a twentieth along a cosine.
-        recipe: "warm" starts from the masks' codes (warm_start.py), "paper" from noise.
-        seed: of every draw.
-        device: "cpu" or a torch device.
-        snapshot_every: steps between two snapshots for queries during training.
-    """
-
-    steps: int = 600
-    pixels: int = 512
-    scales: int = 8
-    channels: int = 32
-    rate: float = 0.003
-    recipe: str = "warm"
-    seed: int = 0
-    device: str = "cpu"
-    snapshot_every: int = 100
-
-
 @dataclass(frozen=True, eq=False)
 class SagaInput:
-    """What training works on: N centres [N,3], which Gaussians some view sees [N] bool, rows and masks of each view."""
+    """What training works on.
+
+    Attributes:
+        means: [N,3] centres, scene units.
+        seen: [N] bool, which Gaussians some view sees.
+        rows: of every view's pool.
+        masks: over the same pixels; the recipe "paper" trains on them.
+        segments: on which the masks agree; the recipe "prototypes" trains on them.
+        quantiles: [Q] their scale table.
+    """
 
     means: np.ndarray
     seen: np.ndarray
     rows: list[Rows]
     masks: list[PoolMasks]
+    segments: Segments
+    quantiles: np.ndarray
+
+
+Publish = Callable[[AffinityModel], None]
 
 
 def train_saga(
-    data: SagaInput,
-    settings: SagaSettings,
-    control: Control,
-    publish: Callable[[AffinityModel], None] | None = None,
+    data: SagaInput, settings: SagaSettings, control: Control, publish: Publish | None = None
 ) -> AffinityModel:
     """Train affinity features.
 
@@ -76,24 +62,97 @@ def train_saga(
         publish: gets a snapshot now and then, for queries while training runs.
 
     Raises:
-        UserError: if there is nothing to learn from.
+        UserError: if there is nothing to learn from, or if the features stop being numbers.
         Cancelled: if the control was cancelled.
     """
-    views = [v for v in map(training_view, data.rows, data.masks) if v is not None]
-    if not views:
-        why = "no mask covers anything in any view"
-        raise UserError("There is nothing to learn from", why, "Use other masks or more views", "no_masks")
-    quantiles = scale_quantiles(data.masks)
     control.progress("starting features", 0, 1)
-    neighbours, _ = nearest(data.means, SMOOTHING_NEIGHBOURS)
-    parameters = _start(views, quantiles, len(data.means), settings)
-    trainer = _Trainer(views, quantiles, neighbours, parameters, settings)
+    trainer = _ByPrototypes(data, settings) if settings.recipe == "prototypes" else _ByPixels(data, settings)
+    watch = _NaNWatch()
+    every = max(1, settings.steps // settings.snapshots)
     for index in range(settings.steps):
         control.progress("training", index, settings.steps)
-        trainer.step(index)
-        if publish and index % settings.snapshot_every == 0:  # the first at once: a warm start answers clicks already
-            publish(trainer.model(data, index + 1))
-    return trainer.model(data, settings.steps)
+        watch.look(trainer.step(index), index)
+        if publish and index % every == 0 and index + 1 < settings.steps:
+            publish(trainer.model(index + 1))
+    return trainer.model(settings.steps)
+
+
+class _NaNWatch:
+    """Ends a training whose loss is no number for many steps on end; the steppers leave such steps out."""
+
+    def __init__(self, most: int = 10) -> None:
+        self._most, self._count = most, 0
+
+    def look(self, loss: float, index: int) -> None:
+        self._count = 0 if np.isfinite(loss) else self._count + 1
+        if self._count > self._most:
+            why = f"the loss was no number for {self._count} steps up to step {index + 1}"
+            raise UserError("Training was stopped", why, "Train again with another seed or other masks", "diverged")
+
+
+class _ByPrototypes:
+    """A code for every segment; see prototypes.py."""
+
+    def __init__(self, data: SagaInput, settings: SagaSettings) -> None:
+        if not len(data.segments):
+            why = "the masks of different views agree on nothing, or there are none"
+            fix = "Use other masks, more views, or the recipe 'paper'"
+            raise UserError("There is nothing to learn from", why, fix, "no_masks")
+        self._data = data
+        self._neighbours, _ = nearest(data.means, SMOOTHING_NEIGHBOURS)
+        self._trainer = PrototypeTrainer(prototypes(data.segments, data.rows), data.quantiles, settings)
+
+    def step(self, index: int) -> float:
+        return self._trainer.step(index)
+
+    def model(self, steps: int) -> AffinityModel:
+        features = features_of(self._data.segments, self._trainer.codes)
+        return _finished(
+            Parameters(features, self._trainer.gate), self._data, self._neighbours, self._data.quantiles, steps
+        )
+
+
+class _ByPixels:
+    """The paper's loop: pixels of a random view, their masks, features of all Gaussians."""
+
+    def __init__(self, data: SagaInput, settings: SagaSettings) -> None:
+        self._views = [v for v in map(training_view, data.rows, data.masks) if v is not None]
+        if not self._views:
+            why = "no mask covers anything in any view"
+            raise UserError("There is nothing to learn from", why, "Use other masks or more views", "no_masks")
+        self._data, self._settings = data, settings
+        self._quantiles = scale_quantiles(data.masks)
+        self._neighbours, _ = nearest(data.means, SMOOTHING_NEIGHBOURS)
+        self._stepper = stepper(_noise(len(data.means), settings), self._neighbours, settings.device)
+        self._rng = np.random.default_rng(settings.seed + 1)
+
+    def step(self, index: int) -> float:
+        s = self._settings
+        view: TrainingView = self._views[self._rng.integers(len(self._views))]
+        batch = sample(view, self._quantiles, (s.pixels, s.scales), self._rng)
+        return self._stepper.step(batch, s.rate_at(index))
+
+    def model(self, steps: int) -> AffinityModel:
+        return _finished(self._stepper.parameters(), self._data, self._neighbours, self._quantiles, steps)
+
+
+def _noise(count: int, settings: SagaSettings) -> Parameters:
+    rng = np.random.default_rng(settings.seed)
+    features = rng.standard_normal((count, settings.channels)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return Parameters(features, rng.uniform(-1, 1, (2, settings.channels)).astype(np.float32))
+
+
+def _finished(
+    parameters: Parameters, data: SagaInput, neighbours: np.ndarray, quantiles: np.ndarray, steps: int
+) -> AffinityModel:
+    """The features as the paper saves them: smoothed unit vectors. What no view sees takes its neighbour's."""
+    everyone = np.arange(len(data.means), dtype=np.int32)
+    features, _ = smooth(parameters.features, neighbours, everyone)
+    if data.seen.any() and not data.seen.all():
+        closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
+        features[~data.seen] = features[data.seen][closest[:, 0]]
+    return AffinityModel(features, parameters.gate.copy(), quantiles, steps)
 
 
 def scale_quantiles(masks: list[PoolMasks]) -> np.ndarray:
@@ -109,15 +168,6 @@ def scale_quantiles(masks: list[PoolMasks]) -> np.ndarray:
     return np.interp(np.linspace(0, 1, _QUANTILES), middle / weights.sum(), scales[order]).astype(np.float32)
 
 
-def _start(views: list[TrainingView], quantiles: np.ndarray, count: int, settings: SagaSettings) -> Parameters:
-    if settings.recipe == "warm":
-        return warm_start(views, quantiles, count, settings.channels, settings.seed)
-    rng = np.random.default_rng(settings.seed)
-    features = rng.standard_normal((count, settings.channels)).astype(np.float32)
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    return Parameters(features, rng.uniform(-1, 1, (2, settings.channels)).astype(np.float32))
-
-
 class _Steps(Protocol):
     """What the loop needs of step.Stepper and of torch_step.TorchStepper."""
 
@@ -125,35 +175,10 @@ class _Steps(Protocol):
     def parameters(self) -> Parameters: ...
 
 
-def _stepper(parameters: Parameters, neighbours: np.ndarray, device: str) -> _Steps:
+def stepper(parameters: Parameters, neighbours: np.ndarray, device: str) -> _Steps:
+    """The step of a device."""
     if device == "cpu":
         return Stepper(parameters, neighbours)
     from .torch_step import TorchStepper  # torch takes seconds to import and the CPU does without
 
     return TorchStepper(parameters, neighbours, device)
-
-
-class _Trainer:
-    """State of the loop: parameters with their optimiser, random source."""
-
-    def __init__(self, views, quantiles, neighbours, parameters, settings) -> None:
-        self._views, self._quantiles, self._neighbours, self._settings = views, quantiles, neighbours, settings
-        self._stepper = _stepper(parameters, neighbours, settings.device)
-        self._rng = np.random.default_rng(settings.seed + 1)
-
-    def step(self, index: int) -> float:
-        """One optimiser step; returns the loss."""
-        s = self._settings
-        view = self._views[self._rng.integers(len(self._views))]
-        batch = sample(view, self._quantiles, (s.pixels, s.scales), self._rng)
-        return self._stepper.step(batch, s.rate * (0.05 + 0.475 * (1 + np.cos(np.pi * index / s.steps))))
-
-    def model(self, data: SagaInput, steps: int) -> AffinityModel:
-        """The features as the paper saves them: smoothed unit vectors. What no view sees takes its neighbour's."""
-        parameters = self._stepper.parameters()
-        everyone = np.arange(len(data.means), dtype=np.int32)
-        features, _ = smooth(parameters.features, self._neighbours, everyone)
-        if data.seen.any() and not data.seen.all():
-            closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
-            features[~data.seen] = features[data.seen][closest[:, 0]]
-        return AffinityModel(features, parameters.gate.copy(), self._quantiles, steps)

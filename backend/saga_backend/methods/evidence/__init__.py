@@ -1,0 +1,1 @@
+"""Selecting by votes of the masks themselves, before anything is trained."""

@@ -1,0 +1,130 @@
+"""What is known of a scene: segments as soon as there are masks, features once trained; and how clicks use both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from blender_saga.wire.errors import UserError
+
+from .model import DEFAULT_THRESHOLD, AffinityModel, Answer
+from .rows import SHOWN_ALPHA, Rows
+from .segment_query import HOLDS, Chosen, choose, snapped, stand_out
+from .segment_set import Segments
+
+METHODS = ("auto", "evidence", "saga")
+
+
+@dataclass(frozen=True)
+class How:
+    """How a click is answered.
+
+    Attributes:
+        method: "evidence": by the segments; "saga": by similarity of features; "auto": by the segments where they
+            hold the click, else by features.
+        scale: 0..1; None: chosen from the click.
+        threshold: cosine similarity; None: the default.
+        snap: replace a selection by features with the segment that is much like it.
+        scores: whether similarities are wanted beside the selection.
+    """
+
+    method: str = "auto"
+    scale: float | None = None
+    threshold: float | None = None
+    snap: bool = True
+    scores: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class SceneModel:
+    """A scene's segments and, once trained, its features.
+
+    Attributes:
+        segments: of N Gaussians.
+        quantiles: [Q] float32, scale 0..1 to scene units (segment_set.scale_table).
+        affinity: None until trained.
+    """
+
+    segments: Segments
+    quantiles: np.ndarray
+    affinity: AffinityModel | None = None
+
+    @property
+    def count(self) -> int:
+        """N, Gaussians."""
+        return self.segments.count
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the features, 0 without any."""
+        return self.affinity.steps if self.affinity else 0
+
+    def size_of(self, scale: float) -> float:
+        """Scale 0..1 as a size in scene units."""
+        return float(np.interp(scale, np.linspace(0, 1, len(self.quantiles)), self.quantiles))
+
+    def scale_of(self, size: float) -> float:
+        """The slider's position 0..1 of a size in scene units."""
+        return float(np.interp(size, self.quantiles, np.linspace(0, 1, len(self.quantiles))))
+
+    def features(self) -> AffinityModel:
+        """The trained features.
+
+        Raises:
+            UserError: if there are none yet.
+        """
+        if self.affinity is None:
+            fix = "Wait until training is through, or train with the method saga"
+            raise UserError("This scene has no trained features", fix=fix, code="no_model")
+        return self.affinity
+
+    def select(self, rows: Rows, positive: np.ndarray, how: How | None = None) -> Answer:
+        """Select what some clicks mean.
+
+        Args:
+            rows: rows of the P clicked pixels; ids are those of this model.
+            positive: [P] bool, False for "not this".
+            how: method, scale, threshold.
+
+        Raises:
+            UserError: for an unknown method, or if features are asked for and there are none.
+        """
+        how, positive = how or How(), np.asarray(positive, bool)
+        if how.method not in METHODS:
+            raise UserError(f"There is no method '{how.method}'", fix=f"Use one of {METHODS}", code="bad_settings")
+        shown = rows.alphas() >= SHOWN_ALPHA
+        if not (shown & positive).any():
+            note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
+            return self._answer(np.zeros(self.count, bool), how, self.size_of(how.scale or 1.0), note)
+        rows, positive = rows.take(shown), positive[shown]
+        wanted = None if how.scale is None else self.size_of(how.scale)
+        chosen = choose(self.segments, rows, positive, wanted)
+        by_features = how.method == "saga" or (how.method == "auto" and self.affinity is not None and chosen.missed)
+        return self._by_features(rows, positive, how) if by_features else self._by_segments(rows, positive, how, chosen)
+
+    def _by_segments(self, rows: Rows, positive: np.ndarray, how: How, chosen: Chosen) -> Answer:
+        mask = chosen.mask(self.segments)
+        note = "" if mask.any() else "No mask shows what is under the click; train features, or use other masks"
+        if chosen.added and not mask.any():
+            note = "The negative clicks take all of it away"
+        size = float(self.segments.scales[chosen.added].max()) if chosen.added else self.size_of(how.scale or 1.0)
+        answer = self._answer(mask, how, size, note)
+        if how.scores and self.affinity is not None:
+            return replace(answer, scores=self.affinity.select(rows, positive, answer.scale, how.threshold).scores)
+        return answer
+
+    def _by_features(self, rows: Rows, positive: np.ndarray, how: How) -> Answer:
+        scale = how.scale if how.scale is not None else self._scale_of_click(rows, positive)
+        answer = self.features().select(rows, positive, scale, how.threshold)
+        return replace(answer, mask=snapped(self.segments, answer.mask)) if how.snap else answer
+
+    def _scale_of_click(self, rows: Rows, positive: np.ndarray) -> float | None:
+        """The slider's position of the segment that stands out under the first positive click; None without one."""
+        held = np.flatnonzero(self.segments.holding(rows.take(positive))[0] > HOLDS)
+        return self.scale_of(float(self.segments.scales[stand_out(self.segments, held)])) if len(held) else None
+
+    def _answer(self, mask: np.ndarray, how: How, size: float, note: str) -> Answer:
+        threshold = DEFAULT_THRESHOLD if how.threshold is None else how.threshold
+        scale = self.scale_of(size) if how.scale is None else how.scale
+        return Answer(mask, mask.astype(np.float32), scale, size, threshold, note)

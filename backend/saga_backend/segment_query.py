@@ -1,0 +1,81 @@
+"""Clicks answered by segments: which sets of Gaussians hold the click, and which of them is meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .rows import Rows
+from .segment_set import Segments
+
+HOLDS = 0.5
+"""A segment holds a click when more than this share of the click's blending weight lies in it."""
+SNAPS = 0.5
+"""A selection is snapped to the segment most like it when their IoU exceeds this."""
+_MOST = 0.7  # a segment with more than this share of the cloud is the scene, not a thing in it
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Segments that a query means.
+
+    Attributes:
+        added: numbers of the segments of the positive clicks, rising.
+        removed: numbers of the segments that negative clicks take away, rising.
+        missed: number of positive clicks that no segment holds.
+    """
+
+    added: list[int]
+    removed: list[int]
+    missed: int
+
+    def mask(self, segments: Segments) -> np.ndarray:
+        """[N] bool: what the added segments hold and the removed ones do not."""
+        return segments.mask(self.added) & ~segments.mask(self.removed)
+
+
+def choose(segments: Segments, rows: Rows, positive: np.ndarray, wanted: float | None) -> Chosen:
+    """The segments under some clicks.
+
+    A positive click means, of the segments that hold it and no negative click, the one nearest to the wanted scale. A
+    negative click takes away the largest segment that holds it and no positive click.
+
+    Args:
+        segments: K segments.
+        rows: rows of the P clicked pixels.
+        positive: [P] bool.
+        wanted: scale, scene units; None: for every click the segment that stands out.
+    """
+    holds = segments.holding(rows) > HOLDS
+    yes, no = holds[positive], holds[~positive]
+    denied, claimed = no.any(axis=0), yes.any(axis=0)
+    choices = [np.flatnonzero(held & ~denied) for held in yes]
+    added = {nearest_scale(segments, found, wanted) for found in choices if len(found)}
+    removed = {int(np.flatnonzero(held & ~claimed)[-1]) for held in no if (held & ~claimed).any()}
+    return Chosen(sorted(added), sorted(removed), sum(not held.any() for held in yes))
+
+
+def nearest_scale(segments: Segments, candidates: np.ndarray, wanted: float | None) -> int:
+    """The one of some segments (rising) whose scale is nearest by ratio; None: the one that stands out."""
+    if wanted is None:
+        return stand_out(segments, candidates)
+    ratios = np.abs(np.log(np.maximum(segments.scales[candidates], 1e-12) / max(wanted, 1e-12)))
+    return int(candidates[np.argmin(ratios)])
+
+
+def stand_out(segments: Segments, candidates: np.ndarray) -> int:
+    """The segment that is most likely meant by a click alone: the largest that is not nearly the whole scene."""
+    things = candidates[segments.sizes()[candidates] <= _MOST * segments.count]
+    return int(things[-1] if len(things) else candidates[0])
+
+
+def snapped(segments: Segments, selected: np.ndarray) -> np.ndarray:
+    """A selection [N] bool, replaced by the segment most like it if there is one that is much like it."""
+    size = np.count_nonzero(selected)
+    if not len(segments) or not size:
+        return selected
+    common = segments.overlaps(selected)
+    ious = common / np.maximum(segments.sizes() + size - common, 1)
+    best = int(np.argmax(ious))
+    return segments.mask([best]) if ious[best] > SNAPS else selected

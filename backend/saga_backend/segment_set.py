@@ -1,0 +1,155 @@
+"""Segments of a cloud: sets of Gaussians that are a thing or a part of one, each with its 3D scale.
+
+Built-in segments are made as such; masks in pictures become segments where enough views agree on them
+(methods/evidence). Either way a click is answered by looking up which segments hold it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numba
+import numpy as np
+
+from .rows import Rows
+
+_QUANTILES = 257
+_BEYOND = 1.3  # times the largest scale
+GROWTH = 1.05
+"""The scale of a segment is at least this times that of its largest part."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """K sets of Gaussians, smallest scale first.
+
+    Attributes:
+        offsets: [K+1] int64; ids[offsets[k]:offsets[k+1]] are the Gaussians of segment k, rising.
+        ids: [E] int32.
+        scales: [K] float32, 3D scale (SAGA Eq. 2 over its Gaussians), scene units, rising.
+        count: N, Gaussians of the cloud.
+    """
+
+    offsets: np.ndarray
+    ids: np.ndarray
+    scales: np.ndarray
+    count: int
+    _holders: tuple[np.ndarray, np.ndarray] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        order = np.argsort(self.ids, kind="stable")
+        number = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.offsets))
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(self.ids, minlength=self.count))])
+        object.__setattr__(self, "_holders", (offsets, number[order]))
+
+    def __len__(self) -> int:
+        return len(self.scales)
+
+    def members(self, segment: int) -> np.ndarray:
+        """The Gaussians of a segment, int32."""
+        return self.ids[self.offsets[segment] : self.offsets[segment + 1]]
+
+    def mask(self, segments: np.ndarray | list[int]) -> np.ndarray:
+        """[N] bool: Gaussians in any of the given segments."""
+        out = np.zeros(self.count, bool)
+        for segment in segments:
+            out[self.members(segment)] = True
+        return out
+
+    def sizes(self) -> np.ndarray:
+        """[K] int64: Gaussians of every segment."""
+        return np.diff(self.offsets)
+
+    def holding(self, rows: Rows) -> np.ndarray:
+        """[P,K] float32: share of each row's blending weight that lies in each segment."""
+        offsets, holders = self._holders
+        out = np.zeros((len(rows), len(self)), np.float32)
+        _holding(rows.offsets, rows.ids, rows.weights, offsets, holders, out)
+        return out / np.maximum(rows.alphas(), 1e-9)[:, None]
+
+    def overlaps(self, weights: np.ndarray) -> np.ndarray:
+        """[K] float32: sum of per-Gaussian weights [N] over every segment."""
+        out = np.zeros(len(self), np.float32)
+        _overlaps(self.offsets, self.ids, np.ascontiguousarray(weights, np.float32), out)
+        return out
+
+
+def from_levels(labels: np.ndarray, scales: np.ndarray) -> Segments:
+    """Segments from nested levels.
+
+    Args:
+        labels: [N,L] int32, the segment of every Gaussian at every level, one numbering over all; negative: none.
+        scales: 3D scale of every number, scene units.
+    """
+    count, depth = labels.shape
+    gaussian = np.repeat(np.arange(count, dtype=np.int32), depth)
+    number = labels.ravel()
+    fresh = number >= 0
+    fresh[1:] &= (number[1:] != number[:-1]) | (
+        gaussian[1:] != gaussian[:-1]
+    )  # a segment that stays over several levels
+    used, place = np.unique(number[fresh], return_inverse=True)
+    rank = np.argsort(np.argsort(scales[used], kind="stable"), kind="stable")
+    segment = rank[place]
+    order = np.argsort(segment, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(segment, minlength=len(used)))])
+    ids = gaussian[fresh][order]
+    return Segments(offsets.astype(np.int64), ids, np.sort(scales[used]).astype(np.float32), count)
+
+
+def scale_table(segments: Segments) -> np.ndarray:
+    """[Q] float32: the slider's positions 0..1 as sizes in scene units, each segment as much room as any other.
+
+    The last stretch lies beyond the largest segment: there is a position where all of it belongs together.
+    """
+    if not len(segments):
+        return np.linspace(0, 1, _QUANTILES).astype(np.float32)
+    beyond = np.full(max(1, len(segments) // 20), _BEYOND * segments.scales[-1])
+    return np.quantile(np.append(segments.scales, beyond), np.linspace(0, 1, _QUANTILES)).astype(np.float32)
+
+
+def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
+    """Segments from sets of Gaussians.
+
+    Args:
+        sets: [N] bool each.
+        means: [N,3] centres, scene units.
+    """
+    count = len(means)
+    members = [np.flatnonzero(s).astype(np.int32) for s in sets if s.any()]
+    scales = np.array([2 * np.sqrt(means[m].astype(np.float64).var(axis=0).sum()) for m in members])
+    scales = _grown(members, scales, count)
+    order = np.argsort(scales, kind="stable")
+    members = [members[i] for i in order]
+    offsets = np.concatenate([[0], np.cumsum([len(m) for m in members], dtype=np.int64)]).astype(np.int64)
+    ids = np.concatenate(members) if members else np.zeros(0, np.int32)
+    return Segments(offsets, ids, scales[order].astype(np.float32), count)
+
+
+def _grown(members: list[np.ndarray], scales: np.ndarray, count: int) -> np.ndarray:
+    """The scales, raised where a segment holds most of another that is smaller but has the larger scale."""
+    scales = scales.copy()
+    largest = np.zeros(count)  # of every Gaussian: the largest scale of the segments so far that hold it
+    for k in sorted(range(len(members)), key=lambda k: len(members[k])):
+        inside = largest[members[k]]
+        if len(inside):
+            scales[k] = max(scales[k], GROWTH * np.quantile(inside, 0.95, method="lower") if inside.any() else 0)
+        np.maximum.at(largest, members[k], scales[k])
+    return scales
+
+
+@numba.njit(cache=True)
+def _holding(offsets, ids, weights, starts, holders, out):
+    for p in range(len(offsets) - 1):
+        for e in range(offsets[p], offsets[p + 1]):
+            for h in range(starts[ids[e]], starts[ids[e] + 1]):
+                out[p, holders[h]] += weights[e]
+
+
+@numba.njit(parallel=True, cache=True)
+def _overlaps(offsets, ids, weights, out):
+    for k in numba.prange(len(out)):
+        total = 0.0
+        for e in range(offsets[k], offsets[k + 1]):
+            total += weights[ids[e]]
+        out[k] = total
