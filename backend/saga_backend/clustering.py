@@ -12,6 +12,7 @@ from blender_saga.wire.messages import Cluster, Clusters
 
 from .control import Control
 from .density import hdbscan
+from .masks.pool import mask_scale
 from .model import AffinityModel
 from .tree import Tree, representatives, tree_of
 
@@ -67,6 +68,26 @@ def answer(scene: str, tree: Tree, scales: np.ndarray, about: tuple[AffinityMode
     shown = representatives(tree, model.features, cloud.opacities)
     note = "" if len(tree.parents) else "No group of Gaussians stands out; train longer, or choose other scales"
     return Clusters(scene, tree.labels, tree.parents, tree.counts, at, sizes, shown, note)
+
+
+def from_levels(scene: str, cloud: GaussianCloud, levels: np.ndarray, smallest: int = 1) -> Clusters:
+    """The same tree from labels that others have made, before anything is trained.
+
+    Args:
+        scene: name of the scene.
+        cloud: N Gaussians.
+        levels: [N,L] int32, labels from the finest level to the coarsest, -1 for none, such as
+            masks.builtin.segment_cloud gives. The levels are taken to be evenly spaced scales from 0 to 1.
+        smallest: Gaussians that a thing or part holds at least.
+    """
+    tree = tree_of(levels, smallest)
+    scales = (tree.levels / max(levels.shape[1] - 1, 1)).astype(np.float32)
+    order, starts = tree.members()
+    spans = zip(starts, starts[tree.ends], strict=False)
+    sizes = np.array([mask_scale(cloud.means[order[begin:end]]) for begin, end in spans], np.float32)
+    shown = representatives(tree, cloud.means, cloud.opacities)
+    note = "" if len(tree.parents) else "No group of Gaussians stands out"
+    return Clusters(scene, tree.labels, tree.parents, tree.counts, scales, sizes, shown, note)
 
 
 def _scales(request: Cluster) -> np.ndarray:

@@ -30,6 +30,14 @@ class Tree:
     counts: np.ndarray
     levels: np.ndarray
 
+    def members(self) -> tuple[np.ndarray, np.ndarray]:
+        """All Gaussians by node, those without first, and [T+1] where each node's begin.
+
+        Those of node t and all below it stand at starts[t] to starts[ends[t]].
+        """
+        order = np.argsort(self.labels, kind="stable")
+        return order, np.searchsorted(self.labels[order], np.arange(len(self.parents) + 1))
+
 
 def tree_of(levels: np.ndarray, smallest: int = 1) -> Tree:
     """Nest labellings: from the coarsest on, what a finer one tells apart within a thing are its parts.
@@ -114,8 +122,7 @@ def representatives(tree: Tree, vectors: np.ndarray, opacities: np.ndarray) -> n
         vectors: [N,D], what the Gaussians are compared by: features or means.
         opacities: [N].
     """
-    order = np.argsort(tree.labels, kind="stable")
-    starts = np.searchsorted(tree.labels[order], np.arange(len(tree.parents) + 1))
+    order, starts = tree.members()
     out = np.zeros(len(tree.parents), np.int32)
     for node, end in enumerate(tree.ends):
         members = order[starts[node] : starts[end]]

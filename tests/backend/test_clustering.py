@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from saga_backend.clustering import SWEEP, cluster
+from saga_backend.clustering import SWEEP, cluster, from_levels
 from saga_backend.control import Control
 from saga_backend.model import AffinityModel
-from twins import unit
+from twins import toy_scene, unit
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import Cancelled, UserError
@@ -91,6 +91,28 @@ def test_deleted_gaussians_get_no_label_and_what_is_like_nothing_neither(rng):
     answer = cluster(cloud_of(opacities), model, Cluster("s"), Control())
     assert (answer.labels[:103] == -1).all() and (answer.labels[103:] >= 0).mean() > 0.99
     assert answer.counts[answer.parents < 0].sum() <= n - 103
+
+
+def test_segments_of_the_cloud_make_the_same_kind_of_tree(rng):
+    """Before anything is trained: every node is a segment, as large as its Gaussians spread, parts below things."""
+    cloud, truth = toy_scene(rng)
+    halves = 2 * truth + (cloud.means[:, 2] > 0)
+    halves[::50] = -1  # some that the finest level leaves out
+    levels = np.stack([halves, truth + 10, np.full(len(truth), -1)], axis=1).astype(np.int32)
+    answer = from_levels("s", cloud, levels, smallest=5)
+    assert len(answer.parents) == 6 and answer.note == "" and answer.scene == "s"
+    for node, parent in enumerate(answer.parents.tolist()):
+        mask = inside(answer, node)
+        label = levels[:, 1 if parent < 0 else 0]
+        np.testing.assert_array_equal(mask, label == label[answer.representatives[node]])
+        assert answer.sizes[node] == pytest.approx(2 * np.sqrt(cloud.means[mask].var(axis=0).sum()), rel=1e-4)
+        assert answer.scales[node] == (0.5 if parent < 0 else 0)
+
+
+def test_no_segments_are_an_empty_tree_that_says_so(rng):
+    cloud, _ = toy_scene(rng)
+    answer = from_levels("s", cloud, np.full((len(cloud), 3), -1, np.int32))
+    assert len(answer.parents) == len(answer.sizes) == 0 and answer.note
 
 
 @pytest.mark.parametrize("kind", ["none", "one", "ten", "all alike", "noise", "deleted"])
