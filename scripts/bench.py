@@ -5,14 +5,16 @@ only), `--device cuda` (what can, on the GPU), `--quick` (small: does everything
 of its own, so that its peak memory is its own. A row that fails prints {"bench", "n", "error"} and the exit code is 1.
 """
 
+import sys
+
 import bootstrap
 
-bootstrap.ensure()  # from here on: Python 3.13 with every package
+if "--as-is" not in sys.argv:
+    bootstrap.ensure()  # from here on: Python 3.13 with every package
 
 import argparse  # noqa: E402
 import json  # noqa: E402
 import subprocess  # noqa: E402
-import sys  # noqa: E402
 from importlib import import_module  # noqa: E402
 
 SMALL, LARGE, HUGE = 100_000, 1_000_000, 5_000_000
@@ -25,6 +27,9 @@ ROWS = {
     "training_step": ("bench_training", "training_step", (SMALL, LARGE)),
     "training_memory": ("bench_training", "training_memory", (SMALL, LARGE, HUGE)),
     "selection_bits": ("bench_queries", "selection_bits", (SMALL, LARGE, HUGE)),
+    "click_blender": ("bench_viewport", "click_blender", (200_000, LARGE, HUGE)),
+    "draw": ("bench_viewport", "draw", (200_000, LARGE)),
+    "undo_memory": ("bench_viewport", "undo_memory", (LARGE,)),
     "import": ("bench_files", "import_", (LARGE,)),
     "export": ("bench_files", "export", (LARGE,)),
 }
@@ -40,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=0, help="number of Gaussians (default: each row's sizes)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--quick", action="store_true", help="small sizes and few repeats; the numbers mean nothing")
+    parser.add_argument("--as-is", action="store_true", help="in the Python that runs this, whatever packages it has")
     parser.add_argument("--here", action="store_true", help="one row, one size, in this process")
     args = parser.parse_args()
     unknown = set(args.rows) - set(ROWS)
@@ -54,6 +60,7 @@ def run_here(name: str, args: argparse.Namespace) -> None:
     """Measure one row and print its lines."""
     from bench_measure import Case
 
+    sys.path.insert(1, str(bootstrap.ROOT / "backend"))
     module, function, _ = ROWS[name]
     for line in getattr(import_module(module), function)(Case(args.n, args.device, args.quick)):
         print(json.dumps(line.to_dict()), flush=True)
@@ -61,7 +68,7 @@ def run_here(name: str, args: argparse.Namespace) -> None:
 
 def run_apart(name: str, n: int, args: argparse.Namespace) -> bool:
     """Measure one row in a process of its own; whether it went well."""
-    command = [sys.executable, __file__, name, "--here", "--n", str(n), "--device", args.device]
+    command = [sys.executable, __file__, name, "--as-is", "--here", "--n", str(n), "--device", args.device]
     try:
         result = subprocess.run(command + ["--quick"] * args.quick, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired:

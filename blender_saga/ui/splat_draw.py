@@ -30,6 +30,7 @@ _POINT = 1.2  # pixels, half the side of a point in the point view
 _STILL = 0.25  # seconds after which a view that moved counts as still
 _BUDGET = {"software": 60_000, "card": 1_500_000}  # Gaussians drawn while a view moves
 _SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "lavapipe", "microsoft basic")
+_CUT = (255.0, 24.0)  # 1 / alpha at which Gaussians are cut off: exact, and while a view moves
 _AT_ONCE = 200_000  # Gaussians that are sorted while drawing where there is nothing else to show
 _KEPT = 8  # views and sets of objects whose textures are kept
 
@@ -190,7 +191,7 @@ class Painter:
 
     def _paint(self, atlas: _Atlas, view: _View, camera: Camera, style: Style) -> None:
         answer, shader = view.answer, self._shader
-        numbers = look(camera.projection, camera.size, _strokes(answer.wish, style))
+        numbers = look(camera.projection, camera.size, _strokes(answer.wish, style, view.coarse))
         block = GPUUniformBuf(numbers)  # in a variable until after the draw: a temporary is freed at once
         matrices = _matrix_texture(answer.wish, view.wish)
         gpu.state.blend_set("NONE" if style.points else "ALPHA_PREMULT")
@@ -207,11 +208,11 @@ class Painter:
         gpu.state.blend_set("NONE")
 
 
-def _strokes(wish: Wish, style: Style) -> Strokes:
+def _strokes(wish: Wish, style: Style, moving: bool) -> Strokes:
     stretch = 1.0 if style.points else min(4.0, max(wish.density, 1e-6) ** -0.5)
     marks = style.mark and any(block.selected.any() for block in wish.blocks)
     highlight = (*HIGHLIGHT, _SHARE if marks else 0.0)
-    return Strokes(stretch, _POINT if style.points else 0.0, highlight, _DIM if marks else 1.0)
+    return Strokes(stretch, _POINT if style.points else 0.0, highlight, _DIM if marks else 1.0, _CUT[moving])
 
 
 def _tint(blocks: tuple[Block, ...], mode: str) -> tuple[object, ...]:

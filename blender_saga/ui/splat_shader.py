@@ -36,7 +36,7 @@ void main()
   colour = tint;
   colour.rgb = marked > 0.75 ? mix(colour.rgb, look.highlight.rgb, look.highlight.w) : colour.rgb * look.others.x;
   offset = vec2(0.0);
-  float reach = tint.a > 1.0 / 255.0 ? sqrt(2.0 * log(255.0 * min(tint.a, 1.0))) : 0.0;
+  float reach = tint.a > 1.0 / 255.0 ? sqrt(2.0 * log(max(1.0, look.others.y * min(tint.a, 1.0)))) : 0.0;
   bool hidden = marked > 0.25 && marked < 0.75;
   if (hidden || reach == 0.0 || (!ortho && -c.z < 1e-6) || clip.z < -clip.w) {
     gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
@@ -120,12 +120,14 @@ class Strokes:
         point: pixels of a fixed size for all, 0 to draw Gaussians.
         highlight: colour of what is selected, and its share.
         others: brightness of what is not selected, 1 as it is.
+        cut: where a Gaussian is cut off, as 1 / alpha: 255 for the exact picture, less for small, fast quads.
     """
 
     stretch: float
     point: float
     highlight: tuple[float, float, float, float]
     others: float
+    cut: float = 255.0
 
 
 def look(projection: np.ndarray, size: tuple[int, int], strokes: Strokes) -> Buffer:
@@ -140,7 +142,7 @@ def look(projection: np.ndarray, size: tuple[int, int], strokes: Strokes) -> Buf
     edges = np.array([-1.3, 1.3])
     across = (edges + projection[0, 2]) / projection[0, 0]
     upright = (edges + projection[1, 2]) / projection[1, 1]
-    rest = [*strokes.highlight, strokes.others, 0, 0, 0]
+    rest = [*strokes.highlight, strokes.others, strokes.cut, 0, 0]
     return floats(np.concatenate([columns, [*size, strokes.stretch, strokes.point], across, upright, rest]))
 
 
