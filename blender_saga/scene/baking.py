@@ -75,6 +75,13 @@ def _kept(basis: Matrix, parts: Parts) -> Matrix:
 
 def write_cloud(obj: bpy.types.Object, cloud: GaussianCloud) -> None:
     """Give the points of a splat other numbers: as many Gaussians, in the same order, in object space."""
+    radius = obj.data.attributes.get("radius")
+    if radius is not None and radius.data_type == "FLOAT" and radius.domain == "POINT":  # what a still render draws
+        old, new = (
+            s.prod(axis=1, dtype=np.float64) for s in (attributes.read(obj.data.attributes["scale"]), cloud.scales)
+        )
+        grown = np.cbrt(np.divide(new, old, out=np.ones(len(old)), where=old > 0))
+        attributes.write(obj.data, "radius", "FLOAT", attributes.read(radius) * grown)
     attributes.write(obj.data, "position", "FLOAT_VECTOR", cloud.means)
     attributes.write(obj.data, "scale", "FLOAT_VECTOR", cloud.scales)
     attributes.write(obj.data, "rotation", "QUATERNION", cloud.quats)
