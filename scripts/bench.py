@@ -12,10 +12,10 @@ import bootstrap
 if "--as-is" not in sys.argv:
     bootstrap.ensure()  # from here on: Python 3.13 with every package
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import subprocess  # noqa: E402
-from importlib import import_module  # noqa: E402
+import argparse
+import json
+import subprocess
+from importlib import import_module
 
 SMALL, LARGE, HUGE = 100_000, 1_000_000, 5_000_000
 QUICK = 3_000
@@ -32,6 +32,8 @@ ROWS = {
     "undo_memory": ("bench_viewport", "undo_memory", (LARGE,)),
     "import": ("bench_files", "import_", (LARGE,)),
     "export": ("bench_files", "export", (LARGE,)),
+    "import_blender": ("bench_blender", "import_blender", (LARGE,)),
+    "export_blender": ("bench_blender", "export_blender", (LARGE,)),
 }
 """Row: module, function, sizes."""
 LIMIT = 3600

@@ -1,21 +1,24 @@
 """Everything that needs a CUDA GPU, in one call: its tests, then all benchmarks on it and on the CPU beside it.
 
-Usage: `python3 scripts/gpu.py [FOLDER] [--quick] [--minutes 10]`. Writes FOLDER/gpu.json (the machine, the outcome of
-the tests, every row) and FOLDER/tests.txt; prints the same lines. gsplat's kernels are built once, in the first
+Usage: `python3 scripts/gpu.py [FOLDER] [--quick] [--minutes 10] [--as-is]`. Writes FOLDER/gpu.json (the machine, the
+outcome of the tests, every row) and FOLDER/tests.txt; prints the same lines. gsplat's kernels are built once, in the first
 minutes; `TORCH_EXTENSIONS_DIR` says where they are kept. Rows that do not fit into the minutes are left out and named.
 """
 
+import sys
+
 import bootstrap
 
-bootstrap.ensure()  # from here on: Python 3.13 with every package
+if "--as-is" not in sys.argv:
+    bootstrap.ensure()  # from here on: Python 3.13 with every package
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
 
 ROOT = bootstrap.ROOT
 ORDER = (
@@ -31,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "gpu")
     parser.add_argument("--quick", action="store_true", help="small sizes: does everything run?")
+    parser.add_argument("--as-is", action="store_true", help="in the Python that runs this, whatever packages it has")
     parser.add_argument("--minutes", type=float, default=10.0, help="begin nothing after this time")
     return parser.parse_args()
 
@@ -46,7 +50,9 @@ print(json.dumps({"device": found.name, "note": found.note, "gsplat": gsplat_obs
 
 def machine() -> dict[str, object]:
     """What the numbers were measured on, in words; asks another process, so that this one holds nothing on the GPU."""
-    result = subprocess.run([sys.executable, "-c", QUESTION], capture_output=True, text=True, cwd=ROOT, check=False)
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "backend"), os.environ.get("PYTHONPATH", "")])
+    command, environ = [sys.executable, "-c", QUESTION], {**os.environ, "PYTHONPATH": paths}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, check=False)
     lines = [line for line in result.stdout.splitlines() if line.startswith("{")]
     told = json.loads(lines[-1]) if lines else {"device": "", "note": result.stderr.strip()[-500:]}
     return {"platform": platform.platform(), "processor": processor(), **told}
@@ -64,7 +70,7 @@ def processor() -> str:
 
 def run_tests(log: Path) -> dict[str, object]:
     """The GPU's tests; their output goes to a file."""
-    command = [sys.executable, "-m", "pytest", "tests/gpu", "-rs", "-q"]
+    command = [sys.executable, "-m", "pytest", "tests/gpu", "-rs"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     log.write_text(result.stdout + result.stderr)
     lines = result.stdout.strip().splitlines()
@@ -73,7 +79,9 @@ def run_tests(log: Path) -> dict[str, object]:
 
 def run_row(name: str, device: str, quick: bool) -> list[dict[str, object]]:
     """One benchmark; its lines."""
-    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), name, "--device", device] + ["--quick"] * quick
+    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), name, "--as-is", "--device", device] + [
+        "--quick"
+    ] * quick
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
     return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
 

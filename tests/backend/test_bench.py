@@ -66,6 +66,16 @@ def test_the_command_runs_a_row_in_a_process_of_its_own_and_tells_what_fails():
     assert bench("nonsense").returncode == 2
 
 
+def test_the_gpu_s_script_runs_its_tests_and_names_what_it_leaves_out(tmp_path):
+    command = [sys.executable, str(SCRIPTS / "gpu.py"), str(tmp_path), "--minutes", "0"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = json.loads((tmp_path / "gpu.json").read_text())
+    assert told["machine"]["processor"] and told["machine"]["note"] and told["rows"] == []
+    assert "passed" in told["tests"]["summary"] or "skipped" in told["tests"]["summary"], result.stdout
+    assert {left.partition(":")[0].partition(" ")[0] for left in told["left_out"]} >= {"raster", "click", "evidence"}
+    assert (tmp_path / "tests.txt").stat().st_size > 0 and result.returncode == told["tests"]["exit_code"]
+
+
 # --- the references are right: a fast comparison with something wrong would say nothing -----------------------------
 
 
