@@ -1,8 +1,8 @@
 """Everything that needs a CUDA GPU, in one call: its tests, then all benchmarks on it and on the CPU beside it.
 
 Usage: `python3 scripts/gpu.py [FOLDER] [--quick] [--minutes 10] [--as-is]`. Writes FOLDER/gpu.json (the machine, the
-outcome of the tests, every row) and FOLDER/tests.txt; prints the same lines. gsplat's kernels are built once, in the first
-minutes; `TORCH_EXTENSIONS_DIR` says where they are kept. Rows that do not fit into the minutes are left out and named.
+outcome of the tests, every row) and FOLDER/tests.txt; prints the same lines. gsplat's kernels are built once, in the
+first minutes; `TORCH_EXTENSIONS_DIR` says where they are kept. Rows that do not fit into the minutes are named.
 """
 
 import sys
