@@ -22,5 +22,8 @@ def nearest(points: np.ndarray, k: int, queries: np.ndarray | None = None) -> tu
     found = min(k, len(points))
     distances, ids = KDTree(points).query(queries, k=found)
     distances, ids = distances.reshape(len(queries), found), ids.reshape(len(queries), found)
+    ids, distances = ids.astype(np.int32, copy=False), distances.astype(np.float32, copy=False)
+    if found == k:
+        return ids, distances
     fill = np.arange(k) % found
-    return ids.astype(np.int32)[:, fill], distances.astype(np.float32)[:, fill]
+    return ids[:, fill], distances[:, fill]
