@@ -61,7 +61,7 @@ def ask_again(context: bpy.types.Context) -> None:
 def _target(scene: bpy.types.Scene) -> queries.Target:
     settings = scene.saga
     scale, threshold = chosen(settings)
-    return queries.Target(prompts.recall(scene), scale, threshold, clean_up=prompts.clean_up(scene))
+    return queries.Target(prompts.recall(scene), scale, threshold, **prompts.refinement(scene))
 
 
 def chosen(settings: bpy.types.PropertyGroup) -> tuple[float, float]:

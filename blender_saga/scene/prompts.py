@@ -73,7 +73,8 @@ def state(objects: list[bpy.types.Object]) -> str:
     return f"{value:08x}"
 
 
-def clean_up(scene: bpy.types.Scene) -> CleanUp:
-    """What the sidebar says is done to a selection."""
+def refinement(scene: bpy.types.Scene) -> dict[str, object]:
+    """What the sidebar says of how a selection is made and cleaned up: values of a queries.Target."""
     settings = scene.saga
-    return CleanUp(settings.drop_floaters, settings.only_connected, settings.fill_holes, settings.only_visible)
+    clean_up = CleanUp(settings.drop_floaters, settings.only_connected, settings.fill_holes, settings.only_visible)
+    return {"clean_up": clean_up, "method": settings.select_by.lower(), "snap": settings.snap}

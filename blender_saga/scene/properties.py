@@ -36,6 +36,19 @@ VIEW_MODES = (
     ("CLUSTERS", "Clusters", "A colour for each thing of the last clustering", "OUTLINER_OB_GROUP_INSTANCE", 2),
     ("PCA", "Features", "The learned features as colours: what looks alike belongs together", "COLOR", 3),
 )
+METHODS = (
+    ("SAGA", "Features", "Learn a feature for everything: clicks, similarity, clusters and colours. Minutes"),
+    ("EVIDENCE", "Segments Only", "Only find the segments on which many views agree: clicks work at once. Seconds"),
+)
+RECIPES = (
+    ("PROTOTYPES", "Fast", "One code for every segment; a few hundred steps are enough"),
+    ("PAPER", "As Published", "One feature for every Gaussian, as the authors of SAGA do; needs many more steps"),
+)
+SELECT_BY = (
+    ("AUTO", "Automatic", "By the segments where they hold the click, else by features"),
+    ("EVIDENCE", "Segments", "By the segments on which the views agree: sharp borders"),
+    ("SAGA", "Features", "By similarity of learned features: also what no segment holds, such as all leaves"),
+)
 DRAWINGS = (
     ("SPLATS", "Splats", "Real Gaussians, sorted by depth"),
     ("POINTS", "Points", "A small square for each: fast on any machine"),
@@ -104,6 +117,8 @@ class PromptRecord(bpy.types.PropertyGroup):
 class SceneSettings(bpy.types.PropertyGroup):
     """`Scene.saga`: what the sidebar offers."""
 
+    method: EnumProperty(name="Method", description="What is learned", items=METHODS)
+    recipe: EnumProperty(name="Recipe", description="How features are learned", items=RECIPES)
     steps: IntProperty(name="Steps", description="Training steps; 0: the default of the device", min=0, soft_max=10000)
     views: IntProperty(
         name="Views", description="Largest number of views rendered for training; 0: the default", min=0, soft_max=200
@@ -129,6 +144,15 @@ class SceneSettings(bpy.types.PropertyGroup):
         min=0.0,
         max=1.0,
         default=0.75,
+        update=_selection_changed,
+    )
+    select_by: EnumProperty(
+        name="By", description="What decides what belongs together", items=SELECT_BY, update=_selection_changed
+    )
+    snap: BoolProperty(
+        name="Snap",
+        description="Replace a selection by features with the segment that is much like it",
+        default=True,
         update=_selection_changed,
     )
     drop_floaters: BoolProperty(

@@ -40,6 +40,8 @@ class Target:
         scale, threshold: 0 to 1, negative for automatic.
         want_scores: whether to record the similarity of every point too.
         clean_up: what is done to the selection afterwards.
+        method: "auto", "evidence" (segments) or "saga" (features).
+        snap: replace a selection by features with the segment that is much like it.
     """
 
     prompts: tuple[Prompt, ...]
@@ -47,6 +49,8 @@ class Target:
     threshold: float = -1.0
     want_scores: bool = True
     clean_up: CleanUp = field(default_factory=CleanUp)
+    method: str = "auto"
+    snap: bool = True
 
 
 def ask(objects: list[bpy.types.Object], target: Target) -> Query:
@@ -67,10 +71,12 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
         first.saga.fingerprint,
         target.prompts,
         tuple(_points(o, mask) for o, mask in zip(objects, shown, strict=True)),
-        target.scale,
-        target.threshold,
-        target.want_scores,
-        target.clean_up,
+        scale=target.scale,
+        threshold=target.threshold,
+        method=target.method,
+        snap=target.snap,
+        want_scores=target.want_scores,
+        clean_up=target.clean_up,
     )
     request = session.request(needed(objects, model), click)
     return Query(request, tuple((o.session_uid, len(o.data.points)) for o in objects), shown)

@@ -191,8 +191,13 @@ class SAGA_PT_train_settings(SagaPanel, bpy.types.Panel):
         """0 means the default."""
         column = self.layout.column(align=True)
         column.use_property_split = True
-        column.prop(context.scene.saga, "steps")
-        column.prop(context.scene.saga, "views")
+        settings = context.scene.saga
+        column.prop(settings, "views")
+        column.prop(settings, "method")
+        learns = column.column(align=True)
+        learns.enabled = settings.method == "SAGA"
+        learns.prop(settings, "recipe")
+        learns.prop(settings, "steps")
 
 
 CLASSES = (SAGA_PT_scene, SAGA_PT_view, SAGA_PT_backend, SAGA_PT_train, SAGA_PT_train_settings)

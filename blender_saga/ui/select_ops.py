@@ -113,8 +113,8 @@ class SAGA_OT_click(bpy.types.Operator):
             self._how = "set"
         positive = not (self._how == "refine" and self.mode == "SUBTRACT")
         prompt = prompts.make_prompt(view, self._corners(), positive)
-        cleaned = prompts.clean_up(context.scene)
-        target = queries.Target((*earlier, prompt), scale, self.threshold, self.similarity, cleaned)
+        how = prompts.refinement(context.scene)
+        target = queries.Target((*earlier, prompt), scale, self.threshold, self.similarity, **how)
         self._query, self._positive = queries.ask(objects, target), positive
 
     @reported

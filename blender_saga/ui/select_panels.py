@@ -13,7 +13,7 @@ from .panels import SagaPanel, reason
 from .preferences import usable_backend
 
 _SLIDERS = (("scale", "scale_auto"), ("threshold", "threshold_auto"))
-_CLEAN_UPS = ("drop_floaters", "only_connected", "fill_holes", "only_visible")
+_CLEAN_UPS = ("drop_floaters", "only_connected", "fill_holes", "only_visible", "snap")
 
 
 class SAGA_PT_select(SagaPanel, bpy.types.Panel):
@@ -37,6 +37,7 @@ class SAGA_PT_select(SagaPanel, bpy.types.Panel):
             "wm.tool_set_by_id", text="SAGA Select", icon="RESTRICT_SELECT_OFF", depress=active
         ).name = tool.IDNAME
         column.prop(settings, "mode", text="")
+        column.prop(settings, "select_by", text="")
         for value, auto in _SLIDERS:
             row = column.row(align=True)
             number = row.row(align=True)

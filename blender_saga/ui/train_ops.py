@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import IntProperty, StringProperty
+from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ..scene import training
 from ..scene.lookup import find_splat
+from ..scene.properties import METHODS, RECIPES
 from ..scene.session import session
 from ..wire.errors import Cancelled, UserError
 from ..wire.messages import Trained, TrainSettings
@@ -22,6 +23,8 @@ class SAGA_OT_train(bpy.types.Operator):
     bl_label = "Train Affinity"
 
     object: StringProperty(name="Object", description="Empty: the active object", options={"SKIP_SAVE"})
+    method: EnumProperty(name="Method", items=METHODS, options={"SKIP_SAVE"})
+    recipe: EnumProperty(name="Recipe", items=RECIPES, options={"SKIP_SAVE"})
     steps: IntProperty(name="Steps", description="0: the default of the device", min=0, options={"SKIP_SAVE"})
     views: IntProperty(name="Views", description="Largest number; 0: the default", min=0, options={"SKIP_SAVE"})
     width: IntProperty(name="Width", description="Pixels; 0: the default", min=0, options={"SKIP_SAVE"})
@@ -33,6 +36,7 @@ class SAGA_OT_train(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """The button: settings from the sidebar, training in the background."""
         settings = context.scene.saga
+        self.method, self.recipe = settings.method, settings.recipe
         self.steps, self.views, self.wait = settings.steps, settings.views, bpy.app.background
         return self._start(context)
 
@@ -45,6 +49,8 @@ class SAGA_OT_train(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Start the training, and wait for its end if told to; the object is changed only when it ended well."""
         settings = TrainSettings(
+            method=self.method.lower(),
+            recipe=self.recipe.lower(),
             steps=self.steps,
             views=self.views,
             width=self.width,

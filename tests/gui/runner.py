@@ -36,7 +36,15 @@ def run_scenario(scenario: str, out: Path, zip_path: Path, folder: Path | None =
     result = out / "result.txt"
     result.unlink(missing_ok=True)
     interpreter = Path(sys.executable).resolve().parents[1]  # the environment's links point into it
-    shared = [ROOT, interpreter, out, zip_path.parent, *filter(None, [folder]), *([DATA] if DATA.is_dir() else [])]
+    shared = [
+        ROOT,
+        interpreter,
+        Path(sys.prefix),
+        out,
+        zip_path.parent,
+        *filter(None, [folder]),
+        *([DATA] if DATA.is_dir() else []),
+    ]
     with blender_window.screen(shared, SIZE) as screen:
         driver = ROOT / "tests" / "gui" / "driver.py"
         command = [*_BLENDER, "--python", str(driver), "--", scenario, str(out), str(zip_path.resolve())]

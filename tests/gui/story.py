@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import bpy
 import numpy as np
-from driver import Steps, Window, addon
+from driver import PACKAGE, Steps, Window, addon
+from mathutils import Euler
 
 _STEPS, _VIEWS = 60, 12  # of training: enough for two things that stand apart
 
@@ -35,10 +38,11 @@ def _import(window: Window) -> Steps:
     bpy.ops.object.select_all(action="SELECT")
     bpy.ops.object.delete()
     bpy.ops.saga.import_splat(filepath=str(window.out / "scene.ply"))
+    region = window.space.region_3d
+    region.view_perspective = "PERSP"
+    region.view_rotation = Euler((math.radians(68), 0, math.radians(12))).to_quaternion()
     with window.context():
-        bpy.ops.view3d.view_axis(type="FRONT")
         bpy.ops.view3d.view_selected()
-    yield window.redrawn()
     yield from window.sidebar("SAGA")
 
 
@@ -103,6 +107,8 @@ def whole_job(window: Window) -> Steps:
     yield from _box_and_split(window, thing)
     yield from _views(window)
     yield from _reopen(window)
+    yield from _other_views(window, thing)
+    yield from _rough(window)
 
 
 def _settled(window: Window) -> object:
@@ -156,3 +162,76 @@ def _reopen(window: Window) -> Steps:
     assert np.array_equal(_selected(), kept) and _splat().saga.sidecar and len(_splat().saga.things) == things
     assert not addon("ui.splat_draw").painter.error
     yield from window.shot("12_reopened")
+
+
+def _other_views(window: Window, thing: np.ndarray) -> Steps:
+    """Click without perspective, through a camera with a shifted lens, and in one of four views."""
+    settings = bpy.context.scene.saga
+    settings.scale_auto = True
+    with window.context():
+        bpy.ops.view3d.view_axis(type="FRONT")
+        bpy.ops.view3d.view_selected()
+    yield window.redrawn()
+    yield from _click_thing(window, thing, "13_front")
+
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    bpy.context.collection.objects.link(camera)
+    bpy.context.scene.camera = camera
+    camera.data.shift_x, camera.data.shift_y = 0.2, -0.1
+    with window.context():
+        bpy.ops.view3d.view_orbit(angle=0.5, type="ORBITRIGHT")
+        bpy.ops.view3d.camera_to_view()
+        bpy.ops.view3d.camera_to_view_selected()
+    yield window.redrawn()
+    assert window.space.region_3d.view_perspective == "CAMERA"
+    yield from _click_thing(window, thing, "14_camera")
+
+    with window.context():
+        bpy.ops.screen.region_quadview()
+    yield window.redrawn()
+    yield from window.shot("15_quad")
+    with window.context():
+        bpy.ops.screen.region_quadview()
+    yield window.redrawn()
+
+
+def _click_thing(window: Window, thing: np.ndarray, name: str) -> Steps:
+    bpy.ops.saga.clear()
+    yield from window.click(*_aim(window, thing))
+    yield _answered(window)
+    yield from window.shot(name)
+    assert _iou(_selected(), thing) > 0.5, (name, _iou(_selected(), thing))
+
+
+def _rough(window: Window) -> Steps:
+    """Undo, another file, and the extension switched off while a training runs: nothing breaks."""
+    bpy.context.scene.saga.steps = 100_000
+    for disturb in (_undo, _disable, _load_another):
+        with window.context():
+            bpy.ops.saga.train("INVOKE_DEFAULT")
+        training = _session().training
+        yield lambda training=training: training.ended or training.job.progress
+        assert not training.ended, _session().message
+        yield from disturb(window)
+        if not training.ended and _session().training is training:
+            bpy.ops.saga.cancel()
+        yield lambda training=training: training.ended
+    yield from window.shot("16_after_all")
+
+
+def _undo(window: Window) -> Steps:
+    window.key("Z", ctrl=True)
+    yield window.redrawn()
+
+
+def _disable(window: Window) -> Steps:
+    bpy.ops.preferences.addon_disable(module=PACKAGE)
+    yield window.redrawn()
+    bpy.ops.preferences.addon_enable(module=PACKAGE)
+    yield window.redrawn()
+    bpy.context.scene.saga.steps = 100_000
+
+
+def _load_another(window: Window) -> Steps:
+    bpy.ops.wm.read_homefile(use_empty=False)
+    yield window.redrawn()
