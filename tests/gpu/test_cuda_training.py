@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from saga_backend.control import Control
 from saga_backend.evaluation.synthetic import standard_scene
+from saga_backend.methods.saga.settings import RECIPES
 from saga_backend.methods.saga.step import Parameters, Stepper
 from saga_backend.methods.saga.torch_step import TorchStepper
 from saga_backend.raster import contributions
+from saga_backend.scene_model import How
 from saga_backend.training import Sources, train
 
 from blender_saga.wire.messages import TrainSettings
@@ -25,13 +27,17 @@ def test_steps_agree_with_the_cpu() -> None:
     assert np.quantile(difference, 0.95) < 1e-3
 
 
-def test_a_click_selects_the_same_on_both_devices() -> None:
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_click_selects_the_same_on_both_devices(recipe: str) -> None:
     scene = standard_scene(objects=1, views=12, seed=0)
+    view = scene.views[0]
+    row = contributions(scene.cloud, view, np.array([[view.width // 2, view.height // 2]]))
     masks = []
     for device in ("cpu", "cuda"):
-        sources = Sources(list(scene.views), device=device)
-        model = train(scene.cloud, TrainSettings(steps=60), Control(), sources).model
-        view = scene.views[0]
-        row = contributions(scene.cloud, view, np.array([[view.width // 2, view.height // 2]]))
-        masks.append(model.select(row, np.ones(1, bool), 0.9).mask)
-    assert (masks[0] & masks[1]).sum() > 0.95 * (masks[0] | masks[1]).sum() > 0
+        settings = TrainSettings(recipe=recipe, steps=60, pixels=256)
+        model = train(scene.cloud, settings, Control(), Sources(list(scene.views), device=device)).model
+        masks += [
+            model.select(row, np.ones(1, bool), How(method, 0.9, snap=False)).mask for method in ("saga", "evidence")
+        ]
+    for ours, theirs in zip(masks[:2], masks[2:], strict=True):
+        assert (ours & theirs).sum() > 0.95 * (ours | theirs).sum() > 0
