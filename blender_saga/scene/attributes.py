@@ -32,6 +32,11 @@ def read(attribute: bpy.types.Attribute) -> np.ndarray:
     return values if width == 1 else values.reshape(-1, width)
 
 
+def read_into(attribute: bpy.types.Attribute, values: np.ndarray) -> None:
+    """Read a point attribute into contiguous values [N] or [N,C] of its own dtype."""
+    attribute.data.foreach_get(_LAYOUT[attribute.data_type][0], values.ravel())
+
+
 def write(points: bpy.types.PointCloud, name: str, data_type: str, values: np.ndarray) -> None:
     """Set a point attribute, [N] or [N,C]; it is made if it is missing or has another type or domain."""
     field, _, dtype = _LAYOUT[data_type]

@@ -85,6 +85,5 @@ def write_cloud(obj: bpy.types.Object, cloud: GaussianCloud) -> None:
     attributes.write(obj.data, "position", "FLOAT_VECTOR", cloud.means)
     attributes.write(obj.data, "scale", "FLOAT_VECTOR", cloud.scales)
     attributes.write(obj.data, "rotation", "QUATERNION", cloud.quats)
-    for i in range(1, cloud.sh.shape[1]):
-        attributes.write(obj.data, f"radiance:sh_{i - 1}", "FLOAT_VECTOR", cloud.sh[:, i])
+    point_cloud.write_harmonics(obj.data, cloud.sh)
     obj.data.update_tag()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import bpy
 import numpy as np
 
@@ -14,6 +16,7 @@ SELECTION = ".selection"
 _ID = "saga:id"
 _SIMILARITY = "saga:similarity"
 _HIDDEN = "saga:hidden"
+_GROUP, _BLOCK = 5, 8192  # coefficients and rows that are moved together
 _NEEDED = {"scale": "FLOAT_VECTOR", "rotation": "QUATERNION", "radiance:base": "FLOAT4"}
 
 
@@ -34,12 +37,12 @@ def create_object(name: str, cloud: GaussianCloud, axes: str, source: str = "") 
     attributes.write(points, "rotation", "QUATERNION", cloud.quats)
     base = np.concatenate([cloud.sh[:, 0], cloud.opacities[:, None]], axis=1)
     attributes.write(points, "radiance:base", "FLOAT4", base)
-    for i in range(1, cloud.sh.shape[1]):
-        attributes.write(points, f"radiance:sh_{i - 1}", "FLOAT_VECTOR", cloud.sh[:, i])
+    write_harmonics(points, cloud.sh)
     attributes.write(points, SELECTION, "BOOLEAN", np.zeros(len(cloud), np.bool_))
     obj = bpy.data.objects.new(name, points)
     obj.saga.source, obj.saga.axes = source, axes
-    obj.display_type = "BOUNDS"  # the points themselves are drawn by ui/splat_draw.py
+    if bpy.app.version < (5, 3, 0):
+        obj.display_type = "BOUNDS"  # the splats themselves are drawn by ui/splat_draw.py
     rendering.prepare(obj, cloud.scales, cloud.opacities)
     identify(obj, cloud)
     return obj
@@ -83,9 +86,38 @@ def to_cloud(obj: bpy.types.Object) -> GaussianCloud:
     base = _get(obj, "radiance:base")
     sh = np.empty((len(base), _coefficients(obj), 3), np.float32)
     sh[:, 0] = base[:, :3]
-    for i in range(1, sh.shape[1]):
-        sh[:, i] = _get(obj, f"radiance:sh_{i - 1}")
+    _read_harmonics(obj, sh)
     return GaussianCloud(_get(obj, "position"), _get(obj, "rotation"), _get(obj, "scale"), base[:, 3], sh)
+
+
+def write_harmonics(points: bpy.types.PointCloud, sh: np.ndarray) -> None:
+    """Set the attributes of the higher coefficients of sh [N,K,3]."""
+    for group, planes in _groups(*sh.shape[:2]):
+        for part in _rows(len(sh)):
+            planes[:, part] = sh[part, group].transpose(1, 0, 2)
+        for i, plane in zip(range(group.start, group.stop), planes, strict=True):
+            attributes.write(points, f"radiance:sh_{i - 1}", "FLOAT_VECTOR", plane)
+
+
+def _read_harmonics(obj: bpy.types.Object, sh: np.ndarray) -> None:
+    """Fill the higher coefficients of sh [N,K,3]."""
+    for group, planes in _groups(*sh.shape[:2]):
+        for i, plane in zip(range(group.start, group.stop), planes, strict=True):
+            attributes.read_into(obj.data.attributes[f"radiance:sh_{i - 1}"], plane)
+        for part in _rows(len(sh)):
+            sh[part, group] = planes[:, part].transpose(1, 0, 2)
+
+
+def _groups(n: int, k: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Coefficients 1..K-1, a few at a time, and room for them: going through sh once for each would read it K times."""
+    room = np.empty((min(_GROUP, k - 1), n, 3), np.float32)
+    for first in range(1, k, _GROUP):
+        group = slice(first, min(first + _GROUP, k))
+        yield group, room[: group.stop - first]
+
+
+def _rows(n: int) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))
 
 
 def positions(obj: bpy.types.Object) -> np.ndarray:
