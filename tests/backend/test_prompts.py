@@ -41,7 +41,8 @@ CORNERS = st.lists(st.tuples(st.integers(-40, 40), st.integers(-40, 40)), min_si
 @given(CORNERS)
 @settings(max_examples=60)
 def test_the_pixels_inside_a_polygon_by_loops(corners: list[tuple[int, int]]) -> None:
-    polygon = np.array(corners, float) * 1.37 + 0.123  # no pixel centre lies on an edge
+    # Irrational, so that no pixel centre lies on an edge.
+    polygon = np.array(corners, float) * (np.sqrt(2), np.sqrt(3)) + (np.pi / 10, np.e / 10)
     expected = [[within(polygon, c + 0.5, r + 0.5) for c in range(WIDTH)] for r in range(HEIGHT)]
     np.testing.assert_array_equal(inside(polygon, VIEW), expected)
 
