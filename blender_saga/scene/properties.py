@@ -16,6 +16,9 @@ from bpy.props import (
     StringProperty,
 )
 
+BLENDER_DRAWS = bpy.app.version >= (5, 3, 0)
+"""Whether Blender draws Gaussian splats itself; before, it only knows points."""
+
 listeners: list[Callable[[bpy.types.Context], None]] = []
 """Called when a setting of the selection has changed."""
 
@@ -177,7 +180,11 @@ class SceneSettings(bpy.types.PropertyGroup):
     prompts_state: StringProperty(description="What the objects were when the prompts were answered")
     mode: EnumProperty(name="Mode", description="What a click does to the selection", items=MODES)
     drawing: EnumProperty(
-        name="Draw As", description="How splats are drawn in the viewport", items=DRAWINGS, update=_drawing_changed
+        name="Draw As",
+        description="How splats are drawn in the viewport",
+        items=DRAWINGS,
+        default="BLENDER" if BLENDER_DRAWS else "SPLATS",
+        update=_drawing_changed,
     )
     view_mode: EnumProperty(name="Show", description="What the colours of the splats say", items=VIEW_MODES)
     density: FloatProperty(

@@ -273,7 +273,7 @@ def style_of(scene: bpy.types.Scene) -> Style:
 
 def _handler() -> None:
     context = bpy.context
-    if painter.error or context.scene.saga.drawing == "BLENDER" or not context.space_data.overlay.show_overlays:
+    if painter.error or context.scene.saga.drawing == "BLENDER":
         return
     try:
         camera = region_camera(context.region, context.region_data)

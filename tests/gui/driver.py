@@ -30,7 +30,7 @@ Steps = Generator[Condition | None, None, None]
 
 def addon(name: str) -> ModuleType:
     """A module of the installed extension, by its name below the package."""
-    return importlib.import_module(f"{PACKAGE}.{name}")
+    return importlib.import_module(f"{PACKAGE}.{name}" if name else PACKAGE)
 
 
 class Window:

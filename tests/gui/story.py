@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import bpy
 import numpy as np
@@ -24,7 +25,7 @@ def _session() -> object:
     return addon("scene.session").session
 
 
-def _answered(window: Window) -> object:
+def answered(window: Window) -> object:
     """A condition: the last click has been answered and drawn."""
     drawn = window.redrawn()
     return lambda: not bpy.context.window.modal_operators and drawn()
@@ -34,7 +35,8 @@ def _iou(mask: np.ndarray, truth: np.ndarray) -> float:
     return float((mask & truth).sum() / max(1, (mask | truth).sum()))
 
 
-def _import(window: Window) -> Steps:
+def import_splat(window: Window) -> Steps:
+    """Import the splat of the scenario into an empty scene and look at all of it."""
     bpy.ops.object.select_all(action="SELECT")
     bpy.ops.object.delete()
     bpy.ops.saga.import_splat(filepath=str(window.out / "scene.ply"))
@@ -46,60 +48,61 @@ def _import(window: Window) -> Steps:
     yield from window.sidebar("SAGA")
 
 
-def _train(window: Window) -> Steps:
+def train(window: Window, steps: int, views: int, picture: str) -> Steps:
+    """Start the backend and train, with a picture of the progress."""
     with window.context():
         bpy.ops.saga.backend_start("INVOKE_DEFAULT")
     backend = _session().backend
     yield lambda: backend.welcome is not None or backend.error
     assert not backend.error, backend.error
-    bpy.context.scene.saga.steps, bpy.context.scene.saga.views = _STEPS, _VIEWS
+    bpy.context.scene.saga.steps, bpy.context.scene.saga.views = steps, views
     with window.context():
         bpy.ops.saga.train("INVOKE_DEFAULT")
     training = _session().training
     yield lambda: training.ended or training.job.progress
-    yield from window.shot("02_training")
+    yield from window.shot(picture)
     yield lambda: training.ended
     assert not _session().failed, _session().message
 
 
-def _aim(window: Window, mask: np.ndarray) -> tuple[int, int]:
+def aim(window: Window, mask: np.ndarray) -> tuple[int, int]:
     """The window pixel in the middle of some points."""
     return window.pixel(np.median(addon("scene.point_cloud").positions(_splat())[mask], axis=0))
 
 
 def whole_job(window: Window) -> Steps:
     """Import, train, click, refine, split, undo, save, reopen."""
-    yield from _import(window)
+    yield from import_splat(window)
     yield from window.shot("01_imported")
     labels = np.load(window.out / "labels.npy")
     thing, settings = labels == 2, bpy.context.scene.saga
-    yield from _train(window)
+    yield from train(window, _STEPS, _VIEWS, "02_training")
     yield from window.shot("03_trained")
 
-    window.move(*_aim(window, thing))
+    window.move(*aim(window, thing))
     window.key("W", shift=True, alt=True)
     yield lambda: addon("ui.tool").is_active(bpy.context, window.window.workspace)
-    yield from window.click(*_aim(window, thing))
-    yield _answered(window)
+    yield from window.click(*aim(window, thing))
+    yield answered(window)
     assert _iou(_selected(), thing) > 0.6, _iou(_selected(), thing)
     assert len(settings.prompts) == 1
     yield from window.shot("04_clicked")
 
     before = settings.scale
     window.key("WHEELDOWNMOUSE", ctrl=True, alt=True)
-    yield _settled(window)
+    yield settled(window)
     assert settings.scale < before and not settings.scale_auto
     yield from window.shot("05_smaller_scale")
     window.key("WHEELUPMOUSE", ctrl=True, alt=True)
-    yield _settled(window)
+    yield settled(window)
     assert abs(settings.scale - before) < 1e-5 and _iou(_selected(), thing) > 0.6
 
-    yield from window.click(*_aim(window, labels == 1), shift=True)
-    yield _answered(window)
+    yield from window.click(*aim(window, labels == 1), shift=True)
+    yield answered(window)
     assert len(settings.prompts) == 2 and _selected()[labels == 1].any()
     yield from window.shot("06_added")
-    yield from window.click(*_aim(window, labels == 1), ctrl=True)
-    yield _answered(window)
+    yield from window.click(*aim(window, labels == 1), ctrl=True)
+    yield answered(window)
     assert [p.positive for p in settings.prompts] == [True, True, False]
     window.key("ESC")
     yield lambda: not _selected().any() and not len(settings.prompts)
@@ -111,7 +114,7 @@ def whole_job(window: Window) -> Steps:
     yield from _rough(window)
 
 
-def _settled(window: Window) -> object:
+def settled(window: Window) -> object:
     """A condition: what the slider asked for has been answered and drawn."""
     drawn, live = window.redrawn(), addon("scene.live")
     return lambda: live._pending is None and not live._due and drawn()
@@ -123,7 +126,7 @@ def _box_and_split(window: Window, thing: np.ndarray) -> Steps:
         window.pixel(corner) for corner in (np.quantile(places, 0.02, axis=0), np.quantile(places, 0.98, axis=0))
     ]
     yield from window.drag(*corners)
-    yield _answered(window)
+    yield answered(window)
     assert bpy.context.scene.saga.prompts[0].box and _selected().any()
     yield from window.shot("07_box")
     kept, count = _selected(), len(thing)
@@ -197,8 +200,8 @@ def _other_views(window: Window, thing: np.ndarray) -> Steps:
 
 def _click_thing(window: Window, thing: np.ndarray, name: str) -> Steps:
     bpy.ops.saga.clear()
-    yield from window.click(*_aim(window, thing))
-    yield _answered(window)
+    yield from window.click(*aim(window, thing))
+    yield answered(window)
     yield from window.shot(name)
     assert _iou(_selected(), thing) > 0.5, (name, _iou(_selected(), thing))
 
@@ -212,11 +215,25 @@ def _rough(window: Window) -> Steps:
         training = _session().training
         yield lambda training=training: training.ended or training.job.progress
         assert not training.ended, _session().message
+        if disturb is _undo:
+            yield from _click_meanwhile(window)
+            assert not training.ended
         yield from disturb(window)
         if not training.ended and _session().training is training:
             bpy.ops.saga.cancel()
         yield lambda training=training: training.ended
     yield from window.shot("16_after_all")
+
+
+def _click_meanwhile(window: Window) -> Steps:
+    """A click beside a training is answered, and the window draws."""
+    bpy.ops.saga.clear()
+    began = time.monotonic()
+    places = addon("scene.point_cloud").positions(_splat())
+    yield from window.click(*window.pixel(np.median(places[np.load(window.out / "labels.npy") == 2], axis=0)))
+    yield answered(window)
+    assert _selected().any()
+    print(f"a click beside a training: {time.monotonic() - began:.2f} s until it was drawn", flush=True)
 
 
 def _undo(window: Window) -> Steps:

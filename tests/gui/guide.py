@@ -1,0 +1,96 @@
+"""The scenario that takes the pictures of the user guide; scripts/guide_pictures.py runs it."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import story
+from driver import PACKAGE, Steps, Window, addon
+
+_STEPS = 300
+
+
+def pictures(window: Window) -> Steps:
+    """From the preferences to the exported object, a picture of each step."""
+    yield from _preferences(window)
+    yield from story.import_splat(window)
+    with window.context():
+        bpy.ops.screen.screen_full_area()
+    yield window.redrawn()
+    yield from window.sidebar("SAGA")
+    _look(window)
+    yield from window.shot("import")
+    yield from story.train(window, _STEPS, 0, "train")
+
+    labels = np.load(window.out / "labels.npy")
+    thing, settings = labels == 2, bpy.context.scene.saga
+    with window.context():
+        bpy.ops.wm.tool_set_by_id(name=addon("ui.tool").IDNAME)
+    yield from window.click(*story.aim(window, thing))
+    yield story.answered(window)
+    yield from window.shot("click")
+    for _ in range(8):
+        window.key("WHEELDOWNMOUSE", ctrl=True, alt=True)
+        yield story.settled(window)
+    yield from window.shot("scale")
+    settings.scale_auto = True
+    yield from window.click(*story.aim(window, thing))
+    yield story.answered(window)
+    settings.view_mode = "SIMILARITY"
+    yield from window.shot("similarity")
+    settings.view_mode = "COLOUR"
+    with window.context():
+        bpy.ops.saga.split("INVOKE_DEFAULT", True)
+    bpy.context.view_layer.objects.active.location.z += 0.35
+    yield from window.shot("split")
+    yield from _export(window)
+    with window.context():
+        bpy.ops.ed.undo()
+    yield window.redrawn()
+    yield from _everything(window)
+
+
+def _look(window: Window) -> None:
+    region = window.space.region_3d
+    region.view_distance *= 0.62
+
+
+def _preferences(window: Window) -> Steps:
+    bpy.context.preferences.view.show_addons_enabled_only = True
+    bpy.context.window_manager.addon_search = "saga"
+    addon_info = addon("").__dict__
+    assert addon_info["__name__"] == PACKAGE
+    for section, name in (("EXTENSIONS", "install"), ("ADDONS", "preferences")):
+        with window.context():
+            bpy.ops.screen.userpref_show(section=section)
+        if section == "ADDONS":
+            bpy.ops.preferences.addon_expand(module=PACKAGE)
+        yield window.redrawn()
+        yield from window.shot(name)
+        for extra in list(bpy.context.window_manager.windows)[1:]:
+            with bpy.context.temp_override(window=extra):
+                bpy.ops.wm.window_close()
+        yield window.redrawn()
+
+
+def _export(window: Window) -> Steps:
+    with window.context():
+        bpy.ops.saga.export_splat("INVOKE_DEFAULT")
+    yield window.redrawn()
+    yield from window.shot("export")
+    for extra in list(bpy.context.window_manager.windows)[1:]:
+        with bpy.context.temp_override(window=extra):
+            bpy.ops.wm.window_close()
+    yield window.redrawn()
+
+
+def _everything(window: Window) -> Steps:
+    settings = bpy.context.scene.saga
+    for operator, name, mode in (("find_things", "things", "CLUSTERS"), ("colour_features", "features", "PCA")):
+        bpy.ops.saga.clear()
+        with window.context():
+            getattr(bpy.ops.saga, operator)("INVOKE_DEFAULT")
+        search = addon("scene.session").session.search
+        yield lambda search=search: search.ended
+        yield lambda mode=mode: settings.view_mode == mode
+        yield from window.shot(name)
