@@ -32,7 +32,7 @@ _BUDGET = {"software": 60_000, "card": 1_500_000}  # Gaussians drawn while a vie
 _SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "lavapipe", "microsoft basic")
 _CUT = (255.0, 24.0)  # 1 / alpha at which Gaussians are cut off: exact, and while a view moves
 _AT_ONCE = 200_000  # Gaussians that are sorted while drawing where there is nothing else to show
-_KEPT = 8  # views and sets of objects whose textures are kept
+_VIEWS_KEPT, _SETS_KEPT = 8, 3  # views, and sets of objects, whose textures are kept
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ class Painter:
             return
         self._prepare()
         blocks = tuple(self.blocks.of(obj) for obj in objects)
+        self._forget_gone()
         atlas = self._atlas(blocks)
         view = self._view(key)
         density = style.density if wait else style.density * self._thinned(view, camera, blocks, style.density)
@@ -139,12 +140,18 @@ class Painter:
             name = gpu.platform.renderer_get().lower()
             self._budget = _BUDGET["software" if any(word in name for word in _SOFTWARE) else "card"]
 
+    def _forget_gone(self) -> None:
+        """Let go of what was deleted or has other Gaussians now: at a million each copy is 50 MB."""
+        self.blocks.keep_only({points.session_uid for points in bpy.data.pointclouds})
+        there = {block.geometry for block in self.blocks.known.values()}
+        self._atlases = {key: atlas for key, atlas in self._atlases.items() if there.issuperset(key)}
+
     def _atlas(self, blocks: tuple[Block, ...]) -> _Atlas:
         """The textures of these blocks, uploaded where they are new."""
         geometry, marking = tuple(b.geometry for b in blocks), tuple(b.marking for b in blocks)
         atlas = self._atlases.pop(geometry, None) or _Atlas(geometry, _data_texture(blocks))
         self._atlases[geometry] = atlas  # the last one used is the last one in the dictionary
-        for old in list(self._atlases)[:-_KEPT]:
+        for old in list(self._atlases)[:-_SETS_KEPT]:
             del self._atlases[old]
         if atlas.marks is None or atlas.marking != marking:
             atlas.marks, atlas.marking = _texture([_states(b) for b in blocks], 1, "R8"), marking
@@ -153,7 +160,7 @@ class Painter:
     def _view(self, key: object) -> _View:
         view = self._views.pop(key, None) or _View()
         self._views[key] = view
-        for old in list(self._views)[:-_KEPT]:
+        for old in list(self._views)[:-_VIEWS_KEPT]:
             del self._views[old]
         return view
 

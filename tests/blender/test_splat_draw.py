@@ -210,3 +210,15 @@ def test_cluster_colours_are_told_apart() -> None:
     assert len({tuple(np.round(c, 2)) for c in found}) == 31 and np.ptp(found[0]) == 0
     empty = type("Empty", (), {"__len__": lambda self: 4, "marks": {}})()
     assert np.ptp(addon("ui.splat_colours").colours(empty, "PCA", np.zeros(4))) == 0
+
+
+def test_deleted_splats_are_forgotten(gpu: object) -> None:
+    draw, view = addon("ui.splat_draw"), eye(False)
+    objects = [splat(name, small_cloud(20, 0, 13)) for name in "ab"]
+    painter, target = draw.Painter(), gpu.types.GPUOffScreen(WIDTH, HEIGHT, format="RGBA16F")
+    with target.bind():
+        painter.draw("v", objects, camera(view), draw.Style(), wait=True)
+        bpy.data.pointclouds.remove(objects[0].data)
+        painter.draw("v", objects[1:], camera(view), draw.Style(), wait=True)
+    assert len(painter.blocks.known) == 1 and len(painter._atlases) == 1
+    target.free()
