@@ -21,6 +21,7 @@ ALPHA_MIN = 1.0 / 255.0
 
 _BLOCK = 1024  # Gaussians a thread takes at a time
 _REACH_MAX = 3.33  # standard deviations at which the most opaque Gaussian falls below 1/255
+_ROOT_DILATION = DILATION**0.5
 SLOPE_MARGIN = 0.15  # of the picture's size: the Jacobian's slope is clamped this far outside the picture
 
 
@@ -47,7 +48,7 @@ class Projected(NamedTuple):
 class _Camera(NamedTuple):
     """A view as plain numbers; x0, y0, x1, y1 is the wanted part of the picture, pixels.
 
-    `stretch` is the most that the view matrix lengthens anything: 1 unless an object's scale is in it.
+    `spread`: pixels that a scene unit covers at most, in any direction (perspective: times z).
     """
 
     viewmat: np.ndarray
@@ -59,7 +60,7 @@ class _Camera(NamedTuple):
     height: int
     near: float
     orthographic: bool
-    stretch: float
+    spread: float
     x0: float
     y0: float
     x1: float
@@ -81,7 +82,7 @@ def project(
     K = view.K
     camera = _Camera(
         view.viewmat, K[0, 0], K[1, 1], K[0, 2], K[1, 2], view.width, view.height, view.near, view.orthographic,
-        float(np.linalg.norm(view.viewmat[:3, :3], 2)), *(float(edge) for edge in box),
+        _spread(view), *(float(edge) for edge in box),
     )  # fmt: skip
     gaussians = (cloud.means, cloud.quats, cloud.scales, cloud.opacities)
     near = np.empty(len(cloud) if members is None else len(members), np.bool_)
@@ -96,6 +97,14 @@ def project(
     reach = reach[_nearest_first(depths[reach])]
     opacities = cloud.opacities[ids[reach]]
     return Projected(places[reach], means2d[reach], conics[reach], radii[reach], opacities, depths[reach])
+
+
+def _spread(view: View) -> float:
+    """See _Camera: the norm of the Jacobian at its steepest slopes, times what the view matrix lengthens."""
+    stretch = np.linalg.norm(view.viewmat[:3, :3], 2)
+    focal, centre, size = np.abs(np.diag(view.K)[:2]), view.K[:2, 2], np.array([view.width, view.height])
+    slopes = np.maximum(np.abs(centre), np.abs(size - centre)) + SLOPE_MARGIN * size
+    return float(stretch * np.sqrt((focal**2).sum() + (0 if view.orthographic else (slopes**2).sum())))
 
 
 def _nearest_first(depths: np.ndarray) -> np.ndarray:
@@ -172,11 +181,6 @@ def _covariance2d(jacobian, m0, m1, m2):
     return xx, xy, yy
 
 
-@numba.njit(inline="always")
-def _outside(camera, u, v, rx, ry):
-    return u + rx <= camera.x0 or v + ry <= camera.y0 or u - rx >= camera.x1 or v - ry >= camera.y1
-
-
 @numba.njit(cache=True)
 def _sift_range(begin, end, gaussians, members, camera, near):
     means, _, scales, opacities = gaussians
@@ -187,11 +191,12 @@ def _sift_range(begin, end, gaussians, members, camera, near):
         z = _along(viewmat, 2, means[i])
         if opacities[i] < ALPHA_MIN or z < camera.near:
             continue
-        u, v, jx, jy, dz_u, dz_v = _jacobian(camera, _along(viewmat, 0, means[i]), _along(viewmat, 1, means[i]), z)
-        size = camera.stretch * max(scales[i, 0], scales[i, 1], scales[i, 2])
-        longest = (jx * jx + jy * jy + dz_u * dz_u + dz_v * dz_v) * size * size + DILATION
-        radius = _REACH_MAX * math.sqrt(longest)
-        near[k] = not _outside(camera, u, v, radius, radius)
+        w = 1.0 if camera.orthographic else z  # everything times w: no division
+        u = camera.fx * _along(viewmat, 0, means[i]) + camera.cx * w
+        v = camera.fy * _along(viewmat, 1, means[i]) + camera.cy * w
+        reach = _REACH_MAX * (camera.spread * max(scales[i, 0], scales[i, 1], scales[i, 2]) + _ROOT_DILATION * w)
+        outside = u + reach <= camera.x0 * w or u - reach >= camera.x1 * w
+        near[k] = not (outside or v + reach <= camera.y0 * w or v - reach >= camera.y1 * w)
 
 
 @numba.njit(parallel=True, cache=True)
@@ -222,7 +227,7 @@ def _project_range(begin, end, gaussians, ids, camera, out):
         reach = math.sqrt(2.0 * math.log(opacities[i] / ALPHA_MIN))
         rx, ry = reach * math.sqrt(xx), reach * math.sqrt(yy)
         u, v = jacobian[0], jacobian[1]
-        if _outside(camera, u, v, rx, ry):
+        if u + rx <= camera.x0 or v + ry <= camera.y0 or u - rx >= camera.x1 or v - ry >= camera.y1:
             continue
         means2d[k, 0], means2d[k, 1] = u, v
         conics[k, 0], conics[k, 1], conics[k, 2] = yy / det, -xy / det, xx / det
