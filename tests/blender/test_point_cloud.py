@@ -40,6 +40,7 @@ def test_attributes_are_those_of_the_design(degree: int) -> None:
         "radiance:base": "FLOAT4",
         ".selection": "BOOLEAN",
         "saga:id": "INT",
+        "radius": "FLOAT",
     } | {f"radiance:sh_{i}": "FLOAT_VECTOR" for i in range((0, 3, 8, 15, 24)[degree])}
     assert there == {name: (kind, "POINT") for name, kind in wanted.items()}
 

@@ -188,10 +188,11 @@ LIES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "ksplat section count": ("0.ksplat", lambda c: patched(patched(c, 5120, HUGE), 5124, HUGE), "section 1 announces"),
     "ksplat buckets": ("1.ksplat", lambda c: patched(c, 5120 + 12, HUGE), "announces 7 Gaussians, and the file ends"),
     "ksplat level": ("0.ksplat", lambda c: patched(c, 20, 3, 2), "no known format"),
-    "glTF count": (
+    "glTF count": ("a.glb", lambda c: json_of_glb(c, b'"count":40', b'"count":41'), "announces 41 rows"),
+    "glTF huge count": (
         "a.glb",
         lambda c: json_of_glb(c, b'"count":40', b'"count":2000000000'),
-        "announces 2000000000 rows",
+        "1 primitives asks for",
     ),
     "glTF no data": ("a.glb", lambda c: json_of_glb(c, b'"bufferView":2,', b""), "without data"),
     "glTF another count": (
@@ -203,6 +204,17 @@ LIES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     ),
     "glTF view": ("a.glb", lambda c: json_of_glb(c, b'"byteLength":480', b'"byteLength":4800000'), "buffer view"),
     "glTF length": ("a.glb", lambda c: patched(c, 12, HUGE), "at byte 8"),
+    "glTF instances": (
+        "a.glb",
+        lambda c: json_of_glb(
+            json_of_glb(
+                c, b'"scenes":[{"nodes":[0]}]', b'"scenes":[{"nodes":' + str(list(range(90_000))).encode() + b"}]"
+            ),
+            b'"nodes":[{"mesh":0}]',
+            b'"nodes":[' + b",".join([b'{"mesh":0}'] * 90_000) + b"]",
+        ),
+        "90000 primitives asks for",
+    ),
     "glTF cycle": (
         "a.glb",
         lambda c: json_of_glb(c, b'"nodes":[{"mesh":0}]', b'"nodes":[{"children":[0]}]'),

@@ -19,16 +19,18 @@ import numpy as np
 from ...wire.errors import UserError
 from ..axes import change_axes
 from ..cloud import SH_COEFFICIENTS, GaussianCloud, concatenate
-from ..files import bad_file, replacing
+from ..files import bad_file, check_expansion, replacing
 from ..loaded import Decoded, LoadedSplat, assemble
 from ..transforms import transform_cloud
-from .gltf_container import GLB_MAGIC, Gltf
+from .gltf_container import GLB_MAGIC, Gltf, whole
 from .packing import dc_to_colour, to_steps
 from .spz import decode_spz
 
 EXTENSION = "KHR_gaussian_splatting"
 _COMPRESSED = (f"{EXTENSION}_compression_spz_2", f"{EXTENSION}_compression_spz")
 _HIGHEST_DEGREE = 3
+_BYTES = 56  # a Gaussian in memory, without harmonics
+_MOST_PRIMITIVES = 100_000
 _LINEAR = "lin_rec709_display"
 _FLOAT, _BYTE, _ARRAY_BUFFER = 5126, 5121, 34962
 
@@ -42,6 +44,7 @@ def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     path = Path(path)
     gltf = Gltf(path)
     found = list(_primitives(gltf))
+    _check_total(gltf, [primitive for primitive, _, _ in found])
     logarithms = _has_logarithms(gltf, [primitive for primitive, _, _ in found])
     parts: list[GaussianCloud] = []
     kept: list[np.ndarray] = []
@@ -64,13 +67,32 @@ def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
 
 def _primitives(gltf: Gltf) -> Iterator[tuple[dict[str, Any], dict[str, Any], np.ndarray]]:
     """Every primitive with the extension: itself, what the extension says, its world matrix [4,4]."""
+    count = 0
     for mesh, world in gltf.placed_meshes():
         primitives = mesh.get("primitives")
         for primitive in primitives if isinstance(primitives, list) else ():
             extensions = primitive.get("extensions") if isinstance(primitive, dict) else None
             extension = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
             if isinstance(extension, dict):
+                count += 1
+                if count > _MOST_PRIMITIVES:
+                    raise bad_file(gltf.path, f"its scene has more than {_MOST_PRIMITIVES:,} splat primitives")
                 yield primitive, extension, world
+
+
+def _check_total(gltf: Gltf, primitives: list[dict[str, Any]]) -> None:
+    """Refuse nodes that show the same few Gaussians millions of times."""
+    total = 0
+    for primitive in primitives:
+        attributes = primitive.get("attributes")
+        place = attributes.get("POSITION") if isinstance(attributes, dict) else None
+        if place is None:
+            continue
+        entry = gltf.item("accessors", place)
+        total += _BYTES * whole(gltf.path, entry, "count")
+        if "bufferView" in entry:
+            gltf.buffer_view(entry["bufferView"])  # now its size counts
+    check_expansion(gltf.path, total, gltf.size, f"its scene of {len(primitives)} primitives")
 
 
 def _has_logarithms(gltf: Gltf, primitives: list[dict[str, Any]]) -> bool:

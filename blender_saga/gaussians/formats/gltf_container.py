@@ -37,6 +37,7 @@ class Gltf:
     def __init__(self, path: Path) -> None:
         self.path = path
         data = map_bytes(path)
+        self._size = len(data)
         self._blob: np.ndarray | None = None
         text = data[:_LARGEST_JSON].tobytes() if data[:4].tobytes() != GLB_MAGIC else self._open_glb(data)
         try:
@@ -94,6 +95,11 @@ class Gltf:
                 raise bad_file(self.path, f"buffer {index} has no data")
             self._buffers[index] = data
         return self._buffers[index]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file and of the buffers beside it that were asked for so far."""
+        return self._size + sum(len(data) for data in self._buffers.values())
 
     def _fetch(self, uri: Any) -> np.ndarray:
         """The bytes behind an address: inside the JSON, or in a file in the same folder or below it."""

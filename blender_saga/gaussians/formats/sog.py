@@ -30,6 +30,7 @@ from .packing import BYTES, join_largest
 META = "meta.json"
 _LARGEST_META = 4 << 20  # bytes
 _PALETTE_COLUMNS = 64
+_NUMBERS, _HARMONICS = 14, 45  # of a Gaussian in memory, float32
 
 
 def read_sog(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
@@ -179,7 +180,8 @@ class _Pictures:
 
     def __init__(self, path: Path, files: _FolderFiles | _ZipFiles, meta: _Meta) -> None:
         self._path, self._files, self._meta = path, files, meta
-        check_expansion(path, 16 * meta.count, files.size, f"a {META} that counts {meta.count} Gaussians")
+        numbers = _NUMBERS + (_HARMONICS if meta.has("shN") else 0)
+        check_expansion(path, 4 * numbers * meta.count, files.size, f"a {META} that counts {meta.count} Gaussians")
 
     def pixels(self, part: str, count: int = 1) -> list[np.ndarray]:
         """The pixels [N,4] uint8 of a part with one pixel a Gaussian."""
