@@ -16,13 +16,16 @@ from .neighbours import nearest
 _STEPS = 512  # vectors joined to the tree between two looks at the control
 
 
-def hdbscan(vectors: np.ndarray, smallest: int, control: Control, phase: str = "clustering") -> np.ndarray:
+def hdbscan(
+    vectors: np.ndarray, smallest: int, control: Control, phase: str = "clustering", alike: float = 0.0
+) -> np.ndarray:
     """Cluster by density, excess of mass; no single cluster of everything.
 
     Args:
         vectors: [n,D] float32, Euclidean.
         smallest: vectors that a cluster holds at least, and that count for the density, itself among them; 2 or more.
         control: told the progress as `phase`.
+        alike: vectors no farther apart than this (Euclidean) are as near as can be; density does not part them.
 
     Returns:
         [n] int32, cluster of each vector, from 0; -1 for noise.
@@ -34,6 +37,7 @@ def hdbscan(vectors: np.ndarray, smallest: int, control: Control, phase: str = "
         return np.full(len(vectors), -1, np.int32)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     edges = spanning_tree(vectors, smallest, control, phase)
+    edges[:, 2] = np.maximum(edges[:, 2], alike)
     tree = label(edges[np.argsort(edges[:, 2], kind="stable")])
     return _tree_to_labels(vectors, tree, smallest)[0].astype(np.int32)
 

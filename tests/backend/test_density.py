@@ -79,3 +79,13 @@ def test_progress_rises_and_a_cancel_is_heeded(rng):
     with pytest.raises(Cancelled):
         hdbscan(vectors, 10, half)
     assert half.steps[-1] < 2600
+
+
+def test_what_is_alike_is_not_parted_by_its_density(rng):
+    """Two directions; the first in knots of equal vectors with hardly anything between, as segments make them."""
+    knots = unit(np.repeat(np.eye(8)[:1] + 0.02 * rng.normal(size=(6, 8)), 50, axis=0))
+    other = unit(np.eye(8)[1:2] + 0.02 * rng.normal(size=(150, 8)))
+    vectors = np.concatenate([knots, other]).astype(np.float32)
+    truth = np.repeat([0, 1], [300, 150])
+    assert len(set(hdbscan(vectors, 20, Control())[:300].tolist())) > 1
+    assert adjusted_rand_score(hdbscan(vectors, 20, Control(), alike=0.15), truth) == 1
