@@ -130,6 +130,8 @@ def _segments(tensors: dict[str, np.ndarray], count: int) -> Segments | None:
         return None
     if offsets.dtype != np.int64 or offsets[0] != 0 or offsets[-1] != len(ids) or (np.diff(offsets) < 0).any():
         return None
-    if ids.dtype != np.int32 or (len(ids) and not 0 <= ids.min() <= ids.max() < count):
+    if count < 0 or ids.dtype != np.int32 or (len(ids) and not 0 <= ids.min() <= ids.max() < count):
+        return None
+    if (np.diff(scales, prepend=0) < 0).any():
         return None
     return Segments(offsets, ids, scales, count)

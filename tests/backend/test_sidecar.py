@@ -10,23 +10,31 @@ import pytest
 from safetensors.numpy import save as to_bytes
 from saga_backend import sidecar
 from saga_backend.model import AffinityModel
+from saga_backend.scene_model import SceneModel
+from saga_backend.segment_set import from_sets, scale_table
 from twins import unit
 
 from blender_saga.wire.errors import UserError
 
-FACTS = {"format": "1", "fingerprint": "f", "source": "", "count": 5, "steps": 3, "settings": "{}"}
+FACTS = {"format": "2", "fingerprint": "f", "source": "", "count": 5, "steps": 3, "settings": "{}"}
 
 
-def random_model(rng, count: int = 50) -> AffinityModel:
+def random_model(rng, count: int = 50, sets: int = 6, trained: bool = True) -> SceneModel:
+    segments = from_sets(list(rng.random((sets, count)) < 0.3), rng.normal(size=(count, 3)))
     features = unit(rng.normal(size=(count, 32))).astype(np.float32)
-    return AffinityModel(features, rng.normal(size=(2, 32)).astype(np.float32), np.linspace(0, 1, 9, dtype="f4"), 12)
+    gate, table = rng.normal(size=(2, 32)).astype(np.float32), np.linspace(0, 1, 9, dtype="f4")
+    return SceneModel(segments, scale_table(segments), AffinityModel(features, gate, table, 12) if trained else None)
 
 
 def arrays() -> dict[str, np.ndarray]:
     return {
+        "segments.offsets": np.array([0, 2, 2, 5]),
+        "segments.ids": np.array([0, 4, 1, 2, 3], np.int32),
+        "segments.scales": np.array([0.5, 1, 2], np.float32),
+        "quantiles": np.arange(4, dtype=np.float32),
         "features": np.ones((5, 4), np.float16),
         "gate": np.ones((2, 4), np.float32),
-        "quantiles": np.arange(3, dtype=np.float32),
+        "affinity.quantiles": np.arange(3, dtype=np.float32),
     }
 
 
@@ -42,29 +50,47 @@ def refusal(path: Path, fingerprint: str = "") -> str:
     return caught.value.code
 
 
-def test_round_trip(rng, tmp_path):
-    model = random_model(rng)
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("sets", [0, 1, 6])
+def test_round_trip(rng, tmp_path, sets, trained):
+    model = random_model(rng, sets=sets, trained=trained)
     sidecar.save(tmp_path / "a.saga", model, sidecar.Header("print", "scene.ply", settings='{"steps": 12}'))
     for fingerprint in ("", "print"):
         read, header = sidecar.load(tmp_path / "a.saga", fingerprint)
-        np.testing.assert_allclose(read.features, model.features, atol=1e-3)  # kept in half precision
-        assert read.features.dtype == np.float32
-        np.testing.assert_array_equal(read.gate, model.gate)
+        for name in ("offsets", "ids", "scales"):
+            np.testing.assert_array_equal(getattr(read.segments, name), getattr(model.segments, name))
         np.testing.assert_array_equal(read.quantiles, model.quantiles)
-        assert read.steps == 12
-        assert header == sidecar.Header("print", "scene.ply", 50, 12, '{"steps": 12}')
+        assert read.count == read.segments.count == 50 and read.steps == model.steps == (12 if trained else 0)
+        assert header == sidecar.Header("print", "scene.ply", 50, model.steps, '{"steps": 12}')
+        if trained:
+            was, now = model.features(), read.features()
+            np.testing.assert_allclose(now.features, was.features, atol=1e-3)  # kept in half precision
+            assert now.features.dtype == np.float32
+            np.testing.assert_array_equal(now.gate, was.gate)
+            np.testing.assert_array_equal(now.quantiles, was.quantiles)
+        else:
+            assert read.affinity is None
     assert [p.name for p in tmp_path.iterdir()] == ["a.saga"]
 
 
 def test_a_new_model_replaces_the_old(rng, tmp_path):
     for count in (50, 20):
         sidecar.save(tmp_path / "a.saga", random_model(rng, count), sidecar.Header("print"))
-    assert len(sidecar.load(tmp_path / "a.saga")[0].features) == 20
+    assert sidecar.load(tmp_path / "a.saga")[0].count == 20
 
 
 def test_file_made_by_hand_is_read(tmp_path):
     model, header = sidecar.load(written(tmp_path / "a.saga", arrays(), json.dumps(FACTS)), "f")
-    assert model.features.shape == (5, 4) and header.steps == 3
+    assert model.features().features.shape == (5, 4) and header.steps == model.steps == 3
+    assert [model.segments.members(k).tolist() for k in range(3)] == [[0, 4], [], [1, 2, 3]]
+
+
+def test_file_of_the_format_before_asks_for_training(tmp_path):
+    """It had features and no segments."""
+    old = {name: arrays()[name] for name in ("features", "gate", "quantiles")}
+    path = written(tmp_path / "a.saga", old, json.dumps(FACTS | {"format": "1"}))
+    with pytest.raises(UserError, match=r"its format is 1, this version reads 2.*Train the scene again"):
+        sidecar.load(path)
 
 
 def test_missing_file(tmp_path):
@@ -116,12 +142,13 @@ def test_count_of_another_model(tmp_path):
     assert refusal(written(tmp_path / "a.saga", arrays(), json.dumps(FACTS | {"count": 6}))) == "bad_model"
 
 
-@pytest.mark.parametrize("name", ["features", "gate", "quantiles"])
+@pytest.mark.parametrize("name", ["features", "gate", "affinity.quantiles", "quantiles", "segments.scales"])
 def test_arrays_missing_wrong_or_not_finite(tmp_path, name):
     good = arrays()
     nan, infinite = good[name].copy(), good[name].copy()
     nan.flat[1], infinite.flat[0] = np.nan, -np.inf
-    bad = [nan, infinite, good[name].ravel()[:1], good[name][None], np.zeros((0, 4), np.float32), None]
+    bad = [nan, infinite, good[name].ravel()[:1], good[name][None], np.zeros((0, 4), np.float32)]
+    bad += [] if name == "features" else [None]  # without features it is a model of segments alone
     for array in bad:
         tensors = {key: value for key, value in good.items() if key != name}
         if array is not None:
@@ -129,10 +156,54 @@ def test_arrays_missing_wrong_or_not_finite(tmp_path, name):
         assert refusal(written(tmp_path / "a.saga", tensors, json.dumps(FACTS))) == "bad_model"
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("offsets", [0, 2, 2]),
+        ("offsets", [0, 2, 2, 4]),
+        ("offsets", [1, 2, 2, 5]),
+        ("offsets", [0, 3, 2, 5]),
+        ("offsets", [0, -1, 2, 5]),
+        ("offsets", [0, 2, 99, 5]),
+        ("offsets", []),
+        ("offsets", [0.0, 2.0, 2.0, 5.0]),
+        ("offsets", None),
+        ("ids", [0, 4, 1, 2, 5]),
+        ("ids", [0, -1, 1, 2, 3]),
+        ("ids", [0, 1]),
+        ("ids", [0.0, 4.0, 1.0, 2.0, 3.0]),
+        ("ids", None),
+        ("scales", [2.0, 1.0, 0.5]),
+        ("scales", [-1.0, 1.0, 2.0]),
+    ],
+    ids=str,
+)
+def test_segments_that_cannot_be(tmp_path, name, values):
+    """Read unchecked, they would read memory that is not theirs."""
+    tensors = arrays()
+    was = tensors.pop(f"segments.{name}")
+    if values is not None:
+        whole = all(isinstance(v, int) for v in values)
+        tensors[f"segments.{name}"] = np.array(values, was.dtype if whole or was.dtype == np.float32 else np.float64)
+    assert refusal(written(tmp_path / "a.saga", tensors, json.dumps(FACTS))) == "bad_model"
+
+
+@pytest.mark.parametrize("count", [-1, 0, 3])
+def test_count_that_the_segments_do_not_fit(tmp_path, count):
+    tensors = {name: array for name, array in arrays().items() if name not in ("features", "gate")}
+    assert refusal(written(tmp_path / "a.saga", tensors, json.dumps(FACTS | {"count": count}))) == "bad_model"
+
+
+def test_negative_count_without_segments(tmp_path):
+    none = {"segments.offsets": np.zeros(1, np.int64), "segments.ids": np.zeros(0, np.int32)}
+    tensors = none | {"segments.scales": np.zeros(0, np.float32), "quantiles": np.arange(4, dtype=np.float32)}
+    assert refusal(written(tmp_path / "a.saga", tensors, json.dumps(FACTS | {"count": -1}))) == "bad_model"
+
+
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def save_refused(path: Path, model: AffinityModel) -> None:
+def save_refused(path: Path, model: SceneModel) -> None:
     with pytest.raises(UserError) as caught:
         sidecar.save(path, model, sidecar.Header("print"))
     assert caught.value.code == "cannot_write"
