@@ -171,7 +171,7 @@ def _model(run: _Run) -> tuple[SceneModel, Sequence[Frame]]:
     given.device = device.name
     if options.curve:
         run.snapshots = Snapshots()
-        given.publish = run.snapshots.publish
+        given.publish = run.snapshots.publish if options.method != "saga" else run.snapshots.publish_trained
     trained = train(subject.cloud, train_settings(options), run.control, given)
     if run.snapshots:
         run.snapshots.finish(trained.model)

@@ -38,6 +38,11 @@ class Snapshots:
         if len(self.kept) > self.most:
             self.kept, self._stride = self.kept[::2], 2 * self._stride
 
+    def publish_trained(self, model: SceneModel) -> None:
+        """The same, without snapshots that have no features yet: by features they cannot be judged."""
+        if model.affinity is not None:
+            self.publish(model)
+
     def finish(self, model: SceneModel) -> None:
         """Take the trained model in, which is never thinned out."""
         self.kept.append((time.perf_counter() - self._begun, model))
