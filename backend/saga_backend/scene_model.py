@@ -68,6 +68,10 @@ class SceneModel:
         """The slider's position 0..1 of a size in scene units."""
         return float(np.interp(size, self.quantiles, np.linspace(0, 1, len(self.quantiles))))
 
+    def look(self, rows: Rows) -> np.ndarray:
+        """[P,D] by which pixels are alike: their blended features, or before training the segments that hold them."""
+        return rows.blend(self.affinity.features) if self.affinity else self.segments.holding(rows)
+
     def features(self) -> AffinityModel:
         """The trained features.
 
@@ -96,7 +100,7 @@ class SceneModel:
         shown = rows.alphas() >= SHOWN_ALPHA
         if not (shown & positive).any():
             note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
-            return self._answer(np.zeros(self.count, bool), how, self.size_of(how.scale or 1.0), note)
+            return self._answer(np.zeros(self.count, bool), how, self._size_asked(how), note)
         rows, positive = rows.take(shown), positive[shown]
         wanted = None if how.scale is None else self.size_of(how.scale)
         chosen = choose(self.segments, rows, positive, wanted)
@@ -106,9 +110,9 @@ class SceneModel:
     def _by_segments(self, rows: Rows, positive: np.ndarray, how: How, chosen: Chosen) -> Answer:
         mask = chosen.mask(self.segments)
         note = "" if mask.any() else "No mask shows what is under the click; train features, or use other masks"
-        if chosen.added and not mask.any():
+        if chosen.missed < np.count_nonzero(positive) and not mask.any():
             note = "The negative clicks take all of it away"
-        size = float(self.segments.scales[chosen.added].max()) if chosen.added else self.size_of(how.scale or 1.0)
+        size = float(self.segments.scales[chosen.added].max()) if chosen.added else self._size_asked(how)
         answer = self._answer(mask, how, size, note)
         if how.scores and self.affinity is not None:
             return replace(answer, scores=self.affinity.select(rows, positive, answer.scale, how.threshold).scores)
@@ -123,6 +127,10 @@ class SceneModel:
         """The slider's position of the segment that stands out under the first positive click; None without one."""
         held = np.flatnonzero(self.segments.holding(rows.take(positive))[0] > HOLDS)
         return self.scale_of(float(self.segments.scales[stand_out(self.segments, held)])) if len(held) else None
+
+    def _size_asked(self, how: How) -> float:
+        """The size of an answer without segments: that of the scale asked for, else of the largest."""
+        return self.size_of(1.0 if how.scale is None else how.scale)
 
     def _answer(self, mask: np.ndarray, how: How, size: float, note: str) -> Answer:
         threshold = DEFAULT_THRESHOLD if how.threshold is None else how.threshold

@@ -11,7 +11,7 @@ from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import Click, ObjectPoints, Prompt, Selection, TrainSettings
 
-SMALL = TrainSettings(steps=30, views=8, width=64, height=48, pixels=96)
+SMALL = TrainSettings(steps=300, views=8, width=64, height=48, pixels=96)
 CLOUD, TRUTH = toy_scene(np.random.default_rng(0))
 N = len(CLOUD)
 EYE = np.eye(4)

@@ -43,7 +43,7 @@ def saga_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("session") / "toy.saga"
     session.load_scene(LoadScene("toy", CLOUD))
     trained = session.train(Train("toy", str(path), SMALL), Control())
-    assert trained.steps == 30 and trained.masks > 0 and trained.views > 0 and trained.sidecar == str(path)
+    assert trained.steps == SMALL.steps and trained.masks > 0 and trained.views > 0 and trained.sidecar == str(path)
     assert len(trained.phases) == len(trained.seconds) > 0
     return path
 
@@ -53,5 +53,5 @@ def session(saga_file) -> Session:
     """A session that has the scene and its model."""
     out = Session("cpu")
     state = out.load_scene(LoadScene("toy", CLOUD, sidecar=str(saga_file)))
-    assert (state.count, state.model_steps, state.note) == (N, 30, "")
+    assert (state.count, state.model_steps, state.note) == (N, SMALL.steps, "")
     return out

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clicks import CLOUD, TRUTH, VIEW, N, chosen, front, iou
+from clicks import CLOUD, SMALL, TRUTH, VIEW, N, chosen, front, iou
 from saga_backend import sidecar
 from saga_backend.model import AffinityModel
+from saga_backend.scene_model import SceneModel
+from saga_backend.segment_set import from_sets, scale_table
 from twins import toy_views
 
 from blender_saga.client.backend import Backend
@@ -32,7 +34,7 @@ def backend(tmp_path_factory, saga_file) -> Iterator[Backend]:
     backend.start()
     try:
         backend.wait_connected(SECONDS)
-        assert answered(backend, LoadScene("toy", CLOUD, sidecar=str(saga_file))).model_steps == 30
+        assert answered(backend, LoadScene("toy", CLOUD, sidecar=str(saga_file))).model_steps == SMALL.steps
         yield backend
     finally:
         backend.stop()
@@ -105,7 +107,9 @@ def test_everything_at_once(backend):
 @pytest.mark.parametrize("count", [10, 1])
 def test_clusters_of_ten_gaussians_and_of_one(backend, tmp_path, count):
     """All of them alike: an empty tree that says so, and everything else still answers."""
-    model = AffinityModel(np.ones((count, 4), np.float32) / 2, np.zeros((2, 4)), np.ones(2, np.float32), 1)
+    features = AffinityModel(np.ones((count, 4), np.float32) / 2, np.zeros((2, 4)), np.ones(2, np.float32), 1)
+    whole = from_sets([np.ones(count, bool)], CLOUD.means[:count])
+    model = SceneModel(whole, scale_table(whole), features)
     path, name = str(tmp_path / "few.saga"), f"{count} Gaussians"
     sidecar.save(path, model, sidecar.Header(name))
     assert answered(backend, LoadScene(name, CLOUD.take(np.arange(count)), sidecar=path)).model_steps == 1

@@ -42,9 +42,22 @@ def test_fractions_of_a_pixel_do_not_matter(session):
 
 
 def test_scores_on_request(session):
-    answer = session.click(click_at(front(0), want_scores=True, threshold=0.6))
-    np.testing.assert_array_equal(answer.scores > 0.6, chosen(answer))
-    assert answer.threshold == pytest.approx(0.6) and answer.scores.dtype == np.float32
+    asked = click_at(front(0), want_scores=True, threshold=0.6)
+    by_features = session.click(replace(asked, method="saga", snap=False))
+    np.testing.assert_array_equal(by_features.scores > 0.6, chosen(by_features))
+    assert by_features.threshold == pytest.approx(0.6) and by_features.scores.dtype == np.float32
+    for method in ("auto", "evidence"):  # the segments decide what is selected; the scores stay those of the features
+        np.testing.assert_array_equal(session.click(replace(asked, method=method)).scores, by_features.scores)
+
+
+@pytest.mark.parametrize("options", [{"method": "evidence"}, {"method": "saga"}, {"method": "saga", "snap": False}])
+@pytest.mark.parametrize("index", [0, 1])
+def test_every_method_selects_the_ball(session, index, options):
+    assert iou(chosen(session.click(click_at(front(index), **options))), index == TRUTH) > 0.9
+
+
+def test_an_unknown_method_is_refused(session):
+    assert refusal(session, click_at(front(0), method="magic")) == "bad_settings"
 
 
 def test_scale_and_threshold_not_given_are_chosen(session):
@@ -141,7 +154,7 @@ def test_geometry_sent_with_ids(rng, session, saga_file, gone):
     ids = rng.permutation(N)[gone:].astype(np.int32)
     other = Session("cpu")
     state = other.load_scene(LoadScene("toy", CLOUD.take(ids), ids, N, str(saga_file)))
-    assert state.count == N and state.model_steps == 30
+    assert state.count == N and state.model_steps == SMALL.steps
     pixel = pixel_over(CLOUD, VIEW, front_of(ids))[None].astype(np.float32)
     answer = other.click(click_at(pixel, ObjectPoints(EYE, ids)))
     assert iou(chosen(answer), TRUTH[ids] == TRUTH[front_of(ids)]) > 0.9

@@ -9,6 +9,8 @@ import pytest
 from clicks import CLOUD, SMALL, TRUTH, VIEW, N, chosen, front, iou, refusal
 from saga_backend.control import Control
 from saga_backend.model import AffinityModel
+from saga_backend.scene_model import SceneModel
+from saga_backend.segment_set import from_sets, scale_table
 from saga_backend.session import Session
 from twins import toy_views
 
@@ -132,7 +134,8 @@ def test_regions_without_pixels_are_refused(session, kind, corners):
 def alike(session) -> Session:
     """The scene with a model to which everything is alike."""
     same = AffinityModel(np.ones((N, 4), np.float32) / 2, np.zeros((2, 4), np.float32), np.ones(2, np.float32), 1)
-    session._scenes["toy"].model = same
+    whole = from_sets([np.ones(N, bool)], CLOUD.means)
+    session._scenes["toy"].model = SceneModel(whole, scale_table(whole), same)
     return session
 
 

@@ -83,26 +83,31 @@ def test_scene_unloaded_during_training_stays_unloaded():
     assert refusal(session, click_at(front(0))) == "no_scene"
 
 
-def test_clicks_during_training_are_answered_by_snapshots():
-    """Before the first step there is no model; from then on there is one."""
+def test_clicks_during_training_are_answered():
+    """Nothing before there are segments; by segments before the first step; by features too from the second one on."""
     session = Session("cpu")
     session.load_scene(LoadScene("toy", CLOUD))
-    answers: dict[int, str] = {}
+    answers: dict[tuple[str, int, str], str] = {}
 
     class Clicks(Control):
         def emit(self, phase: str, step: int, total: int) -> None:
-            if phase == "training" and step in (0, 1, 99, 130):
-                try:
-                    answers[step] = "selected" if session.click(click_at(front(0))).count else "nothing"
-                except UserError as error:
-                    answers[step] = error.code
+            if (phase == "rasterising" and step == 0) or (phase == "training" and step in (0, 1, 99, 130)):
+                for method in ("auto", "evidence", "saga"):
+                    try:
+                        count = session.click(click_at(front(0), method=method)).count
+                        answers[phase, step, method] = "selected" if count else "nothing"
+                    except UserError as error:
+                        answers[phase, step, method] = error.code
 
-    session.train(Train("toy", "", replace(SMALL, steps=131, pixels=16)), Clicks())
-    assert answers == {0: "no_model", 1: "selected", 99: "selected", 130: "selected"}
+    session.train(Train("toy", "", replace(SMALL, steps=131)), Clicks())
+    for (phase, step, method), got in answers.items():
+        without = phase == "rasterising" or (step == 0 and method == "saga")
+        assert got == ("no_model" if without else "selected"), (phase, step, method)
+    assert len(answers) == 15
 
 
 def test_sent_again_without_a_sidecar_keeps_the_model(session):
-    assert session.load_scene(LoadScene("toy", CLOUD)).model_steps == 30
+    assert session.load_scene(LoadScene("toy", CLOUD)).model_steps == SMALL.steps
     assert session.click(click_at(front(0))).count > 0
 
 
@@ -117,4 +122,4 @@ def test_transparent_scene_cannot_be_trained():
 
 def test_file_is_that_of_the_sidecar_module(saga_file):
     model, header = sidecar.load(saga_file, "toy")
-    assert header.count == N == len(model.features) and header.steps == 30
+    assert header.count == N == len(model.features().features) and header.steps == SMALL.steps
