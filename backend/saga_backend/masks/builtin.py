@@ -9,6 +9,7 @@ from blender_saga.gaussians.sh import C0
 from blender_saga.gaussians.view import View
 
 from ..control import Control
+from ..neighbours import nearest
 from ..rows import Rows
 from .pool import PoolMasks, from_labels
 from .segments import SegmentSettings, segment, without_whole
@@ -31,9 +32,13 @@ def visible(rows: list[Rows], count: int) -> np.ndarray:
 def segment_cloud(
     cloud: GaussianCloud, views: list[View], rows: list[Rows], settings: SegmentSettings | None = None
 ) -> np.ndarray:
-    """[N,L] int32: nested segments of the Gaussians that the views see (segments.segment), -1 elsewhere."""
+    """[N,L] int32: nested segments of the Gaussians that the views see (segments.segment), -1 elsewhere.
+
+    Haze takes no part in finding them: it gets the segments of what is nearest.
+    """
     settings = settings or SegmentSettings()
-    use = visible(rows, len(cloud)) & (cloud.opacities > _OPAQUE)
+    seen = visible(rows, len(cloud))
+    use = np.flatnonzero(seen & (cloud.opacities > _OPAQUE))
     towards = np.zeros((len(cloud), 3), np.float32)
     for view, part in zip(views, rows, strict=True):
         direction = view.camera_position.astype(np.float32) - cloud.means
@@ -41,7 +46,11 @@ def segment_cloud(
         towards += direction * part.mass(len(cloud))[:, None].astype(np.float32)
     labels = np.full((len(cloud), len(settings.counts)), -1, np.int32)
     base = 0.5 + C0 * cloud.sh[use, 0]
-    labels[use] = without_whole(segment(cloud.means[use], base, towards[use], settings))
+    masses = (part.mass(len(cloud))[use] for part in rows)
+    labels[use] = without_whole(segment(cloud.means[use], base, towards[use], settings, masses))
+    haze = np.flatnonzero(seen & (cloud.opacities <= _OPAQUE))
+    if len(use) and len(haze):
+        labels[haze] = labels[use[nearest(cloud.means[use], 1, cloud.means[haze])[0][:, 0]]]
     return labels
 
 
