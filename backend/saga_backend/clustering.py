@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,9 @@ from .control import Control
 from .density import hdbscan
 from .masks.pool import mask_scale
 from .model import AffinityModel
-from .tree import Tree, representatives, tree_of
+from .scene_model import SceneModel
+from .segment_set import Segments
+from .tree import Tree, grown, representatives, tree_of
 
 SWEEP = np.linspace(0, 1, 8).astype(np.float32)
 """Scales that are looked at where none are given."""
@@ -23,6 +26,7 @@ _SMALLEST = 1 / 250  # of the sample: a thing or part holds at least this much o
 _USUAL = 20  # and this many Gaussians of the sample: fewer that are alike are chance,
 _FEWEST = 5  # unless there are hardly more in all
 _LIKE = 0.5  # cosine; what is less like every centre belongs to nothing: a floor that no mask ever showed
+_ALIKE = 0.1  # distance of gated features, cosine 0.995: within a segment all are alike, and much denser than that
 _HAZE = 0.1  # opacity; fainter Gaussians have features that nobody saw
 _BLOCK = 1 << 17  # Gaussians that are labelled at a time
 
@@ -70,24 +74,37 @@ def answer(scene: str, tree: Tree, scales: np.ndarray, about: tuple[AffinityMode
     return Clusters(scene, tree.labels, tree.parents, tree.counts, at, sizes, shown, note)
 
 
-def from_levels(scene: str, cloud: GaussianCloud, levels: np.ndarray, smallest: int = 1) -> Clusters:
-    """The same tree from labels that others have made, before anything is trained.
+def from_segments(request: Cluster, cloud: GaussianCloud, model: SceneModel, control: Control) -> Clusters:
+    """The same tree from the segments of a scene, before any features are trained; they have their own scales.
 
-    Args:
-        scene: name of the scene.
-        cloud: N Gaussians.
-        levels: [N,L] int32, labels from the finest level to the coarsest, -1 for none, such as
-            masks.builtin.segment_cloud gives. The levels are taken to be evenly spaced scales from 0 to 1.
-        smallest: Gaussians that a thing or part holds at least.
+    Raises:
+        UserError: for scales outside 0 to 1 or a negative smallest size.
+        Cancelled: if the control was cancelled.
     """
-    tree = tree_of(levels, smallest)
-    scales = (tree.levels / max(levels.shape[1] - 1, 1)).astype(np.float32)
+    _scales(request)
+    smallest = request.smallest or _FEWEST
+    tree = grown(_layers(model.segments, control), len(cloud), smallest)
     order, starts = tree.members()
     spans = zip(starts, starts[tree.ends], strict=False)
     sizes = np.array([mask_scale(cloud.means[order[begin:end]]) for begin, end in spans], np.float32)
+    scales = np.array([model.scale_of(float(size)) for size in sizes], np.float32)
     shown = representatives(tree, cloud.means, cloud.opacities)
-    note = "" if len(tree.parents) else "No group of Gaussians stands out"
-    return Clusters(scene, tree.labels, tree.parents, tree.counts, scales, sizes, shown, note)
+    note = "" if len(tree.parents) else "There are no segments; train, or use other masks"
+    return Clusters(request.scene, tree.labels, tree.parents, tree.counts, scales, sizes, shown, note)
+
+
+def _layers(segments: Segments, control: Control) -> Iterator[tuple[int, np.ndarray]]:
+    """Labellings of the Gaussians, coarsest first: the segments from the largest on, those that share no Gaussian
+    together."""
+    labels, layer, total = np.full(segments.count, -1, np.int32), 0, len(segments)
+    for done, segment in enumerate(reversed(range(total))):
+        members = segments.members(segment)
+        if (labels[members] >= 0).any():
+            control.progress("nesting segments", done, total)
+            yield -layer, labels
+            labels, layer = np.full(segments.count, -1, np.int32), layer + 1
+        labels[members] = segment
+    yield -layer, labels
 
 
 def _scales(request: Cluster) -> np.ndarray:
@@ -118,7 +135,7 @@ def _labels(
     control, phase = told
     opening = model.opening(scale)
     vectors = _gated(model.features[sample.ids], opening)
-    found = hdbscan(vectors, sample.smallest, control, phase)
+    found = hdbscan(vectors, sample.smallest, control, phase, _ALIKE)
     out = np.full(len(model.features), -1, np.int32)
     count = found.max(initial=-1) + 1
     if not count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -164,7 +165,7 @@ def merge(rows: Rows, group: np.ndarray) -> Rows:
     return Rows(offsets.astype(np.int64), key[starts, 1].astype(np.int32), summed.astype(np.float32))
 
 
-def prototypes(rows: Rows, around: Rows, features: np.ndarray) -> Rows:
+def prototypes(rows: Rows, around: Rows, look: Callable[[Rows], np.ndarray]) -> Rows:
     """The rows of a region's pixels as those of its few prototypes.
 
     Left out are rims between things, and what lies under the thing rather than in the region: a floor or wall that
@@ -174,20 +175,21 @@ def prototypes(rows: Rows, around: Rows, features: np.ndarray) -> Rows:
     Args:
         rows: P rows of the pixels inside, none of them background.
         around: rows of the pixels around it, background too.
-        features: [N,D] of the Gaussians.
+        look: gives a vector [P,D] for each row, by which pixels are alike: a blend of features, or which segments
+            hold them.
     """
     if len(rows) <= PROTOTYPES:
         return rows
-    pixels = _unit(rows.blend(features))
+    pixels = _unit(look(rows))
     group = groups(pixels)
     common = np.bincount(group)[group] >= _LEAST * len(rows)
     if common.any():
         rows, pixels = rows.take(common), pixels[common]
         group = np.unique(group[common], return_inverse=True)[1]
     few = merge(rows, group)
-    centres = _unit(few.blend(features))
+    centres = _unit(look(few))
     inside = _shares(pixels, centres)
-    outside = _shares(_unit(around.blend(features)), centres)
+    outside = _shares(_unit(look(around)), centres)
     own = inside >= _WITHIN * outside
     return few.take(np.flatnonzero(own)) if inside[own].sum() >= _OWN else few
 

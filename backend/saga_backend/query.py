@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,13 +90,13 @@ def _ids(part: ObjectPoints, count: int) -> np.ndarray:
     return ids
 
 
-def asked(request: Click, taking_part: Actors, features: np.ndarray | None) -> Asked:
+def asked(request: Click, taking_part: Actors, look: Callable[[Rows], np.ndarray]) -> Asked:
     """Look where the prompts point.
 
     Args:
         request: the click.
         taking_part: its objects.
-        features: [N,D] by which the pixels of a box or lasso are put together to a few prototypes; None: all stay.
+        look: how pixels are alike (prompts.prototypes), to put those of a box or lasso together to a few prototypes.
 
     Raises:
         UserError: if a prompt is not usable (prompts.sample), or there is none.
@@ -105,7 +106,7 @@ def asked(request: Click, taking_part: Actors, features: np.ndarray | None) -> A
     sampled = [sample(prompt) for prompt in request.prompts]  # all, before the work: one bad prompt refuses the click
     seen = _look(request, taking_part, sampled)
     kept = [
-        _of_prompt(prompt.kind, rows, len(part.pixels), features)
+        _of_prompt(prompt.kind, rows, len(part.pixels), look)
         for prompt, rows, part in zip(request.prompts, seen, sampled, strict=True)
     ]
     main = [_main(rows) for rows in kept]
@@ -140,14 +141,14 @@ def view_key(view: View) -> tuple:
     )  # fmt: skip
 
 
-def _of_prompt(kind: str, rows: Rows, inside: int, features: np.ndarray | None) -> Rows:
+def _of_prompt(kind: str, rows: Rows, inside: int, look: Callable[[Rows], np.ndarray]) -> Rows:
     """Clicked pixels as they are; of a box or lasso what it shows, or a row that says that there is nothing."""
     if kind == "points":
         return rows
     shown = np.flatnonzero(rows.alphas()[:inside] >= SHOWN_ALPHA)
-    if not len(shown) or features is None:
-        return rows.take(shown if len(shown) else np.arange(1))
-    return prototypes(rows.take(shown), rows.take(np.arange(inside, len(rows))), features)
+    if not len(shown):
+        return rows.take(np.arange(1))
+    return prototypes(rows.take(shown), rows.take(np.arange(inside, len(rows))), look)
 
 
 def _main(rows: Rows) -> np.ndarray:

@@ -29,7 +29,7 @@ from blender_saga.wire.messages import (
 
 from . import query, sidecar
 from .cleanup import Neighbourhood, neighbourhood
-from .clustering import cluster
+from .clustering import cluster, from_segments
 from .control import Control
 from .display import colours_of
 from .reply import Found, reply
@@ -118,8 +118,7 @@ class Session:
         scene, cloud, model = self._trained(request.scene)
         scale, threshold = _given(request.scale), _given(request.threshold)
         taking_part = query.actors(cloud, request.objects)
-        features = model.affinity.features if model.affinity else None
-        asked = query.asked(request, taking_part, features)
+        asked = query.asked(request, taking_part, model.look)
         how = How(request.method, scale, threshold, request.snap, request.want_scores)
         answer = model.select(asked.rows, asked.positive, how)
         return reply(request, Found(taking_part, asked, answer), scene.near)
@@ -131,7 +130,10 @@ class Session:
             of_model, asked, answer = scene.clusters
             if of_model is model and len(answer.labels) == len(cloud) and _same(asked, request):
                 return answer
-        answer = cluster(cloud, model.features(), request, control)
+        if model.affinity is None:  # there are segments already
+            answer = from_segments(request, cloud, model, control)
+        else:
+            answer = cluster(cloud, model.affinity, request, control)
         scene.clusters = model, request, answer
         return answer
 

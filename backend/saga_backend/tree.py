@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +52,20 @@ def tree_of(levels: np.ndarray, smallest: int = 1) -> Tree:
             its level; it may stand on several levels (masks.segments).
         smallest: Gaussians that a node holds at least.
     """
-    nodes = _Nodes(len(levels))
-    for level in reversed(range(levels.shape[1])):
-        nodes.divide(levels[:, level], level, smallest)
+    return grown(((k, levels[:, k]) for k in reversed(range(levels.shape[1]))), len(levels), smallest)
+
+
+def grown(labellings: Iterable[tuple[int, np.ndarray]], count: int, smallest: int = 1) -> Tree:
+    """`tree_of` labellings that come one by one.
+
+    Args:
+        labellings: from the coarsest to the finest, each with the number that its nodes get as their level.
+        count: N, Gaussians.
+        smallest: Gaussians that a node holds at least.
+    """
+    nodes = _Nodes(count)
+    for level, labels in labellings:
+        nodes.divide(labels, level, smallest)
     return nodes.tree()
 
 

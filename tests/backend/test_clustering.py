@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from saga_backend.clustering import SWEEP, cluster, from_levels
+from saga_backend.clustering import SWEEP, cluster, from_segments
 from saga_backend.control import Control
 from saga_backend.model import AffinityModel
+from saga_backend.scene_model import SceneModel
+from saga_backend.segment_set import from_sets, scale_table
 from twins import toy_scene, unit
 
 from blender_saga.gaussians.cloud import GaussianCloud
@@ -93,26 +95,35 @@ def test_deleted_gaussians_get_no_label_and_what_is_like_nothing_neither(rng):
     assert answer.counts[answer.parents < 0].sum() <= n - 103
 
 
-def test_segments_of_the_cloud_make_the_same_kind_of_tree(rng):
-    """Before anything is trained: every node is a segment, as large as its Gaussians spread, parts below things."""
+def segmented(cloud: GaussianCloud, sets: list[np.ndarray]) -> SceneModel:
+    segments = from_sets(sets, cloud.means)
+    return SceneModel(segments, scale_table(segments))
+
+
+def test_segments_make_the_same_kind_of_tree(rng):
+    """Before anything is trained: things and parts are segments, as large as their Gaussians spread."""
     cloud, truth = toy_scene(rng)
     halves = 2 * truth + (cloud.means[:, 2] > 0)
-    halves[::50] = -1  # some that the finest level leaves out
-    levels = np.stack([halves, truth + 10, np.full(len(truth), -1)], axis=1).astype(np.int32)
-    answer = from_levels("s", cloud, levels, smallest=5)
+    halves[::50] = -1  # some that no part holds
+    sets = [halves == part for part in range(4)] + [truth == 0, truth == 1]
+    model = segmented(cloud, [sets[i] for i in rng.permutation(6)])
+    answer = from_segments(Cluster("s"), cloud, model, Control())
     assert len(answer.parents) == 6 and answer.note == "" and answer.scene == "s"
     for node, parent in enumerate(answer.parents.tolist()):
         mask = inside(answer, node)
-        label = levels[:, 1 if parent < 0 else 0]
-        np.testing.assert_array_equal(mask, label == label[answer.representatives[node]])
-        assert answer.sizes[node] == pytest.approx(2 * np.sqrt(cloud.means[mask].var(axis=0).sum()), rel=1e-4)
-        assert answer.scales[node] == (0.5 if parent < 0 else 0)
+        assert any(np.array_equal(mask, one) for one in (sets[4:] if parent < 0 else sets[:4]))
+        assert mask[answer.representatives[node]]
+        size = 2 * np.sqrt(cloud.means[mask].var(axis=0).sum())
+        assert answer.sizes[node] == pytest.approx(size, rel=1e-4)
+        assert answer.scales[node] == pytest.approx(model.scale_of(size), abs=1e-3)
 
 
 def test_no_segments_are_an_empty_tree_that_says_so(rng):
     cloud, _ = toy_scene(rng)
-    answer = from_levels("s", cloud, np.full((len(cloud), 3), -1, np.int32))
+    answer = from_segments(Cluster("s"), cloud, segmented(cloud, []), Control())
     assert len(answer.parents) == len(answer.sizes) == 0 and answer.note
+    with pytest.raises(UserError):
+        from_segments(Cluster("s", np.array([2], np.float32)), cloud, segmented(cloud, []), Control())
 
 
 @pytest.mark.parametrize("kind", ["none", "one", "ten", "all alike", "noise", "deleted"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,6 +159,10 @@ def test_empty_rows_merge_to_an_empty_row():
     assert len(merged) == 2 and not len(merged.ids)
 
 
+def blend_of(features: np.ndarray) -> Callable[[Rows], np.ndarray]:
+    return lambda rows: rows.blend(features)
+
+
 def showing(*ids: int) -> Rows:
     """One pixel for each Gaussian, showing only that."""
     return Rows(np.arange(len(ids) + 1), np.array(ids, np.int32), np.ones(len(ids), np.float32))
@@ -169,28 +175,28 @@ def test_a_region_becomes_few_prototypes_and_rims_are_left_out(rng):
     ids = np.concatenate([of_pixel, [0, 1, 0, 1, 0, 1]]).astype(np.int32)
     weights = np.concatenate([np.ones(200), [0.5] * 6]).astype(np.float32)
     rows = Rows(np.concatenate([np.arange(201), [202, 204, 206]]), ids, weights)
-    few = prototypes(rows.take(rng.permutation(203)), showing(2, 3, 3), features)
+    few = prototypes(rows.take(rng.permutation(203)), showing(2, 3, 3), blend_of(features))
     np.testing.assert_allclose(sorted(few.blend(features).tolist()), [[0, 1, 0, 0], [1, 0, 0, 0]], atol=1e-6)
 
 
 def test_what_is_commoner_around_the_region_is_not_meant(rng):
     """Half of the region shows the floor, as does nearly all around it, where one pixel of the thing shows too."""
     inside, around = [0] * 100 + [1] * 100, [1] * 60 + [0]
-    few = prototypes(showing(*rng.permutation(inside)), showing(*around), np.eye(4, dtype=np.float32))
+    few = prototypes(showing(*rng.permutation(inside)), showing(*around), blend_of(np.eye(4)))
     np.testing.assert_allclose(few.blend(np.eye(4, dtype=np.float32)), [[1, 0, 0, 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("around", [[0] * 60, []], ids=["within a thing", "all of the picture"])
 def test_a_region_within_one_thing_means_that_thing(around):
-    few = prototypes(showing(*[0] * 190, *[1] * 10), showing(*around), np.eye(4, dtype=np.float32))
+    few = prototypes(showing(*[0] * 190, *[1] * 10), showing(*around), blend_of(np.eye(4)))
     assert [1, 0, 0, 0] in few.blend(np.eye(4, dtype=np.float32)).round(6).tolist()
 
 
 def test_few_pixels_stay_as_they_are(rng):
     rows = showing(*range(PROTOTYPES))
-    assert prototypes(rows, showing(3), rng.normal(size=(PROTOTYPES, 4))) is rows
+    assert prototypes(rows, showing(3), blend_of(rng.normal(size=(PROTOTYPES, 4)))) is rows
 
 
 def test_noise_is_at_most_the_allowed_prototypes(rng):
-    few = prototypes(showing(*range(400)), showing(), unit(rng.normal(size=(400, 16))))
+    few = prototypes(showing(*range(400)), showing(), blend_of(unit(rng.normal(size=(400, 16)))))
     assert 1 <= len(few) <= PROTOTYPES
