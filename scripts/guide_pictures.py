@@ -16,7 +16,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures" / "guide"
-_WIDTH, _COLOURS = 1280, 128
+_WIDTH, _QUALITY = 1280, 85
 sys.path.insert(0, str(ROOT))
 
 
@@ -48,9 +48,9 @@ def main() -> int:
         for path in sorted(out.glob("*.png")):
             picture = Image.open(path).convert("RGB")
             size = (_WIDTH, round(_WIDTH * picture.height / picture.width))
-            small = picture.resize(size, Image.Resampling.LANCZOS)
-            small.quantize(_COLOURS).save(PICTURES / path.name, optimize=True)
-            print(f"{path.name}: {(PICTURES / path.name).stat().st_size / 1024:.0f} kB")
+            target = PICTURES / f"{path.stem}.jpg"
+            picture.resize(size, Image.Resampling.LANCZOS).save(target, quality=_QUALITY, optimize=True)
+            print(f"{target.name}: {target.stat().st_size / 1024:.0f} kB")
     if result != "ok":
         print(result, file=sys.stderr)
     return 0 if result == "ok" else 1

@@ -33,6 +33,7 @@ class SAGA_OT_split(bpy.types.Operator):
         selected = [o for o in objects if point_cloud.selection(o).any()] or objects[:1]
         partial = [o for o in selected if not point_cloud.selection(o).all()] or selected[:1]
         parts = [point_cloud.split(o) for o in partial]
+        prompts.forget(context.scene)
         if context.mode == "OBJECT":
             make_active(context, parts[0])
         count = sum(len(part.data.points) for part in parts)
@@ -55,6 +56,7 @@ class SAGA_OT_invert(bpy.types.Operator):
         holders = {o.data.session_uid: o for o in _objects(context, self.object)}  # shared data is inverted once
         for obj in holders.values():
             point_cloud.set_selection(obj, ~point_cloud.selection(obj) & ~point_cloud.hidden(obj))
+        prompts.forget(context.scene)
         return {"FINISHED"}
 
 
@@ -89,6 +91,7 @@ class SAGA_OT_duplicate(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """One copy of each object that has a selection."""
         copies = [point_cloud.duplicate(o) for o in _with_selection(context, self.object)]
+        prompts.forget(context.scene)
         if context.mode == "OBJECT":
             make_active(context, copies[0])
         count = sum(len(copy.data.points) for copy in copies)
@@ -114,6 +117,7 @@ class SAGA_OT_delete(bpy.types.Operator):
                 what, fix = f"All of {obj.name} is selected", "Delete the object itself (X)"
                 raise UserError(what, "an empty splat would be left", fix, code="all_selected")
         count = sum(point_cloud.delete(obj) for obj in objects)
+        prompts.forget(context.scene)
         self.report({"INFO"}, f"Deleted {count:,} Gaussians")
         return {"FINISHED"}
 

@@ -91,6 +91,7 @@ class SAGA_OT_grow(bpy.types.Operator):
             for _ in range(abs(self.steps)):
                 mask = change(places, mask, step)
             point_cloud.set_selection(obj, mask)
+        prompts.forget(context.scene)
         return {"FINISHED"}
 
 

@@ -133,6 +133,10 @@ class Window:
         """A picture of the whole screen, once everything is drawn."""
         yield self.redrawn()
         yield self.redrawn()
+        self.grab(name)
+
+    def grab(self, name: str) -> None:
+        """A picture of the whole screen as it is now."""
         subprocess.run(["import", "-window", "root", str(self.out / f"{name}.png")], check=True)
 
 

@@ -56,31 +56,33 @@ def _look(window: Window) -> None:
 
 
 def _preferences(window: Window) -> Steps:
-    bpy.context.preferences.view.show_addons_enabled_only = True
+    """In the place of the viewport: without a window manager a window of their own is cut off by the screen."""
+    area, preferences = window.area, bpy.context.preferences
+    preferences.filepaths.use_relative_paths = False
     bpy.context.window_manager.addon_search = "saga"
-    addon_info = addon("").__dict__
-    assert addon_info["__name__"] == PACKAGE
+    area.type = "PREFERENCES"
     for section, name in (("EXTENSIONS", "install"), ("ADDONS", "preferences")):
-        with window.context():
-            bpy.ops.screen.userpref_show(section=section)
+        preferences.active_section = section
         if section == "ADDONS":
             bpy.ops.preferences.addon_expand(module=PACKAGE)
-        yield window.redrawn()
-        yield from window.shot(name)
-        for extra in list(bpy.context.window_manager.windows)[1:]:
-            with bpy.context.temp_override(window=extra):
-                bpy.ops.wm.window_close()
-        yield window.redrawn()
+        for _ in range(20):  # no viewport is there whose redraws could be counted
+            area.tag_redraw()
+            yield None
+        window.grab(name)
+    area.type = "VIEW_3D"
+    yield window.redrawn()
 
 
 def _export(window: Window) -> Steps:
+    bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
     with window.context():
         bpy.ops.saga.export_splat("INVOKE_DEFAULT")
-    yield window.redrawn()
-    yield from window.shot("export")
-    for extra in list(bpy.context.window_manager.windows)[1:]:
-        with bpy.context.temp_override(window=extra):
-            bpy.ops.wm.window_close()
+    for _ in range(20):
+        yield None
+    window.grab("export")
+    window.key("ESC")
+    for _ in range(20):
+        yield None
     yield window.redrawn()
 
 
@@ -93,4 +95,9 @@ def _everything(window: Window) -> Steps:
         search = addon("scene.session").session.search
         yield lambda search=search: search.ended
         yield lambda mode=mode: settings.view_mode == mode
+        sidebar = window.region("UI")
+        window.move(sidebar.x + sidebar.width // 2, sidebar.y + sidebar.height // 2)
+        for _ in range(12):
+            window.key("WHEELDOWNMOUSE")
+            yield window.redrawn()
         yield from window.shot(name)
