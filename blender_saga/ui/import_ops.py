@@ -53,6 +53,7 @@ class SAGA_OT_import_splat(bpy.types.Operator, ImportHelper):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """Dropped files come with their names; else the file dialog."""
         if self.files and self.directory:
+            self.filepath = self.filepath or str(Path(self.directory, self.files[0].name))
             return self.invoke_popup(context)
         return super().invoke(context, event)
 
