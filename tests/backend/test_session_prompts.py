@@ -208,6 +208,19 @@ def _below(answer, node: int) -> np.ndarray:
     return np.isin(answer.labels, list(nodes))
 
 
+def test_before_features_are_trained_boxes_and_clusters_go_by_the_segments(session):
+    scene = session._scenes["toy"]
+    scene.model = replace(scene.model, affinity=None)
+    for index in (0, 1):
+        assert iou(chosen(ask(session, box_of(index), scale=-1.0)), index == TRUTH) > 0.8
+    answer = session.cluster(Cluster("toy"), Control())
+    for index in (0, 1):
+        assert max(iou(_below(answer, node), index == TRUTH) for node in range(len(answer.parents))) > 0.8
+    with pytest.raises(UserError) as caught:
+        session.colour(Colour("toy"))
+    assert caught.value.code == "no_model"
+
+
 def test_a_cancelled_clustering_leaves_nothing_behind(session):
     control = Control()
     control.cancel()
