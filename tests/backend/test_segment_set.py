@@ -125,13 +125,22 @@ def test_levels_by_loops(labels, seed):
     np.testing.assert_allclose(segments.scales, [scales[number] for number in by_scale], rtol=1e-6)
 
 
-def test_the_scale_table_gives_each_segment_as_much_room(rng):
-    segments = from_sets(random_sets(rng), rng.normal(size=(N, 3)))
+def shells(number: int) -> Segments:
+    """The first 3, 6, 9 ... of some points on a line: no two scales are close."""
+    count = 3 * number
+    means = np.arange(count)[:, None] * np.eye(3)[:1]
+    return from_sets([np.arange(count) < 3 * (k + 1) for k in range(number)], means)
+
+
+@pytest.mark.parametrize("number", [1, 2, 13, 30])
+def test_the_slider_reaches_every_segment_and_beyond(number):
+    """Segment k is meant by the positions whose size is nearest to its scale."""
+    segments = shells(number)
     table = scale_table(segments)
     assert (np.diff(table) >= 0).all() and table[0] == segments.scales[0]
     assert table[-1] == pytest.approx(1.3 * segments.scales[-1])  # there all of it belongs together
-    places = np.searchsorted(table, segments.scales, side="left") / (len(table) - 1)
-    np.testing.assert_allclose(places, np.arange(len(segments)) / len(segments), atol=1.5 / (len(table) - 1))
+    nearest = np.argmin(np.abs(np.log(table[:, None] / segments.scales)), axis=1)
+    assert (np.diff(nearest) >= 0).all() and set(nearest.tolist()) == set(range(number))
 
 
 def test_no_segments(tmp_path):
@@ -155,9 +164,9 @@ def test_one_gaussian_and_all_in_one_point():
 
 
 def test_positions_and_sizes_of_the_slider_are_each_others_inverse(rng):
-    segments = from_sets(random_sets(rng), rng.normal(size=(N, 3)))
+    segments = shells(20)
     model = SceneModel(segments, scale_table(segments))
-    for scale in rng.random(20):
+    for scale in rng.random(20) * 19 / 20:  # beyond the largest segment all sizes mean the same
         assert model.scale_of(model.size_of(scale)) == pytest.approx(scale, abs=1e-3)
     assert model.scale_of(0.0) == 0 and model.scale_of(1e9) == 1
 
