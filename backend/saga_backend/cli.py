@@ -91,7 +91,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         help="learn the objects of a splat and write them to a .saga file",
         description="Render views of the splat, find masks in them, train affinity features, write a .saga file.",
     )
-    train.add_argument("scene", type=Path, metavar="SCENE.ply", help="Gaussian splat in the INRIA layout")
+    train.add_argument("scene", type=Path, metavar="SCENE.ply", help="Gaussian splat of any format")
     train.add_argument("--out", type=Path, required=True, metavar="X.saga", help="file to write the trained model to")
     train.set_defaults(run=_train)
     add_inputs(train)
@@ -118,7 +118,7 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
         "--threshold", type=cosine, metavar="T", help="cosine similarity from which on a Gaussian is selected, -1 to 1"
     )
     select.add_argument("--scene", type=Path, metavar="SCENE.ply", help="the splat, if it is no longer where it was")
-    select.add_argument("--out", type=Path, required=True, metavar="selected.ply", help="splat to write")
+    select.add_argument("--out", type=Path, required=True, metavar="selected.ply", help="splat to write; .spz, .glb and others too")
     select.set_defaults(run=_select)
     add_method(select, snap=True)
 
@@ -188,7 +188,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
         epilog=_VIEW_FORMAT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    render.add_argument("scene", type=Path, metavar="SCENE.ply", help="Gaussian splat in the INRIA layout")
+    render.add_argument("scene", type=Path, metavar="SCENE.ply", help="Gaussian splat of any format")
     render.add_argument("--view", type=Path, required=True, metavar="view.json", help="where from, see below")
     render.add_argument("--out", type=Path, required=True, metavar="picture.png", help="picture to write")
     render.set_defaults(run=_render)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blender_saga.gaussians.ply import write_ply
+from blender_saga.gaussians.formats.registry import format_for, write_splat
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import TrainSettings
 
@@ -68,6 +68,7 @@ def run_select(options: argparse.Namespace) -> None:
     Raises:
         UserError: for bad input, and where nothing is selected; then no file is written.
     """
+    format_for(options.out)
     check_output(options.out)
     model, header = sidecar.load(options.model)
     view = read_view(options.view)
@@ -84,7 +85,8 @@ def run_select(options: argparse.Namespace) -> None:
     answer = model.select(contributions(cloud, view, pixels), positive, how)
     if not answer.mask.any():
         raise UserError("Nothing was selected", answer.note, "Click on something, or change scale or threshold")
-    write_ply(options.out, cloud.take(answer.mask))
+    for loss in write_splat(options.out, cloud.take(answer.mask)):
+        log.warning("%s: %s", options.out.name, loss)
     print(
         f"{options.out}: {int(answer.mask.sum())} of {len(cloud)} Gaussians, scale {answer.scale:.2f} "
         f"({answer.size_units:.3g} scene units), threshold {answer.threshold:.2f}"
