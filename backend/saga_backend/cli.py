@@ -118,7 +118,9 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
         "--threshold", type=cosine, metavar="T", help="cosine similarity from which on a Gaussian is selected, -1 to 1"
     )
     select.add_argument("--scene", type=Path, metavar="SCENE.ply", help="the splat, if it is no longer where it was")
-    select.add_argument("--out", type=Path, required=True, metavar="selected.ply", help="splat to write, also .spz, .glb")
+    select.add_argument(
+        "--out", type=Path, required=True, metavar="selected.ply", help="splat to write, also .spz, .glb"
+    )
     select.set_defaults(run=_select)
     add_method(select, snap=True)
 

@@ -121,6 +121,6 @@ def describe(loaded: LoadedSplat) -> dict[str, Any]:
         "version": loaded.version,
         "count": loaded.file_count,
         "sh_degree": loaded.cloud.sh_degree,
-        "bounds": [means.min(axis=0).tolist(), means.max(axis=0).tolist()],
+        "bounds": [(means.min(axis=0) + 0.0).tolist(), (means.max(axis=0) + 0.0).tolist()],
         "warnings": list(loaded.warnings),
     }
