@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from saga_backend import cli
 
+from blender_saga.gaussians import files
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats.registry import read_splat, write_splat
 from blender_saga.gaussians.ply import read_ply, write_ply
@@ -118,3 +119,19 @@ def test_a_real_sog_as_a_process(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     back, real = read_splat(target).cloud, read_splat(source).cloud
     assert np.abs(back.means - real.means).max() < 2**-16
+
+
+@pytest.mark.skipif(files.zstd() is None, reason="this Python has no zstd")
+def test_spz_4_and_invalid_numbers_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud = cloud_of(9, 1)
+    cloud.means[4] = np.nan
+    write_ply(tmp_path / "a.ply", cloud)
+    assert run("convert", tmp_path / "a.ply", tmp_path / "b.spz", "--spz-version", 4) == 0
+    assert run("info", tmp_path / "b.spz", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["version"], facts["count"]) == ("4", 8)
+    assert run("convert", tmp_path / "a.ply", tmp_path / "c.ply", "--keep-invalid") == 0
+    assert run("info", tmp_path / "c.ply", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["count"] == 9 and "1 of 9" in facts["warnings"][0]
+    assert np.isfinite(facts["bounds"]).all()
