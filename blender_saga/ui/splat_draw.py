@@ -23,8 +23,8 @@ from .splat_shader import ROW, Strokes, floats, look, make_quad, make_shader
 
 HIGHLIGHT = (1.0, 0.5, 0.05)
 """Colour of what is selected."""
-_SHARE, _DIM = 0.5, 0.5
-"""How much of that colour is in what is selected, and how dark the rest becomes beside it."""
+_SHARE, _SHARE_ON_DATA, _DIM = 0.5, 0.2, 0.5
+"""How much of that colour is in what is selected (little where colours mean something), how dark the rest becomes."""
 
 _POINT = 1.2  # pixels, half the side of a point in the point view
 _STILL = 0.25  # seconds after which a view that moved counts as still
@@ -218,7 +218,8 @@ class Painter:
 def _strokes(wish: Wish, style: Style, moving: bool) -> Strokes:
     stretch = 1.0 if style.points else min(4.0, max(wish.density, 1e-6) ** -0.5)
     marks = style.mark and any(block.selected.any() for block in wish.blocks)
-    highlight = (*HIGHLIGHT, _SHARE if marks else 0.0)
+    share = _SHARE if style.mode == "COLOUR" else _SHARE_ON_DATA
+    highlight = (*HIGHLIGHT, share if marks else 0.0)
     return Strokes(stretch, _POINT if style.points else 0.0, highlight, _DIM if marks else 1.0, _CUT[moving])
 
 

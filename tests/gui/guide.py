@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
 import numpy as np
 import story
 from driver import PACKAGE, Steps, Window, addon
 
 _STEPS = 300
+_GOOD = 0.8  # IoU with the thing: below it the pictures show how the wheel helps
+_LESS = 0.8  # of the selection: what a smaller scale has to leave to be a part
 
 
 def pictures(window: Window) -> Steps:
@@ -28,14 +32,13 @@ def pictures(window: Window) -> Steps:
         bpy.ops.wm.tool_set_by_id(name=addon("ui.tool").IDNAME)
     yield from window.click(*story.aim(window, thing))
     yield story.answered(window)
+    yield from _smaller_until(window, lambda: story.iou(story.selected(), thing) > _GOOD)
     yield from window.shot("click")
-    for _ in range(8):
-        window.key("WHEELDOWNMOUSE", ctrl=True, alt=True)
-        yield story.settled(window)
+    good, size = settings.scale, story.selected().sum()
+    yield from _smaller_until(window, lambda: story.selected().sum() < _LESS * size)
     yield from window.shot("scale")
-    settings.scale_auto = True
-    yield from window.click(*story.aim(window, thing))
-    yield story.answered(window)
+    settings.scale = good
+    yield story.settled(window)
     settings.view_mode = "SIMILARITY"
     yield from window.shot("similarity")
     settings.view_mode = "COLOUR"
@@ -48,6 +51,16 @@ def pictures(window: Window) -> Steps:
         bpy.ops.ed.undo()
     yield window.redrawn()
     yield from _everything(window)
+
+
+def _smaller_until(window: Window, enough: Callable[[], bool]) -> Steps:
+    """Turn the wheel as an artist would."""
+    for _ in range(19):
+        if enough():
+            return
+        window.key("WHEELDOWNMOUSE", ctrl=True, alt=True)
+        yield story.settled(window)
+        print(f"scale {bpy.context.scene.saga.scale:.2f}: {story.selected().sum():,}", flush=True)
 
 
 def _look(window: Window) -> None:
