@@ -94,6 +94,9 @@ def train(
     model = SceneModel(found.segments, scale_table(found.segments))
     if settings.method == "saga":
         model = _with_features(model, (looked, found), settings, sources, control)
+    elif not len(found.segments):
+        why = "the masks of different views agree on nothing, or there are none"
+        raise UserError("There is nothing to select by", why, "Use other masks or more views", "no_masks")
     watch.lap("training")
     return TrainedModel(model, views, coverage, sum(len(m.scales) for m in found.masks), watch.seconds)
 

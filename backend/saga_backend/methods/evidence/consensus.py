@@ -26,6 +26,7 @@ _EXPLAINED = 0.7  # IoU from which on a mask is accounted for by a segment
 _SAME = 0.85  # IoU of segments that are one
 _CONFIRMED = 0.2  # share of the views that see a segment in which a mask must speak for it
 _FEWEST = 2  # views
+_ROUNDING = 1 - 1e-4  # sums of weights in another order
 
 
 def consensus(evidence: Incidence, control: Control, seed: int = 0) -> list[np.ndarray]:
@@ -108,7 +109,7 @@ def _seen_by(part: Incidence, selected: np.ndarray, masses: np.ndarray) -> np.nd
     _, shown = part.overlaps(selected)
     smallest = np.full(len(shown), np.inf, np.float32)
     np.minimum.at(smallest, part.view_of, masses)
-    return (shown > _SEES * shown.max()) & (shown >= smallest)
+    return (shown > _SEES * shown.max()) & (shown >= _ROUNDING * smallest)
 
 
 def supports(part: Incidence, control: Control) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:

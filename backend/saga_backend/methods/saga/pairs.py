@@ -25,6 +25,8 @@ def pair_weights(inverse_sizes: np.ndarray) -> tuple[float, float]:
     Args:
         inverse_sizes: [P] 1 / m_p.
     """
+    if len(inverse_sizes) < 2:  # no pairs: one mask covers all there is
+        return 0.0, 1.0
     ordered = np.sort(inverse_sizes.astype(np.float64))
     low, high = ordered[0] * ordered[1], ordered[-1] * ordered[-2]
     slope = 9.0 / (high - low) if high > low * (1 + 1e-9) else 0.0

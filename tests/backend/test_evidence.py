@@ -1,0 +1,455 @@
+"""Incidence, votes, refinement and consensus against plain loops in float64, and on toy scenes whose truth is known."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from saga_backend.control import Control
+from saga_backend.masks.found import given_found, look
+from saga_backend.masks.pool import PoolMasks
+from saga_backend.methods.evidence.consensus import confirmed, consensus, supports
+from saga_backend.methods.evidence.incidence import Incidence, IncidenceBuilder
+from saga_backend.methods.evidence.votes import POWER, agreements, best_of_views, first_vote, refine, vote
+from saga_backend.raster import all_pixels, contributions
+from saga_backend.rasteriser import rasteriser
+from saga_backend.rows import Rows
+from saga_backend.training import Sources, train
+from twins import CancelsAt, ball, bool_to_bits, dense, toy_scene, toy_views
+
+from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.wire.messages import TrainSettings
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def pool_masks(members: np.ndarray, scales: np.ndarray) -> PoolMasks:
+    """Masks [P,M] of rising scales [M]."""
+    return PoolMasks(bool_to_bits(members), scales.astype(np.float32), members.sum(axis=0).astype(np.float32))
+
+
+def random_view(rng, count: int, masks: int, pixels: int = 30) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Rows of one view, its masks [P,M] and their scales."""
+    lengths = rng.integers(0, 4, pixels)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    rows = Rows(
+        offsets,
+        rng.integers(count, size=offsets[-1]).astype(np.int32),
+        rng.uniform(0.05, 0.3, offsets[-1]).astype(np.float32),
+    )
+    return rows, rng.random((pixels, masks)) < 0.3, np.sort(rng.uniform(0.1, 3, masks))
+
+
+def random_evidence(rng, count: int = 25, numbers=(3, 0, 7, 1)) -> tuple[Incidence, np.ndarray, np.ndarray]:
+    """Evidence, and the same as dense float64: inside [M,N], shown [V,N]."""
+    builder, inside, shown = IncidenceBuilder(count), [np.zeros((0, count))], []
+    for masks in numbers:
+        rows, members, scales = random_view(rng, count, masks)
+        builder.add(rows, pool_masks(members, scales))
+        matrix = dense(rows, count)
+        inside.append(members.T.astype(float) @ matrix)
+        shown.append(matrix.sum(axis=0))
+    return builder.build(), np.concatenate(inside), np.stack(shown)
+
+
+# --- incidence --------------------------------------------------------------------------------------------------------
+
+
+def test_incidence_by_loops(rng):
+    evidence, inside, shown = random_evidence(rng)
+    np.testing.assert_allclose(evidence.inside.toarray(), inside, atol=1e-5)
+    np.testing.assert_allclose(evidence.shown.toarray(), shown, atol=1e-5)
+    assert evidence.first.tolist() == [0, 3, 3, 10, 11] and evidence.view_of.tolist() == [0] * 3 + [2] * 7 + [3]
+    np.testing.assert_allclose(evidence.masses(), inside.sum(axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(evidence.shows(), shown.sum(axis=0) > 0)
+    chosen = rng.random(25)
+    in_masks, in_views = evidence.overlaps(chosen)
+    np.testing.assert_allclose(in_masks, inside @ chosen, atol=1e-5)
+    np.testing.assert_allclose(in_views, shown @ chosen, atol=1e-5)
+    ids = rng.permutation(25)[:9]
+    part = evidence.columns(ids)
+    np.testing.assert_allclose(part.inside.toarray(), inside[:, ids], atol=1e-5)
+    np.testing.assert_allclose(part.shown.toarray(), shown[:, ids], atol=1e-5)
+
+
+def test_incidence_of_no_views_and_no_masks():
+    empty = IncidenceBuilder(7).build()
+    assert empty.inside.shape == empty.shown.shape == (0, 7) and empty.first.tolist() == [0]
+    assert consensus(empty, Control()) == []
+
+
+# --- votes ------------------------------------------------------------------------------------------------------------
+
+
+def vote_by_loops(inside, shown, masks, weights) -> np.ndarray:
+    out = np.zeros(inside.shape[1])
+    for i in range(len(out)):
+        above = sum(w * inside[m, i] for m, w in zip(masks, weights, strict=True) if w > 0)
+        below = sum(w * shown[v, i] for v, w in enumerate(weights) if w > 0)
+        out[i] = above / below if below > 1e-6 else 0
+    return out
+
+
+def ious_by_loops(inside, shown, view_of, selected) -> np.ndarray:
+    out = []
+    for m, v in enumerate(view_of):
+        common = inside[m][selected].sum()
+        union = inside[m].sum() + shown[v][selected].sum() - common
+        out.append(common / union if union > 0 else 0)
+    return np.array(out)
+
+
+def test_vote_and_agreements_by_loops(rng):
+    evidence, inside, shown = random_evidence(rng)
+    masks, weights = np.array([1, -1, 6, 10]), np.array([0.7, 0.0, 0.2, 1.0], np.float32)
+    np.testing.assert_allclose(vote(evidence, masks, weights), vote_by_loops(inside, shown, masks, weights), atol=1e-5)
+    assert not vote(evidence, masks, np.zeros(4, np.float32)).any()
+    for share in (0.0, 0.3, 1.0):
+        selected = rng.random(25) < share
+        found = agreements(evidence, selected, evidence.masses())
+        np.testing.assert_allclose(found, ious_by_loops(inside, shown, evidence.view_of, selected), atol=1e-5)
+
+
+def test_best_of_views_by_loops(rng):
+    evidence, _, _ = random_evidence(rng)
+    values = rng.random(11)
+    masks, best = best_of_views(values, evidence.first)
+    assert masks[1] == -1 and best[1] == 0  # it has no masks
+    for v, (begin, end) in enumerate(pairwise(evidence.first.tolist())):
+        if begin < end:
+            assert masks[v] == begin + int(np.argmax(values[begin:end])) and best[v] == pytest.approx(
+                max(values[begin:end])
+            )
+
+
+def refined_by_loops(inside, shown, first, selected, rounds) -> np.ndarray | None:
+    view_of = np.repeat(np.arange(len(shown)), np.diff(first))
+    for _ in range(rounds):
+        ious = ious_by_loops(inside, shown, view_of, selected)
+        masks, weights = [], []
+        for begin, end in pairwise(first.tolist()):
+            best = begin + int(np.argmax(ious[begin:end])) if begin < end else -1
+            masks.append(best)
+            weights.append(ious[best] ** POWER if best >= 0 and ious[best] > 0.5 else 0.0)
+        if not any(weights):
+            return None
+        scores = vote_by_loops(inside, shown, masks, weights)
+        if np.array_equal(scores > 0.5, selected):
+            return scores
+        selected = scores > 0.5
+    return scores
+
+
+def test_refine_by_loops(rng):
+    toy = Toy(rng, views=4)
+    evidence, inside, shown = toy.evidence, toy.inside, toy.shown
+    for k in (0, 2):
+        start = (toy.truth[k]) ^ (rng.random(toy.count) < 0.1)
+        result = refine(evidence, start, evidence.masses(), 3)
+        slow = refined_by_loops(inside, shown, evidence.first, start, 3)
+        assert (result is None) == (slow is None)
+        if result is not None:
+            np.testing.assert_allclose(result.scores, slow, atol=1e-4)
+            assert (result.agreements[result.masks < 0] == 0).all() and (
+                result.agreements[result.masks >= 0] > 0.5
+            ).all()
+    assert refine(evidence, np.zeros(toy.count, bool), evidence.masses()) is None
+
+
+def test_first_vote_takes_the_mask_nearest_in_scale(rng):
+    toy = Toy(rng, views=6, dropped=0, merged=0, split=0, ragged=0)
+    seed = np.zeros(toy.count, np.float32)
+    seed[3] = 1
+    for k, scale in ((0, 1.0), (toy.parts_at, 0.5)):  # the first thing, its first part
+        scores = first_vote(toy.evidence, seed, scale)
+        shown = toy.shown.sum(axis=0) > 0
+        np.testing.assert_array_equal((scores > 0.5)[shown], toy.truth[k][shown])
+    np.testing.assert_array_equal(first_vote(toy.evidence, seed, None), first_vote(toy.evidence, seed, 1.0))
+    assert first_vote(toy.evidence, seed, 100.0) is None
+    assert first_vote(toy.evidence, np.zeros(toy.count, np.float32), None) is None
+
+
+# --- consensus --------------------------------------------------------------------------------------------------------
+
+
+class Toy:
+    """Things in a row, each of two parts, seen by views that each miss a stretch of them; masks with faults.
+
+    Attributes:
+        truth: sets [N] bool, the things and from `parts_at` on the parts.
+        evidence, inside, shown: the masks, and the same as dense float64.
+    """
+
+    parts_at = 4
+
+    def __init__(self, rng, views: int, dropped=0.25, merged=0.1, split=0.1, ragged=0.05) -> None:
+        self.rng, self.count, self.faults = rng, 160, (dropped, merged, split, ragged)
+        thing, part = np.arange(160) // 40, np.arange(160) // 20
+        self.truth = [thing == k for k in range(4)] + [part == k for k in range(8)]
+        self.knob = np.arange(160) >= 160 - 6  # tiny, and never damaged: every view has a mask that small
+        self.places = rng.normal(size=(160, 2))  # within their thing, for cutting it in two at any angle
+        builder, inside, shown = IncidenceBuilder(160), [np.zeros((0, 160))], []
+        for _ in range(views):
+            rows, masks = self._view()
+            builder.add(rows, masks)
+            matrix = dense(rows, 160)
+            inside.append(masks.members().T.astype(float) @ matrix)
+            shown.append(matrix.sum(axis=0))
+        self.evidence, self.inside, self.shown = builder.build(), np.concatenate(inside), np.stack(shown)
+
+    def _view(self) -> tuple[Rows, PoolMasks]:
+        rng = self.rng
+        hidden = (np.arange(160) - rng.integers(160)) % 160 < 30
+        main = np.repeat(np.flatnonzero(~hidden), 3)  # three pixels a Gaussian
+        beside = np.clip(main + rng.choice([-1, 1], len(main)), 0, 159)
+        ids = np.stack([main, beside], axis=1).ravel().astype(np.int32)
+        weights = np.stack([rng.uniform(0.6, 0.9, len(main)), np.full(len(main), 0.08)], axis=1).ravel()
+        rows = Rows(np.arange(0, len(ids) + 1, 2), ids, weights.astype(np.float32))
+        members, scales = [], []
+        for index, whole in enumerate(self.truth):
+            level = self.truth[: self.parts_at] if index < self.parts_at else self.truth[self.parts_at :]
+            for mask in self._damaged(whole, level):
+                pixels = mask[main] ^ ((rng.random(len(main)) < self.faults[3]) & self._near_border(mask)[main])
+                if pixels.sum() >= 4:
+                    members.append(pixels)
+                    scales.append(1.0 if index < self.parts_at else 0.5)
+        if self.knob[main].sum() >= 4:
+            members.append(self.knob[main])
+            scales.append(0.1)
+        order = np.argsort(scales, kind="stable")
+        flat = np.stack(members, axis=1) if members else np.zeros((len(main), 0), bool)
+        return rows, pool_masks(flat[:, order], np.array(scales)[order])
+
+    def _damaged(self, whole: np.ndarray, level: list[np.ndarray]) -> list[np.ndarray]:
+        fate, (dropped, merged, split, _) = self.rng.random(), self.faults
+        if fate < dropped:
+            return []
+        if fate < dropped + merged:
+            others = [other for other in level if other is not whole]
+            return [whole | others[self.rng.integers(len(others))]]
+        if fate < dropped + merged + split:
+            angle = self.rng.uniform(0, np.pi)
+            along = self.places @ [np.cos(angle), np.sin(angle)]
+            side = along > np.median(along[whole])
+            return [whole & side, whole & ~side]
+        return [whole]
+
+    @staticmethod
+    def _near_border(mask: np.ndarray) -> np.ndarray:
+        return np.any([np.roll(mask, k) != mask for k in (-3, -2, -1, 1, 2, 3)], axis=0)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+@pytest.mark.parametrize(("merged", "split", "extra"), [(0.0, 0.0, 0), (0.04, 0.04, 1), (0.1, 0.1, 5)])
+def test_damaged_masks_give_back_the_true_things(rng, merged, split, extra):
+    """A quarter dropped, others merged or split: what is wrong in one view is not what is wrong in the next.
+
+    At a tenth each, of the 40 views a fifth may by chance be wrong in the same way about one of the things: a few sets
+    too many, never one too few.
+    """
+    toy = Toy(rng, views=40, merged=merged, split=split)
+    truth = [*toy.truth, toy.knob]
+    found = consensus(toy.evidence, Control())
+    best = [max(iou(s, whole) for s in found) for whole in truth]
+    assert min(best) > 0.8 and np.mean(best) > 0.95
+    assert len(found) <= len(truth) + extra
+    wrong = sum(max(iou(s, whole) for whole in truth) < 0.8 for s in found)
+    assert wrong <= extra
+
+
+def test_support_is_highest_for_true_masks(rng):
+    toy = Toy(rng, views=24)
+    support, twins = supports(toy.evidence, Control())
+    views, masks = len(toy.evidence.first) - 1, len(toy.evidence.scales)
+    assert support.shape == (masks,) and len(twins) == masks and all(len(t[0]) == len(t[1]) == views for t in twins)
+    right = np.zeros(masks, bool)
+    for whole in toy.truth:
+        right |= agreements(toy.evidence, whole, toy.evidence.masses()) > 0.85
+    assert np.median(support[right]) > 1.3 * np.median(support[~right])
+    for m, (mask, likeness) in enumerate(twins):
+        assert likeness[toy.evidence.view_of[m]] == 0 and (likeness >= 0).all() and (likeness <= 1 + 1e-5).all()
+        assert (np.diff(np.searchsorted(toy.evidence.first, mask[likeness > 0], side="right")) > 0).all()
+
+
+def test_wrong_sets_are_not_confirmed(rng):
+    toy = Toy(rng, views=24, merged=0.02, split=0.02)
+    merged = [toy.truth[0] | toy.truth[1], toy.truth[2] | toy.truth[3]]
+    halves = [np.arange(160) % 2 == 0, (np.arange(160) > 10) & (np.arange(160) < 30)]
+    sets = [*merged, *toy.truth, *halves]
+    assert confirmed(toy.evidence, sets) == list(range(2, 2 + len(toy.truth)))
+    assert confirmed(toy.evidence, [*sets, toy.knob])[-1] == len(sets)
+    assert confirmed(toy.evidence, []) == []
+
+
+def test_exact_masks_give_exact_things(rng):
+    toy = Toy(rng, views=5, dropped=0, merged=0, split=0, ragged=0)
+    found = consensus(toy.evidence, Control())
+    shown = toy.shown.sum(axis=0) > 0
+    as_sets = {frozenset(np.flatnonzero(s & shown).tolist()) for s in found}
+    assert as_sets == {frozenset(np.flatnonzero(s & shown).tolist()) for s in [*toy.truth, toy.knob]}
+
+
+def evidence_of(views: list[tuple[Rows, np.ndarray]], count: int) -> Incidence:
+    """Evidence of masks [P,M] that all have scale 1."""
+    builder = IncidenceBuilder(count)
+    for rows, members in views:
+        builder.add(rows, pool_masks(members, np.ones(members.shape[1])))
+    return builder.build()
+
+
+def plain_rows(count: int) -> Rows:
+    return Rows(np.arange(count + 1), np.arange(count, dtype=np.int32), np.full(count, 0.9, np.float32))
+
+
+def test_masks_that_disagree_everywhere_give_nothing(rng):
+    views = [(plain_rows(200), rng.random((200, 4)) < 0.2) for _ in range(8)]
+    assert consensus(evidence_of(views, 200), Control()) == []
+
+
+@pytest.mark.parametrize("views", [2, 6])
+def test_one_mask_that_covers_everything(views):
+    """In every view: the views agree, on everything."""
+    found = consensus(evidence_of([(plain_rows(50), np.ones((50, 1), bool))] * views, 50), Control())
+    assert len(found) == 1 and found[0].all()
+
+
+def test_no_masks_at_all():
+    assert consensus(evidence_of([(plain_rows(50), np.zeros((50, 0), bool))] * 3, 50), Control()) == []
+
+
+def test_a_single_view_has_nothing_to_agree_with(rng):
+    members = np.arange(60)[:, None] // 20 == np.arange(3)
+    assert consensus(evidence_of([(plain_rows(60), members)], 60), Control()) == []
+
+
+def test_identical_views_agree_on_their_masks():
+    members = np.arange(60)[:, None] // 20 == np.arange(3)
+    found = consensus(evidence_of([(plain_rows(60), members)] * 5, 60), Control())
+    assert sorted(np.flatnonzero(s)[0] for s in found) == [0, 20, 40] and [s.sum() for s in found] == [20] * 3
+
+
+def test_a_view_that_sees_nothing_does_not_disturb(rng):
+    members = np.arange(60)[:, None] // 20 == np.arange(3)
+    nothing = Rows(np.zeros(61, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    seeing = [(plain_rows(60), members)] * 4
+    blind = [(nothing, np.zeros((60, 0), bool)), (nothing, members)]
+    found = consensus(evidence_of([*seeing, *blind], 60), Control())
+    assert sorted(s.sum() for s in found) == [20] * 3
+    assert consensus(evidence_of(blind, 60), Control()) == []
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_one_gaussian_seen_and_many_unseen(count):
+    """A single Gaussian in all views, of one or of thirty."""
+    rows = Rows(np.arange(11), np.zeros(10, np.int32), np.full(10, 0.8, np.float32))
+    found = consensus(evidence_of([(rows, np.ones((10, 1), bool))] * 3, count), Control())
+    assert len(found) == 1 and np.flatnonzero(found[0]).tolist() == [0]
+
+
+def test_many_gaussians_are_searched_by_a_sample(rng, monkeypatch):
+    monkeypatch.setattr("saga_backend.methods.evidence.consensus._SAMPLE", 60)
+    toy = Toy(rng, views=12, dropped=0.1, merged=0, split=0, ragged=0)
+    found = consensus(toy.evidence, Control())
+    assert all(max(iou(s, whole) for s in found) > 0.9 for whole in toy.truth[: toy.parts_at])
+    again = consensus(toy.evidence, Control())
+    assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))  # the same sample each time
+
+
+def test_consensus_can_be_cancelled(rng):
+    with pytest.raises(Cancelled):
+        consensus(Toy(rng, views=4).evidence, CancelsAt("comparing masks"))
+
+
+# --- from pictures to segments ----------------------------------------------------------------------------------------
+
+
+def pictures(cloud, truth, views) -> list[np.ndarray]:
+    out = []
+    for view in views:
+        shown = contributions(cloud, view, all_pixels(view)).blend(
+            np.stack([truth == 0, truth == 1], axis=1).astype(float)
+        )
+        out.append((shown > 0.5).T.reshape(2, view.height, view.width))
+    return out
+
+
+def found_of(cloud, views, masks):
+    looked = look(cloud, views, rasteriser("cpu"), 0, Control())
+    return given_found(looked, masks, rasteriser("cpu"), Control())
+
+
+def test_segments_of_pictures_hold_the_unseen_too(rng):
+    cloud, truth = toy_scene(rng)
+    views = toy_views()[:2]
+    found = found_of(cloud, views, pictures(cloud, truth, views))
+    assert len(found.masks) == 2 and len(found.segments) == 2 and not found.seen.all()
+    for index in (0, 1):
+        assert max(iou(found.segments.mask([k]), truth == index) for k in (0, 1)) > 0.9
+    assert found.segments.mask([0, 1]).mean() > 0.99  # what no view shows goes with its neighbour
+
+
+@pytest.mark.parametrize("masks", ["none", "empty", "everything", "background"])
+@pytest.mark.parametrize("recipe", ["prototypes", "paper", "evidence"])
+def test_masks_that_say_nothing_train_or_are_refused(rng, masks, recipe):
+    """Everything: one segment, and a click selects all of it. The others: there is nothing to learn from, and that is
+    said."""
+    cloud, _ = toy_scene(rng)
+    views = toy_views()
+    shape = (0 if masks == "none" else 1, 48, 64)
+    picture = np.ones(shape, bool) if masks == "everything" else np.zeros(shape, bool)
+    if masks == "background":
+        picture[:, :4] = True
+    method = "evidence" if recipe == "evidence" else "saga"
+    settings = TrainSettings(method, "paper" if recipe == "paper" else "prototypes", steps=3, pixels=32)
+    if masks == "everything":
+        model = train(cloud, settings, Control(), Sources(views, [picture] * 6)).model
+        row = contributions(cloud, views[0], np.array([[32, 24], [20, 24]]))
+        assert model.segments.sizes().tolist() == [len(cloud)]
+        assert model.select(row, np.ones(2, bool)).mask.all()
+        assert model.affinity is None or np.isfinite(model.affinity.features).all()
+    else:
+        with pytest.raises(UserError) as caught:
+            train(cloud, settings, Control(), Sources(views, [picture] * 6))
+        assert caught.value.code == "no_masks"
+
+
+@pytest.mark.parametrize("kind", ["one view", "identical views", "one sees nothing", "no view sees anything"])
+def test_odd_views(rng, kind):
+    cloud, truth = toy_scene(rng)
+    views = toy_views()
+    away = [type(v)(np.diag([1.0, -1, -1, 1]) @ v.viewmat, v.K, v.width, v.height) for v in views]
+    views = {"one view": views[:1], "identical views": views[:1] * 4, "one sees nothing": [*views, away[0]]}.get(
+        kind, away
+    )
+    settings = TrainSettings(method="evidence")
+    sources = Sources(views, pictures(cloud, truth, views))
+    if kind in ("one view", "no view sees anything"):  # nobody to agree with
+        with pytest.raises(UserError) as caught:
+            train(cloud, settings, Control(), sources)
+        assert caught.value.code == "no_masks"
+        return
+    model = train(cloud, settings, Control(), sources).model
+    assert len(model.segments) == 2
+    for index in (0, 1):
+        assert max(iou(model.segments.mask([k]), truth == index) for k in (0, 1)) > 0.85
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [1, 150])
+def test_all_gaussians_in_one_point(rng, count):
+    cloud = ball(rng, (1.5, 0, 0), 0.4, count, (1, 0, 0))
+    cloud = type(cloud)(
+        np.tile([1.5, 0, 0], (count, 1)), cloud.quats, np.full((count, 3), 0.3), cloud.opacities, cloud.sh
+    )
+    views = toy_views()
+    masks = [contributions(cloud, v, all_pixels(v)).alphas().reshape(1, v.height, v.width) > 0.1 for v in views]
+    for recipe in ("evidence", "prototypes", "paper"):
+        method = "evidence" if recipe == "evidence" else "saga"
+        settings = TrainSettings(method, "paper" if recipe == "paper" else "prototypes", steps=3, pixels=32)
+        model = train(cloud, settings, Control(), Sources(views, masks)).model
+        answer = model.select(contributions(cloud, views[0], np.array([[32, 24]])), np.ones(1, bool))
+        assert answer.mask.all() and np.isfinite([answer.scale, answer.size_units]).all()
