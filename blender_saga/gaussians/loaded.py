@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..wire.errors import UserError
+from .blocks import over_blocks
 from .cloud import GaussianCloud
 
 _BLOCK = 65536  # rows a pass: keeps the temporary arrays small
@@ -91,18 +92,18 @@ def assemble(path: Path, decoded: Decoded, keep_invalid: bool = False) -> Loaded
 
 def _finite_rows(decoded: Decoded) -> np.ndarray:
     """[N] bool: rows in which every number is finite."""
-    n = len(decoded.means)
-    finite = np.empty(n, bool)
-    for start in range(0, n, _BLOCK):
-        part = slice(start, start + _BLOCK)
-        finite[part] = True
+    finite = np.ones(len(decoded.means), bool)
+
+    def work(part: slice) -> None:
         for column in decoded.columns():
-            block = column[part].reshape(len(finite[part]), -1)
+            block = column[part].reshape(part.stop - part.start, -1)
             # One sum says whether a row needs a closer look: NaN and inf survive it.
             with np.errstate(over="ignore", invalid="ignore"):
                 doubtful = ~np.isfinite(block.sum(axis=1, dtype=np.float32))
             if doubtful.any():
                 finite[part][doubtful] &= np.isfinite(block[doubtful]).all(axis=1)
+
+    over_blocks(len(finite), _BLOCK, work)
     return finite
 
 

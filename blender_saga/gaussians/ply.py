@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..wire.errors import UserError
+from .blocks import blocks, over_blocks
 from .cloud import SH_COEFFICIENTS, GaussianCloud
 from .files import replacing, unreadable
 from .loaded import Decoded, LoadedSplat, assemble
@@ -151,23 +152,32 @@ def _activated(rows: np.ndarray, rest: list[str], extras: dict[str, np.ndarray])
     n, k = len(rows), len(rest) // 3 + 1
     shapes = ((n, 3), (n, 4), (n, 3), (n,), (n, k, 3))
     out = Decoded(*(np.empty(shape, np.float32) for shape in shapes))
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinite, and its row is left out
-        for start in range(0, n, _BLOCK):
-            part = slice(start, start + _BLOCK)
-            block = np.asarray(rows[part])
-            for axis, name in enumerate(_GEOMETRY[:3]):
-                out.means[part, axis] = block[name]
-                out.scales[part, axis] = np.exp(block[_GEOMETRY[3 + axis]].astype(np.float64))
-            for index, name in enumerate(_GEOMETRY[6:10]):
-                out.quats[part, index] = block[name]
-            out.opacities[part] = 1 / (1 + np.exp(-block["opacity"].astype(np.float64)))
-            for channel, name in enumerate(_DC):
-                out.sh[part, 0, channel] = block[name]
-            for index, name in enumerate(rest):
-                out.sh[part, 1 + index % (k - 1), index // (k - 1)] = block[name]
+
+    def work(wide: slice) -> None:
+        for part in blocks(wide.stop - wide.start, _BLOCK):
+            place = slice(wide.start + part.start, wide.start + part.stop)
+            _activate_block(np.asarray(rows[place]), Decoded(*(column[place] for column in out.columns())), rest)
             for name, values in extras.items():
-                values[part] = block[name]
+                values[place] = rows[name][place]
+
+    over_blocks(n, 8 * _BLOCK, work)
     return out
+
+
+def _activate_block(block: np.ndarray, out: Decoded, rest: list[str]) -> None:
+    """The columns of a few rows, written into `out`."""
+    k = len(rest) // 3 + 1
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinite, and its row is left out
+        for axis, name in enumerate(_GEOMETRY[:3]):
+            out.means[:, axis] = block[name]
+            out.scales[:, axis] = np.exp(block[_GEOMETRY[3 + axis]].astype(np.float64))
+        for index, name in enumerate(_GEOMETRY[6:10]):
+            out.quats[:, index] = block[name]
+        out.opacities[:] = 1 / (1 + np.exp(-block["opacity"].astype(np.float64)))
+        for channel, name in enumerate(_DC):
+            out.sh[:, 0, channel] = block[name]
+        for index, name in enumerate(rest):
+            out.sh[:, 1 + index % (k - 1), index // (k - 1)] = block[name]
 
 
 def write_ply(

@@ -10,6 +10,7 @@ from math import factorial, pi, sqrt
 
 import numpy as np
 
+from .blocks import over_blocks
 from .cloud import GaussianCloud
 
 C0 = 0.5 / sqrt(pi)
@@ -117,10 +118,12 @@ def rotate_sh(sh: np.ndarray, matrix: np.ndarray, overwrite: bool = False) -> np
     # One matrix product for all: [N, 3(K-1)] with the channels kept apart by the identity.
     wide = np.kron(turn.T, np.eye(3)).astype(np.float32)
     out = sh if overwrite else np.empty_like(sh)
-    for start in range(0, n, _BLOCK):
-        part = slice(start, start + _BLOCK)
+
+    def work(part: slice) -> None:
         out[part, 0] = sh[part, 0]
         out[part, 1:] = (sh[part, 1:].reshape(-1, 3 * (k - 1)) @ wide).reshape(-1, k - 1, 3)
+
+    over_blocks(n, _BLOCK, work)
     return out
 
 

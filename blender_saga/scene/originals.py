@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from ..gaussians.blocks import over_blocks
 from ..gaussians.cloud import GaussianCloud
 from ..gaussians.formats.registry import PLY, identify
 from ..gaussians.ply import activate_rows, column_names, map_rows, raw_rows
@@ -16,7 +17,7 @@ from ..wire.errors import UserError
 from .paths import absolute
 from .splat_files import as_attribute
 
-_BLOCK = 65536
+_BLOCK = 32768
 _SLACK = {"means": 0.0, "quats": 2e-7, "scales": 2e-7, "opacities": 2e-7, "sh": 2e-6}
 """How far a number may be from the file's and count as untouched: the last bits of a matrix product depend on where in
 its block a row stands. Of scales it is a share."""
@@ -62,15 +63,20 @@ def original_rows(obj: bpy.types.Object, now: Points) -> np.ndarray | None:
 def _same(path: Path, rows: np.ndarray, now: Points) -> np.ndarray | None:
     """[N] bool: points whose every number is what the file says; None if its rows cannot be those. Block by block."""
     same = np.ones(len(rows), bool)
-    for start in range(0, len(rows), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    k = now.cloud.sh.shape[1]
+    if k != 1 + sum(name.startswith("f_rest_") for name in rows.dtype.names or ()) // 3:
+        return None
+
+    def work(part: slice) -> None:
         before = transform_cloud(activate_rows(path, rows[part]), RDF_TO_BLENDER, overwrite=True)
-        if len(before) != len(same[part]) or before.sh.shape[1] != now.cloud.sh.shape[1]:
-            return None
+        if len(before) != part.stop - part.start:  # rows that are not finite were left out: the ids mean others
+            raise UserError(f"The file {path.name} is another one")
         for name, slack in _SLACK.items():
             old, new = getattr(before, name), getattr(now.cloud, name)[part]
             equal = np.abs(new - old) <= slack * np.maximum(np.abs(old), name != "scales")
             same[part] &= equal.reshape(len(before), -1).all(axis=1)
+
+    over_blocks(len(rows), _BLOCK, work)
     for name, values in now.extras.items():
         if name in (rows.dtype.names or ()):
             same &= as_attribute(np.asarray(rows[name]))[1] == values

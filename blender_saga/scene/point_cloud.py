@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import bpy
 import numpy as np
 
+from ..gaussians.blocks import blocks, over_blocks
 from ..gaussians.cloud import SH_COEFFICIENTS, GaussianCloud
 from ..wire.errors import UserError
 from . import attributes, rendering
@@ -16,7 +18,8 @@ SELECTION = ".selection"
 _ID = "saga:id"
 _SIMILARITY = "saga:similarity"
 _HIDDEN = "saga:hidden"
-_GROUP, _BLOCK = 5, 8192  # coefficients and rows that are moved together
+_GROUP, _CACHED = 5, 8192  # coefficients and rows that are moved together
+_BLOCK = 16 * _CACHED
 _NEEDED = {"scale": "FLOAT_VECTOR", "rotation": "QUATERNION", "radiance:base": "FLOAT4"}
 
 
@@ -93,8 +96,7 @@ def to_cloud(obj: bpy.types.Object) -> GaussianCloud:
 def write_harmonics(points: bpy.types.PointCloud, sh: np.ndarray) -> None:
     """Set the attributes of the higher coefficients of sh [N,K,3]."""
     for group, planes in _groups(*sh.shape[:2]):
-        for part in _rows(len(sh)):
-            planes[:, part] = sh[part, group].transpose(1, 0, 2)
+        over_blocks(len(sh), _BLOCK, functools.partial(_scatter, sh, group, planes))
         for i, plane in zip(range(group.start, group.stop), planes, strict=True):
             attributes.write(points, f"radiance:sh_{i - 1}", "FLOAT_VECTOR", plane)
 
@@ -104,8 +106,7 @@ def _read_harmonics(obj: bpy.types.Object, sh: np.ndarray) -> None:
     for group, planes in _groups(*sh.shape[:2]):
         for i, plane in zip(range(group.start, group.stop), planes, strict=True):
             attributes.read_into(obj.data.attributes[f"radiance:sh_{i - 1}"], plane)
-        for part in _rows(len(sh)):
-            sh[part, group] = planes[:, part].transpose(1, 0, 2)
+        over_blocks(len(sh), _BLOCK, functools.partial(_gather, sh, group, planes))
 
 
 def _groups(n: int, k: int) -> Iterator[tuple[slice, np.ndarray]]:
@@ -116,8 +117,16 @@ def _groups(n: int, k: int) -> Iterator[tuple[slice, np.ndarray]]:
         yield group, room[: group.stop - first]
 
 
-def _rows(n: int) -> Iterator[slice]:
-    return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))
+def _scatter(sh: np.ndarray, group: slice, planes: np.ndarray, rows: slice) -> None:
+    for part in blocks(rows.stop - rows.start, _CACHED):
+        place = slice(rows.start + part.start, rows.start + part.stop)
+        planes[:, place] = sh[place, group].transpose(1, 0, 2)
+
+
+def _gather(sh: np.ndarray, group: slice, planes: np.ndarray, rows: slice) -> None:
+    for part in blocks(rows.stop - rows.start, _CACHED):
+        place = slice(rows.start + part.start, rows.start + part.stop)
+        sh[place, group] = planes[:, place].transpose(1, 0, 2)
 
 
 def positions(obj: bpy.types.Object) -> np.ndarray:

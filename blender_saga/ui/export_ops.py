@@ -37,7 +37,9 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
 
     filename_ext = ".ply"
     filter_glob: StringProperty(default=";".join(f"*{e}" for e in _ENDINGS.values()), options={"HIDDEN"})
-    object: StringProperty(name="Object", description="Only this one, whatever is selected", options={"SKIP_SAVE", "HIDDEN"})
+    object: StringProperty(
+        name="Object", description="Only this one, whatever is selected", options={"SKIP_SAVE", "HIDDEN"}
+    )
     format: EnumProperty(name="Format", items=[entry[:3] for entry in _FORMATS])
     scope: EnumProperty(name="Objects", items=_SCOPES)
     selection_only: BoolProperty(name="Selection Only", description="Only the selected Gaussians")
