@@ -107,7 +107,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _entering(shared: Sequence[Path], command: Sequence[str]) -> list[str]:
     """The command line that runs a command inside, in a mount namespace of its own."""
-    paths = [str(path.resolve()) for path in shared]
+    paths = [str(path.absolute()) for path in shared]  # a link's own name, not what it points to
     inside = ["sh", "-c", _ENTER, "sh", str(SYSTEM), str(len(paths)), *paths, *command]
     return ["unshare", "--mount", "--propagation", "private", *inside]
 
