@@ -55,6 +55,8 @@ def contrast_step(pixels: np.ndarray, gate: np.ndarray, contrast: Contrast) -> C
     lengths = np.maximum(np.linalg.norm(gated, axis=2, keepdims=True), 1e-8)
     units = gated / lengths
     loss, d_units = pair_loss(units, correspondences(contrast.identities), contrast.weights, contrast.seed)
+    if not np.isfinite(lengths).all():  # similarities that are no numbers drop out of the pairs unnoticed
+        loss = float("nan")
     d_gated = (d_units - (d_units * units).sum(axis=2, keepdims=True) * units) / lengths
     d_opened = (d_gated * pixels[None]).sum(axis=1) * opened * (1 - opened)
     gate_gradient = np.stack([contrast.scales @ d_opened, d_opened.sum(axis=0)])
