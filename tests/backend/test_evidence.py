@@ -11,7 +11,7 @@ from saga_backend.masks.found import given_found, look
 from saga_backend.masks.pool import PoolMasks
 from saga_backend.methods.evidence.consensus import confirmed, consensus, supports
 from saga_backend.methods.evidence.incidence import Incidence, IncidenceBuilder
-from saga_backend.methods.evidence.votes import POWER, agreements, best_of_views, first_vote, refine, vote
+from saga_backend.methods.evidence.votes import POWER, agreements, best_of_views, refinement, vote
 from saga_backend.raster import all_pixels, contributions
 from saga_backend.rasteriser import rasteriser
 from saga_backend.rows import Rows
@@ -123,51 +123,38 @@ def test_best_of_views_by_loops(rng):
             )
 
 
-def refined_by_loops(inside, shown, first, selected, rounds) -> np.ndarray | None:
+def round_by_loops(inside, shown, first, selected) -> tuple[np.ndarray, list[int], list[float]]:
+    """In every view the mask most like the selection votes: scores, masks (-1: none is like it) and their weights."""
     view_of = np.repeat(np.arange(len(shown)), np.diff(first))
-    for _ in range(rounds):
-        ious = ious_by_loops(inside, shown, view_of, selected)
-        masks, weights = [], []
-        for begin, end in pairwise(first.tolist()):
-            best = begin + int(np.argmax(ious[begin:end])) if begin < end else -1
-            masks.append(best)
-            weights.append(ious[best] ** POWER if best >= 0 and ious[best] > 0.5 else 0.0)
-        if not any(weights):
-            return None
-        scores = vote_by_loops(inside, shown, masks, weights)
-        if np.array_equal(scores > 0.5, selected):
-            return scores
-        selected = scores > 0.5
-    return scores
+    ious = ious_by_loops(inside, shown, view_of, selected)
+    masks, weights = [], []
+    for begin, end in pairwise(first.tolist()):
+        best = begin + int(np.argmax(ious[begin:end])) if begin < end else -1
+        agrees = best >= 0 and ious[best] > 0.5
+        masks.append(best if agrees else -1)
+        weights.append(ious[best] ** POWER if agrees else 0.0)
+    return vote_by_loops(inside, shown, masks, weights), masks, weights
 
 
-def test_refine_by_loops(rng):
-    toy = Toy(rng, views=4)
-    evidence, inside, shown = toy.evidence, toy.inside, toy.shown
-    for k in (0, 2):
-        start = (toy.truth[k]) ^ (rng.random(toy.count) < 0.1)
-        result = refine(evidence, start, evidence.masses(), 3)
-        slow = refined_by_loops(inside, shown, evidence.first, start, 3)
-        assert (result is None) == (slow is None)
-        if result is not None:
-            np.testing.assert_allclose(result.scores, slow, atol=1e-4)
-            assert (result.agreements[result.masks < 0] == 0).all() and (
-                result.agreements[result.masks >= 0] > 0.5
-            ).all()
-    assert refine(evidence, np.zeros(toy.count, bool), evidence.masses()) is None
-
-
-def test_first_vote_takes_the_mask_nearest_in_scale(rng):
-    toy = Toy(rng, views=6, dropped=0, merged=0, split=0, ragged=0)
-    seed = np.zeros(toy.count, np.float32)
-    seed[3] = 1
-    for k, scale in ((0, 1.0), (toy.parts_at, 0.5)):  # the first thing, its first part
-        scores = first_vote(toy.evidence, seed, scale)
-        shown = toy.shown.sum(axis=0) > 0
-        np.testing.assert_array_equal((scores > 0.5)[shown], toy.truth[k][shown])
-    np.testing.assert_array_equal(first_vote(toy.evidence, seed, None), first_vote(toy.evidence, seed, 1.0))
-    assert first_vote(toy.evidence, seed, 100.0) is None
-    assert first_vote(toy.evidence, np.zeros(toy.count, np.float32), None) is None
+def test_refinement_by_loops(rng):
+    """Round by round, each from the selection of the one before, until it settles or no mask is like it."""
+    toy = Toy(rng, views=5)
+    evidence, masses = toy.evidence, toy.evidence.masses()
+    for k in range(5):
+        selected = toy.truth[k] ^ (rng.random(toy.count) < 0.1)
+        results = list(refinement(evidence, selected, masses, 4))
+        assert len(results) <= 4
+        for number, result in enumerate(results):
+            scores, masks, weights = round_by_loops(toy.inside, toy.shown, evidence.first, selected)
+            np.testing.assert_allclose(result.scores, scores, atol=1e-4)
+            assert result.masks.tolist() == masks
+            np.testing.assert_allclose(result.agreements**POWER, weights, atol=1e-4)
+            before, selected = selected, result.selected
+            assert iou(before, selected) <= 0.99 or number == len(results) - 1
+        if len(results) < 4:  # why it ended
+            weights = round_by_loops(toy.inside, toy.shown, evidence.first, selected)[2]
+            assert not any(weights) or iou(before, selected) > 0.99
+    assert list(refinement(evidence, np.zeros(toy.count, bool), masses)) == []
 
 
 # --- consensus --------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_from_pictures(rng):
     masks[4] = True
     rows, columns = np.mgrid[0:16, 0:20]
     pixels = np.stack([columns.ravel(), rows.ravel()], axis=1)
-    pool = from_pictures(masks, depth, view, pixels)
+    pool = from_pictures(masks, depth.ravel(), view, pixels)
     assert sorted(pool.areas.tolist()) == [6, 49, 320]
     members = pool.members()
     for area, index, inner in ((49, 0, np.s_[3:8, 4:9]), (6, 1, np.s_[2:4, 3:6]), (320, 4, np.s_[1:15, 1:15])):
@@ -93,5 +93,5 @@ def test_from_pictures(rng):
 def test_from_pictures_without_a_usable_mask(rng, count):
     view = random_view(rng)
     pixels = np.array([[0, 0], [1, 1], [2, 2], [3, 3], [4, 4]])
-    empty = from_pictures(np.zeros((count, 26, 37), bool), np.ones((26, 37)), view, pixels)
+    empty = from_pictures(np.zeros((count, 26, 37), bool), np.ones(5), view, pixels)
     assert empty.members().shape == (5, 0) and len(empty.scales) == 0

@@ -167,14 +167,21 @@ class Prompt:
 def select_by(
     rule: str, selector: Selector, sight: Sight, prompt: Prompt, scales: Sequence[float]
 ) -> tuple[float | None, np.ndarray]:
-    """Scale and mask [N] of a rule: `default` touches nothing, `reference` takes the scale that looks best."""
+    """Scale and mask [N] of a rule: `default` touches nothing, `reference` takes the scale that looks best.
+
+    Where several scales look the same in this view, nobody has a reason to move the slider between them: of those the
+    one counts whose selection is most like what the click began with, and of equal ones the middle.
+    """
+    untouched = selector(sight, prompt.pixels, prompt.positive, None)
     if rule == "default":
-        return None, selector(sight, prompt.pixels, prompt.positive, None)
+        return None, untouched
     masks = [selector(sight, prompt.pixels, prompt.positive, scale) for scale in scales]
     known = slice(None) if prompt.known is None else prompt.known
     looks = [iou(drawn[known], prompt.wanted[known]) for drawn in selected_pixels(sight.rows, np.stack(masks))]
     equal = np.flatnonzero(np.array(looks) == max(looks))
-    best = int(equal[len(equal) // 2])  # where several look the same, not one at the edge of them
+    likeness = np.array([iou(masks[index], untouched) for index in equal])
+    equal = equal[likeness == likeness.max()]
+    best = int(equal[len(equal) // 2])
     return scales[best], masks[best]
 
 

@@ -8,7 +8,6 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.sh import C0
 from blender_saga.gaussians.view import View
 
-from ..control import Control
 from ..neighbours import nearest
 from ..rows import Rows
 from .pool import PoolMasks, from_labels
@@ -90,15 +89,3 @@ def view_masks(view: View, rows: Rows, labels: np.ndarray, scales: np.ndarray) -
     at_pixels = rows.strongest(labels)
     at_pixels[rows.alphas() < _PIXEL_ALPHA] = -1
     return from_labels(at_pixels, scales, view.width * view.height / max(len(rows), 1))
-
-
-def builtin_masks(cloud: GaussianCloud, views: list[View], rows: list[Rows], control: Control) -> list[PoolMasks]:
-    """The built-in masks of every view, over the pixels of its rows."""
-    control.progress("finding segments", 0, 1)
-    labels = segment_cloud(cloud, views, rows)
-    scales = segment_scales(cloud, labels)
-    masks = []
-    for index, (view, part) in enumerate(zip(views, rows, strict=True)):
-        control.progress("masking views", index, len(views))
-        masks.append(view_masks(view, part, labels, scales))
-    return masks

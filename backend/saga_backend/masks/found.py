@@ -17,14 +17,14 @@ from ..methods.evidence.incidence import IncidenceBuilder
 from ..neighbours import nearest
 from ..raster import all_pixels
 from ..rasteriser import Rasteriser
-from ..rows import Rows
+from ..rows import Rows, concatenate
 from ..segment_set import Segments, from_levels, from_sets
 from .builtin import segment_cloud, segment_scales, view_masks, visible
 from .pool import PoolMasks, from_pictures
 
 POOL_PIXELS = 16_384
 """Pixels of a view whose rows are kept."""
-EVIDENCE_PIXELS = 65_536
+EVIDENCE_PIXELS = 32_768
 """Pixels of a view that masks in pictures are compared by: a knob of a hundred pixels is to be more than a few."""
 
 
@@ -78,7 +78,7 @@ def given_found(looked: Looked, pictures: Sequence[np.ndarray], raster: Rasteris
     Args:
         looked: cloud and views.
         pictures: [M,H,W] bool for each view.
-        raster: fills the rows that the pools lack, and the depth for the masks' scales.
+        raster: fills the rows that the pools lack.
         control: progress and cancel.
 
     Raises:
@@ -94,9 +94,10 @@ def given_found(looked: Looked, pictures: Sequence[np.ndarray], raster: Rasteris
         if picture.shape[1:] != (view.height, view.width):
             why = f"masks of view {index} are {picture.shape[2]} x {picture.shape[1]} pixels"
             raise UserError("The masks do not fit the views", why, code="bad_masks")
-        depth = raster.render(looked.cloud, view).depth
-        every = from_pictures(picture, depth, view, looked.pools[index])
-        builder.add(raster.contributions(looked.cloud, view, looked.pools[index]), every)
+        more = raster.contributions(looked.cloud, view, looked.pools[index][POOL_PIXELS:])
+        rows = concatenate([looked.rows[index], more])
+        every = from_pictures(picture, _depths(looked.cloud, view, rows), view, looked.pools[index])
+        builder.add(rows, every)
         masks.append(every.take(np.arange(len(looked.rows[index]))))
     evidence = builder.build()
     sets = consensus(evidence, control)
@@ -104,6 +105,13 @@ def given_found(looked: Looked, pictures: Sequence[np.ndarray], raster: Rasteris
     place = _nearest_of(looked.cloud.means, shown)
     segments = from_sets([selected[place] for selected in sets], looked.cloud.means)
     return Found(masks, segments, visible(looked.rows, len(looked.cloud)))
+
+
+def _depths(cloud: GaussianCloud, view: View, rows: Rows) -> np.ndarray:
+    """[P] float32 camera z that each row's Gaussians have on average, by weight; 0 where there are none."""
+    z = cloud.means @ view.viewmat[2, :3].astype(np.float32) + np.float32(view.viewmat[2, 3])
+    alphas = rows.alphas()
+    return np.divide(rows.blend(z), alphas, out=np.zeros(len(rows), np.float32), where=alphas > 1e-4)
 
 
 def _nearest_of(means: np.ndarray, known: np.ndarray) -> np.ndarray:

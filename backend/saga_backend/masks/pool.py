@@ -72,42 +72,41 @@ def from_labels(labels: np.ndarray, scales: np.ndarray, pixel_area: float) -> Po
     return _sorted(members[:, kept], scales[segments[kept]], count[kept] * pixel_area)
 
 
-def from_pictures(masks: np.ndarray, depth: np.ndarray, view: View, pixels: np.ndarray) -> PoolMasks:
+def from_pictures(masks: np.ndarray, depths: np.ndarray, view: View, pixels: np.ndarray) -> PoolMasks:
     """Masks from pictures of them (SAM, files).
 
     Args:
         masks: [M,H,W] bool.
-        depth: [H,W] camera z, 0 where nothing is; scales are taken from each mask eroded by a pixel, or from the
-            whole mask where nothing would be left.
+        depths: [P] camera z at the pool's pixels, 0 where nothing is; scales are taken from each mask eroded by a
+            pixel, or from the whole mask where nothing would be left.
         view: their view.
         pixels: [P,2] the pool's pixels (column, row).
     """
     rows, columns = pixels[:, 1], pixels[:, 0]
+    points, there = unproject(view, pixels, depths), depths > 0
     kept, scales, areas = [], [], []
     for index, mask in enumerate(masks):
-        if mask[rows, columns].sum() < MIN_POOL_PIXELS:
+        inside = mask[rows, columns]
+        if np.count_nonzero(inside) < MIN_POOL_PIXELS:
             continue
-        inner = _inner_pixels(mask, depth)
-        if not len(inner):
+        inner = _eroded(mask)[rows, columns] & there
+        inner = inner if np.count_nonzero(inner) >= MIN_POOL_PIXELS else inside & there
+        if not inner.any():
             continue
         kept.append(index)
-        scales.append(mask_scale(unproject(view, inner, depth[inner[:, 1], inner[:, 0]])))
+        scales.append(mask_scale(points[inner]))
         areas.append(float(np.count_nonzero(mask)))
     members = masks[kept][:, rows, columns].T if kept else np.zeros((len(pixels), 0), bool)
     return _sorted(members, np.array(scales), np.array(areas))
 
 
-def _inner_pixels(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """[K,2] pixels (column, row) with depth of a mask eroded by a pixel; of the whole mask where few would be left."""
+def _eroded(mask: np.ndarray) -> np.ndarray:
+    """[H,W] bool: the mask without its outermost pixels; only the part of the picture that it lies in is looked at."""
     y, x = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = max(y[0] - 1, 0), max(x[0] - 1, 0)
-    crop = slice(top, y[-1] + 2), slice(left, x[-1] + 2)
-    there = depth[crop] > 0
-    inner = binary_erosion(mask[crop]) & there
-    if np.count_nonzero(inner) < MIN_POOL_PIXELS:
-        inner = mask[crop] & there
-    y, x = np.nonzero(inner)
-    return np.stack([x + left, y + top], axis=1)
+    crop = slice(max(y[0] - 1, 0), y[-1] + 2), slice(max(x[0] - 1, 0), x[-1] + 2)
+    out = np.zeros_like(mask)
+    out[crop] = binary_erosion(mask[crop])
+    return out
 
 
 def _sorted(members: np.ndarray, scales: np.ndarray, areas: np.ndarray) -> PoolMasks:

@@ -2,20 +2,18 @@
 
 Image masks are missing, merged, split and ragged, independently in every view: what is wrong in one is not repeated in
 the others, and what is right is. Each mask is asked how well the other views' masks support it; from the best supported
-one on, masks are refined into a segment (votes.refine), the masks that the segment explains are crossed off, and what
-the views that see it do not confirm is dropped.
+one on, masks are refined into a segment (votes.refinement), the masks that it explains are crossed off, and what the
+views that see it do not confirm is dropped.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 from scipy import sparse
 
 from ...control import Control
 from .incidence import Incidence
-from .votes import POWER, Vote, agreements, refine, vote
+from .votes import POWER, Vote, agreements, iou, refinement, vote
 
 _SAMPLE = 25_000  # Gaussians that the search looks at; the segments found are then voted on by all
 _SUPPORTS = 0.6  # IoU of two masks of different views that mean the same
@@ -45,30 +43,38 @@ def consensus(evidence: Incidence, control: Control, seed: int = 0) -> list[np.n
     if len(shown) > _SAMPLE:
         shown = np.sort(np.random.default_rng(seed).choice(shown, _SAMPLE, replace=False))
     part = evidence.columns(shown)
-    found: list[Vote] = []
-    for result in _search(part, control):
-        if not any(_iou(result.selected, other.selected) > _SAME for other in found):
-            found.append(result)
+    found = _search(part, control)
     kept = confirmed(part, [result.selected for result in found])
     sets = [vote(evidence, found[k].masks, found[k].agreements ** POWER) > 0.5 for k in kept]
     return [selected for selected in sets if selected.any()]
 
 
-def _search(part: Incidence, control: Control) -> Iterator[Vote]:
+def _search(part: Incidence, control: Control) -> list[Vote]:
     """What refinement makes of the masks, the best supported first; explained masks are passed over."""
     support, twins = supports(part, control)
     masses = part.masses()
     explained = support < _LEAST
+    found: list[Vote] = []
     order = np.argsort(-support, kind="stable")
     for position, seed in enumerate(order):
         if explained[seed]:
             continue
         control.progress("comparing masks", position, len(order))
         explained[seed] = True
-        result = refine(part, _start(part, int(seed), twins[seed]), masses)
-        if result is not None and result.selected.any():
+        result = _refined(part, _start(part, int(seed), twins[seed]), masses, [other.selected for other in found])
+        if result is not None:
             explained |= agreements(part, result.selected, masses) > _EXPLAINED
-            yield result
+            found.append(result)
+    return found
+
+
+def _refined(part: Incidence, start: np.ndarray, masses: np.ndarray, known: list[np.ndarray]) -> Vote | None:
+    """What refinement makes of a selection; None where it makes nothing of it, or what is known already."""
+    result = None
+    for result in refinement(part, start, masses):
+        if any(iou(result.selected, other) > _SAME for other in known):
+            return None
+    return result if result is not None and result.selected.any() else None
 
 
 def _start(part: Incidence, seed: int, twins: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -152,7 +158,3 @@ def _lifted(part: Incidence) -> sparse.csr_matrix:
     views = np.repeat(part.view_of, np.diff(lifted.indptr))
     lifted.data = part.inside.data / np.maximum(shown[views, lifted.indices], 1e-9)
     return lifted
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / max((a | b).sum(), 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numba
@@ -13,8 +14,9 @@ ROUNDS = 5
 AGREES = 0.5  # IoU with the selection from which on a view's best mask votes
 POWER = 12  # of the IoU, in the weight of a vote: at 4, an object's masks still blur the outline of its largest part
 SELECTED = 0.5
-WITHIN = 1.6  # a mask this many times larger or smaller than the wanted scale is another thing's
-_HOLDS = 0.5  # share of a click's blending weight that a mask must hold to be meant
+
+
+_SETTLED = 0.99  # IoU of two rounds' selections
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,12 @@ def vote(evidence: Incidence, masks: np.ndarray, weights: np.ndarray) -> np.ndar
     return np.divide(inside, shown, out=np.zeros(count, np.float32), where=shown > 1e-6)
 
 
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two selections [N] bool; 0 when both are empty."""
+    both = np.count_nonzero(a & b)
+    return both / max(np.count_nonzero(a) + np.count_nonzero(b) - both, 1)
+
+
 def agreements(evidence: Incidence, selected: np.ndarray, masses: np.ndarray) -> np.ndarray:
     """[M] float32: IoU of every mask with a selection as its view shows it.
 
@@ -75,52 +83,29 @@ def best_of_views(values: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np
     return masks, best
 
 
-def refine(evidence: Incidence, start: np.ndarray, masses: np.ndarray, rounds: int = ROUNDS) -> Vote | None:
+def refinement(evidence: Incidence, start: np.ndarray, masses: np.ndarray, rounds: int = ROUNDS) -> Iterator[Vote]:
     """Let in each view the mask most like the selection vote, by IoU to the power of POWER, and again.
 
     Args:
         evidence: the masks.
         start: [N] bool, the selection to begin with.
         masses: [M], `evidence.masses()`.
-        rounds: at most; a selection that no longer changes ends it.
+        rounds: at most; a selection that hardly changes any more ends it, and so does one that no mask agrees with.
 
-    Returns:
-        The last round's vote; None when no mask agrees with the selection any more.
+    Yields:
+        The vote of every round.
     """
-    selected, result = start, None
+    selected = start
     for _ in range(rounds):
         masks, best = best_of_views(agreements(evidence, selected, masses), evidence.first)
         weights = np.where(best > AGREES, best**POWER, 0)
         if not weights.any():
-            return None
+            return
         result = Vote(vote(evidence, masks, weights), np.where(weights > 0, masks, -1), np.where(weights > 0, best, 0))
-        if np.array_equal(result.selected, selected):
-            break
-        selected = result.selected
-    return result
-
-
-def first_vote(evidence: Incidence, seed: np.ndarray, wanted: float | None) -> np.ndarray | None:
-    """[N] float32 scores after a click (design, section 7): in every view the mask that holds the click and is nearest
-    in scale votes.
-
-    Args:
-        evidence: the masks.
-        seed: [N] float32, the click's blending weight on every Gaussian.
-        wanted: scale, scene units; None: in every view the largest mask that holds the click.
-
-    Returns:
-        The scores; None when no mask holds the click at that scale.
-    """
-    inside, shown = evidence.overlaps(seed)
-    holds = inside > _HOLDS * np.maximum(shown[evidence.view_of], 1e-9)
-    if wanted is None:
-        value = np.where(holds, evidence.scales, 0)
-    else:
-        ratio = np.abs(np.log(np.maximum(evidence.scales, 1e-12) / max(wanted, 1e-12)))
-        value = np.where(holds & (ratio <= np.log(WITHIN)), np.exp(-ratio), 0)
-    masks, best = best_of_views(value, evidence.first)
-    return vote(evidence, masks, best > 0) if best.any() else None
+        yield result
+        before, selected = selected, result.selected
+        if iou(before, selected) > _SETTLED:
+            return
 
 
 @numba.njit(parallel=True, cache=True)
