@@ -58,8 +58,8 @@ def vote(evidence: Incidence, masks: np.ndarray, weights: np.ndarray) -> np.ndar
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two selections [N] bool; 0 when both are empty."""
-    both = np.count_nonzero(a & b)
-    return both / max(np.count_nonzero(a) + np.count_nonzero(b) - both, 1)
+    both = int(np.count_nonzero(a & b))
+    return both / max(int(np.count_nonzero(a) + np.count_nonzero(b)) - both, 1)
 
 
 def agreements(evidence: Incidence, selected: np.ndarray, masses: np.ndarray) -> np.ndarray:
