@@ -9,7 +9,6 @@ a namespace of the started process: they end with it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -100,6 +99,8 @@ def _call(command: Sequence[str], problem: str) -> None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Two runs at once: the second waits for the first."""
+    import fcntl  # only where there is a window to be had: not on Windows
+
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
