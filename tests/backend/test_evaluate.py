@@ -205,8 +205,9 @@ class Model:
 
 def selector_of(model: Model):
     def select(place, pixels, positive, scale):
-        label = SCENE.labels[place.rows_at(pixels[:1]).ids[0], 0 if scale > 0.5 else 1]
-        true = (SCENE.labels[:, 0 if scale > 0.5 else 1] == label).copy()
+        level = 0 if scale is None or scale > 0.5 else 1  # None: nothing touched, a thing is meant
+        label = SCENE.labels[place.rows_at(pixels[:1]).ids[0], level]
+        true = (SCENE.labels[:, level] == label).copy()
         return true & (np.arange(len(true)) % 100 < 100 * model.share)
 
     return select

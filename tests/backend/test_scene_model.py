@@ -131,7 +131,8 @@ def test_nothing_to_select_is_an_empty_answer_with_a_reason(trained, method, sca
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_negative_click_takes_its_part_away(trained, method):
-    answer = trained.select(clicks_on(1, 11), NO, How(method, 0.0 if method == "saga" else 1.0, 0.5))
+    how = How(method, 0.0, 0.5) if method == "saga" else How(method, 1.0)
+    answer = trained.select(clicks_on(1, 11), NO, how)
     assert answer.mask[1] and not answer.mask[11] and (answer.mask <= (THING == 0)).all()
 
 
@@ -170,9 +171,25 @@ def test_a_scale_not_given_is_that_of_the_thing_under_the_click(trained):
     assert 0 <= elsewhere.scale <= 1 and elsewhere.mask[45] and not elsewhere.mask[THING != 2].any()
 
 
-def test_the_threshold_moves_what_features_select_and_not_what_segments_do(trained):
+def test_a_threshold_asks_for_similarity(trained, untrained):
+    """Segments know none: who sets one gets what features select, as it is."""
+    for t in (0.9, 0.2):
+        by_features = trained.select(clicks_on(1), YES, How("saga", 0.0, t, snap=False))
+        answer = trained.select(clicks_on(1), YES, How("auto", 0.0, t))
+        np.testing.assert_array_equal(answer.mask, by_features.mask)
+        assert answer.threshold == t
+        for model, method in ((trained, "evidence"), (untrained, "auto")):
+            answer = model.select(clicks_on(1), YES, How(method, 1.0, t))
+            np.testing.assert_array_equal(answer.mask, THING == 0)
     few, many = (trained.select(clicks_on(1), YES, How("saga", 0.0, t, snap=False)).mask for t in (0.9, 0.2))
     assert (few <= many).all() and few.sum() < many.sum()
-    masks = [trained.select(clicks_on(1), YES, How("auto", 1.0, t)) for t in (0.9, 0.2)]
-    np.testing.assert_array_equal(masks[0].mask, masks[1].mask)
-    assert [answer.threshold for answer in masks] == [0.9, 0.2]
+
+
+def test_a_given_threshold_asks_for_similarity_as_it_is(trained):
+    """Segments know no threshold: with one, `auto` answers by features and does not snap."""
+    clicks, one = clicks_on(1), np.ones(1, bool)
+    for threshold in (0.3, 0.9):
+        by_features = trained.select(clicks, one, How("saga", 0.5, threshold, snap=False))
+        automatic = trained.select(clicks, one, How("auto", 0.5, threshold))
+        np.testing.assert_array_equal(automatic.mask, by_features.mask)
+        np.testing.assert_array_equal(automatic.mask, automatic.scores > threshold)

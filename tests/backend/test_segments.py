@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from saga_backend.control import Control
-from saga_backend.masks.builtin import builtin_masks, segment_cloud, segment_scales, view_masks, visible
+from saga_backend.masks.builtin import segment_cloud, segment_scales, view_masks, visible
+from saga_backend.masks.found import Looked, builtin_found
 from saga_backend.masks.pool import mask_scale
 from saga_backend.masks.segments import SegmentSettings, normals, segment, without_whole
 from saga_backend.neighbours import nearest
@@ -210,8 +211,10 @@ def test_masks_of_a_view_are_the_strongest_segments(balls_seen):
 
 def test_builtin_masks_fit_the_views(balls_seen):
     cloud, _, views, rows = balls_seen
-    masks = builtin_masks(cloud, views, rows, Control())
-    assert len(masks) == len(views)
+    found = builtin_found(Looked(cloud, views, [all_pixels(view) for view in views], rows), Control())
+    masks = found.masks
+    assert len(masks) == len(views) and found.segments.count == len(cloud) and len(found.segments)
+    np.testing.assert_array_equal(found.seen, visible(rows, len(cloud)))
     for part, view in zip(masks, views, strict=True):
         assert part.members().shape == (view.width * view.height, len(part.scales))
         assert len(part.scales) and (np.diff(part.scales) >= 0).all()
