@@ -9,6 +9,7 @@ import numba
 import numpy as np
 
 from .rows import SHOWN_ALPHA, Rows
+from .threshold import valley
 
 DEFAULT_THRESHOLD = 0.7
 _PROBE_SCALES = np.arange(0.0, 1.0001, 0.05)
@@ -80,9 +81,9 @@ class AffinityModel:
             rows: rows of the P clicked pixels; ids are those of this model.
             positive: [P] bool, False for "not this".
             scale: 0..1; None: chosen from the click, see `choose_scale`.
-            threshold: cosine; None: DEFAULT_THRESHOLD.
+            threshold: cosine; None: where the scores of this click have a valley, else DEFAULT_THRESHOLD.
         """
-        threshold = DEFAULT_THRESHOLD if threshold is None else threshold
+        usual = DEFAULT_THRESHOLD if threshold is None else threshold
         clicks = rows.blend(self.features)
         shown = rows.alphas() >= SHOWN_ALPHA
         positive = np.asarray(positive, dtype=bool)
@@ -91,10 +92,11 @@ class AffinityModel:
             note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
             scale = 1.0 if scale is None else scale
             empty = np.zeros(len(self.features), bool)
-            return Answer(empty, np.zeros(len(empty), np.float32), scale, self.size_of(scale), threshold, note)
-        scale = self.choose_scale(yes, threshold) if scale is None else scale
+            return Answer(empty, np.zeros(len(empty), np.float32), scale, self.size_of(scale), usual, note)
+        scale = self.choose_scale(yes, usual) if scale is None else scale
         opening = self.opening(scale)
         scores = _best_cosine(self.features, yes, opening)
+        threshold = (valley(scores, usual) or usual) if threshold is None else threshold
         mask = scores > threshold
         if len(no):
             mask &= scores > _best_cosine(self.features, no, opening)

@@ -22,7 +22,7 @@ class How:
 
     Attributes:
         method: "evidence": by the segments; "saga": by similarity of features; "auto": by the segments where they
-            hold the click, else by features.
+            hold the click and no threshold is given, else by features.
         scale: 0..1; None: chosen from the click.
         threshold: cosine similarity; None: the default.
         snap: replace a selection by features with the segment that is much like it.
@@ -104,8 +104,14 @@ class SceneModel:
         rows, positive = rows.take(shown), positive[shown]
         wanted = None if how.scale is None else self.size_of(how.scale)
         chosen = choose(self.segments, rows, positive, wanted)
-        by_features = how.method == "saga" or (how.method == "auto" and self.affinity is not None and chosen.missed)
-        return self._by_features(rows, positive, how) if by_features else self._by_segments(rows, positive, how, chosen)
+        if how.method == "auto" and self.affinity is not None:
+            if how.threshold is not None:  # segments know no threshold: who sets one asks for similarity, and as it is
+                return self._by_features(rows, positive, replace(how, snap=False))
+            if chosen.missed:
+                return self._by_features(rows, positive, how)
+        if how.method == "saga":
+            return self._by_features(rows, positive, how)
+        return self._by_segments(rows, positive, how, chosen)
 
     def _by_segments(self, rows: Rows, positive: np.ndarray, how: How, chosen: Chosen) -> Answer:
         mask = chosen.mask(self.segments)

@@ -150,7 +150,7 @@ class Click:
         scale: granularity 0 (parts) to 1 (largest things); negative: chosen from the click.
         threshold: cosine similarity above which a Gaussian is selected; negative: the default.
         method: "evidence": by the segments on which the masks agree; "saga": by similarity of features; "auto": by the
-            segments where they hold the click, else by features.
+            segments where they hold the click and no threshold is given, else by features.
         snap: replace a selection by features with the segment that is much like it.
         want_scores: also send the similarity of every point.
         clean_up: what is done to the selection afterwards.
