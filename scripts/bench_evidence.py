@@ -32,7 +32,7 @@ def evidence(case: Case) -> Iterator[Line]:
     views = 4 if case.quick else 40 if case.n <= _SLOW else 200
     scene, where = bench_scene(case.n, views), replace(case, device="cpu")
     rows, labels, scales = seen(scene)
-    segments = from_levels(labels, scales)
+    segments = from_levels(labels, scales, np.ones(len(scales)))
     model = SceneModel(segments, scale_table(segments))
     view = scene.views[0]
     pixel = np.array([[view.width // 2, view.height // 2]], np.int32)

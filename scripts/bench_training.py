@@ -45,7 +45,7 @@ def training_step(case: Case) -> Iterator[Line]:
     turn = itertools.cycle(_batches(scene, rows, labels, scales))
     ours = stepper(Parameters(features.copy(), gate.copy()), neighbours, case.device)
     pixels = Line("training_step", case, times(lambda: ours.step(next(turn), 1e-3), case.runs(30)), "paper")
-    segments = from_levels(labels, scales)
+    segments = from_levels(labels, scales, np.ones(len(scales)))
     trainer = PrototypeTrainer(prototypes(segments, rows), scale_table(segments), PROTOTYPES)
     where = replace(case, device="cpu")
     coded = Line("training_step", where, times(lambda: trainer.step(0), case.runs(100)), "prototypes")

@@ -13,6 +13,7 @@ HOLDS = 0.5
 """A segment holds a click when more than this share of the click's blending weight lies in it."""
 SNAPS = 0.5
 """A selection is snapped to the segment most like it when their IoU exceeds this."""
+_LARGE = 0.75  # power of a segment's size beside how much it stands out: a whole thing rather than its part
 _MOST = 0.7  # a segment with more than this share of the cloud is the scene, not a thing in it
 
 
@@ -65,9 +66,12 @@ def nearest_scale(segments: Segments, candidates: np.ndarray, wanted: float | No
 
 
 def stand_out(segments: Segments, candidates: np.ndarray) -> int:
-    """The segment that is most likely meant by a click alone: the largest that is not nearly the whole scene."""
-    things = candidates[segments.sizes()[candidates] <= _MOST * segments.count]
-    return int(things[-1] if len(things) else candidates[0])
+    """The segment most likely meant by a click alone: a large one that stands out, but not nearly the whole scene."""
+    sizes = segments.sizes()[candidates]
+    things = sizes <= _MOST * segments.count
+    if not things.any():
+        return int(candidates[0])
+    return int(candidates[things][np.argmax(segments.standing[candidates[things]] * sizes[things] ** _LARGE)])
 
 
 def snapped(segments: Segments, selected: np.ndarray) -> np.ndarray:

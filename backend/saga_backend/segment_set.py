@@ -30,12 +30,14 @@ class Segments:
         ids: [E] int32.
         scales: [K] float32, 3D scale (SAGA Eq. 2 over its Gaussians), scene units, rising.
         count: N, Gaussians of the cloud.
+        standing: [K] float32, how much a segment stands out from those that hold it and those it holds, above 0.
     """
 
     offsets: np.ndarray
     ids: np.ndarray
     scales: np.ndarray
     count: int
+    standing: np.ndarray
     _holders: tuple[np.ndarray, np.ndarray] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,12 +78,13 @@ class Segments:
         return out
 
 
-def from_levels(labels: np.ndarray, scales: np.ndarray) -> Segments:
+def from_levels(labels: np.ndarray, scales: np.ndarray, standing: np.ndarray) -> Segments:
     """Segments from nested levels.
 
     Args:
         labels: [N,L] int32, the segment of every Gaussian at every level, one numbering over all; negative: none.
         scales: 3D scale of every number, scene units.
+        standing: of every number, how much it stands out.
     """
     count, depth = labels.shape
     gaussian = np.repeat(np.arange(count, dtype=np.int32), depth)
@@ -96,7 +99,10 @@ def from_levels(labels: np.ndarray, scales: np.ndarray) -> Segments:
     order = np.argsort(segment, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(segment, minlength=len(used)))])
     ids = gaussian[fresh][order]
-    return Segments(offsets.astype(np.int64), ids, np.sort(scales[used]).astype(np.float32), count)
+    by_scale = used[np.argsort(scales[used], kind="stable")]
+    return Segments(
+        offsets.astype(np.int64), ids, scales[by_scale].astype(np.float32), count, standing[by_scale].astype(np.float32)
+    )
 
 
 def scale_table(segments: Segments) -> np.ndarray:
@@ -116,7 +122,7 @@ def scale_table(segments: Segments) -> np.ndarray:
 
 
 def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
-    """Segments from sets of Gaussians.
+    """Segments from sets of Gaussians; none stands out more than another.
 
     Args:
         sets: [N] bool each.
@@ -130,7 +136,7 @@ def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
     members = [members[i] for i in order]
     offsets = np.concatenate([[0], np.cumsum([len(m) for m in members], dtype=np.int64)]).astype(np.int64)
     ids = np.concatenate(members) if members else np.zeros(0, np.int32)
-    return Segments(offsets, ids, scales[order].astype(np.float32), count)
+    return Segments(offsets, ids, scales[order].astype(np.float32), count, np.ones(len(scales), np.float32))
 
 
 def _grown(members: list[np.ndarray], scales: np.ndarray, count: int) -> np.ndarray:

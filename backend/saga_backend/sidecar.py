@@ -53,6 +53,7 @@ def save(path: str | Path, model: SceneModel, header: Header) -> None:
         "segments.offsets": model.segments.offsets.astype(np.int64),
         "segments.ids": model.segments.ids.astype(np.int32),
         "segments.scales": model.segments.scales.astype(np.float32),
+        "segments.standing": model.segments.standing.astype(np.float32),
         "quantiles": model.quantiles.astype(np.float32),
     }
     if model.affinity is not None:
@@ -125,8 +126,11 @@ def _checked(tensors: dict[str, np.ndarray], header: Header, name: str) -> Scene
 
 def _segments(tensors: dict[str, np.ndarray], count: int) -> Segments | None:
     """None unless the arrays describe segments of `count` Gaussians."""
-    offsets, ids, scales = (tensors.get(f"segments.{key}", np.zeros(0)) for key in ("offsets", "ids", "scales"))
-    if any(array.ndim != 1 for array in (offsets, ids, scales)) or len(offsets) != len(scales) + 1:
+    keys = ("offsets", "ids", "scales", "standing")
+    offsets, ids, scales, standing = (tensors.get(f"segments.{key}", np.zeros(0)) for key in keys)
+    if any(array.ndim != 1 for array in (offsets, ids, scales, standing)) or len(offsets) != len(scales) + 1:
+        return None
+    if len(standing) != len(scales) or not (standing > 0).all():
         return None
     if offsets.dtype != np.int64 or offsets[0] != 0 or offsets[-1] != len(ids) or (np.diff(offsets) < 0).any():
         return None
@@ -134,4 +138,4 @@ def _segments(tensors: dict[str, np.ndarray], count: int) -> Segments | None:
         return None
     if (np.diff(scales, prepend=0) < 0).any():
         return None
-    return Segments(offsets, ids, scales, count)
+    return Segments(offsets, ids, scales, count, standing)

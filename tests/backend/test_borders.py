@@ -121,10 +121,24 @@ def test_joins_are_their_slow_twin(rng):
     joins = join_patches(graph, patches, (), settings)
     count = patches.max() + 1
     history = slow_joins(graph, patches, settings)
-    assert len(joins) == len(history) == count - 1
+    assert len(joins.steps) == len(history) == count - 1
     levels = cut(joins, count, tuple(range(count - 1, 0, -1)))[patches]
     for level, wanted in zip(levels.T, history, strict=True):
         assert {frozenset(np.flatnonzero(level == number).tolist()) for number in np.unique(level)} == wanted
+
+
+def test_standing_is_what_the_next_join_costs_over_what_the_own_did(rng):
+    graph, patches = random_graph(rng)
+    joins = join_patches(graph, patches, (), JoinSettings())
+    count = patches.max() + 1
+    standing = joins.standing(count)
+    assert (standing > 0).all() and len(standing) == count + len(joins.steps)
+    np.testing.assert_allclose(standing[:count], np.log(50), rtol=1e-6)  # patches cost nothing
+    for number in range(count, len(standing)):
+        own = joins.costs[joins.steps[:, 2] == number].item()
+        after = joins.costs[(joins.steps[:, :2] == number).any(axis=1)]
+        ratio = min(after.item() / own, 50) if len(after) else 50
+        assert standing[number] == pytest.approx(np.log(max(ratio, 1 + 1e-4)), rel=1e-4, abs=1e-6)
 
 
 def test_a_border_that_no_view_shows_is_joined_last(rng):
@@ -160,8 +174,8 @@ def test_a_rug_and_the_floor_beneath_it_are_two_things(rng):
     towards = np.where(covered, -1, 1)[:, None] * np.array([[0, 0, 1.0]])
     colours = np.full((len(means), 3), 0.5)
     colours[truth == 1] = 0.42
-    found = best_iou(segment(means, colours, towards, None, [above, above, below, below]), truth == 1)
-    blind = best_iou(segment(means, colours, towards), truth == 1)
+    found = best_iou(segment(means, colours, towards, None, [above, above, below, below]).labels, truth == 1)
+    blind = best_iou(segment(means, colours, towards).labels, truth == 1)
     assert found > 0.75 and found > blind + 0.05
 
 
@@ -177,7 +191,7 @@ def test_what_floats_joins_what_it_floats_over(rng):
     ]
     cloud, ball_of = concatenate(parts), np.repeat([0, 1, 2], [900, 200, 900])
     middles = np.array([[0, 0, 0], [0, 0, 1.7], [6, 0, 0]])
-    labels = segment(cloud.means, np.full((2000, 3), 0.5), unit(cloud.means - middles[ball_of]))
+    labels = segment(cloud.means, np.full((2000, 3), 0.5), unit(cloud.means - middles[ball_of])).labels
     assert has_segments(labels, ball_of) and has_segments(labels, np.array([0, 0, 1])[ball_of])
 
 
@@ -188,7 +202,7 @@ def test_haze_that_is_seen_gets_the_segments_of_what_is_nearest(rng):
     K = np.array([[50, 0, 32], [0, 50, 24], [0, 0, 1.0]])
     views = [View(look_at(e, (1.25, 0, 0), (0, 0, 1)), K, 64, 48) for e in ((1.25, 6, 0.5), (1.25, -6, -0.5))]
     rows = [contributions(cloud, view, all_pixels(view)) for view in views]
-    labels, seen = segment_cloud(cloud, views, rows), visible(rows, len(cloud))
+    labels, seen = segment_cloud(cloud, views, rows).labels, visible(rows, len(cloud))
     assert (seen & faint).any()
     clear = np.flatnonzero(seen & ~faint)
     for point in np.flatnonzero(seen & faint):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ def of_members(*members: tuple[float, list[int]], count: int = N) -> Segments:
     """Segments of given scales (rising) and Gaussians."""
     offsets = np.concatenate([[0], np.cumsum([len(m) for _, m in members])]).astype(np.int64)
     ids = np.concatenate([m for _, m in members]).astype(np.int32)
-    return Segments(offsets, ids, np.array([scale for scale, _ in members], np.float32), count)
+    scales = np.array([scale for scale, _ in members], np.float32)
+    return Segments(offsets, ids, scales, count, np.ones(len(scales), np.float32))
 
 
 def clicks_on(*gaussians: int) -> Rows:
@@ -150,3 +152,15 @@ def test_snapping_leaves_what_is_like_nothing(rng):
     np.testing.assert_array_equal(snapped(none, lone), lone)
     for k in range(len(SCENE)):
         np.testing.assert_array_equal(snapped(SCENE, SCENE.mask([k])), SCENE.mask([k]))
+
+
+def test_what_stands_out_wins_over_what_is_a_little_larger():
+    """A thing that is hard to join further, the group it is in, and its part."""
+    sets = [(1.0, list(range(4))), (2.0, list(range(10))), (3.0, list(range(14)))]
+    members = of_members(*sets, count=40)
+    every = np.arange(3)
+    assert stand_out(members, every) == 2  # nothing known: the largest
+    clear = replace(members, standing=np.array([0.5, 3.0, 0.5], np.float32))
+    assert stand_out(clear, every) == 1
+    scene = of_members(*sets[:2], (3.0, list(range(40))), count=40)
+    assert stand_out(scene, every) == 1  # the third is the scene

@@ -114,7 +114,8 @@ def nested(draw) -> np.ndarray:
 @given(nested(), st.integers(0, 2**31))
 def test_levels_by_loops(labels, seed):
     scales = np.random.default_rng(seed).uniform(0.1, 3, max(labels.max(initial=-1) + 1, 1))
-    segments = from_levels(labels, scales)
+    standing = scales[::-1] + 1
+    segments = from_levels(labels, scales, standing)
     wanted = levels_by_loops(labels)
     found = members_of(segments)
     assert segments.count == len(labels) and len(found) == len(wanted)
@@ -123,6 +124,7 @@ def test_levels_by_loops(labels, seed):
     assert [wanted[number] for number in by_scale] == found or len(number_of) < len(wanted)
     assert sorted(map(sorted, found)) == sorted(map(sorted, wanted.values()))
     np.testing.assert_allclose(segments.scales, [scales[number] for number in by_scale], rtol=1e-6)
+    np.testing.assert_allclose(segments.standing, [standing[number] for number in by_scale], rtol=1e-6)
 
 
 def shells(number: int) -> Segments:
@@ -151,7 +153,7 @@ def test_no_segments(tmp_path):
     assert segments.overlaps(np.ones(3)).shape == (0,) and not segments.mask([]).any()
     table = scale_table(segments)
     assert (np.diff(table) > 0).all() and np.isfinite(table).all()
-    assert len(from_levels(np.full((4, 2), -1, np.int32), np.zeros(0))) == 0
+    assert len(from_levels(np.full((4, 2), -1, np.int32), np.zeros(0), np.zeros(0))) == 0
 
 
 def test_one_gaussian_and_all_in_one_point():

@@ -27,7 +27,7 @@ def segments_of(cloud, truth=None, settings=None) -> np.ndarray:
     middles = np.stack([cloud.means[truth == thing].mean(axis=0) for thing in range(truth.max() + 1)])
     towards = unit(cloud.means - middles[truth] + 1e-6)
     rgb = 0.5 + cloud.sh[:, 0] / (2 * np.sqrt(np.pi))
-    return segment(cloud.means, rgb, towards, settings)
+    return segment(cloud.means, rgb, towards, settings).labels
 
 
 def two_balls(rng, gap=0.5, colours=(GREY, GREY), counts=(400, 300)):
@@ -70,7 +70,7 @@ def test_levels_are_nested_partitions(rng):
 
 def test_points_without_any_order_are_nested_too(rng):
     points, rgb = rng.normal(size=(300, 3)), rng.random((300, 3))
-    labels = segment(points, rgb, rng.normal(size=(300, 3)), SegmentSettings(counts=(30, 9, 3), smallest=3))
+    labels = segment(points, rgb, rng.normal(size=(300, 3)), SegmentSettings(counts=(30, 9, 3), smallest=3)).labels
     assert_nested(labels, (30, 9, 3))
 
 
@@ -110,12 +110,12 @@ def test_order_of_the_points_does_not_matter(rng):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 12, 19])
 def test_few_points(rng, count):
-    labels = segments_of(ball(rng, (0, 0, 0), 1.0, count, GREY)) if count else segment(*(np.zeros((0, 3)),) * 3)
+    labels = segments_of(ball(rng, (0, 0, 0), 1.0, count, GREY)) if count else segment(*(np.zeros((0, 3)),) * 3).labels
     assert labels.shape == (count, len(SegmentSettings().counts)) and (labels >= 0).all()
 
 
 def test_points_in_one_place():
-    labels = segment(np.zeros((200, 3)), np.zeros((200, 3)), np.ones((200, 3)))
+    labels = segment(np.zeros((200, 3)), np.zeros((200, 3)), np.ones((200, 3))).labels
     assert np.isfinite(labels).all() and labels.shape[0] == 200
 
 
@@ -162,7 +162,7 @@ def test_visible(balls_seen):
 
 def test_only_what_is_seen_gets_a_segment(balls_seen):
     cloud, truth, views, rows = balls_seen
-    labels = segment_cloud(cloud, views, rows)
+    labels = segment_cloud(cloud, views, rows).labels
     hidden = ~visible(rows, len(cloud))
     assert (labels[hidden] == -1).all() and (labels[~hidden, 0] >= 0).all()
     both = set(zip(labels[~hidden, 0].tolist(), truth[~hidden].tolist(), strict=True))
@@ -171,7 +171,7 @@ def test_only_what_is_seen_gets_a_segment(balls_seen):
 
 def test_scales_of_segments_are_eq_2_and_rise(balls_seen):
     cloud, _, views, rows = balls_seen
-    labels = segment_cloud(cloud, views, rows)
+    labels = segment_cloud(cloud, views, rows).labels
     scales = segment_scales(cloud, labels)
     for number in np.unique(labels[labels >= 0]).tolist():
         points = cloud.means[(labels == number).any(axis=1)].astype(float)

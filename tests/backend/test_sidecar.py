@@ -31,6 +31,7 @@ def arrays() -> dict[str, np.ndarray]:
         "segments.offsets": np.array([0, 2, 2, 5]),
         "segments.ids": np.array([0, 4, 1, 2, 3], np.int32),
         "segments.scales": np.array([0.5, 1, 2], np.float32),
+        "segments.standing": np.array([1, 0.5, 3], np.float32),
         "quantiles": np.arange(4, dtype=np.float32),
         "features": np.ones((5, 4), np.float16),
         "gate": np.ones((2, 4), np.float32),
@@ -142,7 +143,9 @@ def test_count_of_another_model(tmp_path):
     assert refusal(written(tmp_path / "a.saga", arrays(), json.dumps(FACTS | {"count": 6}))) == "bad_model"
 
 
-@pytest.mark.parametrize("name", ["features", "gate", "affinity.quantiles", "quantiles", "segments.scales"])
+@pytest.mark.parametrize(
+    "name", ["features", "gate", "affinity.quantiles", "quantiles", "segments.scales", "segments.standing"]
+)
 def test_arrays_missing_wrong_or_not_finite(tmp_path, name):
     good = arrays()
     nan, infinite = good[name].copy(), good[name].copy()
@@ -196,7 +199,11 @@ def test_count_that_the_segments_do_not_fit(tmp_path, count):
 
 def test_negative_count_without_segments(tmp_path):
     none = {"segments.offsets": np.zeros(1, np.int64), "segments.ids": np.zeros(0, np.int32)}
-    tensors = none | {"segments.scales": np.zeros(0, np.float32), "quantiles": np.arange(4, dtype=np.float32)}
+    tensors = none | {
+        "segments.scales": np.zeros(0, np.float32),
+        "segments.standing": np.zeros(0, np.float32),
+        "quantiles": np.arange(4, dtype=np.float32),
+    }
     assert refusal(written(tmp_path / "a.saga", tensors, json.dumps(FACTS | {"count": -1}))) == "bad_model"
 
 

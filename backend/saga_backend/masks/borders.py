@@ -19,6 +19,7 @@ from ..neighbours import nearest
 
 _SHOWN = 0.2  # a view shows a patch from this share of the mass on that it has in the view that shows it best
 _TOGETHER = 0.5  # of the views that show the lesser shown patch: with so many in common, two patches are seen together
+_LONGEST = 50.0  # times its own cost; what stands longer stands out no more
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,32 @@ class Graph:
     weights: np.ndarray
 
 
-def join_patches(graph: Graph, patches: np.ndarray, seen: Iterable[np.ndarray], settings: JoinSettings) -> np.ndarray:
-    """Every join of two segments, in order: [J,3] (one, other, their union's number); patches come first, then unions.
+@dataclass(frozen=True, eq=False)
+class Joins:
+    """Every join of two segments, in order; patches are numbered first, then unions.
+
+    Attributes:
+        steps: [J,3] int64 (one, other, their union's number).
+        costs: [J] float64, of the borders they lost.
+    """
+
+    steps: np.ndarray
+    costs: np.ndarray
+
+    def standing(self, patches: int) -> np.ndarray:
+        """[patches + J] float32: by how much each segment stands out, the log of what its next join costs over what
+        its own did, at most that of _LONGEST; patches cost nothing, what is never joined further stands to the end.
+        """
+        made, ended = np.zeros(patches + len(self.steps)), np.full(patches + len(self.steps), np.inf)
+        made[self.steps[:, 2]] = self.costs
+        ended[self.steps[:, :2]] = self.costs[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(made > 0, ended / made, _LONGEST)
+        return np.log(np.clip(ratio, 1 + 1e-4, _LONGEST)).astype(np.float32)
+
+
+def join_patches(graph: Graph, patches: np.ndarray, seen: Iterable[np.ndarray], settings: JoinSettings) -> Joins:
+    """Join neighbouring patches, and their unions, from the cheapest border on.
 
     Args:
         graph: N points.
@@ -79,16 +104,18 @@ def join_patches(graph: Graph, patches: np.ndarray, seen: Iterable[np.ndarray], 
         sums = sums + settings.unseen * numbers * never_together(np.stack(masses, axis=1), sides)
     segments = _Segments(np.bincount(patches), np.bincount(patches, graph.spacing.astype(np.float64) ** 2), settings)
     segments.meet(sides, sums, numbers)
-    return np.array(segments.join_all(), np.int64).reshape(-1, 3)
+    joins = segments.join_all()
+    steps = np.array([step for step, _ in joins], np.int64).reshape(-1, 3)
+    return Joins(steps, np.array([cost for _, cost in joins], np.float64))
 
 
-def cut(joins: np.ndarray, patches: int, counts: tuple[int, ...]) -> np.ndarray:
+def cut(joins: Joins, patches: int, counts: tuple[int, ...]) -> np.ndarray:
     """[patches,L] int32: the segment of every patch where `counts` segments are left (or as few as joins allow)."""
-    parent = np.arange(patches + len(joins), dtype=np.int32)
+    parent = np.arange(patches + len(joins.steps), dtype=np.int32)
     levels, done = [], 0
     for count in counts:
-        target = max(done, min(len(joins), patches - count))
-        for a, b, new in joins[done:target]:
+        target = max(done, min(len(joins.steps), patches - count))
+        for a, b, new in joins.steps[done:target]:
             parent[a] = parent[b] = new
         done = target
         levels.append(roots(parent)[:patches])
@@ -184,19 +211,19 @@ class _Segments:
         for (a, b), total, number in zip(sides.tolist(), sums.tolist(), numbers.tolist(), strict=True):
             self.next_to[a][b] = self.next_to[b][a] = (total, number)
 
-    def join_all(self) -> list[tuple[int, int, int]]:
-        """Every join as (a, b, new), in order; `new` counts on from the number of patches."""
+    def join_all(self) -> list[tuple[tuple[int, int, int], float]]:
+        """Every join as (a, b, new) and its cost, in order; `new` counts on from the number of patches."""
         heap = [(self._cost(a, b), a, b) for a, others in enumerate(self.next_to) for b in others if a < b]
         heapq.heapify(heap)
         gone: set[int] = set()
         joins = []
         while heap:
-            _, a, b = heapq.heappop(heap)
+            cost, a, b = heapq.heappop(heap)
             if a in gone or b in gone:
                 continue
             new = self._join(a, b)
             gone.update((a, b))
-            joins.append((a, b, new))
+            joins.append(((a, b, new), cost))
             for other in self.next_to[new]:
                 heapq.heappush(heap, (self._cost(other, new), other, new))
         return joins

@@ -11,7 +11,7 @@ from blender_saga.gaussians.view import View
 from ..neighbours import nearest
 from ..rows import Rows
 from .pool import PoolMasks, from_labels
-from .segments import SegmentSettings, segment, without_whole
+from .segments import Hierarchy, SegmentSettings, segment, without_whole
 
 VISIBLE_WEIGHT = 0.02
 """A Gaussian is seen where some pixel takes at least this blending weight from it."""
@@ -30,8 +30,8 @@ def visible(rows: list[Rows], count: int) -> np.ndarray:
 
 def segment_cloud(
     cloud: GaussianCloud, views: list[View], rows: list[Rows], settings: SegmentSettings | None = None
-) -> np.ndarray:
-    """[N,L] int32: nested segments of the Gaussians that the views see (segments.segment), -1 elsewhere.
+) -> Hierarchy:
+    """Nested segments of the Gaussians that the views see (segments.segment), -1 elsewhere.
 
     Haze takes no part in finding them: it gets the segments of what is nearest.
     """
@@ -46,11 +46,12 @@ def segment_cloud(
     labels = np.full((len(cloud), len(settings.counts)), -1, np.int32)
     base = 0.5 + C0 * cloud.sh[use, 0]
     masses = (part.mass(len(cloud))[use] for part in rows)
-    labels[use] = without_whole(segment(cloud.means[use], base, towards[use], settings, masses))
+    found = segment(cloud.means[use], base, towards[use], settings, masses)
+    labels[use] = without_whole(found.labels)
     haze = np.flatnonzero(seen & (cloud.opacities <= _OPAQUE))
     if len(use) and len(haze):
         labels[haze] = labels[use[nearest(cloud.means[use], 1, cloud.means[haze])[0][:, 0]]]
-    return labels
+    return Hierarchy(labels, found.standing)
 
 
 def segment_scales(cloud: GaussianCloud, labels: np.ndarray) -> np.ndarray:

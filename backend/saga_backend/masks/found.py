@@ -62,14 +62,16 @@ def builtin_found(looked: Looked, control: Control) -> Found:
     """The built-in segments as masks."""
     control.progress("finding segments", 0, 1)
     seen = visible(looked.rows, len(looked.cloud))
-    labels = segment_cloud(looked.cloud, looked.views, looked.rows)
+    hierarchy = segment_cloud(looked.cloud, looked.views, looked.rows)
+    labels = hierarchy.labels
     scales = segment_scales(looked.cloud, labels)
     masks = []
     for index, (view, part) in enumerate(zip(looked.views, looked.rows, strict=True)):
         control.progress("masking views", index, len(looked.views))
         masks.append(view_masks(view, part, labels, scales))
     known = (labels >= 0).any(axis=1)
-    return Found(masks, from_levels(labels[_nearest_of(looked.cloud.means, known)], scales), seen)
+    every = labels[_nearest_of(looked.cloud.means, known)]
+    return Found(masks, from_levels(every, scales, hierarchy.standing), seen)
 
 
 def given_found(looked: Looked, pictures: Sequence[np.ndarray], raster: Rasteriser, control: Control) -> Found:

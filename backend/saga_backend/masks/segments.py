@@ -25,6 +25,21 @@ _WHOLE = 0.7  # share of the points
 _WIDEST_GAP = 10.0  # spacings; farther apart is no more apart
 
 
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """Nested segments of N points.
+
+    Attributes:
+        labels: [N,L] int32: the segment of each point at every level, finest first, -1 for none. A segment is a union
+            of segments of the level before, and has one number over all levels: what does not change from level to
+            level keeps it.
+        standing: [K] float32 by number: how much a segment stands out (borders.Joins.standing).
+    """
+
+    labels: np.ndarray
+    standing: np.ndarray
+
+
 @dataclass(frozen=True)
 class SegmentSettings:
     """Weights of the edge terms, patches, levels.
@@ -60,7 +75,7 @@ def segment(
     towards: np.ndarray,
     settings: SegmentSettings | None = None,
     seen: Iterable[np.ndarray] = (),
-) -> np.ndarray:
+) -> Hierarchy:
     """Nested segments of N points.
 
     Args:
@@ -69,18 +84,15 @@ def segment(
         towards: [N,3] direction to the cameras that see each point (any length).
         settings: edge weights and levels.
         seen: for every view the blending weight [N] that each point has in it; taken one at a time.
-
-    Returns:
-        [N,L] int32: the segment of each point at every level, finest first. A segment is a union of segments of the
-        level before, and has one number over all levels: what does not change from level to level keeps it.
     """
     settings = settings or SegmentSettings()
     if len(means) < 2:
-        return np.zeros((len(means), len(settings.counts)), np.int32)
+        return Hierarchy(np.zeros((len(means), len(settings.counts)), np.int32), np.ones(len(means), np.float32))
     graph = _graph(means, colours, towards, settings)
     patches = _patches(graph, settings)
     joins = join_patches(graph, patches, seen, settings.join)
-    return cut(joins, patches.max() + 1, settings.counts)[patches]
+    count = int(patches.max()) + 1
+    return Hierarchy(cut(joins, count, settings.counts)[patches], joins.standing(count))
 
 
 def without_whole(labels: np.ndarray) -> np.ndarray:
