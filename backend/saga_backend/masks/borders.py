@@ -35,7 +35,7 @@ class JoinSettings:
             touches it with its foot only, two halves of a body meet along a long line.
     """
 
-    unseen: float = 8.0
+    unseen: float = 12.0
     bridge: float = 0.5
     whole_power: float = 0.7
     border_power: float = 0.2
