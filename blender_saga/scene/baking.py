@@ -14,7 +14,7 @@ from mathutils import Matrix
 from ..gaussians.cloud import GaussianCloud
 from ..gaussians.transforms import transform_cloud
 from ..wire.errors import UserError
-from . import attributes, point_cloud
+from . import attributes, point_cloud, trained_space
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def apply_transforms(objects: list[bpy.types.Object], parts: Parts) -> None:
     """
     for baked in [_bake(obj, parts) for obj in objects]:
         write_cloud(baked.obj, baked.cloud)
+        trained_space.apply(baked.obj, np.array(baked.change, np.float64))
         for child in baked.obj.children:
             child.matrix_parent_inverse = baked.change @ child.matrix_parent_inverse
         baked.obj.matrix_basis = baked.kept

@@ -55,6 +55,7 @@ def identify(obj: bpy.types.Object, cloud: GaussianCloud) -> None:
     """Number the points 0..N-1 and record the fingerprint of `cloud`, which is what `obj` holds."""
     attributes.write(obj.data, _ID, "INT", np.arange(len(cloud), dtype=np.int32))
     obj.saga.fingerprint, obj.saga.count, obj.saga.sidecar = cloud.fingerprint(), len(cloud), ""
+    obj.saga.property_unset("applied")
 
 
 def is_splat(obj: bpy.types.Object | None) -> bool:

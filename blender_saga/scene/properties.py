@@ -52,6 +52,7 @@ SELECT_BY = (
     ("EVIDENCE", "Segments", "By the segments on which the views agree: sharp borders"),
     ("SAGA", "Features", "By similarity of learned features: also what no segment holds, such as all leaves"),
 )
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 DRAWINGS = (
     ("SPLATS", "Splats", "Real Gaussians, sorted by depth"),
     ("POINTS", "Points", "A small square for each: fast on any machine"),
@@ -93,6 +94,11 @@ class SplatRecord(bpy.types.PropertyGroup):
 
     fingerprint: StringProperty(name="Fingerprint", description="Of the cloud that saga:id refers to")
     count: IntProperty(name="Gaussians", description="Number of Gaussians of the cloud that saga:id refers to")
+    applied: FloatVectorProperty(
+        description="What Apply Transform did to the cloud that saga:id refers to, row by row",
+        size=16,
+        default=_IDENTITY,
+    )
     source: StringProperty(name="Source", description="File it was imported from", subtype="FILE_PATH")
     axes: EnumProperty(name="Axes", items=AXES)
     sidecar: StringProperty(

@@ -11,7 +11,7 @@ from ..gaussians.cloud import concatenate
 from ..gaussians.selection import combine, unpack
 from ..wire.errors import UserError
 from ..wire.messages import CleanUp, Click, LoadScene, ObjectPoints, Prompt, Selection
-from . import point_cloud
+from . import point_cloud, trained_space
 from .lookup import not_trained, siblings, trained_model, trains_now
 from .session import Request, session
 
@@ -99,7 +99,7 @@ def _shown(obj: bpy.types.Object) -> np.ndarray | None:
 def _points(obj: bpy.types.Object, shown: np.ndarray | None) -> ObjectPoints:
     """An object as the backend sees it, without its hidden points."""
     ids = _ids(obj) if shown is None else point_cloud.ids(obj)[shown]
-    return ObjectPoints(np.array(obj.matrix_world, np.float64), ids)
+    return ObjectPoints(np.array(obj.matrix_world, np.float64) @ trained_space.applied(obj), ids)
 
 
 def apply(query: Query, mode: str) -> Selection:
@@ -181,9 +181,8 @@ def _is_loaded(objects: list[bpy.types.Object]) -> bool:
 
 
 def _same_places(means: np.ndarray, obj: bpy.types.Object) -> bool:
-    ids, places = _ids(obj), point_cloud.positions(obj)
-    known = means if len(ids) == 0 else means[np.clip(ids, 0, len(means) - 1)]
-    return np.array_equal(known, places)
+    ids = _ids(obj)
+    return trained_space.holds(obj, means if len(ids) == 0 else means[np.clip(ids, 0, len(means) - 1)])
 
 
 def _load(objects: list[bpy.types.Object], model: str) -> LoadScene:
@@ -192,7 +191,7 @@ def _load(objects: list[bpy.types.Object], model: str) -> LoadScene:
     Raises:
         UserError: if points of another splat were joined in: their ids mean other Gaussians.
     """
-    cloud, record = concatenate([point_cloud.to_cloud(o) for o in objects]), objects[0].saga
+    cloud, record = concatenate([trained_space.to_cloud(o) for o in objects]), objects[0].saga
     ids, first, back = np.unique(
         np.concatenate([point_cloud.ids(o) for o in objects]), return_index=True, return_inverse=True
     )

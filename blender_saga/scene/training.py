@@ -8,7 +8,7 @@ import bpy
 
 from ..wire.errors import UserError
 from ..wire.messages import LoadScene, Train, Trained, TrainSettings
-from . import point_cloud
+from . import point_cloud, trained_space
 from .lookup import trained_model
 from .paths import model_path, portable
 from .session import Request, session
@@ -42,7 +42,8 @@ def start(obj: bpy.types.Object, settings: TrainSettings) -> Training:
         raise UserError("A training is running already", fix="Wait for its end, or cancel it", code="busy")
     cloud = point_cloud.to_cloud(obj)
     scene = cloud.fingerprint()
-    known = trained_model(obj) if scene == obj.saga.fingerprint else ""
+    same = scene == obj.saga.fingerprint
+    cloud, known = (trained_space.to_cloud(obj), trained_model(obj)) if same else (cloud, "")
     train = Train(scene, str(model_path(obj, scene)), settings)
     request = session.request(LoadScene(scene, cloud, count=len(cloud), sidecar=known), train)
     session.training = request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 import numpy as np
+import pytest
 from mathutils import Euler, Matrix, Vector
 
 from .support import addon
@@ -39,3 +40,69 @@ def test_after_split_move_apply_and_join(trained: bpy.types.Object) -> None:
     assert sorted(ids) == list(range(60))
     assert click(Vector(PLACES[1]) + Vector((0, 0, -2))) == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), CLUSTER[ids] == 1)
+
+
+FLIPPED = Matrix.LocRotScale((0.4, 0, -1.5), Euler((0.2, 0.3, 0.1)), (0.9, -0.7, 0.9))
+LIFTED = Matrix.Translation((0, 0, 1))
+
+
+def duplicate(obj: bpy.types.Object) -> bpy.types.Object:
+    copy = obj.copy()
+    copy.data = obj.data.copy()
+    bpy.context.collection.objects.link(copy)
+    return copy
+
+
+def apply_to(obj: bpy.types.Object, matrix: Matrix) -> None:
+    for other in bpy.context.scene.objects:
+        other.select_set(other == obj)
+    obj.matrix_world = matrix
+    bpy.ops.saga.apply_transform()
+    assert obj.matrix_world == Matrix()
+
+
+@pytest.mark.parametrize("applied", ["the copy", "the original", "both", "the copy twice"])
+@pytest.mark.parametrize("loaded", [False, True])  # whether the backend already had the places before
+def test_duplicates_of_which_one_was_applied(trained: bpy.types.Object, applied: str, loaded: bool) -> None:
+    copy = duplicate(trained)
+    if loaded:
+        click(Vector(PLACES[0]))
+    stands = {trained: Matrix(), copy: Matrix()}
+    if applied in ("the original", "both"):
+        stands[trained] = LIFTED
+        apply_to(trained, LIFTED)
+    if applied != "the original":
+        stands[copy] = FLIPPED
+        apply_to(copy, FLIPPED)
+    if applied == "the copy twice":
+        stands[copy] = LIFTED @ FLIPPED
+        apply_to(copy, LIFTED)
+    for obj, other in ((copy, trained), (trained, copy)):
+        for cluster in (2, 0):
+            assert click(stands[obj] @ Vector(PLACES[cluster])) == {"FINISHED"}
+            np.testing.assert_array_equal(selected(obj), cluster == CLUSTER)
+            assert not selected(other).any()
+
+
+def test_the_backend_is_not_sent_again_what_it_has(trained: bpy.types.Object) -> None:
+    copy = duplicate(trained)
+    apply_to(copy, FLIPPED)
+    click(FLIPPED @ Vector(PLACES[1]))
+    queries = addon("scene.queries")
+    assert queries.needed([trained, copy], "") is None
+    addon("scene.attributes").write(
+        copy.data, "position", "FLOAT_VECTOR", addon("scene.point_cloud").positions(copy) + 1
+    )
+    assert queries.needed([trained, copy], "") is not None  # moved by hand
+
+
+def test_training_a_duplicate_that_was_applied(trained: bpy.types.Object) -> None:
+    copy = duplicate(trained)
+    turned = Matrix.LocRotScale((0, 0, -2), Euler((0, 0, 0.3)), None)
+    apply_to(copy, turned)
+    bpy.context.view_layer.objects.active = copy
+    assert bpy.ops.saga.train(steps=5) == {"FINISHED"}
+    assert copy.saga.fingerprint == trained.saga.fingerprint
+    for obj, matrix in ((copy, turned), (trained, Matrix())):
+        click(matrix @ Vector(PLACES[2]))
+        np.testing.assert_array_equal(selected(obj), CLUSTER == 2)

@@ -1,0 +1,51 @@
+"""The space that a trained cloud is sent in, where Apply Transform gave objects that share it places of their own."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from ..gaussians.cloud import GaussianCloud
+from ..gaussians.transforms import transform_cloud
+from . import point_cloud
+from .lookup import siblings
+
+_SLACK = 4e-6  # of the numbers on the way: thirty times the last bit of a float32
+
+
+def applied(obj: bpy.types.Object) -> np.ndarray:
+    """[4,4] float64: from the space of the trained cloud to that of the object's points."""
+    return np.array(obj.saga.applied, np.float64).reshape(4, 4)
+
+
+def apply(obj: bpy.types.Object, change: np.ndarray) -> None:
+    """Note that the points of `obj` are moved by change [4,4], if others hold the same trained cloud.
+
+    An object alone needs no note: its points are sent as they are.
+    """
+    if len(siblings(obj)) > 1:
+        obj.saga.applied = (change @ applied(obj)).ravel()
+
+
+def to_cloud(obj: bpy.types.Object) -> GaussianCloud:
+    """The Gaussians of a splat in the space of the trained cloud.
+
+    Raises:
+        UserError: if it is another kind of object or holds no points.
+    """
+    cloud, matrix = point_cloud.to_cloud(obj), applied(obj)
+    return cloud if np.array_equal(matrix, np.eye(4)) else transform_cloud(cloud, np.linalg.inv(matrix), overwrite=True)
+
+
+def holds(obj: bpy.types.Object, means: np.ndarray) -> bool:
+    """Whether the points of an object are at means [N,3] of the trained cloud, but for what applying rounds.
+
+    NaN, which stands for points that were not sent, is nowhere.
+    """
+    places, matrix = point_cloud.positions(obj), applied(obj)
+    if np.array_equal(places, means):
+        return True
+    there = means @ matrix[:3, :3].T + matrix[:3, 3]
+    size = max(np.abs(matrix[:3, 3]).max(), np.abs(matrix[:3, :3]).max() * np.abs(means).max(), np.abs(places).max())
+    rounded = not np.array_equal(matrix, np.eye(4))
+    return rounded and bool((np.abs(there - places) <= _SLACK * size).all())
