@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..wire.errors import UserError
+from .blocks import over_blocks
 from .cloud import GaussianCloud
 from .sh import rotate_sh
 
@@ -70,7 +73,7 @@ def transform_cloud(cloud: GaussianCloud, matrix: np.ndarray, overwrite: bool = 
     Args:
         cloud: the Gaussians.
         matrix: [4,4] affine; rotation, scale (uniform or not), mirror, shear in any mixture.
-        overwrite: the harmonics of `cloud`, by far its largest part, may be overwritten; it is of no use afterwards.
+        overwrite: the arrays of `cloud` may be overwritten; it is of no use afterwards.
 
     Returns:
         A new cloud in the same order. A similarity keeps the order of the axes of each Gaussian and, where it does
@@ -83,16 +86,28 @@ def transform_cloud(cloud: GaussianCloud, matrix: np.ndarray, overwrite: bool = 
     matrix = np.asarray(matrix, np.float64)
     linear = matrix[:3, :3]
     orthogonal, factor = _split(matrix)
-    means = cloud.means @ linear.T + matrix[:3, 3]
+    means = _by_blocks(cloud.means, lambda rows: rows @ linear.T + matrix[:3, 3], overwrite)
     sh = cloud.sh if np.array_equal(orthogonal, np.eye(3)) else rotate_sh(cloud.sh, orthogonal, overwrite)
     if factor is None:
         quats, scales = _transform_covariances(cloud, linear)
     else:
         # A covariance is even: the mirrored frame -Q describes the same ellipsoid as the proper rotation Q.
         proper = orthogonal * np.sign(np.linalg.det(orthogonal))
-        quats = multiply_quats(matrices_to_quats(proper[None])[0], cloud.quats)
+        turn = matrices_to_quats(proper[None])[0]
+        quats = _by_blocks(cloud.quats, lambda rows: multiply_quats(turn, rows), overwrite)
         scales = cloud.scales if factor == 1.0 else cloud.scales * factor
     return GaussianCloud(means, quats, scales, cloud.opacities, sh)
+
+
+def _by_blocks(values: np.ndarray, change: Callable[[np.ndarray], np.ndarray], overwrite: bool) -> np.ndarray:
+    """`change` of the rows of values [N,C] float32; at once, its double precision would take several times the room."""
+    out = values if overwrite else np.empty_like(values)
+
+    def work(part: slice) -> None:
+        out[part] = change(values[part])
+
+    over_blocks(len(values), _BLOCK, work)
+    return out
 
 
 def _split(matrix: np.ndarray) -> tuple[np.ndarray, float | None]:
