@@ -22,6 +22,7 @@ _FORMATS = (
     ("GLTF", "glTF", "Binary glTF with KHR_gaussian_splatting: exact", ".glb"),
 )
 _ENDINGS = {name: ending for name, _, _, ending in _FORMATS}
+_SPZ = (("3", "3", "Every viewer of SPZ reads it"), ("4", "4", "The newest, packed with zstd; few viewers read it yet"))
 _SCOPES = (
     ("SELECTED", "Selected Objects", "The selected splats; the active one where none is selected"),
     ("VISIBLE", "Visible Objects", "Every splat that is to be seen, without hidden Gaussians"),
@@ -59,6 +60,7 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
     with_clusters: BoolProperty(
         name="Cluster Numbers", description="Add the number of the thing it was found to be part of; PLY only"
     )
+    spz_version: EnumProperty(name="SPZ Version", items=_SPZ)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """The file dialog, with the object's name; not its source's folder, where that name is the original."""
@@ -88,6 +90,7 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
             self.sh_degree,
             self.with_objects,
             self.with_clusters,
+            int(self.spz_version),
         )
         pieces = pieces_of(self._placed(context), options)
         groups = [(path, pieces)] if not self.one_each else _one_each(path, pieces)

@@ -225,6 +225,13 @@ def test_every_written_format(tmp_path: Path, ending: str) -> None:
     assert len(cloud) == 30 and cloud.sh_degree == (0 if ending == ".splat" else 1)
 
 
+@pytest.mark.parametrize("version", ["3", "4"])
+def test_spz_in_the_version_that_was_chosen(tmp_path: Path, version: str) -> None:
+    imported(with_extras(tmp_path / "a.ply"))
+    cloud = exported(tmp_path / "b.spz", spz_version=version)
+    assert len(cloud) == 60 and read_splat(tmp_path / "b.spz").version == version
+
+
 def test_parents_constraints_and_instances_count(tmp_path: Path) -> None:
     write_inria(tmp_path / "a.ply", random_cloud(20, 0))
     (obj,) = imported(tmp_path / "a.ply")
