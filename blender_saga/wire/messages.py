@@ -56,7 +56,7 @@ class TrainSettings:
 
     Attributes:
         method: "saga" trains features; "evidence" only finds the segments on which the masks agree.
-        recipe: "prototypes" trains a code for every segment, "paper" a feature for every Gaussian, as SAGA's authors do.
+        recipe: "prototypes" trains a code for every segment, "paper" a feature for every Gaussian, as its authors do.
         steps: optimiser steps.
         views: limit of virtual views.
         width, height: pixels of a virtual view.

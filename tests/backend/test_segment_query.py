@@ -100,7 +100,9 @@ def chosen_by_loops(segments: Segments, rows: Rows, positive: np.ndarray, wanted
     added, removed = set(), set()
     for held, sign in zip(holds, positive, strict=True):
         if sign and held - denied:
-            scales = {k: max(float(segments.scales[k]), 1e-12) for k in sorted(held - denied)}  # one Gaussian has no size
+            scales = {
+                k: max(float(segments.scales[k]), 1e-12) for k in sorted(held - denied)
+            }  # one Gaussian has no size
             added.add(min(scales, key=lambda k: abs(math.log(scales[k] / wanted))))
         if not sign and held - claimed:
             removed.add(max(held - claimed))
