@@ -16,7 +16,7 @@ from .rows import Rows
 _QUANTILES = 257
 _ROOM = 0.75
 _END = 0.05  # of the slider, beyond the largest scale
-_BEYOND = 1.3  # times the largest scale
+_BEYOND = 1.3  # times the largest scale, and that part of the smallest
 GROWTH = 1.05
 """The scale of a segment is at least this times that of its largest part."""
 
@@ -109,15 +109,15 @@ def scale_table(segments: Segments) -> np.ndarray:
     """[Q] float32: the slider's positions 0..1 as sizes in scene units.
 
     A segment takes room by its number of Gaussians to the power of _ROOM: alike, and the many small parts would leave
-    the few things a sliver at the slider's end. The last stretch lies beyond the largest segment: there is a position
-    where all of it belongs together.
+    the few things a sliver at the slider's end. It begins a little below the smallest segment, and its last stretch
+    lies beyond the largest: there is a position where all of that belongs together.
     """
     if not len(segments):
         return np.linspace(0, 1, _QUANTILES).astype(np.float32)
     room = segments.sizes().astype(np.float64) ** _ROOM
     room = np.append(room, room.sum() * _END / (1 - _END))
-    scales = np.append(segments.scales, _BEYOND * segments.scales[-1])
-    middles = np.cumsum(room) - room / 2
+    scales = np.concatenate([segments.scales[:1] / _BEYOND, segments.scales, segments.scales[-1:] * _BEYOND])
+    middles = np.append(0, np.cumsum(room) - room / 2)
     return np.interp(np.linspace(0, 1, _QUANTILES), middles / room.sum(), scales).astype(np.float32)
 
 

@@ -165,6 +165,7 @@ def sheet(rng, half: float, height: float, count: int) -> np.ndarray:
     )
 
 
+@pytest.mark.steady
 def test_a_rug_and_the_floor_beneath_it_are_two_things(rng):
     """The rug lies nearer to the floor than the floor's points to each other; no view shows the floor beneath it."""
     floor, rug = sheet(rng, 2.0, 0.0, 3600), sheet(rng, 1.0, 0.04, 900)
@@ -183,6 +184,7 @@ def best_iou(labels: np.ndarray, thing: np.ndarray) -> float:
     return max(iou(level == number, thing) for level in labels.T for number in np.unique(level[thing]))
 
 
+@pytest.mark.steady
 def test_what_floats_joins_what_it_floats_over(rng):
     parts = [
         ball(rng, (0, 0, 0), 1.0, 900, GREY),
@@ -195,6 +197,7 @@ def test_what_floats_joins_what_it_floats_over(rng):
     assert has_segments(labels, ball_of) and has_segments(labels, np.array([0, 0, 1])[ball_of])
 
 
+@pytest.mark.steady
 def test_haze_that_is_seen_gets_the_segments_of_what_is_nearest(rng):
     cloud = concatenate([ball(rng, (0, 0, 0), 1.0, 400, GREY), ball(rng, (2.5, 0, 0), 1.0, 300, GREY)])
     faint = rng.random(len(cloud)) < 0.2

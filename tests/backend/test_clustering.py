@@ -45,6 +45,7 @@ def inside(answer: Clusters, node: int) -> np.ndarray:
     return np.isin(answer.labels, below)
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("n", [600, 9000])
 def test_things_and_their_parts(rng, n):
     """9,000 are more than the sample holds: the rest is labelled by the nearest centre."""
@@ -84,6 +85,7 @@ def test_larger_clusters_on_request(rng):
     assert len(answer.parents) == 3 and (answer.counts >= 150).all()
 
 
+@pytest.mark.steady
 def test_deleted_gaussians_get_no_label_and_what_is_like_nothing_neither(rng):
     n = 1200
     model, _, _ = things_of_parts(rng, n)

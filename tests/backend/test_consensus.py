@@ -22,6 +22,7 @@ from blender_saga.wire.messages import TrainSettings
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize(("merged", "split", "extra"), [(0.0, 0.0, 0), (0.04, 0.04, 1), (0.1, 0.1, 5)])
 def test_damaged_masks_give_back_the_true_things(rng, merged, split, extra):
     """A quarter dropped, others merged or split: what is wrong in one view is not what is wrong in the next.
@@ -39,6 +40,7 @@ def test_damaged_masks_give_back_the_true_things(rng, merged, split, extra):
     assert wrong <= extra
 
 
+@pytest.mark.steady
 def test_support_is_highest_for_true_masks(rng):
     toy = Toy(rng, views=24)
     support, twins = supports(toy.evidence, Control())
@@ -63,6 +65,7 @@ def test_wrong_sets_are_not_confirmed(rng):
     assert confirmed(toy.evidence, []) == []
 
 
+@pytest.mark.steady
 def test_exact_masks_give_the_things(rng):
     """Each once; at the rims a Gaussian shines through its neighbour's pixels."""
     toy = Toy(rng, views=10, dropped=0, merged=0, split=0, ragged=0)
@@ -130,6 +133,7 @@ def test_one_gaussian_seen_and_many_unseen(count):
     assert len(found) == 1 and np.flatnonzero(found[0]).tolist() == [0]
 
 
+@pytest.mark.steady
 def test_many_gaussians_are_searched_by_a_sample(rng, monkeypatch):
     monkeypatch.setattr("saga_backend.methods.evidence.consensus._SAMPLE", 60)
     toy = Toy(rng, views=12, dropped=0.1, merged=0, split=0, ragged=0)
@@ -162,6 +166,7 @@ def found_of(cloud, views, masks):
     return given_found(looked, masks, rasteriser("cpu"), Control())
 
 
+@pytest.mark.steady
 def test_segments_of_pictures_hold_the_unseen_too(rng):
     cloud, truth = toy_scene(rng)
     views = toy_views()[:2]
@@ -197,6 +202,7 @@ def test_masks_that_say_nothing_train_or_are_refused(rng, masks, recipe):
         assert caught.value.code == "no_masks"
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("kind", ["one view", "identical views", "one sees nothing", "no view sees anything"])
 def test_odd_views(rng, kind):
     cloud, truth = toy_scene(rng)

@@ -36,6 +36,7 @@ def test_the_spanning_tree_is_as_short_as_scipys(rng, smallest):
     assert sorted(edges[:, 1].astype(int).tolist()) == list(range(1, 300))  # every vector joins once
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("n", [300, 1500])
 @pytest.mark.parametrize("smallest", [5, 20])
 def test_the_clusters_are_those_of_the_package(rng, n, smallest):

@@ -138,6 +138,7 @@ def things_of_parts(rng) -> SagaInput:
     return SagaInput(means, np.ones(count, bool), [rows] * 2, [], segments, scale_table(segments))
 
 
+@pytest.mark.steady
 def test_things_part_and_their_parts_part_at_small_scales_only(rng):
     data = things_of_parts(rng)
     model = train_saga(data, SagaSettings(steps=400, seed=int(rng.integers(1000))), Control())

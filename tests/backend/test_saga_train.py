@@ -100,6 +100,7 @@ def pictures_of(cloud, views, truth) -> list[np.ndarray]:
     return out
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("recipe", ["prototypes", "paper"])
 def test_given_views_and_masks_are_used(rng, recipe):
     cloud, truth = toy_scene(rng)
@@ -118,6 +119,7 @@ def test_given_views_and_masks_are_used(rng, recipe):
             assert iou(clicked(result.model, cloud, views[0], gaussian, BY_FEATURES).mask, truth == index) > 0.9
 
 
+@pytest.mark.steady
 def test_evidence_trains_no_features(rng):
     cloud, truth = toy_scene(rng)
     views, published = toy_views(), []
@@ -136,6 +138,7 @@ def test_masks_that_do_not_fit_are_refused(rng, masks):
     assert caught.value.code == "bad_masks"
 
 
+@pytest.mark.steady
 def test_training_from_noise_learns_too(rng):
     """The paper's recipe: after training the balls are more alike inside than between."""
     cloud, truth = toy_scene(rng)

@@ -82,6 +82,7 @@ def test_two_spheres_apart_are_two_segments(rng, gap):
     assert (labels[truth == 0, -2].min() == labels[truth == 0, -2].max()) or len(np.unique(labels[:, -2])) == 2
 
 
+@pytest.mark.steady
 def test_two_spheres_that_touch_part_at_the_crease(rng):
     cloud, truth = two_balls(rng, gap=-0.05, counts=(900, 900))
     labels = segments_of(cloud, truth)
@@ -92,6 +93,7 @@ def test_two_spheres_that_touch_part_at_the_crease(rng):
     assert same.mean() > 0.95
 
 
+@pytest.mark.steady
 def test_a_change_of_colour_parts_what_geometry_does_not(rng):
     whole = ball(rng, (0, 0, 0), 1.0, 800, GREY)
     north = whole.means[:, 2] > 0
