@@ -139,6 +139,8 @@ def _box_and_split(window: Window, thing: np.ndarray) -> Steps:
     yield answered(window)
     assert bpy.context.scene.saga.prompts[0].box and selected().any()
     yield from window.shot("07_box")
+    yield from window.click(*aim(window, thing))  # the box may hold all there is
+    yield answered(window)
     kept, count = selected(), len(thing)
     with window.context():
         bpy.ops.saga.split("INVOKE_DEFAULT", True)  # with an undo step, as the button does it

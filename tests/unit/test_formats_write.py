@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +219,11 @@ def test_an_empty_cloud_is_not_written(tmp_path: Path) -> None:
 def test_spz_says_when_a_scene_is_too_large(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="SPZ ends at"):
         write_splat(tmp_path / "a.spz", random_cloud(5, 0, size=1e8))
+
+
+def test_a_splat_whose_first_coordinate_begins_like_json():
+    """Some numbers' first byte is that of an opening brace."""
+    cloud = random_cloud(50, 0)
+    means = cloud.means.copy()
+    means[:, 0] = np.frombuffer(b"{\x00\x80?", "<f4")[0]
+    assert len(through(replace(cloud, means=means), "a.splat")) == len(cloud)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from blender_saga.client.process import BackendProcess, Launch
 from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import PROTOCOL_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "backend" / "launch.py"
@@ -31,7 +33,8 @@ def refusal(process: BackendProcess, timeout: float = 60) -> UserError:
 
 
 def test_it_reads_the_address_and_hands_over_the_key(tmp_path: Path) -> None:
-    source = 'import sys; key = input(); print(\'{"address": ["here", 7], "protocol": 1}\', flush=True)'
+    ready = json.dumps({"address": ["here", 7], "protocol": PROTOCOL_VERSION})
+    source = f"import sys; key = input(); print({ready!r}, flush=True)"
     process = process_of(tmp_path, source + "; print(key, file=sys.stderr, flush=True); sys.stdin.read()")
     assert process.start() == ("here", 7)
     assert process.alive

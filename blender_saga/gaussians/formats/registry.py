@@ -108,7 +108,8 @@ def identify(path: str | Path) -> Format:
             return kind
     if start[:3] == b"ply" and start[3:4] in (b"\r", b"\n", b" "):
         return _which_ply(path)
-    if start.lstrip()[:1] == b"{":
+    binary = not start.isascii() or min(start, default=9) < 9
+    if start.lstrip()[:1] == b"{" and not (binary and looks_like_splat(path)):  # a coordinate may begin so too
         return _which_json(path)
     if not start:
         raise _unknown(path, "it is empty")
