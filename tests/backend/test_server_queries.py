@@ -126,11 +126,11 @@ def test_everything_is_answered_while_training_runs(backend):
     before = answered(backend, click(YES))
     settings = TrainSettings(steps=50_000, views=4, width=64, height=48, pixels=64)
     train = backend.submit(Train("toy", settings=settings))
-    while train.progress is None:
+    while train.progress is None and not train.ended:
         backend.wait(backend.submit(Colour("toy")), SECONDS)
     for request in (click(YES, NO), Cluster("toy", np.array([0.5], np.float32)), Colour("toy")):
         assert answered(backend, request) is not None
-    assert not train.ended
+    assert not train.ended, train.error
     backend.cancel(train)
     assert backend.wait(train, SECONDS).state is JobState.cancelled
     np.testing.assert_array_equal(answered(backend, click(YES)).bits, before.bits)
