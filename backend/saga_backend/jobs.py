@@ -32,6 +32,7 @@ class Outbox:
         self._answers: deque[bytes] = deque()
         self._progress: dict[int, bytes] = {}
         self._closing = False
+        self._next_progress = 0.0
         self._thread = threading.Thread(target=self._write, name="sender", daemon=True)
         self._thread.start()
 
@@ -58,29 +59,31 @@ class Outbox:
         self._thread.join(timeout)
 
     def _write(self) -> None:
-        next_progress = 0.0
         try:
-            while (frames := self._take(next_progress)) is not None:
+            while (frames := self._take()) is not None:
                 for frame in frames:
                     self._channel.send_frame(frame)
-                next_progress = time.monotonic() + PROGRESS_SECONDS
         except ChannelClosed:
             pass  # the client's reader sees the same and tidies up
 
-    def _take(self, next_progress: float) -> list[bytes] | None:
-        """Wait for frames to send: answers at once, progress at its time; None at the end."""
+    def _take(self) -> list[bytes] | None:
+        """Wait for frames to send: answers at once, progress at its time, however many answers go out; None at the end.
+
+        Progress that is due goes before the answers: it is small, and it is older than they are.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._answers or self._progress or self._closing)
-            pause = next_progress - time.monotonic()
+            pause = self._next_progress - time.monotonic()
             if pause > 0:
                 self._changed.wait_for(lambda: self._answers or self._closing, pause)
+            frames: list[bytes] = []
+            if self._progress and time.monotonic() >= self._next_progress:
+                frames = list(self._progress.values())
+                self._progress.clear()
+                self._next_progress = time.monotonic() + PROGRESS_SECONDS
             if self._answers:
-                return [self._answers.popleft()]
-            if self._closing:
-                return None
-            frames = list(self._progress.values())
-            self._progress.clear()
-            return frames
+                frames.append(self._answers.popleft())
+            return frames or (None if self._closing else [])
 
 
 class Job(Control):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +76,14 @@ def test_pictures_are_looked_up_by_their_nearest_pixel(width, height, w, h):
     seen = frame.look_up(picture)
     for row in range(height):
         for column in range(width):
-            u, v = (column + 0.5) * w / width, (row + 0.5) * h / height  # the same place in the picture
-            expected = picture[int(v), int(u)]
-            assert seen[row, column] == expected
+            across, down = pixels_at(column, width, w), pixels_at(row, height, h)
+            assert seen[row, column] in picture[np.ix_(down, across)]
+
+
+def pixels_at(pixel: int, size: int, other: int) -> list[int]:
+    """The pixels of a picture that are at the middle of a view's pixel; on a border between two it is either."""
+    place = Fraction(2 * pixel + 1, 2) * other / size
+    return [int(place)] if place.denominator > 1 else [int(place) - 1, int(place)]
 
 
 def test_pictures_are_looked_up_through_the_lens():

@@ -1,0 +1,52 @@
+"""What goes out to a client, and in which order."""
+
+from __future__ import annotations
+
+import threading
+
+from saga_backend import jobs
+from saga_backend.jobs import Outbox
+
+from blender_saga.wire import codec
+from blender_saga.wire.messages import Done, Progress
+
+SECONDS = 30
+"""Limit of a test that hangs."""
+
+
+class BusyClient:
+    """A channel with a client that asks again the moment it is answered, until it has seen progress."""
+
+    def __init__(self) -> None:
+        self.outbox: Outbox | None = None
+        self.answers, self.progress, self.ended = 0, 0, threading.Event()
+
+    def send_frame(self, frame: bytes) -> None:
+        if isinstance(codec.decode(frame)[1], Progress):
+            self.progress += 1
+        else:
+            self.answers += 1
+        if self.progress or self.answers == 1000:
+            self.ended.set()
+        elif self.outbox is not None:
+            self.outbox.answer(self.answers, Done())
+
+
+def test_progress_goes_out_between_answers_without_a_pause(monkeypatch):
+    monkeypatch.setattr(jobs, "PROGRESS_SECONDS", 0.0)
+    client = BusyClient()
+    client.outbox = outbox = Outbox(client)
+    outbox.answer(0, Done())
+    outbox.progress(7, Progress("training", 1, 2, 1.0))
+    assert client.ended.wait(SECONDS) and client.progress == 1
+    outbox.close(SECONDS)
+
+
+def test_an_answer_drops_the_progress_that_waits_for_it():
+    client = BusyClient()
+    outbox = Outbox(client)
+    outbox._next_progress = float("inf")  # not due until the answer is there
+    outbox.progress(7, Progress("training", 1, 2, 1.0))
+    outbox.answer(7, Done())
+    outbox.close(SECONDS)
+    assert (client.answers, client.progress) == (1, 0)
