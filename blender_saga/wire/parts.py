@@ -1,0 +1,97 @@
+"""What stands inside messages (messages.py): settings, objects, prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..gaussians.view import View
+
+
+def no_ids() -> np.ndarray:
+    """[0] int32: "all of them, in order"."""
+    return np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What a user may choose for training; 0 means the default of the device.
+
+    Attributes:
+        method: "saga" trains features; "evidence" only finds the segments on which the masks agree.
+        recipe: "prototypes" trains a code for every segment, "paper" a feature for every Gaussian, as its authors do.
+        steps: optimiser steps.
+        views: limit of virtual views.
+        width, height: pixels of a virtual view.
+        pixels: pixels sampled a step.
+        seed: of every random draw.
+    """
+
+    method: str = "saga"
+    recipe: str = "prototypes"
+    steps: int = 0
+    views: int = 0
+    width: int = 0
+    height: int = 0
+    pixels: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectPoints:
+    """One object that takes part in a query.
+
+    Attributes:
+        matrix: [4,4] float64, object to world.
+        ids: [M] int32, `saga:id` of its points in order; empty means 0..count-1 of the scene.
+    """
+
+    matrix: np.ndarray
+    ids: np.ndarray = field(default_factory=no_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """One thing pointed at in one view: clicked pixels, a box or a lasso, all of them "this" or "not this".
+
+    Attributes:
+        view: the view it was made in, world space.
+        pixels: column and row, float32, origin at the top left corner. "points": [P,2], each clicked, inside the
+            picture. "box": [2,2], two opposite corners. "lasso": [K,2], the corners in order, K >= 3. Boxes and
+            lassos may reach over the picture's edge.
+        kind: "points", "box" or "lasso".
+        positive: False for "not this".
+    """
+
+    view: View
+    pixels: np.ndarray
+    kind: str = "points"
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class CleanUp:
+    """What is done to a selection before it is answered, in this order; each step is optional and reported.
+
+    Attributes:
+        floaters: drop specks away from the rest, and faint Gaussians far larger than the others.
+        connected: keep only the parts that were clicked.
+        holes: add small gaps that selected Gaussians surround.
+        visible: keep only what is seen in a view of a positive prompt.
+    """
+
+    floaters: bool = False
+    connected: bool = False
+    holes: bool = False
+    visible: bool = False
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """How many points each step of the clean-up dropped (`holes`: added); 0 where it was not asked for."""
+
+    floaters: int = 0
+    connected: int = 0
+    holes: int = 0
+    visible: int = 0

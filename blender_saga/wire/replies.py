@@ -1,0 +1,134 @@
+"""What the backend answers, one frozen dataclass each; see messages.py for the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .parts import Cleaned
+from .requests import PROTOCOL_VERSION
+
+
+@dataclass(frozen=True, eq=False)
+class Welcome:
+    """The server is ready. `device` is "cuda" or "cpu", `note` says in plain words what was found."""
+
+    protocol: int = PROTOCOL_VERSION
+    backend: str = ""
+    device: str = "cpu"
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class SceneState:
+    """A scene as the backend has it: `model_steps` is 0 without a model; `note` says why a sidecar was not taken."""
+
+    scene: str
+    count: int
+    model_steps: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far a request is. A newer one replaces older ones. `eta` in seconds, negative when unknown."""
+
+    phase: str
+    step: int
+    total: int
+    eta: float = -1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Training has ended. `phases` and `seconds` are parallel: what took how long."""
+
+    scene: str
+    steps: int
+    masks: int
+    views: int
+    coverage: float
+    phases: tuple[str, ...] = ()
+    seconds: tuple[float, ...] = ()
+    sidecar: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What a click selected.
+
+    Attributes:
+        bits: [ceil(T/8)] uint8, packed bits (numpy.packbits, big bit order) of all points of all objects in order.
+        count: number of selected points.
+        total: T, number of points.
+        scale: the scale used, 0 to 1, and size_units: the same as a size in scene units.
+        threshold: the threshold used.
+        scores: [T] float32 cosine similarity, or empty.
+        note: why nothing was selected, or "".
+        cleaned: what the clean-up did.
+    """
+
+    bits: np.ndarray
+    count: int
+    total: int
+    scale: float
+    size_units: float
+    threshold: float
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    note: str = ""
+    cleaned: Cleaned = field(default_factory=Cleaned)
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """A scene as a tree of things and parts. A parent stands before its parts, the larger of siblings first.
+
+    Attributes:
+        scene: fingerprint of the cloud.
+        labels: [N] int32 by `saga:id`: the smallest node that holds the Gaussian, -1 for none. A node's Gaussians
+            are those labelled with it or with a node below it.
+        parents: [T] int32, node that a node is a part of; -1: a thing of its own.
+        counts: [T] int32, Gaussians of the node with all its parts.
+        scales: [T] float32, the largest granularity 0 to 1 at which it is one thing.
+        sizes: [T] float32, the same as a size in scene units.
+        representatives: [T] int32, `saga:id` of the Gaussian that is most typical of the node.
+        note: why there are no clusters, or "".
+    """
+
+    scene: str
+    labels: np.ndarray
+    parents: np.ndarray
+    counts: np.ndarray
+    scales: np.ndarray
+    sizes: np.ndarray
+    representatives: np.ndarray
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Colours:
+    """A colour for every Gaussian: similar features, similar colours. `rgb` is [N,3] uint8, sRGB, by `saga:id`."""
+
+    scene: str
+    rgb: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Failed:
+    """A UserError on its way to the user; code "bug" for anything that should not have happened."""
+
+    code: str
+    what: str
+    why: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Stopped:
+    """The request was cancelled; nothing was changed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """The request was carried out; there is nothing more to say."""

@@ -1,0 +1,132 @@
+"""What a client asks of the backend, one frozen dataclass each; see messages.py for the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..gaussians.cloud import GaussianCloud
+from .parts import CleanUp, ObjectPoints, Prompt, TrainSettings, no_ids
+
+PROTOCOL_VERSION = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Hello:
+    """First message of a client. Answer: Welcome; another protocol version is refused with one sentence."""
+
+    protocol: int = PROTOCOL_VERSION
+    client: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadScene:
+    """Give the backend the geometry of a cloud and open its trained model if there is one. Answer: SceneState.
+
+    Attributes:
+        scene: fingerprint of the cloud the ids refer to; the name of the scene in later messages.
+        cloud: the Gaussians that are at hand (object space of the import).
+        ids: [N] int32 `saga:id` of each; empty means 0..N-1.
+        count: number of Gaussians of the whole cloud (ids are below it; deleted ones are missing in `cloud`).
+        sidecar: path of the `.saga` file to open if it exists; "" for none.
+    """
+
+    scene: str
+    cloud: GaussianCloud
+    ids: np.ndarray = field(default_factory=no_ids)
+    count: int = 0
+    sidecar: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Train:
+    """Train affinity features of a loaded scene. Progress with phase, step, total; answer: Trained.
+
+    The sidecar is replaced only when training has ended well; "" keeps the model in memory only.
+    """
+
+    scene: str
+    sidecar: str = ""
+    settings: TrainSettings = field(default_factory=TrainSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Click:
+    """Select what is pointed at. Answer: Selection.
+
+    A refinement sends all prompts so far, each with the view in which it was made, in any order. The nearest prompt
+    decides: a Gaussian is selected if it is like a positive prompt by more than the threshold, and less like every
+    negative one. Without a positive prompt the selection is empty.
+
+    Attributes:
+        scene: fingerprint of the trained cloud.
+        prompts: what is wanted and what is not.
+        objects: who takes part, where they stand.
+        scale: granularity 0 (parts) to 1 (largest things); negative: chosen from the click.
+        threshold: cosine similarity above which a Gaussian is selected; negative: the default.
+        method: "evidence": by the segments on which the masks agree; "saga": by similarity of features; "auto": by the
+            segments where they hold the click and no threshold is given, else by features.
+        snap: replace a selection by features with the segment that is much like it.
+        want_scores: also send the similarity of every point.
+        clean_up: what is done to the selection afterwards.
+    """
+
+    scene: str
+    prompts: tuple[Prompt, ...]
+    objects: tuple[ObjectPoints, ...] = ()
+    scale: float = -1.0
+    threshold: float = -1.0
+    method: str = "auto"
+    snap: bool = True
+    want_scores: bool = False
+    clean_up: CleanUp = field(default_factory=CleanUp)
+
+
+@dataclass(frozen=True, eq=False)
+class Cluster:
+    """Divide the whole scene into things and their parts. Progress with phase, step, total; answer: Clusters.
+
+    A second request of the same settings is answered from memory as long as the model is the same.
+
+    Attributes:
+        scene: fingerprint of the trained cloud.
+        scales: [S] float32, granularities 0 to 1 at which to look for things; empty: an even sweep.
+        smallest: Gaussians that a cluster must hold at least; 0: chosen from the size of the scene.
+    """
+
+    scene: str
+    scales: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    smallest: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Colour:
+    """Colour the features by their principal components. Answer: Colours.
+
+    Attributes:
+        scene: fingerprint of the trained cloud.
+        scale: granularity 0 to 1 whose gate is applied first; negative: the features as they are.
+    """
+
+    scene: str
+    scale: float = -1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Cancel:
+    """Stop the request with id `target`. Answer: Done; the target's own answer is Stopped."""
+
+    target: int
+
+
+@dataclass(frozen=True, eq=False)
+class Unload:
+    """Forget a scene and free its memory. Answer: Done."""
+
+    scene: str
+
+
+@dataclass(frozen=True, eq=False)
+class Shutdown:
+    """End the backend process. Answer: Done, then the process ends."""
