@@ -115,9 +115,7 @@ class SceneModel:
 
     def _by_segments(self, rows: Rows, positive: np.ndarray, how: How, chosen: Chosen) -> Answer:
         mask = chosen.mask(self.segments)
-        note = "" if mask.any() else "No mask shows what is under the click; train features, or use other masks"
-        if chosen.missed < np.count_nonzero(positive) and not mask.any():
-            note = "The negative clicks take all of it away"
+        note = _left_out(mask, chosen.missed, np.count_nonzero(positive))
         size = float(self.segments.scales[chosen.added].max()) if chosen.added else self._size_asked(how)
         answer = self._answer(mask, how, size, note)
         if how.scores and self.affinity is not None:
@@ -142,3 +140,12 @@ class SceneModel:
         threshold = DEFAULT_THRESHOLD if how.threshold is None else how.threshold
         scale = self.scale_of(size) if how.scale is None else how.scale
         return Answer(mask, mask.astype(np.float32), scale, size, threshold, note)
+
+
+def _left_out(mask: np.ndarray, missed: int, asked: int) -> str:
+    """Why segments select nothing, or less than was pointed at; "" where they select all of it."""
+    if mask.any():
+        return "Some of what is pointed at is in no mask and was left out" if missed else ""
+    if missed < asked:
+        return "The negative clicks take all of it away"
+    return "No mask shows what is under the click; train features, or use other masks"

@@ -95,7 +95,9 @@ def show(settings: bpy.types.PropertyGroup, answer: Selection) -> str:
     with silent():
         settings.scale, settings.threshold = answer.scale, max(0.0, answer.threshold)
         settings.size_units = answer.size_units
-    words = answer.note or f"{answer.count:,} of {answer.total:,} splats, size {answer.size_units:.3g}"
+    words = f"{answer.count:,} of {answer.total:,} splats, size {answer.size_units:.3g}"
+    if answer.note:
+        words = f"{words}. {answer.note}" if answer.count else answer.note
     session.tell(words)
     return words
 

@@ -88,6 +88,9 @@ def test_auto_asks_features_only_where_no_segment_holds_the_click(trained, untra
     assert not none.mask.any() and "No mask shows" in none.note
     told = trained.select(clicks_on(45), YES, How("evidence", 1.0))
     assert not told.mask.any() and "No mask shows" in told.note
+    some = trained.select(clicks_on(45, 25), np.ones(2, bool), How("evidence", 1.0))
+    np.testing.assert_array_equal(some.mask, THING == 1)
+    assert "left out" in some.note
 
 
 def test_evidence_does_without_features(trained, untrained):
