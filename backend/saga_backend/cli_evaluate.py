@@ -21,7 +21,6 @@ from .cameras.frame import Frame, virtual_frames
 from .cameras.read import resize_frames, spread
 from .cli_files import LoggedControl, read_labels, read_scene
 from .cli_inputs import (
-    DEFAULT_VIEWS,
     Subject,
     captured,
     damage,
@@ -41,6 +40,7 @@ from .evaluation.pictures import check_folder, save_sheet, scene_sheet
 from .evaluation.protocol import ProtocolSettings, Selector, Sight, Task, evaluate, observe
 from .evaluation.report import table
 from .evaluation.synthetic import standard_scene
+from .inputs import DEFAULT_VIEWS
 from .scene_model import How, SceneModel
 from .training import train
 

@@ -13,17 +13,15 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import UserError
 
-from .cameras.frame import Frame, virtual_frames
-from .cameras.read import Cameras, read_cameras, resize_frames, seeing, spread
-from .capture import CaptureSettings, capture
+from .cameras.frame import Frame
+from .cameras.read import Cameras, read_cameras
 from .control import Control
 from .evaluation.simulated import MaskDamage, SimulatedMasks
-from .masks.files import MaskFolder
+from .inputs import Inputs, Size, captured_frames, folder_masks, photo_inputs
 from .training import Sources
 
 log = logging.getLogger(__name__)
 
-DEFAULT_VIEWS = 40
 _NAMES = ("builtin", "simulated")
 
 
@@ -64,20 +62,24 @@ def photo_frames(options: argparse.Namespace, cloud: GaussianCloud) -> list[Fram
     Raises:
         UserError: if there are none, or none sees the splat.
     """
-    frames = spread(photo_cameras(Path(options.views)).frames, options.view_limit)
-    kept = seeing(resize_frames(frames, options.width, options.height), cloud)
-    if len(kept) < len(frames):
-        log.warning("%d of %d views do not show the splat and were left out", len(frames) - len(kept), len(frames))
-    log.info("%d views of %d x %d pixels", len(kept), kept[0].view.width, kept[0].view.height)
-    return kept
+    inputs = photo_inputs(Path(options.views), cloud, Size(options.view_limit, options.width, options.height))
+    _tell(inputs)
+    view = inputs.frames[0].view
+    log.info("%d views of %d x %d pixels", len(inputs.frames), view.width, view.height)
+    return list(inputs.frames)
+
+
+def _tell(inputs: Inputs) -> None:
+    for note in inputs.notes:
+        log.warning("%s", note)
 
 
 def captured(options: argparse.Namespace, cloud: GaussianCloud, control: Control) -> list[Frame]:
-    """Views of the splat itself."""
-    settings = CaptureSettings(view_limit(options) or DEFAULT_VIEWS, options.width or 480, options.height or 360)
-    taken = capture(cloud, settings, control)
-    log.info("%d virtual views, coverage %.0f %%", len(taken.views), 100 * taken.coverage)
-    return virtual_frames(taken.views)
+    """Views of the splat itself, whose y axis points down."""
+    size = Size(view_limit(options), options.width, options.height)
+    frames, coverage = captured_frames(cloud, size, control, up=(0.0, -1.0, 0.0))
+    log.info("%d virtual views, coverage %.0f %%", len(frames), 100 * coverage)
+    return frames
 
 
 def mask_source(options: argparse.Namespace) -> str:
@@ -119,7 +121,7 @@ def sources(options: argparse.Namespace, subject: Subject, control: Control) -> 
     if kind == "simulated":
         assert subject.labels is not None  # for the type checker
         return Sources(views, SimulatedMasks(subject.cloud, subject.labels, views, options.seed, faults)), frames
-    masks = MaskFolder(Path(kind), frames)
-    if masks.missing:
-        log.warning("%d of %d views have no masks (%s ...)", len(masks.missing), len(masks), masks.missing[0])
-    return Sources(views, masks), frames
+    inputs = Inputs(frames)
+    folder_masks(Path(kind), inputs)
+    _tell(inputs)
+    return Sources(views, inputs.masks), frames

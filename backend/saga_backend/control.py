@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from blender_saga.wire.errors import Cancelled
 
 
 class Control:
-    """Handed to every long function. The base class reports to nobody and is never cancelled."""
+    """Handed to every long function. The base class reports to nobody and is never cancelled.
+
+    Attributes:
+        loss: of the newest training step, NaN where nothing is learned; goes out with the progress.
+    """
+
+    loss: float = math.nan
 
     def __init__(self) -> None:
         self._cancelled = False

@@ -109,7 +109,7 @@ class Job(Control):
             self._phase, self._phase_began = phase, (now, step)
         began, first = self._phase_began
         eta = (now - began) / (step - first) * (total - step) if step > first else -1.0
-        self._outbox.progress(self.id, Progress(phase, step, total, eta))
+        self._outbox.progress(self.id, Progress(phase, step, total, eta, self.loss))
 
     def answer(self, message: object) -> None:
         """Send the final answer."""

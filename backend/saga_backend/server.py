@@ -11,6 +11,7 @@ from blender_saga.wire.channel import Channel, ChannelClosed, Listener
 from blender_saga.wire.codec import WireError
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
+    BackendState,
     Cancel,
     Click,
     Cluster,
@@ -23,6 +24,7 @@ from blender_saga.wire.messages import (
     SceneState,
     Selection,
     Shutdown,
+    Status,
     Train,
     Trained,
     Unload,
@@ -48,6 +50,7 @@ class Session(Protocol):
     def cluster(self, request: Cluster, control: Control) -> Clusters: ...
     def colour(self, request: Colour) -> Colours: ...
     def unload(self, request: Unload) -> Done: ...
+    def status(self, request: Status) -> BackendState: ...
 
 
 OpenSession = Callable[[str], "tuple[Device, Session]"]
@@ -141,6 +144,10 @@ class Server:
             client.outbox.answer(job_id, Done())
             client.outbox.close(timeout=1.0)
             self.ended.set()
+        elif isinstance(request, Status):  # quick, and wanted most while the threads are busy
+            assert self._opened is not None  # it is, before the first client is welcome
+            session = self._opened[1]
+            Job(job_id, request, client.outbox).run(lambda job: session.status(job.request))
         else:
             self._queue(client, client.add(job_id, request))
 

@@ -13,6 +13,7 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
+    BackendState,
     Click,
     Cluster,
     Clusters,
@@ -22,6 +23,7 @@ from blender_saga.wire.messages import (
     LoadScene,
     SceneState,
     Selection,
+    Status,
     Train,
     Trained,
     Unload,
@@ -32,9 +34,11 @@ from .cleanup import Neighbourhood, neighbourhood
 from .clustering import cluster, from_segments
 from .control import Control
 from .display import colours_of
+from .inputs import message_inputs
+from .memory import backend_state
 from .reply import Found, reply
 from .scene_model import How, SceneModel
-from .training import Sources, train
+from .training import Sources, check_settings, train
 
 _BLENDER_UP = (0.0, 0.0, 1.0)
 _log = logging.getLogger(__name__)
@@ -95,9 +99,11 @@ class Session:
         def publish(model: SceneModel) -> None:
             scene.model = model
 
-        sources = Sources(up=_BLENDER_UP, publish=publish, device=self.device)
+        check_settings(request.settings)
         scene.training = True
         try:
+            given = message_inputs(request.sources, scene.cloud, request.settings, control)
+            sources = Sources(given.views, given.masks, _BLENDER_UP, publish, self.device)
             result = train(scene.cloud, request.settings, control, sources)
             if request.sidecar:
                 header = sidecar.Header(request.scene, settings=json.dumps(asdict(request.settings)))
@@ -109,8 +115,8 @@ class Session:
             scene.training = False
         scene.model = result.model
         return Trained(
-            request.scene, result.model.steps, result.masks, len(result.views), result.coverage,
-            tuple(result.phases), tuple(result.phases.values()), request.sidecar,
+            request.scene, result.model.steps, result.masks, len(result.views), min(given.coverage, result.coverage),
+            tuple(result.phases), tuple(result.phases.values()), request.sidecar, tuple(given.notes),
         )  # fmt: skip
 
     def click(self, request: Click) -> Selection:
@@ -148,6 +154,10 @@ class Session:
         with self._lock:
             self._scenes.pop(request.scene, None)
         return Done()
+
+    def status(self, request: Status) -> BackendState:
+        """What this process takes of the machine."""
+        return backend_state(self.device)
 
     def _trained(self, name: str) -> tuple[_Scene, GaussianCloud, SceneModel]:
         """A scene with its cloud and model as they are now: training and loading exchange them."""

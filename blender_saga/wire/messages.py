@@ -10,17 +10,42 @@ from __future__ import annotations
 
 from ..gaussians.cloud import GaussianCloud
 from ..gaussians.view import View
-from .parts import Cleaned, CleanUp, ObjectPoints, Prompt, TrainSettings
-from .replies import Clusters, Colours, Done, Failed, Progress, SceneState, Selection, Stopped, Trained, Welcome
-from .requests import PROTOCOL_VERSION, Cancel, Click, Cluster, Colour, Hello, LoadScene, Shutdown, Train, Unload
+from .parts import Cleaned, CleanUp, ObjectPoints, Prompt, TrainSettings, TrainSources
+from .replies import (
+    BackendState,
+    Clusters,
+    Colours,
+    Done,
+    Failed,
+    Progress,
+    SceneState,
+    Selection,
+    Stopped,
+    Trained,
+    Welcome,
+)
+from .requests import (
+    PROTOCOL_VERSION,
+    Cancel,
+    Click,
+    Cluster,
+    Colour,
+    Hello,
+    LoadScene,
+    Shutdown,
+    Status,
+    Train,
+    Unload,
+)
 
-REQUESTS = (Hello, LoadScene, Train, Click, Cluster, Colour, Cancel, Unload, Shutdown)
-REPLIES = (Welcome, SceneState, Progress, Trained, Selection, Clusters, Colours, Failed, Stopped, Done)
-PARTS = (GaussianCloud, View, TrainSettings, ObjectPoints, Prompt, CleanUp, Cleaned)
+REQUESTS = (Hello, LoadScene, Train, Click, Cluster, Colour, Status, Cancel, Unload, Shutdown)
+REPLIES = (Welcome, SceneState, Progress, Trained, Selection, Clusters, Colours, BackendState, Failed, Stopped, Done)
+PARTS = (GaussianCloud, View, TrainSettings, TrainSources, ObjectPoints, Prompt, CleanUp, Cleaned)
 """Dataclasses that may stand inside a message."""
 
 __all__ = [
     "PROTOCOL_VERSION",
+    "BackendState",
     "Cancel",
     "CleanUp",
     "Cleaned",
@@ -39,9 +64,11 @@ __all__ = [
     "SceneState",
     "Selection",
     "Shutdown",
+    "Status",
     "Stopped",
     "Train",
     "TrainSettings",
+    "TrainSources",
     "Trained",
     "Unload",
     "Welcome",

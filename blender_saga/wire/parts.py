@@ -38,6 +38,35 @@ class TrainSettings:
     seed: int = 0
 
 
+def no_turn() -> np.ndarray:
+    """[4,4] float64: everything stays where it is."""
+    return np.eye(4)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainSources:
+    """Where a training takes its views and masks from; the defaults need nothing but the cloud.
+
+    With neither views nor cameras, views of the cloud itself are chosen and drawn.
+
+    Attributes:
+        views: cameras in the space of the cloud as it was loaded, of any size; they are drawn at the size of the
+            settings.
+        names: of the views, in the same order; mask files are found by them. Empty: view_000, view_001 and so on.
+        cameras: path of the cameras of photos: a COLMAP folder, a transforms.json, an LLFF folder; "" for none.
+        to_object: [4,4] from the world of those cameras to the space of the cloud as it was loaded.
+        masks: "builtin": segments of the cloud itself; "files": those of `masks_folder`.
+        masks_folder: folder with a file for each photo or view.
+    """
+
+    views: tuple[View, ...] = ()
+    names: tuple[str, ...] = ()
+    cameras: str = ""
+    to_object: np.ndarray = field(default_factory=no_turn)
+    masks: str = "builtin"
+    masks_folder: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class ObjectPoints:
     """One object that takes part in a query.

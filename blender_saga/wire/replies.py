@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,17 +33,35 @@ class SceneState:
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """How far a request is. A newer one replaces older ones. `eta` in seconds, negative when unknown."""
+    """How far a request is. A newer one replaces older ones.
+
+    Attributes:
+        phase: what is being done.
+        step, total: of the phase.
+        eta: seconds until its end, negative when unknown.
+        loss: of the newest training step, NaN where nothing is learned.
+    """
 
     phase: str
     step: int
     total: int
     eta: float = -1.0
+    loss: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Training has ended. `phases` and `seconds` are parallel: what took how long."""
+    """Training has ended.
+
+    Attributes:
+        scene: fingerprint of the trained cloud.
+        steps: optimiser steps.
+        masks, views: how many were used.
+        coverage: share of the surface that virtual views see, 0 to 1; 1 for views that were given.
+        phases, seconds: parallel: what took how long.
+        sidecar: where the model was saved, or "".
+        notes: what the user should know: photos, masks that were missing.
+    """
 
     scene: str
     steps: int
@@ -52,6 +71,7 @@ class Trained:
     phases: tuple[str, ...] = ()
     seconds: tuple[float, ...] = ()
     sidecar: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +132,24 @@ class Colours:
 
     scene: str
     rgb: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class BackendState:
+    """What the backend takes of its machine, in MB of 2**20 bytes.
+
+    Attributes:
+        memory: of the backend's process.
+        available: of the machine, that could still be taken.
+        device: what computes, by name.
+        device_memory, device_total: in use on the GPU, by anybody, and all it has; 0 on the CPU.
+    """
+
+    memory: int
+    available: int
+    device: str
+    device_memory: int = 0
+    device_total: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..gaussians.cloud import GaussianCloud
-from .parts import CleanUp, ObjectPoints, Prompt, TrainSettings, no_ids
+from .parts import CleanUp, ObjectPoints, Prompt, TrainSettings, TrainSources, no_ids
 
 PROTOCOL_VERSION = 3
 
@@ -49,6 +49,7 @@ class Train:
     scene: str
     sidecar: str = ""
     settings: TrainSettings = field(default_factory=TrainSettings)
+    sources: TrainSources = field(default_factory=TrainSources)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +112,11 @@ class Colour:
 
     scene: str
     scale: float = -1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Status:
+    """Ask what the backend takes of this machine. Answer: BackendState, at once, whatever else is under way."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,6 +111,24 @@ def test_sent_again_without_a_sidecar_keeps_the_model(session):
     assert session.click(click_at(front(0))).count > 0
 
 
+def test_progress_tells_the_loss_of_every_step():
+    """From the first step on a number, before it none; it falls, or nothing would be learned."""
+    losses: list[tuple[str, float]] = []
+
+    class Listens(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            losses.append((phase, self.loss))
+
+    session = Session("cpu")
+    session.load_scene(LoadScene("toy", CLOUD))
+    session.train(Train("toy", "", replace(SMALL, steps=100)), Listens())
+    first = next(i for i, (phase, _) in enumerate(losses) if phase == "training")
+    assert all(np.isnan(loss) for _, loss in losses[: first + 1])
+    learned = [loss for _, loss in losses[first + 1 :]]
+    assert len(learned) == 99 and np.isfinite(learned).all()
+    assert np.mean(learned[-10:]) < np.mean(learned[:10])
+
+
 def test_transparent_scene_cannot_be_trained():
     session = Session("cpu")
     faint = GaussianCloud(CLOUD.means, CLOUD.quats, CLOUD.scales, np.full(N, 0.01), CLOUD.sh)

@@ -16,6 +16,7 @@ from saga_backend.device import Device
 
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
+    BackendState,
     Click,
     Cluster,
     Clusters,
@@ -27,6 +28,7 @@ from blender_saga.wire.messages import (
     Prompt,
     SceneState,
     Selection,
+    Status,
     Train,
     Trained,
     Unload,
@@ -116,6 +118,9 @@ class GeometricSession:
     def unload(self, request: Unload) -> Done:
         self._means.pop(request.scene, None)
         return Done()
+
+    def status(self, request: Status) -> BackendState:
+        return BackendState(512, 4096, "a fake GPU", 1024, 8192)
 
     def _known(self, scene: str) -> np.ndarray:
         if scene not in self._means:

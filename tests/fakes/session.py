@@ -10,6 +10,7 @@ from saga_backend.device import Device
 
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
+    BackendState,
     Click,
     Cluster,
     Clusters,
@@ -19,6 +20,7 @@ from blender_saga.wire.messages import (
     LoadScene,
     SceneState,
     Selection,
+    Status,
     Train,
     Trained,
     Unload,
@@ -82,6 +84,9 @@ class FakeSession:
         self._counts.pop(request.scene, None)
         self._trained.discard(request.scene)
         return Done()
+
+    def status(self, request: Status) -> BackendState:
+        return BackendState(512, 4096, "a fake")
 
     def _count(self, scene: str) -> int:
         if scene not in self._counts:

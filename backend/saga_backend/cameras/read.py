@@ -133,7 +133,10 @@ def seeing(frames: list[Frame], cloud: GaussianCloud) -> list[Frame]:
     kept = []
     for frame in frames:
         p = means @ frame.view.viewmat[:3, :3].T + frame.view.viewmat[:3, 3]
-        p = p[p[:, 2] > frame.view.near] @ frame.view.K.T
+        p = p[p[:, 2] > frame.view.near]
+        if frame.view.orthographic:
+            p[:, 2] = 1.0
+        p = p @ frame.view.K.T
         if frame.view.contains(p[:, :2] / p[:, 2:]).any():
             kept.append(frame)
     if not kept:

@@ -28,6 +28,15 @@ def visible(rows: list[Rows], count: int) -> np.ndarray:
     return seen
 
 
+def _towards(view: View, means: np.ndarray) -> np.ndarray:
+    """[N,3] or [1,3] float32 unit vectors from centres to the camera; an orthographic one is the same way for all."""
+    if view.orthographic:
+        direction = -view.viewmat[2:3, :3].astype(np.float32)
+    else:
+        direction = view.camera_position.astype(np.float32) - means
+    return direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
+
+
 def segment_cloud(
     cloud: GaussianCloud, views: list[View], rows: list[Rows], settings: SegmentSettings | None = None
 ) -> Hierarchy:
@@ -40,9 +49,7 @@ def segment_cloud(
     use = np.flatnonzero(seen & (cloud.opacities > _OPAQUE))
     towards = np.zeros((len(cloud), 3), np.float32)
     for view, part in zip(views, rows, strict=True):
-        direction = view.camera_position.astype(np.float32) - cloud.means
-        direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
-        towards += direction * part.mass(len(cloud))[:, None].astype(np.float32)
+        towards += _towards(view, cloud.means) * part.mass(len(cloud))[:, None].astype(np.float32)
     labels = np.full((len(cloud), len(settings.counts)), -1, np.int32)
     base = 0.5 + C0 * cloud.sh[use, 0]
     masses = (part.mass(len(cloud))[use] for part in rows)

@@ -67,6 +67,15 @@ class MaskFolder(Sequence[np.ndarray]):
         path, frame = self._paths[index], self._frames[index]
         return np.zeros((0, frame.view.height, frame.view.width), bool) if path is None else read_masks(path, frame)
 
+    def try_first(self) -> None:
+        """Read the first file, so that masks of other photos are refused before any work is done.
+
+        Raises:
+            UserError: as `read_masks`.
+        """
+        path, frame = next((p, f) for p, f in zip(self._paths, self._frames, strict=True) if p is not None)
+        read_masks(path, frame)
+
     def _find(self, frame: Frame) -> Path | None:
         """A file with the frame's whole name (folders too), or just its stem where no other frame has that stem."""
         bases = [str(Path(frame.name).with_suffix("")), frame.name, *([frame.stem] if self._alone else [])]

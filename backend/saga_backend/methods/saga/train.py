@@ -71,7 +71,8 @@ def train_saga(
     every = max(1, settings.steps // settings.snapshots)
     for index in range(settings.steps):
         control.progress("training", index, settings.steps)
-        watch.look(trainer.step(index), index)
+        control.loss = trainer.step(index)
+        watch.look(control.loss, index)
         if publish and index % every == 0 and index + 1 < settings.steps:
             publish(trainer.model(index + 1))
     return trainer.model(settings.steps)
