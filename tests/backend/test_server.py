@@ -23,7 +23,6 @@ from blender_saga.wire import codec
 from blender_saga.wire.channel import Channel, ChannelClosed, connect, open_socket
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
-    BackendState,
     Cancel,
     Click,
     Cluster,
@@ -35,7 +34,6 @@ from blender_saga.wire.messages import (
     Prompt,
     SceneState,
     Shutdown,
-    Status,
     Stopped,
     Train,
     TrainSettings,
@@ -93,15 +91,6 @@ def ask(channel: Channel, message_id: int, request: object) -> object:
         answered, answer = channel.receive()
         if answered == message_id and not isinstance(answer, Progress):
             return answer
-
-
-def test_status_is_answered_while_everything_is_busy(backend: Backend) -> None:
-    backend.wait_connected(SECONDS)
-    load(backend, "forever")
-    backend.submit(Train("forever"))
-    backend.submit(Cluster("forever"))
-    status = backend.wait(backend.submit(Status()), SECONDS).outcome()
-    assert vars(status) == vars(BackendState(512, 4096, "a fake"))
 
 
 def test_the_main_job(backend: Backend, tmp_path: Path) -> None:

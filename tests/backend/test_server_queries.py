@@ -19,7 +19,7 @@ from blender_saga.client.backend import Backend
 from blender_saga.client.jobs import JobState
 from blender_saga.client.process import Launch
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import CleanUp, Click, Cluster, Colour, LoadScene, Prompt, Train, TrainSettings
+from blender_saga.wire.messages import CleanUp, Click, Cluster, Colour, LoadScene, Prompt, Status, Train, TrainSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 180
@@ -130,6 +130,8 @@ def test_everything_is_answered_while_training_runs(backend):
         backend.wait(backend.submit(Colour("toy")), SECONDS)
     for request in (click(YES, NO), Cluster("toy", np.array([0.5], np.float32)), Colour("toy")):
         assert answered(backend, request) is not None
+    status = answered(backend, Status())
+    assert 50 < status.memory < 16_000 and status.available > 0 and status.device == "CPU"
     assert not train.ended, train.error
     backend.cancel(train)
     assert backend.wait(train, SECONDS).state is JobState.cancelled
