@@ -24,7 +24,7 @@ listeners: list[Callable[[bpy.types.Context], None]] = []
 
 AXES = (
     ("RDF", "Turned from the file", "The file's y axis points down; import turned it to z up, export turns it back"),
-    ("BLENDER", "As it is", "The data is in Blender's axes, in the file too"),
+    ("BLENDER", "As it is", "The numbers are as they came; export in object space leaves them so"),
 )
 MODES = (
     ("SET", "Set", "Replace the selection", "SELECT_SET", 0),
@@ -46,6 +46,15 @@ METHODS = (
 RECIPES = (
     ("PROTOTYPES", "Fast", "One code for every segment; a few hundred steps are enough"),
     ("PAPER", "As Published", "One feature for every Gaussian, as the authors of SAGA do; needs many more steps"),
+)
+VIEWS_FROM = (
+    ("VIRTUAL", "This Splat", "Needs nothing but the splat: views of it are chosen and drawn"),
+    ("CAMERAS", "Blender Cameras", "What cameras of this scene see, where you put them"),
+    ("PHOTOS", "Photos", "The cameras of the photos that the splat was made from: COLMAP, transforms.json or LLFF"),
+)
+MASKS_FROM = (
+    ("BUILTIN", "Built In", "The shape and the colours of the splat itself; needs nothing else"),
+    ("FILES", "Files", "A folder with a file for each photo or camera: label maps, SAGA's .pt, .npz or .json"),
 )
 SELECT_BY = (
     ("AUTO", "Automatic", "By the segments where they hold the click, else by features"),
@@ -101,6 +110,9 @@ class SplatRecord(bpy.types.PropertyGroup):
     )
     source: StringProperty(name="Source", description="File it was imported from", subtype="FILE_PATH")
     axes: EnumProperty(name="Axes", items=AXES)
+    baked: FloatVectorProperty(
+        description="What Apply Transform did to the points since the import, row by row", size=16, default=_IDENTITY
+    )
     sidecar: StringProperty(
         name="Model",
         description="The trained model; empty before training",
@@ -126,11 +138,31 @@ class PromptRecord(bpy.types.PropertyGroup):
 class SceneSettings(bpy.types.PropertyGroup):
     """`Scene.saga`: what the sidebar offers."""
 
+    views_from: EnumProperty(name="Views", description="What the splat is looked at from", items=VIEWS_FROM)
+    cameras: PointerProperty(
+        name="Cameras",
+        description="Only the cameras of this collection; empty: all of the scene",
+        type=bpy.types.Collection,
+    )
+    frame_step: IntProperty(
+        name="Every Nth Frame",
+        description="Look through the cameras at every so many frames of the animation; 0: only now",
+        min=0,
+        soft_max=100,
+    )
+    photos: StringProperty(name="Folder", description="Folder of the photos and their cameras", subtype="DIR_PATH")
+    masks_from: EnumProperty(name="Masks", description="What tells things apart in the views", items=MASKS_FROM)
+    masks_folder: StringProperty(
+        name="Folder", description="Mask files, named like the photos or the cameras", subtype="DIR_PATH"
+    )
     method: EnumProperty(name="Method", description="What is learned", items=METHODS)
     recipe: EnumProperty(name="Recipe", description="How features are learned", items=RECIPES)
-    steps: IntProperty(name="Steps", description="Training steps; 0: the default of the device", min=0, soft_max=10000)
+    steps: IntProperty(name="Steps", description="Training steps; 0: the default of the recipe", min=0, soft_max=10000)
     views: IntProperty(
-        name="Views", description="Largest number of views rendered for training; 0: the default", min=0, soft_max=200
+        name="Most Views",
+        description="Largest number of views; 0: 40 of the splat, all cameras and photos",
+        min=0,
+        soft_max=200,
     )
     scale_auto: BoolProperty(
         name="Auto", description="Choose the size from the first click", default=True, update=_selection_changed

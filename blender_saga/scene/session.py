@@ -13,7 +13,8 @@ from ..client.installation import Installation
 from ..client.jobs import Job
 from ..client.process import Launch
 from ..wire.errors import UserError
-from ..wire.messages import Click, Cluster, Colour, LoadScene, Progress, SceneState, Train
+from ..wire.messages import Click, Cluster, Colour, LoadScene, Progress, SceneState, Train, Trained
+from .watching import LossCurve, MemoryWatch
 
 Ask = Train | Click | Cluster | Colour
 
@@ -81,6 +82,8 @@ class Session:
         backend: the one that was started last, or None.
         installation: the one that runs or ran last, or None.
         training: the training that runs or ran last, or None; `search`: the same for finding things and colours.
+        trained: what the last training came to, None before and while it runs.
+        memory, losses: what the panels show of the backend and of its training.
         message: the last thing worth telling, for the panels; `failed` says whether it is an error.
         models: fingerprint -> path of models trained in this run, so that an undo does not forget them.
     """
@@ -93,6 +96,8 @@ class Session:
         self.installation: Installation | None = None
         self.training: Request | None = None
         self.search: Request | None = None
+        self.trained: Trained | None = None
+        self.memory, self.losses = MemoryWatch(), LossCurve()
         self.message, self.failed = "", False
         self.models: dict[str, str] = {}
         self._loaded: dict[str, tuple[int, np.ndarray]] = {}
@@ -148,6 +153,9 @@ class Session:
     def poll(self) -> bool:
         """Take in what has happened and run the callbacks (main thread). Returns whether the panels should redraw."""
         changed = self.backend.poll() if self.backend is not None else False
+        if self.training is not None and not self.training.ended:
+            self.losses.look(self.training.job)
+        changed = self.memory.look(self.backend) or changed
         return changed or (self.installation is not None and self.installation.changed())
 
     def tell(self, message: str, failed: bool = False) -> None:

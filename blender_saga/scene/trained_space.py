@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bpy
 import numpy as np
 
 from ..gaussians.cloud import GaussianCloud
-from ..gaussians.transforms import transform_cloud
+from ..gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 from . import point_cloud
 from .lookup import siblings
 
@@ -15,14 +17,25 @@ _SLACK = 4e-6  # of the numbers on the way: thirty times the last bit of a float
 
 def applied(obj: bpy.types.Object) -> np.ndarray:
     """[4,4] float64: from the space of the trained cloud to that of the object's points."""
-    return np.array(obj.saga.applied, np.float64).reshape(4, 4)
+    return _matrix(obj.saga.applied)
+
+
+def from_file(obj: bpy.types.Object) -> np.ndarray:
+    """[4,4] float64: from the space of the file that a splat came from to that of the object's points."""
+    turn = RDF_TO_BLENDER if obj.saga.axes == "RDF" else np.eye(4)
+    return _matrix(obj.saga.baked) @ turn
+
+
+def _matrix(flat: Sequence[float]) -> np.ndarray:
+    return np.array(flat, np.float64).reshape(4, 4)
 
 
 def apply(obj: bpy.types.Object, change: np.ndarray) -> None:
-    """Note that the points of `obj` are moved by change [4,4], if others hold the same trained cloud.
+    """Note that the points of `obj` are moved by change [4,4].
 
-    An object alone needs no note: its points are sent as they are.
+    For clicks an object needs no note that holds its trained cloud alone: its points are sent as they are.
     """
+    obj.saga.baked = (change @ _matrix(obj.saga.baked)).ravel()
     if len(siblings(obj)) > 1:
         obj.saga.applied = (change @ applied(obj)).ravel()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import bpy
+import numpy as np
 
 from ..wire.errors import UserError
 from ..wire.messages import LoadScene, Train, Trained, TrainSettings
@@ -12,6 +13,7 @@ from . import point_cloud, trained_space
 from .lookup import trained_model
 from .paths import model_path, portable
 from .session import Request, session
+from .train_sources import Wanted, sources_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,12 @@ class Training:
     count: int
 
 
-def start(obj: bpy.types.Object, settings: TrainSettings) -> Training:
+def start(context: bpy.types.Context, obj: bpy.types.Object, settings: TrainSettings, wanted: Wanted) -> Training:
     """Send the present points of a splat to the backend and have them trained; the object is not changed yet.
 
     Raises:
-        UserError: if the backend does not run, something is being trained, or the object is no splat.
+        UserError: if the backend does not run, something is being trained, the object is no splat, or cameras or
+            folders are missing.
     """
     session.connected()
     if session.training is not None and not session.training.ended:
@@ -44,9 +47,12 @@ def start(obj: bpy.types.Object, settings: TrainSettings) -> Training:
     scene = cloud.fingerprint()
     same = scene == obj.saga.fingerprint
     cloud, known = (trained_space.to_cloud(obj), trained_model(obj)) if same else (cloud, "")
-    train = Train(scene, str(model_path(obj, scene)), settings)
+    to_points = trained_space.applied(obj) if same else np.eye(4)
+    sources = sources_of(context, obj, wanted, to_points)
+    train = Train(scene, str(model_path(obj, scene)), settings, sources)
     request = session.request(LoadScene(scene, cloud, count=len(cloud), sidecar=known), train)
-    session.training = request
+    session.training, session.trained = request, None
+    session.losses.clear()
     session.tell("")
     return Training(request, obj.session_uid, scene, len(cloud))
 
@@ -61,6 +67,7 @@ def record(training: Training) -> Trained:
     answer = training.request.outcome()
     assert isinstance(answer, Trained)
     session.models[training.fingerprint] = answer.sidecar
+    session.trained = answer
     obj = next((o for o in bpy.data.objects if o.session_uid == training.uid), None)
     if obj is not None and obj.saga.fingerprint != training.fingerprint:
         _adopt(obj, training)

@@ -1,4 +1,4 @@
-"""The sidebar tab SAGA, first part: the splat, how it is shown, the backend, training. Panels compute nothing."""
+"""The sidebar tab SAGA, first part: the splat, how it is shown, the backend. Panels compute nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from ..scene import foreign, point_cloud
 from ..scene.lookup import find_splat, trained_model, trains_now
 from ..scene.session import session
 from ..wire.errors import UserError
+from ..wire.messages import BackendState
 from . import splat_draw
-from .drawing import draw_buttons, draw_progress, draw_text, remaining
-from .preferences import environment, is_installed, usable_backend
+from .drawing import draw_buttons, draw_progress, draw_text
+from .preferences import environment, is_installed
 from .splat_colours import MODE_ATTRIBUTES
 
 _STATE_ICONS = {
@@ -41,6 +42,8 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
     welcome = session.backend.welcome if session.backend is not None else None
     text = f"{state.value.capitalize()}, {welcome.device.upper()}" if welcome else state.value.capitalize()
     layout.label(text=text, icon=_STATE_ICONS[state])
+    if session.memory.state is not None:
+        _draw_memory(layout, session.memory.state)
     if welcome and welcome.note and notes:
         draw_text(layout, welcome.note)
     if session.backend is not None and session.backend.error:
@@ -60,6 +63,17 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
         ("saga.backend_start", start, not missing and not runs),
         ("saga.backend_stop", "Stop", runs),
     )
+
+
+def _draw_memory(layout: bpy.types.UILayout, state: BackendState) -> None:
+    """What the backend takes."""
+    if state.device_total:
+        draw_text(layout, f"{state.device}: {_gb(state.device_memory)} of {_gb(state.device_total)} in use")
+    draw_text(layout, f"Memory: {_gb(state.memory)} taken, {_gb(state.available)} free")
+
+
+def _gb(megabytes: int) -> str:
+    return f"{megabytes / 1024:.1f} GB"
 
 
 def _draw_installation(layout: bpy.types.UILayout, installation: Installation) -> None:
@@ -156,48 +170,4 @@ class SAGA_PT_backend(SagaPanel, bpy.types.Panel):
         draw_backend(self.layout, notes=False)
 
 
-class SAGA_PT_train(SagaPanel, bpy.types.Panel):
-    """Train Affinity"""
-
-    bl_label = "Train"
-    bl_order = 3
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Settings and the button, or the progress of what runs."""
-        layout, training = self.layout, session.training
-        if training is not None and not training.ended:
-            progress = training.job.progress
-            text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Sending the splat"
-            draw_progress(layout, training.job.fraction, text)
-            layout.operator("saga.cancel", icon="CANCEL")
-            return
-        problem = reason(lambda: (find_splat(context, ""), usable_backend()))
-        button = layout.column()
-        button.scale_y = 1.6
-        button.enabled = not problem
-        button.operator("saga.train", icon="PLAY")
-        if problem:
-            draw_text(layout, problem, "INFO")
-
-
-class SAGA_PT_train_settings(SagaPanel, bpy.types.Panel):
-    """What may be chosen for a training"""
-
-    bl_label = "Settings"
-    bl_parent_id = "SAGA_PT_train"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """0 means the default."""
-        column = self.layout.column(align=True)
-        column.use_property_split = True
-        settings = context.scene.saga
-        column.prop(settings, "views")
-        column.prop(settings, "method")
-        learns = column.column(align=True)
-        learns.enabled = settings.method == "SAGA"
-        learns.prop(settings, "recipe")
-        learns.prop(settings, "steps")
-
-
-CLASSES = (SAGA_PT_scene, SAGA_PT_view, SAGA_PT_backend, SAGA_PT_train, SAGA_PT_train_settings)
+CLASSES = (SAGA_PT_scene, SAGA_PT_view, SAGA_PT_backend)

@@ -22,11 +22,12 @@ from . import (
     thing_panel,
     tool,
     train_ops,
+    train_panel,
     transform_ops,
 )
 
 _MODULES = (preferences, import_ops, export_ops, backend_ops, train_ops, select_ops, box, refine_ops, edit_ops)
-_MODULES += (transform_ops, thing_ops, panels, select_panels, thing_panel)
+_MODULES += (transform_ops, thing_ops, panels, train_panel, select_panels, thing_panel)
 CLASSES = (*properties.CLASSES, *(cls for module in _MODULES for cls in module.CLASSES))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ..scene import training
 from ..scene.lookup import find_splat
-from ..scene.properties import METHODS, RECIPES
+from ..scene.properties import MASKS_FROM, METHODS, RECIPES, VIEWS_FROM
 from ..scene.session import session
+from ..scene.train_sources import Wanted
 from ..wire.errors import Cancelled, UserError
 from ..wire.messages import Trained, TrainSettings
 from .backend_ops import wait_property
@@ -23,6 +26,20 @@ class SAGA_OT_train(bpy.types.Operator):
     bl_label = "Train Affinity"
 
     object: StringProperty(name="Object", description="Empty: the active object", options={"SKIP_SAVE"})
+    views_from: EnumProperty(name="Views", items=VIEWS_FROM, options={"SKIP_SAVE"})
+    cameras: StringProperty(
+        name="Cameras", description="Name of a collection; empty: all of the scene", options={"SKIP_SAVE"}
+    )
+    frame_step: IntProperty(
+        name="Every Nth Frame", description="Of the cameras; 0: only now", min=0, options={"SKIP_SAVE"}
+    )
+    photos: StringProperty(
+        name="Photos", description="Folder of photos and their cameras", subtype="DIR_PATH", options={"SKIP_SAVE"}
+    )
+    masks_from: EnumProperty(name="Masks", items=MASKS_FROM, options={"SKIP_SAVE"})
+    masks_folder: StringProperty(
+        name="Mask Files", description="Named like photos or cameras", subtype="DIR_PATH", options={"SKIP_SAVE"}
+    )
     method: EnumProperty(name="Method", items=METHODS, options={"SKIP_SAVE"})
     recipe: EnumProperty(name="Recipe", items=RECIPES, options={"SKIP_SAVE"})
     steps: IntProperty(name="Steps", description="0: the default of the device", min=0, options={"SKIP_SAVE"})
@@ -36,6 +53,8 @@ class SAGA_OT_train(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """The button: settings from the sidebar, training in the background."""
         settings = context.scene.saga
+        for name, value in vars(wanted_of(settings)).items():
+            setattr(self, name, value)
         self.method, self.recipe = settings.method, settings.recipe
         self.steps, self.views, self.wait = settings.steps, settings.views, bpy.app.background
         return self._start(context)
@@ -58,7 +77,8 @@ class SAGA_OT_train(bpy.types.Operator):
             pixels=self.pixels,
             seed=self.seed,
         )
-        started = training.start(find_splat(context, self.object), settings)
+        wanted = Wanted(**{field.name: getattr(self, field.name) for field in fields(Wanted)})
+        started = training.start(context, find_splat(context, self.object), settings, wanted)
         if not self.wait:
             started.request.on_end = lambda _: _finish(started)
             return {"FINISHED"}
@@ -67,6 +87,12 @@ class SAGA_OT_train(bpy.types.Operator):
         session.tell(_summary(answer))
         self.report({"INFO"}, _summary(answer))
         return {"FINISHED"}
+
+
+def wanted_of(settings: bpy.types.PropertyGroup) -> Wanted:
+    """Views and masks as the sidebar has them."""
+    names = {field.name: getattr(settings, field.name) for field in fields(Wanted)}
+    return Wanted(**names | {"cameras": settings.cameras.name if settings.cameras else ""})
 
 
 def _finish(started: training.Training) -> None:

@@ -16,7 +16,8 @@ from .support import PACKAGE, addon
 
 ICONS = {item.identifier for item in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items}
 PANELS = {
-    **dict.fromkeys(("scene", "view", "backend", "train", "train_settings"), "panels"),
+    **dict.fromkeys(("scene", "view", "backend"), "panels"),
+    **dict.fromkeys(("train", "train_settings"), "train_panel"),
     **dict.fromkeys(("select", "clean_up", "edit", "export"), "select_panels"),
     "things": "thing_panel",
 }

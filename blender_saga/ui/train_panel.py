@@ -1,0 +1,108 @@
+"""The sidebar's panel Train: what is looked at, the button, how far it is, what came of it. Panels compute nothing."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..scene import train_sources
+from ..scene.lookup import find_splat
+from ..scene.session import Request, session
+from ..wire.messages import Trained
+from .drawing import curve_width, draw_curve, draw_progress, draw_text, remaining
+from .panels import SagaPanel, reason
+from .preferences import usable_backend
+from .train_ops import wanted_of
+
+
+class SAGA_PT_train(SagaPanel, bpy.types.Panel):
+    """Train Affinity"""
+
+    bl_label = "Train"
+    bl_order = 3
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Settings and the button, or the progress of what runs; then what came of it."""
+        layout, training, settings = self.layout, session.training, context.scene.saga
+        if training is not None and not training.ended:
+            _draw_running(layout, training)
+            return
+        _draw_sources(layout, settings)
+        problem = reason(lambda: (find_splat(context, ""), usable_backend()))
+        problem = problem or reason(lambda: train_sources.check(context, wanted_of(settings)))
+        button = layout.column()
+        button.scale_y = 1.6
+        button.enabled = not problem
+        button.operator("saga.train", icon="PLAY")
+        if problem:
+            draw_text(layout, problem, "INFO")
+        elif session.trained is not None:
+            _draw_trained(layout, session.trained)
+
+
+def _draw_running(layout: bpy.types.UILayout, training: Request) -> None:
+    progress = training.job.progress
+    text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Sending the splat"
+    draw_progress(layout, training.job.fraction, text)
+    _draw_losses(layout)
+    layout.operator("saga.cancel", icon="CANCEL")
+
+
+def _draw_losses(layout: bpy.types.UILayout) -> None:
+    """The curve, as soon as it is one; it fills the width as training goes on."""
+    columns = session.losses.columns(curve_width())
+    if len(columns) > 1:
+        draw_curve(layout, columns)
+        layout.label(text=f"Loss {columns[0]:.3g} to {columns[-1]:.3g}")
+
+
+def _draw_sources(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    """Where views and masks come from, how it is learned."""
+    column = layout.column()
+    column.use_property_split, column.use_property_decorate = True, False
+    column.prop(settings, "views_from")
+    if settings.views_from == "PHOTOS":
+        column.prop(settings, "photos")
+    elif settings.views_from == "CAMERAS":
+        column.prop(settings, "cameras", text="Collection")
+        column.prop(settings, "frame_step")
+    column.prop(settings, "masks_from")
+    if settings.masks_from == "FILES":
+        column.prop(settings, "masks_folder")
+    column.prop(settings, "method")
+    learns = column.column()
+    learns.enabled = settings.method != "EVIDENCE"
+    learns.prop(settings, "steps")
+
+
+def _draw_trained(layout: bpy.types.UILayout, trained: Trained) -> None:
+    """What was measured."""
+    _draw_losses(layout)
+    column = layout.column(align=True)
+    seen = f", {trained.coverage:.0%} of the splat seen" if trained.coverage < 1 else ""
+    draw_text(column, f"{trained.views} views{seen}")
+    draw_text(column, f"{trained.masks:,} masks")
+    phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in zip(trained.phases, trained.seconds, strict=True))
+    draw_text(column, f"{sum(trained.seconds):.0f} s: {phases}")
+    for note in trained.notes:
+        draw_text(column, note[:1].upper() + note[1:], "INFO")
+
+
+class SAGA_PT_train_settings(SagaPanel, bpy.types.Panel):
+    """What may be chosen for a training"""
+
+    bl_label = "More Settings"
+    bl_parent_id = "SAGA_PT_train"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """0 means the default."""
+        column = self.layout.column(align=True)
+        column.use_property_split = True
+        settings = context.scene.saga
+        column.prop(settings, "views")
+        learns = column.column(align=True)
+        learns.enabled = settings.method == "SAGA"
+        learns.prop(settings, "recipe")
+
+
+CLASSES = (SAGA_PT_train, SAGA_PT_train_settings)
