@@ -26,6 +26,7 @@ class LoadedSplat:
         warnings: sentences for the user about what was repaired, left out or is not known here.
         format: name of the format, as the registry has it.
         version: version of the format that the file names, "" if it names none.
+        axes: those of the numbers in the file, as `gaussians.axes` names them; `cloud` is not in them.
         extras: further properties of a PLY: name to [N] numbers, in the order of the cloud.
         rows: [N] structured, the rows of an INRIA PLY as they stand in the file, in the order of the cloud; None for
             other formats. May be mapped from the file, which must then stay as it is.
@@ -36,6 +37,7 @@ class LoadedSplat:
     warnings: tuple[str, ...] = ()
     format: str = ""
     version: str = ""
+    axes: str = "RDF"
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     rows: np.ndarray | None = None
 
@@ -70,7 +72,7 @@ def assemble(path: Path, decoded: Decoded, keep_invalid: bool = False) -> Loaded
         UserError: if nothing is left.
     """
     n, warnings = len(decoded.means), []
-    finite = _finite_rows(decoded)
+    finite = finite_rows(decoded)
     bad = n - int(np.count_nonzero(finite))
     if bad and keep_invalid:
         warnings.append(f"{bad} of {n} Gaussians hold numbers that are not finite; they were kept as asked")
@@ -90,12 +92,13 @@ def assemble(path: Path, decoded: Decoded, keep_invalid: bool = False) -> Loaded
     return LoadedSplat(cloud, finite if bad and not keep_invalid else None, tuple(warnings))
 
 
-def _finite_rows(decoded: Decoded) -> np.ndarray:
+def finite_rows(gaussians: Decoded | GaussianCloud) -> np.ndarray:
     """[N] bool: rows in which every number is finite."""
-    finite = np.ones(len(decoded.means), bool)
+    finite = np.ones(len(gaussians.means), bool)
+    columns = gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh
 
     def work(part: slice) -> None:
-        for column in decoded.columns():
+        for column in columns:
             block = column[part].reshape(part.stop - part.start, -1)
             # One sum says whether a row needs a closer look: NaN and inf survive it.
             with np.errstate(over="ignore", invalid="ignore"):

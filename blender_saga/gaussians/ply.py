@@ -51,11 +51,11 @@ def read_ply(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     extras = {name: np.empty(len(rows), rows.dtype[name].newbyteorder("=")) for name in others}
     loaded = assemble(path, _activated(rows, rest, extras), keep_invalid)
     for name in _NORMALS:  # zeros stand there because the layout wants them
-        if name in extras and not extras[name].any():
+        if name in extras and not (extras[name] != 0).any():
             del extras[name]
     if loaded.kept is not None:
         rows, extras = rows[loaded.kept], {name: values[loaded.kept] for name, values in extras.items()}
-    return LoadedSplat(loaded.cloud, loaded.kept, loaded.warnings, "ply", "1.0", extras, rows)
+    return LoadedSplat(loaded.cloud, loaded.kept, loaded.warnings, "ply", "1.0", "RDF", extras, rows)
 
 
 def map_rows(path: Path) -> np.ndarray:

@@ -23,7 +23,7 @@ class Element:
 
     Attributes:
         name, count: its name and its number of rows.
-        properties: name and numpy type of each, without byte order.
+        kinds: numpy type of each property by name, without byte order, in the order of the file.
         has_list: whether one is a list, so that rows have no fixed size.
         order: byte order of a binary file.
         start: offset of its first row in a binary file, bytes; -1 where a list stands before it.
@@ -31,20 +31,25 @@ class Element:
 
     name: str
     count: int
-    properties: list[tuple[str, str]] = field(default_factory=list)
+    kinds: dict[str, str] = field(default_factory=dict)
     has_list: bool = False
     order: str = "<"
     start: int = -1
 
     @property
+    def properties(self) -> list[tuple[str, str]]:
+        """Name and numpy type of each property, in the order of the file."""
+        return list(self.kinds.items())
+
+    @property
     def names(self) -> list[str]:
         """Names of the properties, in the order of the file."""
-        return [name for name, _ in self.properties]
+        return list(self.kinds)
 
     @property
     def dtype(self) -> np.dtype:
         """One row as a structured dtype, in the byte order of the file."""
-        return np.dtype([(name, self.order + kind) for name, kind in self.properties])
+        return np.dtype([(name, self.order + kind) for name, kind in self.kinds.items()])
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,8 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
                     elements.append(Element(name, int(count)))
                 case ["property", "list", *_] if elements:
                     elements[-1].has_list = True
-                case ["property", kind, name] if elements and name not in elements[-1].names:
-                    elements[-1].properties.append((name, _TYPES[kind]))
+                case ["property", kind, name] if elements and name not in elements[-1].kinds:
+                    elements[-1].kinds[name] = _TYPES[kind]
                 case ["comment" | "obj_info", *_] | []:
                     pass
                 case _:

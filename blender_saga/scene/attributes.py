@@ -49,9 +49,18 @@ def write(points: bpy.types.PointCloud, name: str, data_type: str, values: np.nd
     attribute.data.foreach_set(field, np.ascontiguousarray(values, dtype).ravel())
 
 
+Columns = dict[str, tuple[str, np.ndarray]]
+"""Name of a point attribute -> its type and values."""
+
+
+def read_all(points: bpy.types.PointCloud) -> Columns:
+    """All point attributes."""
+    return {a.name: (a.data_type, read(a)) for a in points.attributes if a.data_type in _LAYOUT and a.domain == "POINT"}
+
+
 def keep_points(points: bpy.types.PointCloud, mask: np.ndarray) -> None:
     """Keep the points at mask [N] bool, in order, with all their attributes; the others are gone."""
-    kept = {a.name: (a.data_type, read(a)[mask]) for a in points.attributes if a.data_type in _LAYOUT}
+    kept = {name: (data_type, values[mask]) for name, (data_type, values) in read_all(points).items()}
     points.resize(int(np.count_nonzero(mask)))
     for name, (data_type, values) in kept.items():  # by name: resizing ends the life of attribute references
         write(points, name, data_type, values)

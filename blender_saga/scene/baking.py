@@ -44,7 +44,7 @@ def apply_transforms(objects: list[bpy.types.Object], parts: Parts) -> None:
             none is changed.
     """
     for baked in [_bake(obj, parts) for obj in objects]:
-        write_cloud(baked.obj, baked.cloud)
+        write_points(baked.obj.data, baked.cloud)
         trained_space.apply(baked.obj, np.array(baked.change, np.float64))
         for child in baked.obj.children:
             child.matrix_parent_inverse = baked.change @ child.matrix_parent_inverse
@@ -74,17 +74,17 @@ def _kept(basis: Matrix, parts: Parts) -> Matrix:
     )
 
 
-def write_cloud(obj: bpy.types.Object, cloud: GaussianCloud) -> None:
+def write_points(points: bpy.types.PointCloud, cloud: GaussianCloud) -> None:
     """Give the points of a splat other numbers: as many Gaussians, in the same order, in object space."""
-    radius = obj.data.attributes.get("radius")
+    radius = points.attributes.get("radius")
     if radius is not None and radius.data_type == "FLOAT" and radius.domain == "POINT":  # what a still render draws
         old, new = (
-            s.prod(axis=1, dtype=np.float64) for s in (attributes.read(obj.data.attributes["scale"]), cloud.scales)
+            s.prod(axis=1, dtype=np.float64) for s in (attributes.read(points.attributes["scale"]), cloud.scales)
         )
         grown = np.cbrt(np.divide(new, old, out=np.ones(len(old)), where=old > 0))
-        attributes.write(obj.data, "radius", "FLOAT", attributes.read(radius) * grown)
-    attributes.write(obj.data, "position", "FLOAT_VECTOR", cloud.means)
-    attributes.write(obj.data, "scale", "FLOAT_VECTOR", cloud.scales)
-    attributes.write(obj.data, "rotation", "QUATERNION", cloud.quats)
-    point_cloud.write_harmonics(obj.data, cloud.sh)
-    obj.data.update_tag()
+        attributes.write(points, "radius", "FLOAT", attributes.read(radius) * grown)
+    attributes.write(points, "position", "FLOAT_VECTOR", cloud.means)
+    attributes.write(points, "scale", "FLOAT_VECTOR", cloud.scales)
+    attributes.write(points, "rotation", "QUATERNION", cloud.quats)
+    point_cloud.write_harmonics(points, cloud.sh)
+    points.update_tag()

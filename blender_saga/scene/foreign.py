@@ -7,7 +7,7 @@ import numpy as np
 
 from ..gaussians.cloud import SH_COEFFICIENTS, GaussianCloud
 from ..wire.errors import UserError
-from . import attributes, point_cloud
+from . import attributes, native, point_cloud
 
 _NEEDED = ("f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")
 
@@ -43,6 +43,7 @@ def adopt(obj: bpy.types.Object) -> bpy.types.Object:
             f"{obj.name} holds numbers that are not finite", fix="Import its file again", code="bad_numbers"
         )
     splat = point_cloud.create_object(obj.name, cloud, "BLENDER")
+    native.mark(splat.data)
     splat.matrix_world = obj.matrix_world
     for collection in obj.users_collection:
         collection.objects.link(splat)

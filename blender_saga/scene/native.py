@@ -1,6 +1,7 @@
 """Blender 5.3 and newer draw splats themselves: their point clouds have a type, and ours are given it.
 
-The attributes are the same before and after, so a file saved in 5.2 only lacks the type.
+The attributes are the same before and after, so a file saved in 5.2 only lacks the type (`PointCloud.type` is
+"GAUSSIAN_SPLAT" in 5.3), and has what stood in for it: a box in the viewport, a material for still renders.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import bpy
 from bpy.app.handlers import persistent
 
-from . import point_cloud
+from . import point_cloud, rendering
 
 _WORDS = ("GAUSSIAN", "SPLAT")
 
@@ -16,7 +17,7 @@ _WORDS = ("GAUSSIAN", "SPLAT")
 def splat_type(rna: bpy.types.Struct) -> tuple[str, str] | None:
     """Property and value that make a point cloud a splat; None before 5.3.
 
-    Found by what the values are called: 5.3 is not out, and its name for this is not settled.
+    Found by what the values are called, so that another name of the property does not matter.
     """
     for prop in rna.properties:
         if prop.type != "ENUM" or prop.is_readonly:
@@ -34,20 +35,36 @@ def mark(points: bpy.types.PointCloud) -> None:
         setattr(points, *found)
 
 
+def adopt(obj: bpy.types.Object) -> None:
+    """Let Blender draw a splat that was saved before it could: what stood in for that goes."""
+    mark(obj.data)
+    materials = obj.data.materials
+    if len(materials) == 1 and materials[0] is not None and materials[0].name == rendering.MATERIAL:
+        materials.clear()
+    if obj.saga.fingerprint and obj.display_type == "BOUNDS" and obj.library is None:
+        obj.display_type = "TEXTURED"
+
+
 @persistent
-def _mark_all(*_: object) -> None:
+def _adopt_all(*_: object) -> None:
     for obj in bpy.data.objects:
         if point_cloud.is_splat(obj) and obj.data.library is None:
-            mark(obj.data)
+            adopt(obj)
 
 
 def start() -> None:
-    """Mark the splats of every file that is opened from now on."""
+    """Adopt the splats of every file that is opened, linked or appended from now on."""
     if splat_type(bpy.types.PointCloud.bl_rna) is not None:
-        bpy.app.handlers.load_post.append(_mark_all)
+        for handlers in _handlers():
+            handlers.append(_adopt_all)
 
 
 def stop() -> None:
     """Undo `start`."""
-    if _mark_all in bpy.app.handlers.load_post:
-        bpy.app.handlers.load_post.remove(_mark_all)
+    for handlers in _handlers():
+        if _adopt_all in handlers:
+            handlers.remove(_adopt_all)
+
+
+def _handlers() -> tuple[list, ...]:
+    return bpy.app.handlers.load_post, bpy.app.handlers.blend_import_post

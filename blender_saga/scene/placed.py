@@ -18,19 +18,25 @@ class Placed:
 
     Attributes:
         original: the object of the file.
-        shown: the one whose points count: evaluated where modifiers act, and then alive only until the scene is
-            evaluated again.
+        shown: the points that count: evaluated where modifiers act, and then alive only until the scene is evaluated
+            again.
         matrix: [4,4] float64, world matrix.
+        edited: whether the points may not be those of the original, in number and order.
     """
 
     original: bpy.types.Object
-    shown: bpy.types.Object
+    shown: Shown
     matrix: np.ndarray
+    edited: bool
 
-    @property
-    def edited(self) -> bool:
-        """Whether its points may not be those of the original, in number and order."""
-        return bool(self.original.modifiers)
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Points without an object of their own, to be used in place of one: geometry nodes make such instances."""
+
+    name: str
+    data: bpy.types.PointCloud
+    type: str = "POINTCLOUD"
 
 
 def placed(context: bpy.types.Context, wanted: Callable[[bpy.types.Object], bool]) -> list[Placed]:
@@ -48,13 +54,14 @@ def placed(context: bpy.types.Context, wanted: Callable[[bpy.types.Object], bool
     graph = context.evaluated_depsgraph_get()
     for instance in graph.object_instances:
         source = instance.parent if instance.is_instance else instance.object
-        shown = instance.instance_object if instance.is_instance else instance.object
-        if source is None or shown is None or shown.type != "POINTCLOUD" or not wanted(source.original):
+        if source is None or instance.object.type != "POINTCLOUD" or not wanted(source.original):
             continue
-        obj = shown.original  # what the iterator gives does not outlive the loop
-        points = obj.evaluated_get(graph) if obj.modifiers else obj
-        if point_cloud.is_splat(points) and len(points.data.points):
-            found.append(Placed(obj, points, np.array(instance.matrix_world, np.float64)))
+        # What the iterator gives does not outlive the loop, but for the points: they are the graph's.
+        obj, points = (instance.instance_object or instance.object).original, instance.object.data
+        edited = obj.type != "POINTCLOUD" or bool(obj.modifiers) or points.original != obj.data
+        shown = Shown(obj.name, points if edited else obj.data)
+        if point_cloud.is_splat(shown) and len(shown.data.points):
+            found.append(Placed(obj, shown, np.array(instance.matrix_world, np.float64), edited))
     return found
 
 
@@ -70,6 +77,9 @@ def selected(context: bpy.types.Context) -> list[Placed]:
     if not found and active is not None:
         point_cloud.require(active)
         found = placed(context, lambda obj: obj == active)
+    bare = next((obj for obj in (*context.selected_objects, active) if point_cloud.is_splat(obj)), None)
+    if not found and bare is not None:
+        raise _bare(bare)
     return _some(found, "No splat is active or selected", "Select a splat object, or import one with File > Import")
 
 
@@ -83,7 +93,10 @@ def named(context: bpy.types.Context, name: str) -> list[Placed]:
     if obj is None:
         raise UserError(f"There is no object {name}", code="no_object")
     point_cloud.require(obj)
-    return _some(placed(context, lambda other: other == obj), f"The splat {name} is hidden", "Show it first")
+    found = placed(context, lambda other: other == obj)
+    if not found:
+        raise _bare(obj)
+    return found
 
 
 def visible(context: bpy.types.Context) -> list[Placed]:
@@ -96,6 +109,14 @@ def visible(context: bpy.types.Context) -> list[Placed]:
     layer = context.view_layer
     found = placed(context, lambda obj: obj.visible_get(view_layer=layer, viewport=space))
     return _some(found, "No splat is to be seen", "Show one, or import one with File > Import")
+
+
+def _bare(obj: bpy.types.Object) -> UserError:
+    """For a splat of which nothing is to be seen."""
+    if obj.visible_get() and obj.modifiers:
+        fix = "Look at its modifiers"
+        return UserError(f"The splat {obj.name} shows no Gaussians", "its modifiers leave none", fix, code="empty")
+    return UserError(f"The splat {obj.name} is hidden", fix="Show it first", code="no_object")
 
 
 def _some(found: list[Placed], what: str, fix: str) -> list[Placed]:

@@ -46,7 +46,7 @@ def create_object(name: str, cloud: GaussianCloud, axes: str, source: str = "") 
     obj.saga.source, obj.saga.axes = source, axes
     if bpy.app.version < (5, 3, 0):
         obj.display_type = "BOUNDS"  # the splats themselves are drawn by ui/splat_draw.py
-    rendering.prepare(obj, cloud.scales, cloud.opacities)
+        rendering.prepare(obj, cloud.scales, cloud.opacities)
     identify(obj, cloud)
     return obj
 

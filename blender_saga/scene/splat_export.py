@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from ..gaussians.axes import axes_matrix
 from ..gaussians.cloud import concatenate
 from ..gaussians.formats.registry import PLY, WriteOptions, format_for, write_splat
 from ..gaussians.ply import write_rows
@@ -31,6 +32,8 @@ class ExportOptions:
         selection_only: only the selected Gaussians.
         shown_only: without Gaussians that are hidden one by one.
         world_space: as the viewer sees it; else in the space of each object.
+        axes: of `splat_files.AXES`: what the numbers of the file mean.
+        scale: factor.
         sh_degree: harmonics above it are left out, 0 to 4.
         with_objects: number of the object as the extra property `object`, names as comments of the file.
         with_clusters: `saga:cluster` as the extra property `cluster`.
@@ -40,6 +43,8 @@ class ExportOptions:
     selection_only: bool = False
     shown_only: bool = False
     world_space: bool = True
+    axes: str = "FORMAT"
+    scale: float = 1.0
     sh_degree: int = 4
     with_objects: bool = False
     with_clusters: bool = False
@@ -48,7 +53,7 @@ class ExportOptions:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """The Gaussians of one placed splat, in its own space, and from there to the axes of the file."""
+    """The Gaussians of one placed splat, in its own space, and from there to the axes of PLY files."""
 
     placed: Placed
     points: Points
@@ -86,10 +91,14 @@ def _piece(place: Placed, options: ExportOptions) -> Piece | None:
         more[_CLUSTER] = read(obj.data.attributes["saga:cluster"])
     if not whole:
         cloud, ids, more = cloud.take(mask), ids[mask], {name: values[mask] for name, values in more.items()}
-    matrix = place.matrix if options.world_space else np.eye(4)
-    if place.original.saga.axes == "RDF":
-        matrix = np.linalg.inv(RDF_TO_BLENDER) @ matrix
-    return Piece(place, Points(cloud, ids, more), matrix)
+    return Piece(place, Points(cloud, ids, more), _to_rdf(place, options.world_space))
+
+
+def _to_rdf(place: Placed, world_space: bool) -> np.ndarray:
+    """[4,4] from the object's space to the axes of PLY files, in which numbers are that nobody turned on the way in."""
+    if world_space:
+        return np.linalg.inv(RDF_TO_BLENDER) @ place.matrix
+    return np.linalg.inv(RDF_TO_BLENDER) if place.original.saga.axes == "RDF" else np.eye(4)
 
 
 def _is(obj: bpy.types.Object, name: str, data_type: str) -> bool:
@@ -116,16 +125,31 @@ def write_pieces(path: Path, pieces: list[Piece], options: ExportOptions) -> tup
     """
     kind = format_for(path)
     count = sum(len(piece.points.cloud) for piece in pieces)
-    if kind is PLY and len(pieces) == 1 and not (options.with_objects or options.with_clusters):
+    beyond = _beyond_format(options, kind.axes)
+    plain = np.array_equal(beyond, np.eye(4)) and not (options.with_objects or options.with_clusters)
+    if kind is PLY and len(pieces) == 1 and plain:
         rows = _as_in_its_file(pieces[0], path)
         if rows is not None:
             write_rows(path, rows)
             return count, ()
-    cloud = concatenate([transform_cloud(piece.points.cloud, piece.matrix, overwrite=True) for piece in pieces])
+    clouds = [transform_cloud(piece.points.cloud, beyond @ piece.matrix, overwrite=True) for piece in pieces]
+    cloud = concatenate(clouds)
     names = [piece.placed.original.name for piece in pieces]
     comments = tuple(f"object {i + 1} {name}" for i, name in enumerate(names)) if options.with_objects else ()
     more = WriteOptions(_joined(pieces, options), options.spz_version, comments)
-    return count, write_splat(path, cloud, more)
+    losses = write_splat(path, cloud, more)
+    if options.with_clusters and not any(_CLUSTER in piece.points.extras for piece in pieces):
+        losses += ("There are no cluster numbers to write: nothing has been found yet (Find Things)",)
+    return count, losses
+
+
+def _beyond_format(options: ExportOptions, axes: str) -> np.ndarray:
+    """[4,4] that comes on top of the axes of PLY files, so that a format with `axes` holds what the options ask for."""
+    matrix = np.eye(4)
+    if options.axes != "FORMAT":
+        matrix[:3, :3] = axes_matrix(axes, "RDF") @ axes_matrix("RDF", options.axes)
+    matrix[:3, :3] *= options.scale
+    return matrix
 
 
 def _as_in_its_file(piece: Piece, path: Path) -> np.ndarray | None:

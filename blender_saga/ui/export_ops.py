@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
 from ..gaussians.formats.registry import FORMATS, format_for
 from ..scene.paths import absolute
 from ..scene.placed import Placed, named, selected, visible
 from ..scene.splat_export import ExportOptions, Piece, pieces_of, write_pieces
+from ..scene.splat_files import AXES
 from .reporting import Result, reported
 
 _FORMATS = (
@@ -51,6 +52,10 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
     world_space: BoolProperty(
         name="World Space", description="As it stands in the scene: moved, rotated and scaled", default=True
     )
+    axes: EnumProperty(name="Axes", description="What the numbers of the file mean", items=AXES)
+    scale: FloatProperty(
+        name="Scale", description="What all is scaled by", default=1.0, min=1e-6, soft_min=0.01, soft_max=100
+    )
     sh_degree: IntProperty(
         name="Colour Detail", description="Highest degree of spherical harmonics", default=4, min=0, max=4
     )
@@ -68,6 +73,22 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
         if not self.filepath and obj is not None:
             self.filepath = f"{bpy.path.clean_name(obj.name)}{_ENDINGS[self.format]}"
         return super().invoke(context, event)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """What the chosen format has, in the side bar of the file dialog."""
+        layout = self.layout
+        layout.use_property_split, layout.use_property_decorate = True, False
+        groups = [
+            ("format", *(("spz_version",) if self.format == "SPZ" else ())),
+            ("scope", "selection_only", "one_each"),
+            ("world_space", "axes", "scale"),
+            ("sh_degree",) if self.format != "SPLAT" else (),
+            ("with_objects", "with_clusters") if self.format == "PLY" else (),
+        ]
+        for group in filter(None, groups):
+            column = layout.column()
+            for name in group:
+                column.prop(self, name)
 
     def check(self, context: bpy.types.Context) -> bool:
         """Give the name the ending of the chosen format."""
@@ -87,6 +108,8 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
             self.selection_only,
             self.scope == "VISIBLE",
             self.world_space,
+            self.axes,
+            self.scale,
             self.sh_degree,
             self.with_objects,
             self.with_clusters,

@@ -11,15 +11,14 @@ from bpy_extras.io_utils import ImportHelper
 from ..gaussians.formats.registry import READ_SUFFIXES
 from ..gaussians.formats.sog import META
 from ..scene.paths import absolute
-from ..scene.splat_files import ImportOptions, import_files
+from ..scene.splat_files import AXES, ImportOptions, import_files
 from ..wire.errors import UserError
 from .reporting import Result, reported
 
 _ENDINGS = tuple(suffix for suffix in READ_SUFFIXES if suffix.count(".") == 1)  # .compressed.ply is a .ply too
 _UP = (
-    ("FORMAT", "As the Format Says", "Y down in PLY files as trainers write them, y up in SPZ and glTF"),
-    ("Y_UP", "Y Up", "For a file whose y axis points up although its format says otherwise"),
-    ("Z_UP", "Z Up", "For a file that is in Blender's axes already"),
+    ("AUTO", "As the Axes Say", "The splat stands as the axes say"),
+    *((name, name, f"The file's axis {name} points up") for name in ("X", "Y", "Z", "-X", "-Y", "-Z")),
 )
 
 
@@ -34,7 +33,10 @@ class SAGA_OT_import_splat(bpy.types.Operator, ImportHelper):
     filter_glob: StringProperty(default=";".join((*(f"*{e}" for e in _ENDINGS), META)), options={"HIDDEN"})
     directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
-    up: EnumProperty(name="Up Axis", description="Which axis of the file points up", items=_UP)
+    axes: EnumProperty(name="Axes", description="What the numbers of the file mean", items=AXES)
+    up: EnumProperty(
+        name="Up Axis", description="Which axis of the file points up; for captures that lie on their side", items=_UP
+    )
     scale: FloatProperty(
         name="Scale", description="Becomes the scale of the object", default=1.0, min=1e-6, soft_min=0.01, soft_max=100
     )
@@ -60,7 +62,7 @@ class SAGA_OT_import_splat(bpy.types.Operator, ImportHelper):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Read all files first: where one fails, the scene stays as it is."""
-        options = ImportOptions(self.up, self.scale, self.sh_degree, self.keep_invalid)
+        options = ImportOptions(self.axes, self.up, self.scale, self.sh_degree, self.keep_invalid)
         imported = import_files(self._paths(), options)
         for obj in imported.objects:
             context.collection.objects.link(obj)

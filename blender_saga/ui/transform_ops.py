@@ -1,14 +1,17 @@
-"""Object > Apply > Splat Transform."""
+"""Object > Apply > Splat Transform, and Join for splats."""
 
 from __future__ import annotations
 
 import bpy
 from bpy.props import BoolProperty
 
-from ..scene import point_cloud
+from ..scene import point_cloud, prompts
 from ..scene.baking import Parts, apply_transforms
+from ..scene.joining import join
 from ..wire.errors import UserError
 from .reporting import Result, reported
+
+_keys: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
 
 
 class SAGA_OT_apply_transform(bpy.types.Operator):
@@ -31,8 +34,7 @@ class SAGA_OT_apply_transform(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """All selected splats; the active one where none is selected."""
         active = context.view_layer.objects.active
-        splats = [obj for obj in context.selected_objects if point_cloud.is_splat(obj)]
-        splats = splats or ([active] if active is not None else [])
+        splats = _selected(context) or ([active] if active is not None else [])
         if not splats:
             raise UserError("No splat is active or selected", fix="Select a splat object", code="no_object")
         apply_transforms(splats, Parts(self.location, self.rotation, self.scale))
@@ -41,19 +43,73 @@ class SAGA_OT_apply_transform(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+class SAGA_OT_join(bpy.types.Operator):
+    """Join selected splats into the active one, each as it stands (Blender's own Join breaks those that are turned)"""
+
+    bl_idname = "saga.join"
+    bl_label = "Join Splats"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender reads it as it is
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Splats only: for anything else its key is that of Blender's own Join."""
+        return (
+            context.mode == "OBJECT"
+            and len(context.selected_objects) > 1
+            and all(
+                obj.type == "POINTCLOUD" and point_cloud.is_splat(obj)
+                for obj in (*context.selected_objects, context.view_layer.objects.active)
+                if obj is not None
+            )
+        )
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """The active object keeps its name, transform and model."""
+        target = context.view_layer.objects.active
+        others = [obj for obj in _selected(context) if obj != target]
+        if target not in context.selected_objects or not others:
+            raise UserError("There is nothing to join", fix="Select splats, the one to join to last", code="no_object")
+        context.view_layer.update()  # a script may have moved objects just now
+        join(target, others)
+        prompts.forget(context.scene)
+        self.report(
+            {"INFO"}, f"Joined {len(others) + 1} splats as {target.name}: {len(target.data.points):,} Gaussians"
+        )
+        return {"FINISHED"}
+
+
+def _selected(context: bpy.types.Context) -> list[bpy.types.Object]:
+    return [obj for obj in context.selected_objects if point_cloud.is_splat(obj)]
+
+
+def _apply_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     self.layout.separator()
     self.layout.operator(SAGA_OT_apply_transform.bl_idname, text="Splat Transform")
 
 
-CLASSES = (SAGA_OT_apply_transform,)
+def _object_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    self.layout.separator()
+    self.layout.operator(SAGA_OT_join.bl_idname)
+
+
+CLASSES = (SAGA_OT_apply_transform, SAGA_OT_join)
 
 
 def add_menu() -> None:
-    """Add the entry to Object > Apply."""
-    bpy.types.VIEW3D_MT_object_apply.append(_menu)
+    """Add the entries to Object > Apply and Object, and the key of Join."""
+    bpy.types.VIEW3D_MT_object_apply.append(_apply_menu)
+    bpy.types.VIEW3D_MT_object.append(_object_menu)
+    config = bpy.context.window_manager.keyconfigs.addon
+    if config is not None:  # there is none in background mode
+        keymap = config.keymaps.new(name="Object Mode")
+        _keys.append((keymap, keymap.keymap_items.new(SAGA_OT_join.bl_idname, "J", "PRESS", ctrl=True)))
 
 
 def remove_menu() -> None:
     """Undo `add_menu`."""
-    bpy.types.VIEW3D_MT_object_apply.remove(_menu)
+    for keymap, item in _keys:
+        keymap.keymap_items.remove(item)
+    _keys.clear()
+    bpy.types.VIEW3D_MT_object.remove(_object_menu)
+    bpy.types.VIEW3D_MT_object_apply.remove(_apply_menu)

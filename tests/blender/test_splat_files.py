@@ -13,7 +13,7 @@ from plyfile import PlyData, PlyElement
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats.registry import read_splat, write_splat
 
-from .clouds import random_cloud, read_inria, write_inria
+from .clouds import random_cloud, write_inria
 from .support import DATA, addon
 from .test_bad_input import refused
 
@@ -94,28 +94,6 @@ def test_one_bad_file_of_several_leaves_the_scene_as_it_was(tmp_path: Path, snap
     before = snapshot()
     refused(lambda: imported(tmp_path / "a.ply", tmp_path / "b.spz"), "b.spz cannot be read: at byte 0")
     assert snapshot() == before
-
-
-def test_options_stand_in_the_objects_matrix_and_undo_themselves(tmp_path: Path) -> None:
-    write_inria(tmp_path / "a.ply", random_cloud(50, 3))
-    plain, up, z_up, large, flat = (
-        imported(tmp_path / "a.ply", **options)[0]
-        for options in ({}, {"up": "Y_UP"}, {"up": "Z_UP"}, {"scale": 2.5}, {"sh_degree": 1})
-    )
-    bpy.context.view_layer.update()
-    means = read_inria(tmp_path / "a.ply")["means"]
-    point_cloud = addon("scene.point_cloud")
-
-    def world(obj: bpy.types.Object) -> np.ndarray:
-        return point_cloud.positions(obj) @ np.array(obj.matrix_world)[:3, :3].T
-
-    np.testing.assert_allclose(world(plain), means[:, [0, 2, 1]] * [1, 1, -1], atol=1e-6)
-    np.testing.assert_allclose(world(up), means[:, [0, 2, 1]] * [1, -1, 1], atol=1e-6)
-    np.testing.assert_allclose(world(z_up), means, atol=1e-6)
-    np.testing.assert_allclose(world(large), 2.5 * world(plain), atol=1e-6)
-    assert point_cloud.sh_degree(flat) == 1
-    exported(tmp_path / "b.ply", object=up.name, world_space=False)
-    assert vertex_bytes(tmp_path / "b.ply") == vertex_bytes(tmp_path / "a.ply")
 
 
 def test_files_can_be_dropped() -> None:
@@ -232,59 +210,6 @@ def test_spz_in_the_version_that_was_chosen(tmp_path: Path, version: str) -> Non
     assert len(cloud) == 60 and read_splat(tmp_path / "b.spz").version == version
 
 
-def test_parents_constraints_and_instances_count(tmp_path: Path) -> None:
-    write_inria(tmp_path / "a.ply", random_cloud(20, 0))
-    (obj,) = imported(tmp_path / "a.ply")
-    means = read_inria(tmp_path / "a.ply")["means"]
-    parent = bpy.data.objects.new("parent", None)
-    bpy.context.collection.objects.link(parent)
-    parent.location, parent.scale = (1, 0, 0), (2, 2, 2)
-    obj.parent = parent
-    constraint = obj.constraints.new("COPY_LOCATION")
-    constraint.target = target = bpy.data.objects.new("target", None)
-    bpy.context.collection.objects.link(target)
-    target.location = (0, 0, 5)
-    got = exported(tmp_path / "b.ply", object=obj.name).means
-    np.testing.assert_allclose(got, 2 * means + [0, -5, 0], atol=1e-5)  # z up in Blender is -y in the file
-
-    collection = bpy.data.collections.new("hall")
-    collection.objects.link(obj)
-    bpy.context.collection.objects.unlink(obj)
-    obj.constraints.clear()
-    obj.parent = None
-    for x in (10, 20):
-        empty = bpy.data.objects.new("place", None)
-        empty.instance_type, empty.instance_collection = "COLLECTION", collection
-        empty.location = (x, 0, 0)
-        bpy.context.collection.objects.link(empty)
-        empty.select_set(True)
-    got = np.sort(exported(tmp_path / "c.ply").means[:, 0])
-    np.testing.assert_allclose(got, np.sort(np.concatenate([means[:, 0] + 10, means[:, 0] + 20])), atol=1e-5)
-
-
-def test_modifiers_are_evaluated(tmp_path: Path) -> None:
-    write_inria(tmp_path / "a.ply", random_cloud(20, 1))
-    (obj,) = imported(tmp_path / "a.ply")
-    tree = bpy.data.node_groups.new("keep four", "GeometryNodeTree")
-    for way in ("INPUT", "OUTPUT"):
-        tree.interface.new_socket("Geometry", in_out=way, socket_type="NodeSocketGeometry")
-    names = ("NodeGroupInput", "GeometryNodeInputIndex", "FunctionNodeCompare", "GeometryNodeDeleteGeometry")
-    first, index, compare, delete = (tree.nodes.new(name) for name in names)
-    last = tree.nodes.new("NodeGroupOutput")
-    compare.data_type, compare.operation = "INT", "GREATER_EQUAL"
-    compare.inputs[1].default_value = 4
-    for source, goal in (
-        (index.outputs[0], compare.inputs[0]),
-        (compare.outputs[0], delete.inputs["Selection"]),
-        (first.outputs[0], delete.inputs[0]),
-        (delete.outputs[0], last.inputs[0]),
-    ):
-        tree.links.new(source, goal)
-    obj.modifiers.new("nodes", "NODES").node_group = tree
-    got = exported(tmp_path / "b.ply").means
-    np.testing.assert_allclose(got, read_inria(tmp_path / "a.ply")["means"][:4], atol=1e-6)
-
-
 def test_what_a_format_loses_is_reported(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     two(tmp_path)
     exported(tmp_path / "a.splat")
@@ -296,23 +221,6 @@ def test_targets_that_cannot_be_are_refused(tmp_path: Path) -> None:
     refused(lambda: exported(tmp_path / "a.sog"), "only read")
     refused(lambda: exported(tmp_path / "a.obj"), "its ending is not known")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.ply", "two.ply"]
-
-
-def test_blender_5_3_is_told_that_a_point_cloud_is_a_splat() -> None:
-    class Item:
-        def __init__(self, identifier: str) -> None:
-            self.identifier = identifier
-
-    class Prop:
-        type, is_readonly, identifier = "ENUM", False, "type"
-        enum_items = (Item("POINTS"), Item("GAUSSIAN_SPLATS"))
-
-    class Rna:
-        properties = (Prop,)
-
-    native = addon("scene.native")
-    assert native.splat_type(Rna) == ("type", "GAUSSIAN_SPLATS")
-    assert native.splat_type(bpy.types.PointCloud.bl_rna) is None  # 5.2 has none
 
 
 def test_half_of_a_large_splat_keeps_its_rows(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from .packing import dc_to_colour, to_steps
 from .spz import decode_spz
 
 EXTENSION = "KHR_gaussian_splatting"
+AXES = "LUF"
+"""As `gaussians.axes` names them."""
 _COMPRESSED = (f"{EXTENSION}_compression_spz_2", f"{EXTENSION}_compression_spz")
 _HIGHEST_DEGREE = 3
 _BYTES = 56  # a Gaussian in memory, without harmonics
@@ -59,10 +61,10 @@ def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     if not parts:
         why = f"no primitive in its scene has the extension {EXTENSION}"
         raise UserError(f"The file {path.name} is not a Gaussian splat", why, "Choose another file", code="bad_file")
-    cloud = change_axes(concatenate(parts), "LUF", "RDF")
+    cloud = change_axes(concatenate(parts), AXES, "RDF")
     mask = np.concatenate(kept)
     version = str(gltf.json["asset"].get("version", ""))[:8]
-    return LoadedSplat(cloud, None if mask.all() else mask, tuple(dict.fromkeys(warnings)), "gltf", version)
+    return LoadedSplat(cloud, None if mask.all() else mask, tuple(dict.fromkeys(warnings)), "gltf", version, AXES)
 
 
 def _primitives(gltf: Gltf) -> Iterator[tuple[dict[str, Any], dict[str, Any], np.ndarray]]:
@@ -114,7 +116,7 @@ def _read_primitive(
     for name in _COMPRESSED:
         if isinstance(inner, dict) and isinstance(inner.get(name), dict):
             data = gltf.buffer_view(inner[name].get("bufferView")).tobytes()
-            return decode_spz(gltf.path, data, keep_invalid, "LUF")
+            return decode_spz(gltf.path, data, keep_invalid, AXES)
     if isinstance(inner, dict) and inner:
         raise bad_file(gltf.path, f"its compression {next(iter(inner))[:60]} is not known here")
     attributes = primitive.get("attributes")
@@ -122,7 +124,7 @@ def _read_primitive(
         raise bad_file(gltf.path, "a primitive has no attributes")
     decoded = _decode(gltf, attributes)
     if logarithms:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             decoded.scales = np.exp(decoded.scales)
     return assemble(gltf.path, decoded, keep_invalid)
 
@@ -163,7 +165,7 @@ def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
     """
     degree = min(cloud.sh_degree, _HIGHEST_DEGREE)
     cut = cloud.sh_degree > degree
-    cloud = change_axes(cloud.with_degree(degree), "RDF", "LUF")
+    cloud = change_axes(cloud.with_degree(degree), "RDF", AXES)
     columns = _columns(cloud)
     document = json.dumps(_document(columns), separators=(",", ":")).encode()
     document += b" " * (-len(document) % 4)

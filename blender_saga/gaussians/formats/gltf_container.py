@@ -130,7 +130,7 @@ class Gltf:
             UserError: if it is damaged or of another kind.
         """
         entry = self.item("accessors", index)
-        kind = _KINDS.get(entry.get("componentType", 0))
+        kind = _KINDS.get(whole(self.path, entry, "componentType"))
         if kind is None or _WIDTHS.get(str(entry.get("type"))) != width:
             raise bad_file(self.path, f"accessor {index} is not of {width} numbers")
         rows = whole(self.path, entry, "count")

@@ -11,16 +11,18 @@ import numpy as np
 from ...wire.errors import UserError
 from ..cloud import GaussianCloud
 from ..files import first_bytes, unreadable
-from ..loaded import LoadedSplat
+from ..loaded import LoadedSplat, finite_rows
 from ..ply import read_ply, write_ply
 from ..ply_header import read_header
 from .compressed_ply import is_compressed, read_compressed_ply
 from .compressed_ply_write import write_compressed_ply
+from .gltf import AXES as GLTF_AXES
 from .gltf import read_gltf, write_gltf
 from .gltf_container import GLB_MAGIC
 from .ksplat import looks_like_ksplat, read_ksplat
 from .sog import META, read_sog
 from .splat import looks_like_splat, read_splat_file, write_splat_file
+from .spz import AXES as SPZ_AXES
 from .spz import MAGIC as SPZ_MAGIC
 from .spz import read_spz
 from .spz_write import write_spz
@@ -55,6 +57,7 @@ class Format:
         suffixes: endings of its files, the usual one first.
         read: from the path and whether to keep rows that are not finite.
         write: returns sentences about what the format cannot hold; None: it is only read.
+        axes: of the numbers in its files, as `gaussians.axes` names them.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Format:
     suffixes: tuple[str, ...]
     read: Reader
     write: Writer | None = None
+    axes: str = "RDF"
 
 
 def _write_ply(path: Path, cloud: GaussianCloud, options: WriteOptions) -> tuple[str, ...]:
@@ -77,9 +81,9 @@ COMPRESSED_PLY = Format(
     lambda path, cloud, _: write_compressed_ply(path, cloud),
 )
 PLY = Format("ply", "PLY", (".ply",), read_ply, _write_ply)
-SPZ = Format("spz", "SPZ", (".spz",), read_spz, lambda path, cloud, o: write_spz(path, cloud, o.spz_version))
+SPZ = Format("spz", "SPZ", (".spz",), read_spz, lambda path, cloud, o: write_spz(path, cloud, o.spz_version), SPZ_AXES)
 SPLAT = Format("splat", ".splat", (".splat",), read_splat_file, lambda path, cloud, _: write_splat_file(path, cloud))
-GLTF = Format("gltf", "glTF", (".glb", ".gltf"), read_gltf, lambda path, cloud, _: write_gltf(path, cloud))
+GLTF = Format("gltf", "glTF", (".glb", ".gltf"), read_gltf, lambda path, cloud, _: write_gltf(path, cloud), GLTF_AXES)
 SOG = Format("sog", "SOG", (".sog",), read_sog)
 KSPLAT = Format("ksplat", ".ksplat", (".ksplat",), read_ksplat)
 
@@ -198,4 +202,29 @@ def write_splat(path: str | Path, cloud: GaussianCloud, options: WriteOptions | 
     assert kind.write is not None
     if path.suffix.lower() == ".gltf":
         raise UserError(f"{path.name} cannot be written", "only binary glTF is written", "End the name with .glb")
-    return kind.write(path, cloud, options or WriteOptions())
+    options = options or WriteOptions()
+    if kind is PLY:
+        return kind.write(path, cloud, options)
+    cloud, losses = _without_what_only_ply_holds(kind, cloud, options)
+    return (*losses, *kind.write(path, cloud, options))
+
+
+def _without_what_only_ply_holds(
+    kind: Format, cloud: GaussianCloud, options: WriteOptions
+) -> tuple[GaussianCloud, list[str]]:
+    """The finite Gaussians (one NaN would spoil the bounds that many share), and sentences about what is left out.
+
+    Raises:
+        UserError: if nothing is left.
+    """
+    losses, finite = [], finite_rows(cloud)
+    if options.extras:
+        names = ", ".join(options.extras)
+        losses.append(f"{kind.label} has no room for further properties; {names} were left out (a PLY keeps them)")
+    if finite.all():
+        return cloud, losses
+    if not finite.any():
+        raise UserError("There is nothing to write", "none of the Gaussians is finite")
+    bad = len(cloud) - int(np.count_nonzero(finite))
+    losses.append(f"{bad:,} Gaussians were left out because they hold numbers that are not finite")
+    return cloud.take(finite), losses

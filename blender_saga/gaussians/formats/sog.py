@@ -44,7 +44,8 @@ def read_sog(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     try:
         meta = _Meta(path, files.read(META, _LARGEST_META))
         pictures = _Pictures(path, files, meta)
-        decoded = (_decode_2 if meta.version == 2 else _decode_1)(meta, pictures)
+        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is not finite, and its row is left out
+            decoded = (_decode_2 if meta.version == 2 else _decode_1)(meta, pictures)
     finally:
         files.close()
     loaded = assemble(path, decoded, keep_invalid)
@@ -127,8 +128,11 @@ class _Meta:
         self.count = self._count()
 
     def _count(self) -> int:
-        shape = self._values["means"].get("shape", [0])
-        count = self._values.get("count", 0) if self.version == 2 else shape[0] if isinstance(shape, list) else 0
+        if self.version == 2:
+            count = self._values.get("count", 0)
+        else:
+            shape = self._values["means"].get("shape")
+            count = shape[0] if isinstance(shape, list) and shape else 0
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise bad_file(self._path, f"its {META} counts {str(count)[:20]} Gaussians")
         if count == 0:
@@ -249,8 +253,7 @@ def _decode_1(meta: _Meta, pictures: _Pictures) -> Decoded:
         low, high = (meta.numbers("shN", key, 1)[0] for key in ("mins", "maxs"))
         rest = (low + (high - low) * BYTES / 255).astype(np.float32)[palette][labels]
     scales = _exp(_lerp(meta, "scales", pictures.pixels("scales")[0][:, :3], 255))
-    with np.errstate(over="ignore"):
-        opacities = (1 / (1 + np.exp(-colour[:, 3]))).astype(np.float32)
+    opacities = (1 / (1 + np.exp(-colour[:, 3]))).astype(np.float32)
     return Decoded(_means(meta, pictures), _quats(pictures), scales, opacities, _join(colour[:, :3], rest))
 
 
@@ -261,15 +264,13 @@ def _lerp(meta: _Meta, part: str, values: np.ndarray, steps: int) -> np.ndarray:
 
 
 def _exp(values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return np.exp(values).astype(np.float32)
+    return np.exp(values).astype(np.float32)
 
 
 def _means(meta: _Meta, pictures: _Pictures) -> np.ndarray:
     low, high = (pixels[:, :3].astype(np.uint16) for pixels in pictures.pixels("means", 2))
     values = _lerp(meta, "means", low | high << 8, 65535)
-    with np.errstate(over="ignore"):
-        return (np.sign(values) * np.expm1(np.abs(values))).astype(np.float32)
+    return (np.sign(values) * np.expm1(np.abs(values))).astype(np.float32)
 
 
 def _quats(pictures: _Pictures) -> np.ndarray:

@@ -23,6 +23,8 @@ from ..loaded import Decoded, LoadedSplat, assemble
 from .packing import BYTES, join_largest
 
 MAGIC = b"NGSP"
+AXES = "RUB"
+"""As `gaussians.axes` names them, where no extension says otherwise."""
 COLOUR_SCALE = 0.15
 """A colour byte is 127.5 + 255 * this * DC coefficient: room for colours beyond the visible range."""
 
@@ -75,7 +77,7 @@ def decode_spz(path: Path, data: bytes, keep_invalid: bool = False, target: str 
         header, parts, axes = _read_gzip(path, data)
     loaded = assemble(path, _decode(header, parts), keep_invalid)
     cloud = change_axes(loaded.cloud, axes, target)
-    return LoadedSplat(cloud, loaded.kept, loaded.warnings, "spz", str(header.version))
+    return LoadedSplat(cloud, loaded.kept, loaded.warnings, "spz", str(header.version), axes)
 
 
 def _header(path: Path, data: bytes, versions: range) -> SpzHeader:
@@ -157,9 +159,9 @@ def _axes_of(path: Path, records: bytes, at: int) -> str:
             number = _u32(records, place + 8)
             if number >= len(_AXES):
                 raise bad_file(path, f"it names the axes number {number}, which is not known", at + place)
-            return _AXES[number] or "RUB"
+            return _AXES[number] or AXES
         place += 8 + length
-    return "RUB"
+    return AXES
 
 
 def _decode(header: SpzHeader, parts: list[bytes]) -> Decoded:

@@ -19,7 +19,7 @@ from ..cloud import GaussianCloud
 from ..files import replacing, zstd
 from ..ply import log_scales
 from .packing import split_largest, to_steps
-from .spz import COLOUR_SCALE, MAGIC
+from .spz import AXES, COLOUR_SCALE, MAGIC
 
 _MOST_BITS = 16  # behind the point; readers take any number, and 16 is finer than any capture
 _LARGEST = (1 << 23) - 1
@@ -46,7 +46,7 @@ def write_spz(path: str | Path, cloud: GaussianCloud, version: int = 3) -> tuple
         raise UserError(
             "SPZ version 4 cannot be written", "this Python has no zstd", "Choose version 3", code="missing"
         )
-    cloud = change_axes(cloud, "RDF", "RUB")
+    cloud = change_axes(cloud, "RDF", AXES)
     bits = _fraction_bits(cloud.means)
     parts = [np.ascontiguousarray(part).tobytes() for part in _encode(cloud, bits)]
     head = struct.pack("<4s2I3B", MAGIC, version, len(cloud), cloud.sh_degree, bits, 0)
