@@ -1,5 +1,5 @@
 """The command line, for people without Blender and for measuring: train, select, evaluate, render,
-convert, info.
+masks, convert, info.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done, 2 something the user can put
 right (one sentence on standard error), 130 interrupted; anything else is a bug and shows a traceback.
@@ -16,6 +16,7 @@ from pathlib import Path
 from blender_saga.wire.errors import Cancelled, UserError
 
 from .cli_convert import add_convert, add_info
+from .cli_masks import add_masks
 from .cli_options import add_inputs, add_method, add_training, cosine, count, share
 
 _VIEW_FORMAT = """\
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_select(commands)
     _add_evaluate(commands)
     _add_render(commands)
+    add_masks(commands)
     add_convert(commands)
     add_info(commands)
     return parser

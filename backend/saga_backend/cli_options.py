@@ -12,14 +12,7 @@ RECIPES = ("prototypes", "paper")
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Where views, masks and labels come from: the same for everything that trains."""
     group = parser.add_argument_group("views and masks")
-    group.add_argument(
-        "--views",
-        type=view_source,
-        metavar="WHAT",
-        help="a number: at most so many views of the splat itself, 'virtual': 40 of them (default), or the photos' "
-        "cameras: a transforms.json, a COLMAP folder, an LLFF folder",
-    )
-    group.add_argument("--view-limit", type=count, default=0, metavar="N", help="at most N views, evenly spaced")
+    add_views(group)
     group.add_argument(
         "--masks",
         metavar="WHAT",
@@ -30,9 +23,21 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--labels", type=Path, metavar="labels.npy", help="int [N] object, or [N,2] object and part; 0 = none"
     )
+    _add_damage(parser)
+
+
+def add_views(group: argparse._ArgumentGroup) -> None:
+    """Where views come from, how many and how large."""
+    group.add_argument(
+        "--views",
+        type=view_source,
+        metavar="WHAT",
+        help="a number: at most so many views of the splat itself, 'virtual': 40 of them (default), or the photos' "
+        "cameras: a transforms.json, a COLMAP folder, an LLFF folder",
+    )
+    group.add_argument("--view-limit", type=count, default=0, metavar="N", help="at most N views, evenly spaced")
     group.add_argument("--width", type=count, default=0, metavar="PX", help="width of a view, pixels (default: 480)")
     group.add_argument("--height", type=count, default=0, metavar="PX", help="height of a view, pixels (default: 360)")
-    _add_damage(parser)
 
 
 def _add_damage(parser: argparse.ArgumentParser) -> None:

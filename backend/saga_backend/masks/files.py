@@ -2,7 +2,8 @@
 
 NAME.pt     SAGA's: a tensor [N,H,W], bool or a number of which more than 0.5 is inside
 NAME.png    a label map: every grey value or colour is a mask, 0 or black is none
-NAME.npz    `masks` [N,H,W] bool, or `labels` [H,W] or [L,H,W] whole numbers (L levels), 0 is none
+NAME.npz    `masks` [N,H,W] bool, or `labels` [H,W] or [L,H,W] whole numbers (L levels), 0 is none; or what the command
+            `masks` writes (cache.py)
 NAME.json   a list of COCO run lengths {"size": [H, W], "counts": list or string}, or of {"segmentation": them} as SAM
             writes them, or a dictionary with such a list under "masks" or "annotations"
 """
@@ -10,7 +11,6 @@ NAME.json   a list of COCO run lengths {"size": [H, W], "counts": list or string
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
@@ -22,10 +22,11 @@ from blender_saga.wire.errors import UserError
 
 from ..cameras.frame import Frame
 from . import rle
+from .cache import BROKEN_ARCHIVE, read_runs
 
 MOST_LABELS = 4096
 """A label map with more values than this is a photo."""
-_BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, EOFError, zipfile.BadZipFile)
+_BROKEN = (*BROKEN_ARCHIVE, TypeError, AttributeError, OverflowError)
 
 
 class MaskFolder(Sequence[np.ndarray]):
@@ -171,6 +172,9 @@ def _from_npz(path: Path) -> Iterator[np.ndarray]:
             if masks.ndim != 3 or masks.dtype.kind not in "bui":
                 raise ValueError("'masks' is not bool [N,H,W]")
             yield from masks.astype(bool)
+            return
+        if "counts" in arrays:
+            yield from read_runs(arrays)
             return
         labels = arrays["labels"]
         if labels.ndim not in (2, 3) or labels.dtype.kind not in "ui":
