@@ -51,6 +51,14 @@ def times(function: Callable[[], object], runs: int) -> Times:
     return Times(*(round(1e3 * float(value), 3) for value in (median, late, min(seconds), np.median(work))))
 
 
+def once(function: Callable[[], object]) -> Times:
+    """Time the first and only call of a function."""
+    began, worked = time.perf_counter(), time.process_time()
+    function()
+    spent, work = (1e3 * (now - then) for now, then in ((time.perf_counter(), began), (time.process_time(), worked)))
+    return Times(*(3 * (round(spent, 3),)), round(work, 3))
+
+
 @dataclass
 class Line:
     """One row of the output.

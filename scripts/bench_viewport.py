@@ -1,73 +1,77 @@
-"""Benchmark rows of the viewport: Blender's part of a click (the backend's is row `click`), drawing, undo."""
+"""Benchmark rows of the viewport: drawing, undo, a selection written down."""
 
 from __future__ import annotations
 
+import itertools
 import resource
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from bench_blender import _blender
-from bench_measure import Case, Line, times
+from bench_measure import Case, Line, Times, once, times
 from bench_scene import bench_scene
 
-_SIZE = (960, 720)
+from blender_saga.gaussians.cloud import GaussianCloud
+
+SIZE = (960, 720)
 _RUNS = 9
-
-
-def click_blender(case: Case) -> Iterator[Line]:
-    """A click without the backend: look at what is loaded and write the message, write the answer down, repaint."""
-    bpy, obj = _scene(case.n)
-    from blender_saga.scene import point_cloud, prompts, queries
-    from blender_saga.wire.codec import encode
-    from blender_saga.wire.messages import Click, ObjectPoints
-
-    random = np.random.default_rng(3)
-    masks = random.random((2, case.n)) < 0.2
-    scores = random.random(case.n).astype(np.float32)
-    paint, turn = _painter(obj), iter(range(10**9))
-    paint()
-
-    def ask() -> None:
-        queries._same_places(known, obj)
-        prompts.hold(bpy.context.scene, [obj])
-        encode(1, Click("scene", (), (ObjectPoints(np.eye(4), queries._points(obj, None).ids),)))
-
-    def apply() -> None:
-        point_cloud.set_selection(obj, masks[next(turn) % 2])
-        point_cloud.set_similarity(obj, scores)
-        bpy.context.view_layer.update()
-
-    def whole() -> None:
-        ask()
-        apply()
-        paint()
-
-    known = point_cloud.positions(obj)
-    more = {"ask_ms": _median(ask, case), "apply_ms": _median(apply, case), "repaint_ms": _median(paint, case)}
-    yield Line("click_blender", replace(case, device="cpu"), times(whole, case.runs(_RUNS)), more=more)
+_SOME = 10_000
 
 
 def draw(case: Case) -> Iterator[Line]:
-    """Splats in a picture of 960 x 720: all, and while the view moves on a machine without a graphics card."""
-    _, obj = _scene(case.n)
+    """Splats in a picture of 960 x 720: the first one, all, and while the view moves on a machine without a card."""
+    _, obj = scene_of(bench_scene(case.n, 1).cloud)
     from blender_saga.scene.drawables import Blocks
     from blender_saga.ui.splat_order import Wish, sort
 
+    where, before = replace(case, device="cpu"), _resident_mb()
+    first = Easel(obj)
+    compiled = once(Easel(obj, min(1.0, 100 / case.n), wait=True).paint)
+    line = Line("draw", where, once(first.rest), what="first picture", more={"shader_ms": compiled.median_ms})
+    line.more["grown_mb"] = _resident_mb() - before
+    yield line
     block = Blocks().of(obj)
-    wish = Wish((block,), _camera(case.n)[0][None], False, 1.0, "COLOUR")
+    wish = Wish((block,), camera_of(case.n)[0][None], False, 1.0, "COLOUR")
     for what, density in (("all", 1.0), ("moving", min(1.0, 60_000 / case.n))):
-        paint = _painter(obj, density)
-        line = Line("draw", replace(case, device="cpu"), times(paint, case.runs(_RUNS)), what=what)
+        line = Line("draw", where, times(Easel(obj, density, wait=True).paint, case.runs(3)), what=what)
         line.more["sort_ms"] = _median(lambda d=density: sort(replace(wish, density=d)), case)
         line.more["note"] = "drawn by software, sorted in the same thread; a window sorts beside it"
         yield line
 
 
+def selection_write(case: Case) -> Iterator[Line]:
+    """A selection goes from packed bits into the attribute, and the window is told."""
+    bpy, obj = scene_of(bench_scene(case.n, 1).cloud)
+    from blender_saga.gaussians.selection import pack, unpack
+    from blender_saga.scene import point_cloud
+
+    random = np.random.default_rng(3)
+    answers = itertools.cycle([pack(random.random(case.n) < 0.2) for _ in range(2)])
+
+    def write() -> None:
+        point_cloud.set_selection(obj, unpack(next(answers), case.n))
+        bpy.context.view_layer.update()
+
+    line = Line("selection_write", replace(case, device="cpu"), times(write, case.runs(15)))
+    line.reference = times(lambda: _written_one_by_one(obj, next(answers)), 1)
+    line.reference_is = "a Python loop over the attribute's items, of 10,000 and scaled to all"
+    scaled = line.reference.median_ms * case.n / min(case.n, _SOME)
+    line.reference = Times(*(3 * (round(scaled, 1),)))
+    yield line
+
+
+def _written_one_by_one(obj: object, bits: np.ndarray) -> None:
+    data = obj.data.attributes[".selection"].data
+    for i, value in enumerate(np.unpackbits(bits, count=min(len(data), _SOME)).tolist()):
+        data[i].value = value
+
+
 def undo_memory(case: Case) -> Iterator[Line]:
     """Steps of undo: twenty selections, then one deletion; how long they take and how much memory stays."""
-    bpy, obj = _scene(case.n)
+    bpy, obj = scene_of(bench_scene(case.n, 1).cloud)
     from blender_saga.scene import point_cloud
 
     random = np.random.default_rng(4)
@@ -99,22 +103,22 @@ def _resident_mb() -> int:
     return pages * resource.getpagesize() // 2**20
 
 
-def _scene(count: int) -> tuple[object, object]:
-    """Blender with a splat of SH degree 0 in it."""
+def scene_of(cloud: GaussianCloud) -> tuple[object, object]:
+    """Blender with a splat in it, given in the files' axes."""
     from blender_saga.gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 
     bpy = _blender()
     from blender_saga.scene import point_cloud
 
     bpy.ops.wm.read_homefile(use_empty=True)
-    obj = point_cloud.create_object("splat", transform_cloud(bench_scene(count, 1).cloud, RDF_TO_BLENDER), "RDF")
+    obj = point_cloud.create_object("splat", transform_cloud(cloud, RDF_TO_BLENDER), "RDF")
     bpy.context.collection.objects.link(obj)
     bpy.context.view_layer.objects.active = obj
     bpy.context.view_layer.update()
     return bpy, obj
 
 
-def _camera(count: int) -> tuple[np.ndarray, np.ndarray]:
+def camera_of(count: int) -> tuple[np.ndarray, np.ndarray]:
     """View and projection matrix that see most of the scene."""
     from blender_saga.gaussians.view import look_at
 
@@ -122,27 +126,40 @@ def _camera(count: int) -> tuple[np.ndarray, np.ndarray]:
     view = np.diag([1.0, -1, -1, 1]) @ look_at(np.array([0, -reach, 0.8 * reach]), np.zeros(3), np.array([0, 0, 1.0]))
     near, far = 0.01, 100.0
     projection = np.zeros((4, 4))
-    projection[0, 0], projection[1, 1] = 1.8, 1.8 * _SIZE[0] / _SIZE[1]
+    projection[0, 0], projection[1, 1] = 1.8, 1.8 * SIZE[0] / SIZE[1]
     projection[2, 2], projection[2, 3] = -(far + near) / (far - near), -2 * far * near / (far - near)
     projection[3, 2] = -1
     return view, projection
 
 
-def _painter(obj: object, density: float = 1.0) -> Callable[[], None]:
-    """A function that draws a splat and waits for the picture."""
-    import gpu
+class Easel:
+    """Where a splat is drawn as in a viewport: `paint` waits for the picture; `rest` until nothing is to come."""
 
-    gpu.init()
-    from blender_saga.ui.splat_draw import Camera, Painter, Style
+    def __init__(self, obj: object, density: float = 1.0, wait: bool = False) -> None:
+        """`wait`: everything is sorted while it is drawn, as for a picture on disk."""
+        import gpu
 
-    camera, painter = Camera(*_camera(len(obj.data.points)), _SIZE), Painter()
-    target = gpu.types.GPUOffScreen(*_SIZE, format="RGBA16F")
+        gpu.init()
+        from blender_saga.ui.splat_draw import Camera, Painter, Style
 
-    def paint() -> None:
-        with target.bind():
-            framebuffer = gpu.state.active_framebuffer_get()
+        self._camera, self._painter = Camera(*camera_of(len(obj.data.points)), SIZE), Painter()
+        self._target = gpu.types.GPUOffScreen(*SIZE, format="RGBA16F")
+        self._objects, self._style, self._wait, self._gpu = [obj], Style(density=density), wait, gpu
+
+    def paint(self) -> None:
+        """Draw once, and wait for the picture."""
+        with self._target.bind():
+            framebuffer = self._gpu.state.active_framebuffer_get()
             framebuffer.clear(color=(0, 0, 0, 0), depth=1.0)
-            painter.draw("bench", [obj], camera, Style(density=density), wait=True)
+            self._painter.draw("bench", self._objects, self._camera, self._style, wait=self._wait)
             framebuffer.read_color(0, 0, 1, 1, 4, 0, "FLOAT")
 
-    return paint
+    def rest(self) -> bool:
+        """Draw whenever there is news, as the window does, until all is drawn."""
+        self.paint()
+        view = self._painter._views["bench"]
+        while view.coarse or view.asked is not None or view.answer is None:
+            if self._painter.news():
+                self.paint()
+            time.sleep(0.02)
+        return True

@@ -1,4 +1,4 @@
-"""The one timer: takes in what the backend says on the main thread and has the viewports redrawn.
+"""The one timer: takes in what the backend says on the main thread and has the window redrawn.
 
 Timers do not fire in background mode; there operators and scripts wait by themselves.
 """
@@ -37,17 +37,25 @@ def _tick() -> float:
 def pump() -> None:
     """Take in what has happened; an operator that waits for an answer may do it more often than the timer."""
     try:
-        changed = any([session.poll(), *(watcher() for watcher in watchers)])
+        words, pictures = session.poll(), any([watcher() for watcher in watchers])
     except Exception:  # a bug in a callback: shown, but it must not end the timer and with it all answers
         traceback.print_exc()
-        changed = True
-    if changed:
-        _redraw()
+        words = pictures = True
+    if words or pictures:
+        _redraw(pictures)
 
 
-def _redraw() -> None:
-    """Have the 3D viewports with their sidebars, and the preferences, drawn again."""
+def _redraw(pictures: bool) -> None:
+    """Have the sidebars and the preferences drawn again, and the viewports where their pictures have changed.
+
+    Not these for every step of a progress: a large splat takes a second where there is no graphics card. (Changed data
+    has Blender draw them by itself.)
+    """
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "PREFERENCES"):
+            if area.type == "PREFERENCES" or (area.type == "VIEW_3D" and pictures):
                 area.tag_redraw()
+            elif area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()

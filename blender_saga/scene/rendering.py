@@ -33,7 +33,6 @@ def _material() -> bpy.types.Material:
     if found is not None and found.library is None:
         return found
     material = bpy.data.materials.new(MATERIAL)
-    material.use_nodes = True
     tree = material.node_tree
     tree.nodes.clear()
     base = _node(tree, "ShaderNodeAttribute", attribute_name="radiance:base")

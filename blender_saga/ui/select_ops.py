@@ -16,7 +16,7 @@ from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}  # not taken over from the last call
 _HIDDEN = {"SKIP_SAVE", "HIDDEN"}
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.005
 
 
 class SAGA_OT_click(bpy.types.Operator):

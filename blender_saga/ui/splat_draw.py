@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import bpy
 import gpu
@@ -27,8 +27,8 @@ _SHARE, _SHARE_ON_DATA, _DIM = 0.5, 0.2, 0.5
 """How much of that colour is in what is selected (little where colours mean something), how dark the rest becomes."""
 
 _POINT = 1.2  # pixels, half the side of a point in the point view
-_STILL = 0.25  # seconds after which a view that moved counts as still
-_BUDGET = {"software": 60_000, "card": 1_500_000}  # Gaussians drawn while a view moves
+_STILL = 0.25  # seconds after which a view that changed counts as still
+_BUDGET = {"software": 60_000, "card": 1_500_000}  # Gaussians drawn while a view changes
 _SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "lavapipe", "microsoft basic")
 _CUT = (255.0, 24.0)  # 1 / alpha at which Gaussians are cut off: exact, and while a view moves
 _AT_ONCE = 200_000  # Gaussians that are sorted while drawing where there is nothing else to show
@@ -81,12 +81,13 @@ class _View:
     """What is drawn in one viewport at the moment."""
 
     wish: Wish | None = None
+    asked: Wish | None = None
     answer: Sorted | None = None
     order: GPUTexture | None = None
     colours: GPUTexture | None = None
     tint: tuple[object, ...] = ()
-    matrix: np.ndarray = field(default_factory=lambda: np.zeros((4, 4)))
-    moved: float = 0.0
+    look: tuple[object, ...] = ()
+    changed: float = 0.0
     coarse: bool = False
 
 
@@ -105,7 +106,7 @@ class Painter:
 
     def news(self) -> bool:
         """Whether a viewport should be drawn again: an order has come, or a view has come to rest."""
-        rested = [v for v in self._views.values() if v.coarse and time.monotonic() - v.moved > _STILL]
+        rested = [v for v in self._views.values() if v.coarse and time.monotonic() - v.changed > _STILL]
         for view in rested:
             view.coarse = False
         return self.sorter.news() or bool(rested)
@@ -127,9 +128,12 @@ class Painter:
         self._forget_gone()
         atlas = self._atlas(blocks)
         view = self._view(key)
-        density = style.density if wait else style.density * self._thinned(view, camera, blocks, style.density)
         views = np.stack([camera.view @ np.array(o.matrix_world, np.float64) for o in objects])
-        wish = Wish(blocks, views, camera.orthographic, density, self._mode(view, blocks, style))
+        look = (views.tobytes(), camera.projection.tobytes())
+        if self._budget == _BUDGET["software"]:
+            look += (style, *(b.marking for b in blocks))
+        share = 1.0 if wait else self._share(view, look, style.density * sum(map(len, blocks)))
+        wish = Wish(blocks, views, camera.orthographic, style.density * share, self._mode(view, blocks, style))
         self._sort(view, key, wish, wait)
         if view.answer is not None and view.order is not None and view.answer.wish.fits(wish):
             self._paint(atlas, view, camera, style)
@@ -164,14 +168,12 @@ class Painter:
             del self._views[old]
         return view
 
-    def _thinned(self, view: _View, camera: Camera, blocks: tuple[Block, ...], density: float) -> float:
-        """The share that is drawn while the view moves, so that it moves smoothly."""
-        now = time.monotonic()
-        if not np.array_equal(view.matrix, camera.view):
-            known = view.matrix.any()
-            view.matrix, view.moved = camera.view.copy(), now
-            view.coarse = bool(known)
-        return min(1.0, self._budget / max(1.0, density * sum(map(len, blocks)))) if view.coarse else 1.0
+    def _share(self, view: _View, look: tuple[object, ...], count: float) -> float:
+        """The share that is drawn while the view changes, so that the window follows at once; all of it at rest."""
+        if view.look != look:
+            view.coarse = bool(view.look)
+            view.look, view.changed = look, time.monotonic()
+        return min(1.0, self._budget / max(1.0, count)) if view.coarse else 1.0
 
     def _mode(self, view: _View, blocks: tuple[Block, ...], style: Style) -> str:
         """The mode to make colours for, "" where those that are there are still right."""
@@ -179,22 +181,29 @@ class Painter:
         return "" if not depends and view.tint == _tint(blocks, style.mode) else style.mode
 
     def _sort(self, view: _View, key: object, wish: Wish, wait: bool) -> None:
+        """Take the best order that is there, and ask for a better one unless it is on its way."""
+        arrived = self.sorter.answer(key)
+        if arrived is not None and arrived.wish is view.asked:
+            view.asked = None
+        newest = arrived if arrived is not None and arrived.wish.fits(wish) else view.answer
+        fits = newest is not None and newest.wish.fits(wish)
         small = sum(map(len, wish.blocks)) <= _AT_ONCE
-        if wait or (small and (view.answer is None or not view.answer.wish.fits(wish))):  # no gap in the picture
-            self._take(view, sort(wish))
-        elif view.wish is None or not wish.same(view.wish):
-            self.sorter.ask(key, wish)
+        if wait or (small and not fits):  # no gap in the picture
+            newest, fits = sort(wish), True
+        if fits and newest.thinned(wish.density) is not view.answer:
+            self._take(view, newest.thinned(wish.density))
         view.wish = wish
-        answer = self.sorter.answer(key)
-        if answer is not None and answer.wish.fits(wish):
-            self._take(view, answer)
+        known = (view.asked, view.answer.wish if view.answer is not None else None)
+        if not any(other is not None and wish.granted_by(other) for other in known):
+            view.asked = wish
+            self.sorter.ask(key, wish)
 
     def _take(self, view: _View, answer: Sorted) -> None:
-        view.answer = answer
         view.order = _texture([answer.order], 1, "R32F") if len(answer.order) else None
         if answer.colours is not None:
             view.colours = _texture([answer.colours], 4, "RGBA16F")
             view.tint = _tint(answer.wish.blocks, answer.wish.mode)
+        view.answer = replace(answer, colours=None)  # they are on the card now
 
     def _paint(self, atlas: _Atlas, view: _View, camera: Camera, style: Style) -> None:
         answer, shader = view.answer, self._shader

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,14 +37,18 @@ class Wish:
         """Whether the answer to the other wish can be drawn for this one, though it may be old."""
         return tuple(map(_geometry, self.blocks)) == tuple(map(_geometry, other.blocks))
 
-    def same(self, other: Wish) -> bool:
-        """Whether the answer is the same."""
+    def granted_by(self, other: Wish) -> bool:
+        """Whether the answer to the other wish is an answer to this one too."""
         return (
             self.fits(other)
-            and (self.density, self.mode, self.orthographic) == (other.density, other.mode, other.orthographic)
-            and (not self.mode or [b.marking for b in self.blocks] == [b.marking for b in other.blocks])
+            and (self.density, self.orthographic) == (other.density, other.orthographic)
+            and (not self.mode or self._tint() == other._tint())
             and np.array_equal(self.views, other.views)
         )
+
+    def _tint(self) -> tuple[object, ...]:
+        """What the colours depend on besides the viewpoint."""
+        return self.mode, *((b.marking if self.mode != "COLOUR" else 0) for b in self.blocks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,17 @@ class Sorted:
     wish: Wish
     order: np.ndarray
     colours: np.ndarray | None
+
+    def thinned(self, density: float) -> Sorted:
+        """The same with no more than a share of the Gaussians: those that `sort` takes for it."""
+        if density >= self.wish.density:
+            return self
+        return Sorted(replace(self.wish, density=density), _share(self.order, density), self.colours)
+
+
+def _share(kept: np.ndarray, density: float) -> np.ndarray:
+    """Those of some Gaussians that belong to a share of all; a smaller share is part of a larger one."""
+    return kept[kept.astype(np.uint32) * _KNUTH < np.uint32(density * 0xFFFFFFFF)]
 
 
 def _geometry(block: Block) -> int:
@@ -67,7 +82,7 @@ def sort(wish: Wish) -> Sorted:
     depth = np.concatenate(depths) if depths else np.zeros(0, np.float32)
     kept = np.flatnonzero(depth < 0) if not wish.orthographic else np.arange(len(depth))
     if wish.density < 1:
-        kept = kept[kept.astype(np.uint32) * _KNUTH < np.uint32(wish.density * 0xFFFFFFFF)]
+        kept = _share(kept, wish.density)
     order = kept[_ascending(depth[kept])]
     return Sorted(wish, order, _colours(wish) if wish.mode else None)
 

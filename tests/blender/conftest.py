@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from .support import PACKAGE, ROOT, addon
@@ -53,6 +54,14 @@ def empty_scene(installed: None) -> Iterator[None]:
     bpy.ops.wm.read_homefile(use_empty=True)
     yield
     addon("scene.session").session.close()
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Another draw each time; its seed is printed where a test fails."""
+    seed = int(np.random.SeedSequence().entropy % 2**32)
+    print(f"seed {seed}")
+    return np.random.default_rng(seed)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import bpy
 import numpy as np
 import pytest
@@ -222,3 +224,85 @@ def test_deleted_splats_are_forgotten(gpu: object) -> None:
         painter.draw("v", objects[1:], camera(view), draw.Style(), wait=True)
     assert len(painter.blocks.known) == 1 and len(painter._atlases) == 1
     target.free()
+
+
+@pytest.mark.parametrize("degree", [0, 1])
+def test_a_change_is_shown_with_a_share_first_and_then_with_all(
+    gpu: object, degree: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, seen_from, order = addon("ui.splat_draw"), camera(eye(False)), addon("ui.splat_order")
+    monkeypatch.setattr(draw, "_BUDGET", {"software": 600, "card": 600})
+    monkeypatch.setattr(draw, "_STILL", 0.0)
+    obj = splat("s", small_cloud(3000, degree, 14))
+    painter, target = draw.Painter(), gpu.types.GPUOffScreen(WIDTH, HEIGHT, format="RGBA16F")
+
+    def show() -> object:
+        with target.bind():
+            painter.draw("v", [obj], seen_from, draw.Style(), wait=False)
+        return painter._views["v"]
+
+    def rest() -> int:
+        view = show()
+        while view.coarse or view.asked is not None:
+            with painter.sorter._condition:
+                assert painter.sorter._condition.wait_for(lambda: painter.sorter._answers or view.coarse, 60)
+            painter.news()
+            show()
+        return len(view.answer.order)
+
+    visible = rest()
+    assert visible > 2000
+    addon("scene.point_cloud").set_selection(obj, np.arange(3000) < 1500)
+    bpy.context.view_layer.update()
+    first = show().answer
+    lone = order.sort(order.Wish(first.wish.blocks, first.wish.views, False, first.wish.density, "")).order
+    assert set(first.order) == set(lone) and 400 < len(lone) < 800
+    assert rest() == visible
+    painter.sorter.stop()
+    target.free()
+
+
+def test_thinning_takes_those_that_sorting_takes() -> None:
+    order, block = addon("ui.splat_order"), addon("scene.drawables").Blocks().of(splat("s", small_cloud(4000, 0, 15)))
+    views = (_FLIP @ eye(False).viewmat)[None]
+    whole = order.sort(order.Wish((block,), views, False, 1.0, ""))
+    for density in (0.5, 0.1, 0.01):
+        thin, lone = whole.thinned(density), order.sort(order.Wish((block,), views, False, density, ""))
+        assert set(thin.order) == set(lone.order) and thin.wish.granted_by(lone.wish)
+        place = {int(k): i for i, k in enumerate(whole.order)}
+        assert np.all(np.diff([place[int(k)] for k in thin.order]) > 0)  # sorted as before
+        assert thin.thinned(0.7) is thin and set(thin.thinned(density / 2).order) < set(thin.order)
+
+
+def test_a_selection_needs_no_new_order_unless_colours_say_something_of_it() -> None:
+    order, points = addon("ui.splat_order"), addon("scene.point_cloud")
+    obj, blocks = splat("s", small_cloud(50, 1, 16)), addon("scene.drawables").Blocks()
+    view = (_FLIP @ eye(False).viewmat)[None]
+
+    def wish(mode: str) -> object:
+        return order.Wish((dataclasses.replace(blocks.of(obj)),), view, False, 1.0, mode)
+
+    before = {mode: wish(mode) for mode in ("", "COLOUR", "SIMILARITY")}
+    points.set_selection(obj, np.ones(50, bool))
+    bpy.context.view_layer.update()
+    after = {mode: wish(mode) for mode in before}
+    assert {mode: after[mode].granted_by(before[mode]) for mode in before} == {
+        "": True,
+        "COLOUR": True,
+        "SIMILARITY": False,
+    }
+    assert not after["COLOUR"].granted_by(before[""]) and after[""].granted_by(before["COLOUR"])
+
+
+def test_checksum_sees_every_single_change(rng: np.random.Generator) -> None:
+    checksum = addon("scene.drawables").checksum
+    for count in (1, 2, 3, 2041, 2042, 9000):
+        values = rng.normal(size=count).astype(np.float32)
+        before = checksum(values)
+        assert checksum(values.copy()) == before
+        for place in {0, count - 1, *rng.integers(0, count, 20)}:
+            other = values.copy()
+            other[place] = np.nextafter(other[place], np.float32(9))
+            assert checksum(other) != before, (count, place)
+        turned = values[::-1].copy()
+        assert count < 3 or checksum(turned) != before
