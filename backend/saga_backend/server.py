@@ -13,6 +13,7 @@ from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     BackendState,
     Cancel,
+    Candidates,
     Click,
     Cluster,
     Clusters,
@@ -20,7 +21,10 @@ from blender_saga.wire.messages import (
     Colours,
     Done,
     Failed,
+    FindText,
     LoadScene,
+    Names,
+    NameThings,
     SceneState,
     Selection,
     Shutdown,
@@ -49,6 +53,8 @@ class Session(Protocol):
     def click(self, request: Click) -> Selection: ...
     def cluster(self, request: Cluster, control: Control) -> Clusters: ...
     def colour(self, request: Colour) -> Colours: ...
+    def find_text(self, request: FindText, control: Control) -> Candidates: ...
+    def name_things(self, request: NameThings, control: Control) -> Names: ...
     def unload(self, request: Unload) -> Done: ...
     def status(self, request: Status) -> BackendState: ...
 
@@ -161,6 +167,11 @@ class Server:
             Colour: session.colour,
             Unload: session.unload,
         }
+        searches: dict[type, Callable] = {
+            Cluster: session.cluster,
+            FindText: session.find_text,
+            NameThings: session.name_things,
+        }
 
         def answer(work: Callable[[Job], object]) -> None:
             job.run(work)
@@ -169,8 +180,8 @@ class Server:
         def begin() -> None:
             if isinstance(job.request, Train):
                 self._begin_training(client, session, job)
-            elif isinstance(job.request, Cluster):  # beside a training, from the features as they are
-                self._clustering.put(lambda: answer(lambda job: _cluster(session, job)))
+            elif type(job.request) in searches:  # beside a training, from the features as they are
+                self._clustering.put(lambda: answer(lambda job: _search(searches, job)))
             else:
                 answer(lambda job: _dispatch(handlers, job))
 
@@ -198,9 +209,9 @@ class Server:
         self._training.put(train)
 
 
-def _cluster(session: Session, job: Job) -> Clusters:
+def _search(handlers: dict[type, Callable], job: Job) -> object:
     job.check()
-    return session.cluster(job.request, job)
+    return handlers[type(job.request)](job.request, job)
 
 
 def _dispatch(handlers: dict[type, Callable], job: Job) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,17 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     BackendState,
+    Candidates,
     Click,
     Cluster,
     Clusters,
     Colour,
     Colours,
     Done,
+    FindText,
     LoadScene,
+    Names,
+    NameThings,
     SceneState,
     Selection,
     Status,
@@ -38,6 +42,7 @@ from .inputs import message_inputs
 from .memory import backend_state
 from .reply import Found, reply
 from .scene_model import How, SceneModel
+from .text import answers
 from .training import Sources, check_settings, train
 
 _BLENDER_UP = (0.0, 0.0, 1.0)
@@ -52,6 +57,7 @@ class _Scene:
     model: SceneModel | None = None
     training: bool = False
     clusters: tuple[SceneModel, Cluster, Clusters] | None = None
+    described: answers.Described = field(default_factory=answers.Described)
     _near: tuple[GaussianCloud, Neighbourhood] | None = None
 
     def near(self) -> Neighbourhood:
@@ -88,6 +94,8 @@ class Session:
             if scene is None or len(scene.cloud) != len(cloud):
                 scene = self._scenes[request.scene] = _Scene(cloud)
             scene.cloud = cloud  # in place: a training that runs keeps its scene
+            if model is not None:
+                scene.described.open(request.sidecar, model)
             scene.model = model = model or scene.model
         return SceneState(request.scene, len(cloud), model.steps if model else 0, note)
 
@@ -148,6 +156,28 @@ class Session:
         features = self._trained(request.scene)[2].features()
         scale = _given(request.scale)
         return Colours(request.scene, colours_of(features.features, None if scale is None else features.opening(scale)))
+
+    def find_text(self, request: FindText, control: Control) -> Candidates:
+        """Find what a text means; the first one of a scene has it described."""
+        return answers.find_text(request, self._text_scene(request.scene, control), control)
+
+    def name_things(self, request: NameThings, control: Control) -> Names:
+        """A name for every node of the tree that was made last."""
+        return answers.name_things(request, self._text_scene(request.scene, control), control)
+
+    def _text_scene(self, name: str, control: Control) -> answers.TextScene:
+        scene, cloud, model = self._trained(name)
+        if scene.training:
+            fix = "Wait for its end; clicks work meanwhile"
+            raise UserError("This scene is being trained", "what it is described by changes", fix, "busy")
+
+        def tree() -> Clusters:  # the one that was asked for last, whatever its settings; else the usual one
+            last = scene.clusters
+            if last is not None and last[0] is model and len(last[2].labels) == len(cloud):
+                return last[2]
+            return self.cluster(Cluster(name), control)
+
+        return answers.TextScene(cloud, model, scene.described, self.device, _BLENDER_UP, tree)
 
     def unload(self, request: Unload) -> Done:
         """Forget a scene."""

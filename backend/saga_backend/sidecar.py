@@ -60,6 +60,15 @@ def save(path: str | Path, model: SceneModel, header: Header) -> None:
         tensors["features"] = model.affinity.features.astype(np.float16)
         tensors["gate"] = model.affinity.gate.astype(np.float32)
         tensors["affinity.quantiles"] = model.affinity.quantiles.astype(np.float32)
+    write_tensors(path, tensors, facts)
+
+
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, object]) -> None:
+    """Write a `.saga` file from its arrays and the facts of its header; an older one stays whole until it is complete.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         beside.write_bytes(to_bytes(tensors, {"saga": json.dumps(facts)}))

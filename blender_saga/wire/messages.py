@@ -13,10 +13,12 @@ from ..gaussians.view import View
 from .parts import Cleaned, CleanUp, ObjectPoints, Prompt, TrainSettings, TrainSources
 from .replies import (
     BackendState,
+    Candidates,
     Clusters,
     Colours,
     Done,
     Failed,
+    Names,
     Progress,
     SceneState,
     Selection,
@@ -30,16 +32,32 @@ from .requests import (
     Click,
     Cluster,
     Colour,
+    FindText,
     Hello,
     LoadScene,
+    NameThings,
     Shutdown,
     Status,
     Train,
     Unload,
 )
 
-REQUESTS = (Hello, LoadScene, Train, Click, Cluster, Colour, Status, Cancel, Unload, Shutdown)
-REPLIES = (Welcome, SceneState, Progress, Trained, Selection, Clusters, Colours, BackendState, Failed, Stopped, Done)
+REQUESTS = (Hello, LoadScene, Train, Click, Cluster, Colour, FindText, NameThings, Status, Cancel, Unload, Shutdown)
+REPLIES = (
+    Welcome,
+    SceneState,
+    Progress,
+    Trained,
+    Selection,
+    Clusters,
+    Colours,
+    Candidates,
+    Names,
+    BackendState,
+    Failed,
+    Stopped,
+    Done,
+)
 PARTS = (GaussianCloud, View, TrainSettings, TrainSources, ObjectPoints, Prompt, CleanUp, Cleaned)
 """Dataclasses that may stand inside a message."""
 
@@ -47,6 +65,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "BackendState",
     "Cancel",
+    "Candidates",
     "CleanUp",
     "Cleaned",
     "Click",
@@ -56,8 +75,11 @@ __all__ = [
     "Colours",
     "Done",
     "Failed",
+    "FindText",
     "Hello",
     "LoadScene",
+    "NameThings",
+    "Names",
     "ObjectPoints",
     "Progress",
     "Prompt",

@@ -135,6 +135,50 @@ class Colours:
 
 
 @dataclass(frozen=True, eq=False)
+class Candidates:
+    """What a text may mean, the best first.
+
+    Attributes:
+        scene: fingerprint of the cloud.
+        text: what was looked for.
+        way: "votes" or "clusters", how it was found.
+        bits: [K,ceil(N/8)] uint8, packed bits (numpy.packbits, big bit order) of every candidate by `saga:id`.
+        counts: [K] int32, Gaussians of each.
+        scores: [K] float32, 0 to 1, how well the text fits; above 0.5 it fits better than "object", "things", ...
+        matches: the first so many candidates fit; 0: nothing in the scene does.
+        thumbnails: [K,h,w,3] uint8, sRGB, a picture of each.
+        note: that nothing fits, or that the vectors could not be kept; else "".
+    """
+
+    scene: str
+    text: str
+    way: str
+    bits: np.ndarray
+    counts: np.ndarray
+    scores: np.ndarray
+    matches: int
+    thumbnails: np.ndarray
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Names:
+    """A name for every node of the scene's tree.
+
+    Attributes:
+        scene: fingerprint of the cloud.
+        names: one a node, in the order of Clusters; "" where no word fits.
+        scores: [T] float32, 0 to 1, how well the best word fits.
+        note: as in Candidates.
+    """
+
+    scene: str
+    names: tuple[str, ...]
+    scores: np.ndarray
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class BackendState:
     """What the backend takes of its machine, in MB of 2**20 bytes.
 

@@ -115,6 +115,47 @@ class Colour:
 
 
 @dataclass(frozen=True, eq=False)
+class FindText:
+    """Find what a text means. Progress with phase, step, total; answer: Candidates.
+
+    The first text of a scene has everything in it described by CLIP, which takes minutes on a CPU; the vectors are kept
+    with the model, so that later texts are answered at once.
+
+    Attributes:
+        scene: fingerprint of the trained cloud.
+        text: what is looked for, as a person would say it.
+        checkpoint: path of OpenCLIP weights on the backend's machine.
+        sidecar: the `.saga` file that the vectors are kept in; "" keeps them in memory only.
+        way: "votes": masks of many views vote (SAGA; needs features), "clusters": clusters are drawn alone
+            (Click-Gaussian), "auto": votes where there are features.
+        limit: candidates that are answered at most.
+    """
+
+    scene: str
+    text: str
+    checkpoint: str
+    sidecar: str = ""
+    way: str = "auto"
+    limit: int = 8
+
+
+@dataclass(frozen=True, eq=False)
+class NameThings:
+    """Choose a name for every node of the scene's tree (Cluster) from a list. Progress as FindText; answer: Names.
+
+    Attributes:
+        scene: fingerprint of the trained cloud.
+        words: to choose from.
+        checkpoint, sidecar: as in FindText.
+    """
+
+    scene: str
+    words: tuple[str, ...]
+    checkpoint: str
+    sidecar: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Status:
     """Ask what the backend takes of this machine. Answer: BackendState, at once, whatever else is under way."""
 

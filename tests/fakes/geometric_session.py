@@ -17,13 +17,17 @@ from saga_backend.device import Device
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     BackendState,
+    Candidates,
     Click,
     Cluster,
     Clusters,
     Colour,
     Colours,
     Done,
+    FindText,
     LoadScene,
+    Names,
+    NameThings,
     ObjectPoints,
     Prompt,
     SceneState,
@@ -110,6 +114,29 @@ class GeometricSession:
         counts = np.array([np.sum(labels == 0), np.sum(labels > 0), np.sum(labels == 2), np.sum(labels == 3)], np.int32)
         scales = np.array([0.9, 0.9, 0.4, 0.4], np.float32)
         return Clusters(request.scene, labels, parents, counts, scales, scales, np.array([0, 1, 1, 2], np.int32))
+
+    def find_text(self, request: FindText, control: Control) -> Candidates:
+        """The things of `cluster`, the wanted number first: "thing 1" finds node 1; other texts fit nothing."""
+        if not request.checkpoint:
+            raise UserError("Text search needs CLIP", fix="Choose a file", code="bad_checkpoint")
+        tree = self.cluster(Cluster(request.scene), control)
+        masks = [tree.labels == 0, tree.labels > 0]
+        wanted = int(request.text.removeprefix("thing ")) if request.text.startswith("thing ") else -1
+        order = [wanted, 1 - wanted] if wanted in (0, 1) else [0, 1]
+        bits = np.stack([np.packbits(masks[i]) for i in order])
+        counts = np.array([masks[i].sum() for i in order], np.int32)
+        scores = np.array([0.9, 0.2] if wanted >= 0 else [0.3, 0.2], np.float32)
+        pictures = np.zeros((2, 8, 8, 3), np.uint8)
+        pictures[0, ..., 0], pictures[1, ..., 1] = 255, 255
+        note = "" if wanted >= 0 else "Nothing here looks like that"
+        matches = int(wanted >= 0)
+        return Candidates(request.scene, request.text, "votes", bits, counts, scores, matches, pictures, note)
+
+    def name_things(self, request: NameThings, control: Control) -> Names:
+        """The words in their order, as far as they go."""
+        count = len(self.cluster(Cluster(request.scene), control).parents)
+        names = [*request.words, *[""] * count][:count]
+        return Names(request.scene, tuple(names), np.ones(count, np.float32))
 
     def colour(self, request: Colour) -> Colours:
         count = len(self._known(request.scene))

@@ -11,13 +11,17 @@ from saga_backend.device import Device
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     BackendState,
+    Candidates,
     Click,
     Cluster,
     Clusters,
     Colour,
     Colours,
     Done,
+    FindText,
     LoadScene,
+    Names,
+    NameThings,
     SceneState,
     Selection,
     Status,
@@ -76,6 +80,14 @@ class FakeSession:
             control.progress("clustering", step, 0)
         none = np.zeros(0, np.int32)
         return Clusters(request.scene, np.full(count, -1, np.int32), none, none, none, none, none, "a fake")
+
+    def find_text(self, request: FindText, control: Control) -> Candidates:
+        bits = np.packbits(np.arange(self._count(request.scene)) == 0)[None]
+        one, picture = np.ones(1, np.int32), np.zeros((1, 4, 4, 3), np.uint8)
+        return Candidates(request.scene, request.text, "votes", bits, one, np.ones(1, np.float32), 1, picture)
+
+    def name_things(self, request: NameThings, control: Control) -> Names:
+        return Names(request.scene, (), np.zeros(0, np.float32))
 
     def colour(self, request: Colour) -> Colours:
         return Colours(request.scene, np.zeros((self._count(request.scene), 3), np.uint8))

@@ -1,0 +1,183 @@
+"""A tiny OpenCLIP model, fitted in minutes to pictures of synthetic things: where no real weights can be had.
+
+It stands in for ViT-B/16 so that the whole way from a text to a selection runs and is measured; it knows the things of
+the standard synthetic scene and nothing else, and says nothing about how good CLIP is. What it is fitted on are other
+scenes of the same kind, of seeds that no evaluation uses.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from blender_saga.gaussians.sh import colours
+
+from ..control import Control
+from ..raster import all_pixels, contributions
+from ..text.clip_config import ClipConfig
+from ..text.clip_model import LoadedClip, build
+from ..text.crops import masked_crops
+from ..text.relevancy import CANONICAL
+from .captions import caption, colour_names, composite, part_colours, shape_of
+from .simulated import MaskDamage, label_maps, simulate_masks
+from .synthetic import standard_scene
+
+FIRST_SEED = 1_000_000
+"""Scenes to fit on have this seed and those after it."""
+FLOOR = "floor"
+ORDERS = tuple(itertools.permutations(range(3)))
+_DAMAGE = MaskDamage(dropped=0.0, merged=0.15, split=0.15)
+_SHARE = 0.12  # of a mask's pixels: a part with less is not named
+_TEMPLATES = ("{}", "a {}", "the {}")
+_SHARPNESS = 10.0
+
+
+@dataclass(frozen=True)
+class TinySettings:
+    """How large the model is and how long it is fitted.
+
+    Attributes:
+        side, patch: pixels of its pictures and of a patch.
+        width, layers, embed: of the picture's transformer, and numbers of a vector.
+        text_width, text_layers: of the text's.
+        scenes, objects, views: what it is fitted on: so many scenes of so many objects, each from so many views.
+        steps, batch, rate: of the optimiser.
+        seed: of the weights it begins with and of the batches.
+    """
+
+    side: int = 48
+    patch: int = 8
+    width: int = 96
+    layers: int = 3
+    embed: int = 48
+    text_width: int = 48
+    text_layers: int = 2
+    scenes: int = 24
+    objects: int = 12
+    views: int = 4
+    steps: int = 700
+    batch: int = 128
+    rate: float = 1e-3
+    seed: int = 0
+
+    def config(self) -> ClipConfig:
+        """As open_clip's classes take it."""
+        vision = {
+            "image_size": self.side, "patch_size": self.patch, "width": self.width, "layers": self.layers,
+            "head_width": 32,
+        }  # fmt: skip
+        text = {
+            "context_length": 24, "vocab_size": 49408, "width": self.text_width, "heads": self.text_width // 16,
+            "layers": self.text_layers,
+        }  # fmt: skip
+        sizes = {"embed_dim": self.embed, "vision_cfg": vision, "text_cfg": text}
+        return ClipConfig("tiny CLIP of synthetic things", sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class Captioned:
+    """Pictures and what is in them.
+
+    Attributes:
+        pictures: [P,side,side,3] uint8.
+        captions: for each order of the channels in ORDERS what every picture shows then: six times as many colours.
+    """
+
+    pictures: np.ndarray
+    captions: list[list[str]]
+
+
+def draw_things(settings: TinySettings, control: Control | None = None) -> Captioned:
+    """Crops of parts and whole objects, with a segmenter's faults, from scenes that are only there to be fitted on."""
+    control, pictures, parts = control or Control(), [], []
+    for number in range(settings.scenes):
+        control.progress("drawing things", number, settings.scenes)
+        random = np.random.default_rng([settings.seed, number])
+        scene = standard_scene(settings.objects, settings.views, FIRST_SEED + number)
+        tints = part_colours(scene.cloud, scene.labels[:, 1])
+        for view in scene.views:
+            rows = contributions(scene.cloud, view, all_pixels(view))
+            rgb = rows.blend(colours(scene.cloud, view.camera_position)).reshape(view.height, view.width, 3)
+            maps = label_maps(rows, scene.labels, view.height, view.width)
+            masks = list(simulate_masks(maps, _DAMAGE, random))
+            ground = (maps[1] == 0) & (rows.alphas().reshape(view.height, view.width) > 0.5)
+            pictures.append(masked_crops(rgb, [*masks, ground], settings.side))
+            parts += [_named(maps[1][mask], tints) for mask in [*masks, ground]]
+    return Captioned(np.concatenate(pictures), [_captions(parts, order) for order in ORDERS])
+
+
+def _captions(parts: list[list[tuple[str, np.ndarray]]], order: tuple[int, ...]) -> list[str]:
+    """What pictures of these parts show, shapes and colours [3] each, when their channels are in another order."""
+    flat = [colour[list(order)] for found in parts for _, colour in found]
+    names = iter(colour_names(np.array(flat)))
+    return [composite([caption(next(names), shape) for shape, _ in found]) if found else FLOOR for found in parts]
+
+
+def _named(shown: np.ndarray, tints: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    counts = np.bincount(shown[shown > 0], minlength=len(tints) + 1)
+    order = np.argsort(-counts, kind="stable")
+    return [(shape_of(int(p)), tints[p - 1]) for p in order if counts[p] > _SHARE * len(shown)]
+
+
+def fit(settings: TinySettings | None = None, control: Control | None = None) -> LoadedClip:
+    """Fit a model: CLIP's loss between pictures and captions, and that its relevancy parts right captions from wrong.
+
+    Raises:
+        Cancelled: if the control was cancelled.
+    """
+    settings, control = settings or TinySettings(), control or Control()
+    data = draw_things(settings, control)
+    random = np.random.default_rng(settings.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = build(settings.config())
+    loaded = LoadedClip(model.train(), settings.config(), "unsaved")
+    optimiser = torch.optim.AdamW(model.parameters(), settings.rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps, pct_start=0.1)
+    for step in range(settings.steps):
+        control.progress("fitting", step, settings.steps)
+        loss = _loss(loaded, data, settings.batch, random)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, np.log(100))
+    model.requires_grad_(False).eval()
+    return loaded
+
+
+def _loss(loaded: LoadedClip, data: Captioned, batch: int, random: np.random.Generator) -> torch.Tensor:
+    """Of one batch, whose channels are in one random order."""
+    order = int(random.integers(len(ORDERS)))
+    chosen = random.choice(len(data.pictures), min(batch, len(data.pictures)), replace=False)
+    said, place = np.unique([data.captions[order][i] for i in chosen], return_inverse=True)
+    template = _TEMPLATES[random.integers(len(_TEMPLATES))]
+    texts = loaded.tokens([template.format(s) for s in said] + list(CANONICAL))
+    pictures = data.pictures[chosen][..., list(ORDERS[order])]
+    pictures = np.where(random.random((len(chosen), 1, 1, 1)) < 0.5, pictures[:, :, ::-1], pictures)
+    images = loaded.model.encode_image(loaded.prepared(pictures), normalize=True)
+    words = loaded.model.encode_text(texts, normalize=True)
+    own = torch.from_numpy(np.eye(len(said), dtype=np.float32)[place])
+    alike = images @ words[: len(said)].T
+    general = (images @ words[len(said) :].T).max(dim=1, keepdim=True).values
+    logits = loaded.model.logit_scale.exp() * alike
+    to_text = F.cross_entropy(logits, own)
+    to_picture = F.cross_entropy(logits.T, own.T / own.sum(dim=0)[:, None])
+    lead = _SHARPNESS * (alike - general)
+    right = F.softplus(-lead)[own > 0].mean()
+    wrong = F.softplus(lead)[own == 0].mean()
+    return to_text + to_picture + right + wrong
+
+
+def save(loaded: LoadedClip, path: Path) -> None:
+    """Write weights as torch.save does, and beside them the JSON that says what they are."""
+    beside = path.with_suffix(".json")
+    beside.write_text(json.dumps({"model_cfg": loaded.config.sizes}, indent=1), encoding="utf-8")
+    torch.save(loaded.model.state_dict(), path)

@@ -1,0 +1,154 @@
+"""Messages about text: what a scene has been described as is kept, and what is missing is made when first asked for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import Candidates, Clusters, FindText, Names, NameThings
+
+from ..capture import CaptureSettings, capture
+from ..control import Control
+from ..rasteriser import rasteriser
+from ..scene_model import SceneModel
+from . import search, text_sidecar
+from .clip_model import LoadedClip, shared_clip
+from .seen_masks import MOST_VIEWS, TextSources
+from .text_index import TextIndex
+
+_MOST = 100  # candidates
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Described:
+    """What is known of the looks of one scene.
+
+    Attributes:
+        model: that the indices were made with, None before the first.
+        indices: by their way.
+    """
+
+    model: SceneModel | None = None
+    indices: dict[str, TextIndex] = field(default_factory=dict)
+
+    def open(self, sidecar: str, model: SceneModel) -> None:
+        """Take in what the `.saga` file of a model has."""
+        self.model, self.indices = model, text_sidecar.read(Path(sidecar), model.count)
+
+
+@dataclass(frozen=True, eq=False)
+class TextScene:
+    """A scene as the answers need it.
+
+    Attributes:
+        cloud, model: as they are now.
+        described: what is known already.
+        device: "cpu" or "cuda".
+        up: direction away from the ground.
+        tree: gives the scene's things and parts; asked only by who needs them.
+    """
+
+    cloud: GaussianCloud
+    model: SceneModel
+    described: Described
+    device: str
+    up: tuple[float, float, float]
+    tree: Callable[[], Clusters]
+
+
+_one_at_a_time = threading.Lock()
+
+
+def find_text(request: FindText, scene: TextScene, control: Control) -> Candidates:
+    """Answer a text.
+
+    Raises:
+        UserError: for a bad text, way or file of weights, or if the scene has nothing to find.
+        Cancelled: if the control was cancelled.
+    """
+    search.checked(request.text)  # before minutes of work
+    way = search.way_for(request.way, scene.model.affinity is not None)
+    if not 1 <= request.limit <= _MOST:
+        why = f"{request.limit} candidates were asked for"
+        raise UserError("That many cannot be answered", why, f"Use 1 to {_MOST}", "bad_settings")
+    clip = _clip(request.checkpoint, scene.device)
+    index, note = _index(way, scene, clip, request.sidecar, control)
+    ranking = search.find(index, request.text, clip, request.limit)
+    masks = [index.mask(int(target)) for target in ranking.targets]
+    bits = np.stack([np.packbits(mask) for mask in masks]) if masks else np.zeros((0, -(-index.count // 8)), np.uint8)
+    if not ranking.matches:
+        note = f"Nothing here looks like '{request.text.strip()}'" + (f". {note}" if note else "")
+    counts = np.array([mask.sum() for mask in masks], np.int32)
+    return Candidates(
+        request.scene, request.text, way, bits, counts, ranking.scores, ranking.matches,
+        index.thumbnails[ranking.targets], note,
+    )  # fmt: skip
+
+
+def name_things(request: NameThings, scene: TextScene, control: Control) -> Names:
+    """Answer a list of words: a name for every node of the scene's tree.
+
+    Raises:
+        UserError: if there are no words or no tree, or for a bad file of weights.
+        Cancelled: if the control was cancelled.
+    """
+    if not [word for word in request.words if word.strip()]:
+        raise UserError("There are no words to choose names from", fix="Give some, with commas between them")
+    clip = _clip(request.checkpoint, scene.device)
+    index, note = _index("clusters", scene, clip, request.sidecar, control)
+    names, scores = search.names(index, [word for word in request.words if word.strip()], clip)
+    return Names(request.scene, tuple(names), scores, note)
+
+
+def _clip(checkpoint: str, device: str) -> LoadedClip:
+    if not checkpoint:
+        fix = "Choose a file of OpenCLIP weights in the preferences of Blender SAGA, or with --clip"
+        raise UserError("Text search needs CLIP", "no file of its weights was given", fix, "bad_checkpoint")
+    return shared_clip(Path(checkpoint), device)
+
+
+def _index(way: str, scene: TextScene, clip: LoadedClip, sidecar: str, control: Control) -> tuple[TextIndex, str]:
+    """The index of a scene, made if need be, and why it could not be kept, if so."""
+    with _one_at_a_time:
+        described = scene.described
+        if described.model is not scene.model:
+            described.model, described.indices = scene.model, {}
+        tree = scene.tree() if way == "clusters" else None
+        index = described.indices.get(way)
+        if index is not None and index.clip == clip.identity and _of_tree(index, tree):
+            return index, ""
+        index = search.build_index(way, _sources(way, scene, control), clip, control, tree)
+        described.indices[way] = index
+        return index, _kept(index, sidecar)
+
+
+def _of_tree(index: TextIndex, tree: Clusters | None) -> bool:
+    """Whether an index by clusters is of the nodes of this tree."""
+    return tree is None or np.array_equal(np.diff(index.offsets), tree.counts)
+
+
+def _sources(way: str, scene: TextScene, control: Control) -> TextSources:
+    """Views of the splat itself, of which votes need many and clusters none."""
+    views = []
+    if way == "votes":
+        views = capture(scene.cloud, CaptureSettings(MOST_VIEWS, up=scene.up), control).views
+    return TextSources(scene.cloud, scene.model, views, rasteriser(scene.device), None, scene.up)
+
+
+def _kept(index: TextIndex, sidecar: str) -> str:
+    if not sidecar or not Path(sidecar).is_file():
+        return ""
+    try:
+        text_sidecar.add(Path(sidecar), index)
+    except UserError as error:  # the answer is as good; it has to be made again next time
+        _log.warning("%s", error)
+        return f"The description could not be kept: {error.sentence()}"
+    return ""

@@ -1,0 +1,81 @@
+"""The files of CLIP's weights: the official one that can be fetched, and reading any without running what is in it."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blender_saga.wire.errors import UserError
+
+from ..masks.sam_files import OfficialFile
+
+if TYPE_CHECKING:
+    import torch
+
+FIX = "Give a file of OpenCLIP weights, for example vit_b_16-laion400m_e32-55e67d44.pt"
+OFFICIAL = OfficialFile(
+    "ViT-B-16",
+    "vit_b_16-laion400m_e32-55e67d44.pt",
+    598_482_948,  # of its numbers alone: the file is a little larger
+    "55e67d44b44d9e39aaf299a5c616aaf10a655879d6bd5854027b4a254aa2e7d5",
+    "https://github.com/mlfoundations/open_clip/releases/download/v0.2-weights/vit_b_16-laion400m_e32-55e67d44.pt",
+)
+"""Name and address are those of open_clip's own table; the hash begins as the name ends, as its authors have it."""
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file by name.
+
+    Args:
+        path: safetensors, or what torch.save writes of plain tensors.
+
+    Raises:
+        UserError: if it is missing, truncated or not a file of plain tensors.
+    """
+    import torch
+
+    if not path.is_file():
+        raise UserError(f"The CLIP weights {path} cannot be read", "there is no such file", FIX, "bad_checkpoint")
+    content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    plain = isinstance(content, dict) and all(isinstance(value, torch.Tensor) for value in content.values())
+    if not plain or not content:
+        why = "it does not hold tensors by name"
+        raise UserError(f"The weights {path} are not CLIP's", why, FIX, "bad_checkpoint")
+    return {name.removeprefix("module."): value for name, value in content.items()}
+
+
+def _safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _torch(path: Path) -> Any:
+    import torch
+
+    if _is_program(path):
+        why = "it is a TorchScript program, as OpenAI publishes, not a file of plain tensors"
+        raise UserError(f"The weights {path} cannot be used", why, FIX, "bad_checkpoint")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch lets through whatever its reader raises
+        raise _unreadable(path, "it is truncated, or not a file of plain tensors") from error
+
+
+def _is_program(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith("/constants.pkl") for name in file.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _unreadable(path: Path, why: str) -> UserError:
+    return UserError(f"The CLIP weights {path} cannot be read", why, FIX, "bad_checkpoint")

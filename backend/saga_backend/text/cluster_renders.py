@@ -1,0 +1,95 @@
+"""Click-Gaussian's text search (section 0.D.2): every cluster is drawn alone from ten views, CLIP sees the pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.view import View, look_at
+
+from ..capture import extent
+from ..control import Control
+from ..rasteriser import Rasteriser
+from .clip_model import LoadedClip
+from .crops import THUMBNAIL, masked_crops, thumbnail
+from .text_index import Target, TextIndex, index_of
+
+Vector = tuple[float, float, float]
+VIEWS = 10
+"""Pictures of a cluster, as in the paper."""
+_FOCAL = 1.8  # of the picture's width: a field of view of 31 degrees
+_BACK = 2.2  # distance of the camera, in radii of the cluster over the tangent of half the field of view
+_SHOWN = 0.3  # opacity from which on a pixel belongs to the cluster
+_HAZE = 0.1  # opacity; fainter Gaussians show nothing
+_SIDE = 128  # pixels of the pictures, at least; those that CLIP looks at may be smaller
+
+
+def cluster_index(
+    cloud: GaussianCloud, clusters: list[np.ndarray], seeing: tuple[LoadedClip, Rasteriser, Vector], control: Control
+) -> TextIndex:
+    """The index of a scene by its clusters.
+
+    Args:
+        cloud: N Gaussians.
+        clusters: ids of the Gaussians of each.
+        seeing: CLIP, the rasteriser, and the direction [3] away from the ground.
+        control: progress and cancel.
+
+    Raises:
+        Cancelled: if the control was cancelled.
+    """
+    clip, raster, up = seeing
+    targets, vectors = [], []
+    for number, ids in enumerate(clusters):
+        control.progress("drawing clusters", number, len(clusters))
+        part = cloud.take(ids)
+        if not (part.opacities > _HAZE).any():  # nothing to draw: no text finds it
+            vectors.append(np.zeros((0, clip.width), np.float32))
+            targets.append(Target(ids, np.zeros((THUMBNAIL, THUMBNAIL, 3), np.uint8)))
+            continue
+        pictures, shown = drawn_alone(part, raster, up, max(_SIDE, clip.side))
+        crops = np.concatenate([masked_crops(p, [m], clip.side) for p, m in zip(pictures, shown, strict=True)])
+        vectors.append(clip.encode_pictures(crops))
+        largest = int(np.argmax([mask.sum() for mask in shown]))
+        targets.append(Target(ids, thumbnail(pictures[largest], shown[largest])))
+    of = np.repeat(np.arange(len(clusters)), [len(v) for v in vectors])
+    flat = np.concatenate([*vectors, np.zeros((0, clip.width), np.float32)])
+    return index_of("clusters", clip.identity, len(cloud), targets, (flat, of))
+
+
+def drawn_alone(
+    part: GaussianCloud, raster: Rasteriser, up: Vector, side: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Pictures [side,side,3] of some Gaussians alone and the pixels that show them [side,side] bool, from VIEWS views.
+
+    The views stand all around, 15 to 50 degrees above: the paper takes random ones of the training, where other things
+    may stand in front; what is drawn alone can be looked at from anywhere.
+    """
+    pictures, shown = [], []
+    for view in views_around(part, up, side):
+        picture = raster.render(part, view)
+        mask = picture.alpha > _SHOWN
+        mask = mask if mask.any() else np.ones_like(mask)
+        pictures.append(picture.rgb)
+        shown.append(mask)
+    return pictures, shown
+
+
+def views_around(part: GaussianCloud, up: Vector, side: int) -> list[View]:
+    """VIEWS views of side x side pixels that hold all of some Gaussians."""
+    where = extent(part)
+    distance = _BACK * where.radius * _FOCAL
+    away = np.asarray(up, np.float64) / np.linalg.norm(up)
+    across = np.cross(away, np.eye(3)[int(np.argmin(np.abs(away)))])
+    across /= np.linalg.norm(across)
+    along = np.cross(away, across)
+    focal = _FOCAL * side
+    K = np.array([[focal, 0, side / 2], [0, focal, side / 2], [0, 0, 1.0]])
+    views = []
+    for index in range(VIEWS):
+        azimuth = 2 * np.pi * index / VIEWS
+        elevation = np.radians(15 + 35 * (index * 0.618 % 1.0))
+        flat = np.cos(azimuth) * across + np.sin(azimuth) * along
+        eye = where.centre + distance * (np.cos(elevation) * flat + np.sin(elevation) * away)
+        views.append(View(look_at(eye, where.centre, away), K, side, side, near=1e-4 * distance))
+    return views

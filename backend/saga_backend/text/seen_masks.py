@@ -1,0 +1,154 @@
+"""The masks of every view as text search needs them: what they show as CLIP vectors, their blended features, scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.sh import colours
+from blender_saga.gaussians.view import View
+from blender_saga.wire.errors import UserError
+
+from ..control import Control
+from ..masks.pool import PoolMasks, from_pictures
+from ..raster import all_pixels
+from ..rasteriser import Rasteriser
+from ..rows import Rows
+from ..scene_model import SceneModel
+from ..segment_set import Segments
+from .clip_model import LoadedClip
+from .crops import masked_crops, thumbnail
+
+SMALLEST = 40
+"""Pixels; of a mask with fewer, CLIP would see a blur."""
+MOST_VIEWS = 40
+"""Views looked at, evenly spaced: every mask of each goes through CLIP."""
+_COVERS = 0.5  # share of a pixel's weight from which on a segment covers it
+
+
+@dataclass(eq=False)
+class TextSources:
+    """What an index is made from.
+
+    Attributes:
+        cloud: N Gaussians.
+        model: its segments and, where trained, its features.
+        views: where from.
+        masks: [M,H,W] bool of every view; None: the model's segments as each view shows them.
+        raster: fills rows.
+        up: direction away from the ground; y is down in splat files.
+    """
+
+    cloud: GaussianCloud
+    model: SceneModel
+    views: Sequence[View]
+    raster: Rasteriser
+    masks: Sequence[np.ndarray] | None = None
+    up: tuple[float, float, float] = (0.0, -1.0, 0.0)
+
+    def spread(self) -> list[int]:
+        """The views that are looked at."""
+        many = len(self.views)
+        return np.unique(np.linspace(0, many - 1, min(many, MOST_VIEWS)).round().astype(int)).tolist() if many else []
+
+
+@dataclass(eq=False)
+class SeenMasks:
+    """M masks of all views.
+
+    Attributes:
+        vectors: [M,D] float32, CLIP's of their crops.
+        features: [M,F] float32, mean over their pixels of the blended, ungated features; [M,0] without features.
+        scales: [M] float32, 3D scale (SAGA Eq. 2), scene units.
+        areas: [M] int64, pixels.
+        thumbnails: [M,h,w,3] uint8.
+    """
+
+    vectors: list[np.ndarray] = field(default_factory=list)
+    features: list[np.ndarray] = field(default_factory=list)
+    scales: list[np.ndarray] = field(default_factory=list)
+    areas: list[np.ndarray] = field(default_factory=list)
+    thumbnails: list[np.ndarray] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.scales)
+
+
+def see(sources: TextSources, clip: LoadedClip, control: Control) -> SeenMasks:
+    """Look at every view's masks; each view is a task of its own.
+
+    Raises:
+        UserError: if the masks do not fit the views.
+        Cancelled: if the control was cancelled.
+    """
+    out, places = SeenMasks(), sources.spread()
+    for step, index in enumerate(places):
+        control.progress("describing views", step, len(places))
+        view = sources.views[index]
+        rows = sources.raster.contributions(sources.cloud, view, all_pixels(view))
+        _describe(out, sources, clip, (index, rows))
+    return out
+
+
+def _describe(out: SeenMasks, sources: TextSources, clip: LoadedClip, of_view: tuple[int, Rows]) -> None:
+    index, rows = of_view
+    view = sources.views[index]
+    masks = _large_masks(sources, index, rows)
+    members = masks.members()
+    pictures = members.T.reshape(-1, view.height, view.width)
+    rgb = rows.blend(colours(sources.cloud, view.camera_position)).reshape(view.height, view.width, 3)
+    features = sources.model.affinity.features if sources.model.affinity else np.zeros((len(sources.cloud), 0))
+    out.vectors.append(clip.encode_pictures(masked_crops(rgb, pictures, clip.side)))
+    out.features.append(mean_features(features, rows, members))
+    out.scales.append(masks.scales)
+    out.areas.append(members.sum(axis=0))
+    out.thumbnails += [thumbnail(rgb, picture) for picture in pictures]
+
+
+def mean_features(features: np.ndarray, rows: Rows, members: np.ndarray) -> np.ndarray:
+    """[M,F] float32: mean over each mask's pixels of the blended features (SAGA Eq. 14 before its gate, which is a
+    factor a channel and may as well follow).
+
+    Args:
+        features: [N,F].
+        rows: of P pixels.
+        members: [P,M] bool, the pixels of every mask.
+    """
+    blended = rows.blend(features) if features.shape[1] else np.zeros((len(rows), 0), np.float32)
+    return (members.T.astype(np.float32) @ blended) / np.maximum(members.sum(axis=0), 1)[:, None].astype(np.float32)
+
+
+def _large_masks(sources: TextSources, index: int, rows: Rows) -> PoolMasks:
+    view = sources.views[index]
+    if sources.masks is None:
+        pictures = segment_pictures(sources.model.segments, rows, view)
+    else:
+        pictures = sources.masks[index]
+        if pictures.shape[1:] != (view.height, view.width):
+            raise UserError("The masks do not fit the views", f"view {index} has another size", code="bad_masks")
+    large = pictures.sum(axis=(1, 2)) >= SMALLEST
+    z = sources.cloud.means @ view.viewmat[2, :3].astype(np.float32) + np.float32(view.viewmat[2, 3])
+    alphas = rows.alphas()
+    depths = np.divide(rows.blend(z), alphas, out=np.zeros(len(rows), np.float32), where=alphas > 1e-4)
+    return from_pictures(pictures[large], depths, view, all_pixels(view))
+
+
+def segment_pictures(segments: Segments, rows: Rows, view: View) -> np.ndarray:
+    """[M,H,W] bool: the segments as a view shows them, those with at least SMALLEST pixels, without what is whole.
+
+    Args:
+        segments: of the cloud.
+        rows: of all pixels of the view, row by row.
+        view: the view.
+    """
+    out = []
+    for begin in range(0, len(segments), 32):  # a bit a pixel and segment would be gigabytes as shares
+        numbers = range(begin, min(begin + 32, len(segments)))
+        shares = rows.blend(np.stack([segments.mask([k]) for k in numbers], axis=1).astype(np.float32))
+        covered = shares > _COVERS
+        out.append(covered[:, covered.sum(axis=0) >= SMALLEST])
+    members = np.concatenate([*out, np.zeros((len(rows), 0), bool)], axis=1)
+    return members.T.reshape(-1, view.height, view.width)

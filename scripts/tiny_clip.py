@@ -1,0 +1,37 @@
+"""Fit a tiny CLIP to pictures of synthetic things, for text search where no real weights can be had.
+
+    .venv/bin/python scripts/tiny_clip.py tiny_clip.pt
+
+It knows coloured boxes, spheres and knobs ("red box") and nothing else. A JSON beside the file says what it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "backend")]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="tiny_clip.pt", help="file to write the weights to")
+    parser.add_argument("--steps", type=int, default=0, metavar="N", help="optimiser steps (default: some minutes)")
+    parser.add_argument("--scenes", type=int, default=0, metavar="N", help="scenes to draw and fit on")
+    options = parser.parse_args()
+    from saga_backend.cli_files import LoggedControl
+    from saga_backend.evaluation.tiny_clip import TinySettings, fit, save
+
+    given = {name: value for name in ("steps", "scenes") if (value := getattr(options, name)) > 0}
+    control = LoggedControl()
+    save(fit(replace(TinySettings(), **given), control), options.out)
+    control.end()
+    print(f"{options.out}: {', '.join(f'{phase} {seconds:.0f} s' for phase, seconds in control.seconds.items())}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
