@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +88,30 @@ def test_compressed_ply_is_within_the_steps_of_its_chunks(cloud: GaussianCloud) 
         bound = 0.5001 / 255 * np.ptp(wanted, axis=0) + 1e-6
         assert (np.abs(0.282095 * back.sh[part, 0] - wanted).max(0) <= bound).all()
     assert_close(back, cloud, angle=0.25, opacities=0.5001 / 255, rest=8 / 256)
+
+
+def test_further_properties_that_go_lost_are_named(tmp_path: Path) -> None:
+    cloud, options = random_cloud(10, 0), WriteOptions({"label": np.arange(10), "nx": np.ones(10, np.float32)})
+    for name in ("a.compressed.ply", "a.spz", "a.splat", "a.glb"):
+        assert "label, nx were left out" in " ".join(write_splat(tmp_path / name, cloud, options))
+    assert write_splat(tmp_path / "a.ply", cloud, options) == ()
+    assert set(read_ply(tmp_path / "a.ply").extras) == {"label", "nx"}
+
+
+def test_one_nan_does_not_spoil_the_others(tmp_path: Path) -> None:
+    """Formats that pack share bounds among Gaussians; those that are not finite stay out of them."""
+    cloud = random_cloud(300, 1)
+    means, sh = cloud.means.copy(), cloud.sh.copy()
+    means[7, 1], sh[100, 2, 0] = np.nan, np.inf
+    broken, left = replace(cloud, means=means, sh=sh), np.delete(np.arange(300), [7, 100])
+    for name in ("a.compressed.ply", "a.spz", "a.splat", "a.glb"):
+        assert "2 Gaussians were left out" in " ".join(write_splat(tmp_path / name, broken))
+        write_splat(tmp_path / f"clean.{name}", cloud.take(left))
+        assert_equal(read_splat(tmp_path / name).cloud, read_splat(tmp_path / f"clean.{name}").cloud)
+    assert write_splat(tmp_path / "a.ply", broken) == ()
+    assert read_splat(tmp_path / "a.ply").file_count == 300
+    with pytest.raises(UserError, match="none of the Gaussians is finite"):
+        write_splat(tmp_path / "b.spz", broken.take(np.array([7])))
 
 
 def test_z_order_keeps_neighbours_together(tmp_path: Path) -> None:
@@ -193,6 +219,39 @@ def test_an_older_file_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.
             write_splat(tmp_path / name, random_cloud(50, 1))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.ply"]
+
+
+WRITE_UNDER_A_LIMIT = """
+import resource, signal, sys
+sys.path[:0] = sys.argv[1:3]
+from pathlib import Path
+from format_clouds import random_cloud
+from blender_saga.gaussians.formats.registry import write_splat
+from blender_saga.wire.errors import UserError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for name in sys.argv[4:]:
+    try:
+        write_splat(Path(sys.argv[3], name), random_cloud(20_000, 1))
+    except UserError as error:
+        print(name, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of files")
+def test_an_older_file_survives_when_the_system_stops_writing_half_way(tmp_path: Path) -> None:
+    """The operating system itself refuses after 100 kB, as a full disk does."""
+    names = ["a.ply", "a.compressed.ply", "a.spz", "a.glb", "a.splat"]
+    before = {}
+    for name in names:
+        write_splat(tmp_path / name, random_cloud(5, 0))
+        before[name] = (tmp_path / name).read_bytes()
+    paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", WRITE_UNDER_A_LIMIT, *paths, str(tmp_path), *names]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split()[0] for line in told] == names
+    assert all("cannot be written" in line and "too large" in line for line in told)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(
