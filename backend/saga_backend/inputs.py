@@ -84,7 +84,8 @@ def _message_views(sources: TrainSources, cloud: GaussianCloud, size: Size) -> I
         if len(sources.names) != len(frames):
             why = f"{len(sources.names)} names for {len(frames)} views"
             raise UserError("The views are not usable", why, code="bad_view")
-        frames = [replace(frame, name=name) for frame, name in zip(frames, sources.names, strict=True)]
+        # With an ending, as photos have one: that of "Camera.001" would be taken for one.
+        frames = [replace(frame, name=f"{name}.png") for frame, name in zip(frames, sources.names, strict=True)]
     return _seen(frames, cloud, size)
 
 

@@ -61,6 +61,7 @@ SELECT_BY = (
     ("EVIDENCE", "Segments", "By the segments on which the views agree: sharp borders"),
     ("SAGA", "Features", "By similarity of learned features: also what no segment holds, such as all leaves"),
 )
+_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"}
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 DRAWINGS = (
     ("SPLATS", "Splats", "Real Gaussians, sorted by depth"),
@@ -150,10 +151,12 @@ class SceneSettings(bpy.types.PropertyGroup):
         min=0,
         soft_max=100,
     )
-    photos: StringProperty(name="Folder", description="Folder of the photos and their cameras", subtype="DIR_PATH")
+    photos: StringProperty(
+        name="Folder", description="Folder of the photos and their cameras", subtype="DIR_PATH", options=_PATH
+    )
     masks_from: EnumProperty(name="Masks", description="What tells things apart in the views", items=MASKS_FROM)
     masks_folder: StringProperty(
-        name="Folder", description="Mask files, named like the photos or the cameras", subtype="DIR_PATH"
+        name="Folder", description="Mask files, named like the photos or the cameras", subtype="DIR_PATH", options=_PATH
     )
     method: EnumProperty(name="Method", description="What is learned", items=METHODS)
     recipe: EnumProperty(name="Recipe", description="How features are learned", items=RECIPES)

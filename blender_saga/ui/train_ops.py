@@ -18,6 +18,8 @@ from .backend_ops import wait_property
 from .preferences import ensure_started
 from .reporting import Result, reported
 
+_PATH = {"SKIP_SAVE", "PATH_SUPPORTS_BLEND_RELATIVE"}
+
 
 class SAGA_OT_train(bpy.types.Operator):
     """Learn what belongs together in the splat, so that clicks can select it"""
@@ -34,11 +36,11 @@ class SAGA_OT_train(bpy.types.Operator):
         name="Every Nth Frame", description="Of the cameras; 0: only now", min=0, options={"SKIP_SAVE"}
     )
     photos: StringProperty(
-        name="Photos", description="Folder of photos and their cameras", subtype="DIR_PATH", options={"SKIP_SAVE"}
+        name="Photos", description="Folder of photos and their cameras", subtype="DIR_PATH", options=_PATH
     )
     masks_from: EnumProperty(name="Masks", items=MASKS_FROM, options={"SKIP_SAVE"})
     masks_folder: StringProperty(
-        name="Mask Files", description="Named like photos or cameras", subtype="DIR_PATH", options={"SKIP_SAVE"}
+        name="Mask Files", description="Named like photos or cameras", subtype="DIR_PATH", options=_PATH
     )
     method: EnumProperty(name="Method", items=METHODS, options={"SKIP_SAVE"})
     recipe: EnumProperty(name="Recipe", items=RECIPES, options={"SKIP_SAVE"})

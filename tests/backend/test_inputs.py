@@ -116,11 +116,15 @@ def test_masks_of_files_are_what_is_learned(photos: Path, tmp_path: Path) -> Non
 
 
 def test_masks_are_found_by_the_names_of_cameras(tmp_path: Path) -> None:
-    names = tuple(f"Camera.{i:03d}" for i in range(len(VIEWS)))
-    for name, view in zip(names, VIEWS, strict=True):
-        save_mask(tmp_path / f"{name}.png", ball_labels(view), inside=100)
-    answer = trained(loaded(), TrainSources(VIEWS, names, masks="files", masks_folder=str(tmp_path)))
-    assert answer.masks == 2 * len(VIEWS) and answer.notes == ()
+    """Blender's own: with a number that looks like an ending, and with the frame of an animation in a folder."""
+    names = ("Camera", "Camera.001", "Camera.002", "Walk/0001", "Walk/0002", "Walk.001/0003")
+    files = ("Camera.png", "Camera.001.png", "Walk/0001.png", "0002.png", "Walk.001/0003.png")
+    sources = TrainSources(VIEWS, names, masks="files", masks_folder=str(tmp_path))
+    for file, index in zip(files, (0, 1, 3, 4, 5), strict=True):
+        save_mask(tmp_path / file, ball_labels(VIEWS[index]), inside=100)
+    answer = trained(loaded(), sources)
+    assert answer.masks == 2 * 5
+    assert answer.notes == (f"{tmp_path.name}: 1 of 6 views have no masks (Camera.002.png ...)",)
 
 
 def test_photos_that_are_missing_are_counted(tmp_path: Path) -> None:
