@@ -32,7 +32,7 @@ AXES = "LUF"
 _COMPRESSED = (f"{EXTENSION}_compression_spz_2", f"{EXTENSION}_compression_spz")
 _HIGHEST_DEGREE = 3
 _BYTES = 56  # a Gaussian in memory, without harmonics
-_MOST_PRIMITIVES = 100_000
+_MOST_PRIMITIVES = 10_000  # decoded one by one: more would be a way to keep a reader busy
 _LINEAR = "lin_rec709_display"
 _FLOAT, _BYTE, _ARRAY_BUFFER = 5126, 5121, 34962
 
