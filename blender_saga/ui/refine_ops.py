@@ -52,7 +52,7 @@ class SAGA_OT_prompt_remove(bpy.types.Operator):
         if len(settings.prompts):
             live.ask_again(context)
             return {"FINISHED"}
-        return bpy.ops.saga.clear()
+        return bpy.ops.saga.clear("EXEC_DEFAULT", True)  # with an undo step, as the answers of the others make one
 
 
 class SAGA_OT_accept(bpy.types.Operator):

@@ -41,10 +41,15 @@ def region_pixel(point: Vector, view: Matrix, projection: Matrix) -> tuple[int, 
     return int((clip.x / clip.w + 1) / 2 * WIDTH), int((clip.y / clip.w + 1) / 2 * HEIGHT)
 
 
-def click(point: Vector, eye: Eye = Eye(), **more: object) -> set[str]:
-    """Click where a point in world space is drawn."""
+def click_arguments(point: Vector, eye: Eye = Eye()) -> dict[str, object]:
+    """Arguments of the click operator for the pixel where a point in world space is drawn."""
     view, projection = camera_matrices(eye)
     x, y = region_pixel(point, view, projection)
     flat_view, flat_projection = ([v for row in matrix for v in row] for matrix in (view, projection))
-    more |= {"width": WIDTH, "height": HEIGHT, "x": x, "y": y}
-    return bpy.ops.saga.click(view_matrix=flat_view, projection_matrix=flat_projection, **more)
+    place = {"width": WIDTH, "height": HEIGHT, "x": x, "y": y}
+    return {"view_matrix": flat_view, "projection_matrix": flat_projection, **place}
+
+
+def click(point: Vector, eye: Eye = Eye(), **more: object) -> set[str]:
+    """Click where a point in world space is drawn."""
+    return bpy.ops.saga.click(**click_arguments(point, eye), **more)
