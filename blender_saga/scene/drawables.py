@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import bpy
 import numpy as np
 
-from . import attributes, changes, point_cloud
+from . import attributes, changes, instances, point_cloud
 
 MARKS = {"saga:similarity": "FLOAT", "saga:cluster": "INT", "saga:pca": "FLOAT_VECTOR"}
 """Attributes that a view mode shows, with their types."""
@@ -53,7 +53,7 @@ class Blocks:
     _count: int = 0
     _room: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
 
-    def of(self, obj: bpy.types.Object) -> Block:
+    def of(self, obj: bpy.types.Object | instances.Instance) -> Block:
         """The arrays of a splat object as they are now."""
         points, stamp = obj.data, changes.stamp(obj.data)
         block = self.known.get(points.session_uid)
@@ -117,9 +117,11 @@ def _marks(points: bpy.types.PointCloud) -> dict[str, np.ndarray]:
     return found
 
 
-def shown(layer: bpy.types.ViewLayer, space: bpy.types.SpaceView3D | None) -> list[bpy.types.Object]:
-    """The splats that are to be seen in a viewport, hiding and local view considered."""
-    return [
+def shown(
+    layer: bpy.types.ViewLayer, space: bpy.types.SpaceView3D | None
+) -> list[bpy.types.Object | instances.Instance]:
+    """The splats that are to be seen in a viewport, hiding and local view considered; also where they are instanced."""
+    objects = [
         obj
         for obj in layer.objects
         if obj.type == "POINTCLOUD"
@@ -127,3 +129,4 @@ def shown(layer: bpy.types.ViewLayer, space: bpy.types.SpaceView3D | None) -> li
         and point_cloud.is_splat(obj)
         and obj.visible_get(view_layer=layer, viewport=space)
     ]
+    return [*objects, *instances.instances(layer, space)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..wire.errors import UserError
-from . import point_cloud
+from . import instances, point_cloud
 from .paths import absolute
 from .session import session
 
@@ -20,6 +20,9 @@ def find_splat(context: bpy.types.Context, name: str) -> bpy.types.Object:
     if obj is None:
         what = f"There is no object {name}" if name else "No splat is active"
         raise UserError(what, fix="Select a splat object, or import one with File > Import", code="no_object")
+    if instances.shows_splats(obj):
+        what, why = f"{obj.name} is an instance of a collection", "its splats belong to the objects in there"
+        raise UserError(what, why, "Select one of these, or use Object > Apply > Make Instances Real", "instance")
     point_cloud.require(obj)
     if obj.library is not None or obj.data.library is not None:
         raise UserError(f"The splat {obj.name} is linked from another file", fix="Make it local first", code="linked")

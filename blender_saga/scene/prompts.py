@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import bpy
 import numpy as np
 
 from ..gaussians.view import View
 from ..wire.messages import CleanUp, Prompt
-from . import point_cloud
+from . import instances, point_cloud
 from .cameras import flatten, picture_pixel, view_from_flat
 from .properties import PromptRecord
 
@@ -66,11 +67,16 @@ def hold(scene: bpy.types.Scene, objects: list[bpy.types.Object]) -> bool:
 def state(objects: list[bpy.types.Object]) -> str:
     """A short text that differs when another object takes part, one was moved, or something else is selected."""
     value = 1
-    for obj in sorted(objects, key=lambda o: o.name):
-        place = np.array(flatten(obj.matrix_world), np.float32).tobytes()
-        value = zlib.adler32(place + obj.name.encode(), value)
+    for obj in sorted(set(objects), key=lambda o: o.name):
+        value = zlib.adler32(_place(obj.matrix_world) + obj.name.encode(), value)
         value = zlib.adler32(np.packbits(point_cloud.selection(obj)), value)
+    for instance in instances.instances(bpy.context.view_layer, None):
+        value = zlib.adler32(_place(instance.matrix_world), value)
     return f"{value:08x}"
+
+
+def _place(matrix: Sequence[Sequence[float]]) -> bytes:
+    return np.array(flatten(matrix), np.float32).tobytes()
 
 
 def refinement(scene: bpy.types.Scene) -> dict[str, object]:
