@@ -17,7 +17,12 @@ _STEPS = 512  # vectors joined to the tree between two looks at the control
 
 
 def hdbscan(
-    vectors: np.ndarray, smallest: int, control: Control, phase: str = "clustering", alike: float = 0.0
+    vectors: np.ndarray,
+    smallest: int,
+    control: Control,
+    phase: str = "clustering",
+    alike: float = 0.0,
+    epsilon: float = 0.0,
 ) -> np.ndarray:
     """Cluster by density, excess of mass; no single cluster of everything.
 
@@ -26,6 +31,7 @@ def hdbscan(
         smallest: vectors that a cluster holds at least, and that count for the density, itself among them; 2 or more.
         control: told the progress as `phase`.
         alike: vectors no farther apart than this (Euclidean) are as near as can be; density does not part them.
+        epsilon: clusters nearer than this (Euclidean) are one (the package's `cluster_selection_epsilon`).
 
     Returns:
         [n] int32, cluster of each vector, from 0; -1 for noise.
@@ -39,7 +45,7 @@ def hdbscan(
     edges = spanning_tree(vectors, smallest, control, phase)
     edges[:, 2] = np.maximum(edges[:, 2], alike)
     tree = label(edges[np.argsort(edges[:, 2], kind="stable")])
-    return _tree_to_labels(vectors, tree, smallest)[0].astype(np.int32)
+    return _tree_to_labels(vectors, tree, smallest, cluster_selection_epsilon=epsilon)[0].astype(np.int32)
 
 
 def spanning_tree(vectors: np.ndarray, smallest: int, control: Control, phase: str = "clustering") -> np.ndarray:

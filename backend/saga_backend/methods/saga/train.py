@@ -16,9 +16,10 @@ from ...model import AffinityModel
 from ...neighbours import nearest
 from ...rows import Rows
 from ...segment_set import Segments
+from ..loop import Trainer, run
 from .batch import Batch, TrainingView, sample, training_view
 from .blend import smooth
-from .prototypes import PrototypeTrainer, features_of, prototypes
+from .prototypes import PrototypeTrainer, features_of, prototypes, worth_telling_apart
 from .settings import SagaSettings
 from .step import Parameters, Stepper
 
@@ -66,29 +67,10 @@ def train_saga(
         Cancelled: if the control was cancelled.
     """
     control.progress("starting features", 0, 1)
-    trainer = _ByPrototypes(data, settings) if settings.recipe == "prototypes" else _ByPixels(data, settings)
-    watch = _NaNWatch()
+    by_prototypes = settings.recipe == "prototypes"
+    trainer: Trainer[AffinityModel] = _ByPrototypes(data, settings) if by_prototypes else _ByPixels(data, settings)
     every = max(1, settings.steps // settings.snapshots)
-    for index in range(settings.steps):
-        control.progress("training", index, settings.steps)
-        control.loss = trainer.step(index)
-        watch.look(control.loss, index)
-        if publish and index % every == 0 and index + 1 < settings.steps:
-            publish(trainer.model(index + 1))
-    return trainer.model(settings.steps)
-
-
-class _NaNWatch:
-    """Ends a training whose loss is no number for many steps on end; the steppers leave such steps out."""
-
-    def __init__(self, most: int = 10) -> None:
-        self._most, self._count = most, 0
-
-    def look(self, loss: float, index: int) -> None:
-        self._count = 0 if np.isfinite(loss) else self._count + 1
-        if self._count > self._most:
-            why = f"the loss was no number for {self._count} steps up to step {index + 1}"
-            raise UserError("Training was stopped", why, "Train again with another seed or other masks", "diverged")
+    return run(trainer, settings.steps, every, control, publish)
 
 
 class _ByPrototypes:
@@ -99,15 +81,15 @@ class _ByPrototypes:
             why = "the masks of different views agree on nothing, or there are none"
             fix = "Use other masks, more views, or the recipe 'paper'"
             raise UserError("There is nothing to learn from", why, fix, "no_masks")
-        self._data = data
+        self._data, self._segments = data, data.segments.take(worth_telling_apart(data.segments))
         self._neighbours, _ = nearest(data.means, SMOOTHING_NEIGHBOURS)
-        self._trainer = PrototypeTrainer(prototypes(data.segments, data.rows), data.quantiles, settings)
+        self._trainer = PrototypeTrainer(prototypes(self._segments, data.rows), data.quantiles, settings)
 
     def step(self, index: int) -> float:
         return self._trainer.step(index)
 
     def model(self, steps: int) -> AffinityModel:
-        features = features_of(self._data.segments, self._trainer.codes)
+        features = features_of(self._segments, self._trainer.codes)
         return _finished(
             Parameters(features, self._trainer.gate), self._data, self._neighbours, self._data.quantiles, steps
         )

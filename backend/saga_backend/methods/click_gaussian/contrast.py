@@ -1,0 +1,73 @@
+"""The contrastive loss over pixel pairs (Eq. 3 to 5) on the CPU: value and gradient, one level at a time.
+
+The pairs in one mask add up to the square of the sum of its unit features, so only the pairs of different masks are
+looked at one by one.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+
+def contrast(
+    pixels: np.ndarray, labels: np.ndarray, margin: float, weight: float, frozen: int = 0
+) -> tuple[float, np.ndarray]:
+    """Loss of a level and its gradient with respect to the pixels' features.
+
+    Args:
+        pixels: [P,D] float32, blended features of the level.
+        labels: [P] int32, the mask of each pixel, from 0.
+        margin: tau; pixels of different masks count where their cosine exceeds it.
+        weight: lambda_neg.
+        frozen: the first so many channels get no gradient from pixels of different masks (stop-gradient).
+    """
+    lengths = np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-8)
+    units = pixels / lengths
+    pairs = len(pixels) ** 2
+    sums = np.zeros((labels.max(initial=0) + 1, units.shape[1]), np.float32)
+    np.add.at(sums, labels, units)
+    loss = -float(np.square(sums, dtype=np.float64).sum()) / pairs
+    gradient = _along_sphere(-2 / pairs * sums[labels], units, lengths)
+    if weight:
+        apart, away = _different(units, labels, margin)
+        pushed = _along_sphere(np.float32(2 * weight / pairs) * away, units, lengths)
+        pushed[:, :frozen] = 0
+        loss, gradient = loss + weight * apart / pairs, gradient + pushed
+    return (loss, gradient) if np.isfinite(lengths).all() else (float("nan"), gradient)
+
+
+def _along_sphere(upstream: np.ndarray, units: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The gradient of unit vectors as that of the vectors before they were scaled to length 1."""
+    return (upstream - (upstream * units).sum(axis=1, keepdims=True) * units) / lengths
+
+
+def _different(units: np.ndarray, labels: np.ndarray, margin: float) -> tuple[float, np.ndarray]:
+    """Sum of the cosines above the margin over pairs of different masks; [P,D] sum of each pixel's such partners."""
+    away = np.zeros_like(units)
+    return _sum_apart(units, np.ascontiguousarray(units.T), labels, np.float32(margin), away), away
+
+
+@numba.njit(parallel=True, cache=True)
+def _sum_apart(units, columns, labels, margin, away):
+    total = 0.0
+    for i in numba.prange(len(units)):
+        total += _apart_from(i, (units, columns, labels, margin), away[i])
+    return total
+
+
+@numba.njit(cache=True, fastmath={"contract", "nsz"})
+def _apart_from(i, pixels, away):
+    units, columns, labels, margin = pixels
+    cosines = np.zeros(len(units), np.float32)
+    for c in range(len(columns)):
+        mine = units[i, c]
+        for j in range(len(units)):  # over contiguous numbers: several at once
+            cosines[j] += mine * columns[c, j]
+    apart = 0.0
+    for j in range(len(units)):
+        if cosines[j] > margin and labels[j] != labels[i]:
+            apart += cosines[j]
+            for c in range(len(columns)):
+                away[c] += units[j, c]
+    return apart

@@ -1,0 +1,153 @@
+"""Global Feature-guided Learning (section 3.4): clusters of all masks' mean features, and the loss towards them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+from scipy import sparse
+
+from ...control import Control
+from ...density import hdbscan
+from .levels import LevelView
+from .settings import ClickSettings
+
+_BLOCK = 1024  # Gaussians that share a thread's buffers
+_FEWEST = 4  # mask features that make a cluster, however few views there are
+
+
+def global_clusters(
+    features: np.ndarray, views: Sequence[LevelView], settings: ClickSettings, control: Control
+) -> list[np.ndarray]:
+    """Of every level the clusters' features [C,D_l] float32, unit vectors: global feature candidates.
+
+    Args:
+        features: [N,D].
+        views: all of them.
+        settings: levels, epsilons, share.
+        control: may cancel.
+    """
+    means: list[list[np.ndarray]] = [[] for _ in range(settings.levels)]
+    for index, view in enumerate(views):
+        control.progress("finding clusters", index, len(views))
+        pixels = view.rows.blend(features)
+        for level, labels in enumerate(view.labels):
+            means[level].append(_unit(_mean_by(pixels[:, settings.span(level)], labels)))
+    smallest = max(_FEWEST, round(settings.share * len(views)))
+    return [
+        _clusters(np.concatenate(level), smallest, epsilon, control)
+        for level, epsilon in zip(means, settings.epsilons, strict=True)
+    ]
+
+
+def _mean_by(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """[M,D] mean feature of every mask's pixels (Eq. 6)."""
+    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    member = sparse.csr_matrix((1 / counts[place], (place, np.arange(len(labels)))))
+    return np.asarray(member @ pixels, np.float32)
+
+
+def _clusters(vectors: np.ndarray, smallest: int, epsilon: float, control: Control) -> np.ndarray:
+    found = hdbscan(vectors, smallest, control, "finding clusters", epsilon=epsilon)
+    number = found.max(initial=-1) + 1
+    centres = [vectors[found == index].mean(axis=0) for index in range(number)] or [vectors.mean(axis=0)]
+    return _unit(np.stack(centres))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+
+
+def guide(
+    features: np.ndarray, clusters: np.ndarray, span: slice, settings: tuple[float, ...], out: np.ndarray
+) -> float:
+    """Every Gaussian comes nearer to the cluster it is most like and away from the others (Eq. 7 to 9), at one level.
+
+    Args:
+        features: [N,D] float32.
+        clusters: [C,D_l] float32 unit vectors.
+        span: channels of the level.
+        settings: weight of the loss, tau_g from which a Gaussian belongs, the level's margin.
+        out: [N,D], to which the gradient is added.
+    """
+    weight, belongs, margin = map(np.float32, settings)
+    both = clusters, np.ascontiguousarray(clusters.T)
+    return float(weight) * _guide(features, both, (span.start, span.stop), (weight, belongs, margin), out)
+
+
+def nearest_cluster(features: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[N] int32 the cluster that each feature is most like, and [N] float32 its cosine."""
+    labels, cosines = np.empty(len(features), np.int32), np.empty(len(features), np.float32)
+    _nearest(np.ascontiguousarray(features), clusters, labels, cosines)
+    return labels, cosines
+
+
+@numba.njit(parallel=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _nearest(features, clusters, labels, cosines):
+    for n in numba.prange(len(features)):
+        square = np.float32(0.0)
+        for c in range(features.shape[1]):
+            square += features[n, c] * features[n, c]
+        best, which = np.float32(-2.0), 0
+        for k in range(len(clusters)):
+            dot = np.float32(0.0)
+            for c in range(features.shape[1]):
+                dot += features[n, c] * clusters[k, c]
+            if dot > best * max(np.sqrt(square), np.float32(1e-8)):
+                best, which = dot / max(np.sqrt(square), np.float32(1e-8)), k
+        labels[n], cosines[n] = which, best
+
+
+@numba.njit(parallel=True, cache=True)
+def _guide(features, both, span, settings, out):
+    total = 0.0
+    for block in numba.prange(-(-len(features) // _BLOCK)):
+        total += _guide_block(features, both, (block * _BLOCK, *span), settings, out)
+    return total / len(features)
+
+
+@numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _guide_block(features, both, place, settings, out):
+    clusters, columns = both
+    first, begin, end = place
+    weight, belongs, margin = settings
+    factors, pull = np.empty(len(clusters), np.float32), np.empty(end - begin, np.float32)
+    total = 0.0
+    for n in range(first, min(first + _BLOCK, len(features))):
+        square = np.float32(0.0)
+        for c in range(begin, end):
+            square += features[n, c] * features[n, c]
+        length = max(np.sqrt(square), np.float32(1e-8))
+        mine = _factors(features[n, begin:end], columns, length, (belongs, margin), factors)
+        pull[:] = 0
+        for k in range(len(clusters)):
+            if factors[k] != 0:
+                for c in range(end - begin):
+                    pull[c] += factors[k] * clusters[k, c]
+        for c in range(begin, end):
+            out[n, c] += weight / len(features) * (pull[c - begin] - mine * features[n, c] / length) / length
+        total += mine
+    return total
+
+
+@numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _factors(feature, columns, length, limits, out):
+    """What the cosine with each cluster counts for, into `out`; the sum of the cosines that do."""
+    belongs, margin = limits
+    number = columns.shape[1]
+    out[:] = 0
+    for c in range(len(feature)):
+        mine = feature[c] / length
+        for k in range(number):  # over contiguous numbers: several at once
+            out[k] += mine * columns[c, k]
+    best = np.argmax(out)
+    highest, total = out[best], np.float32(0.0)
+    for k in range(number):
+        cosine = out[k]
+        out[k] = np.float32(1.0) / np.float32(number) if cosine > margin and k != best else np.float32(0.0)
+        total += out[k] * cosine
+    if highest > belongs:
+        out[best] = np.float32(-1.0)
+        total -= highest
+    return total

@@ -1,0 +1,196 @@
+"""A trained Click-Gaussian: features of a few levels, clusters of the whole scene, and clicks that look them up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numba
+import numpy as np
+
+from ...masks.pool import mask_scale
+from ...model import Answer
+from ...rows import SHOWN_ALPHA, Rows
+from .guidance import nearest_cluster
+
+LIKE = 0.9
+"""A click means the clusters that its feature is more like than this (section 4.1)."""
+_BELONGS = 0.5  # cosine; a Gaussian that is less like every cluster belongs to none
+_LEAST = 0.7  # cosine; a click that no cluster is as like as LIKE means the one that is most like it, if like this
+
+
+@dataclass(frozen=True, eq=False)
+class LevelClusters:
+    """The clusters of one level.
+
+    Attributes:
+        span: (first, end) channels of the level's feature.
+        centres: [C,D_l] float32, unit vectors: the global features.
+        labels: [N] int16, the cluster of every Gaussian; -1: none.
+        sizes: [C] float32, 3D scale of every cluster (SAGA Eq. 2 over its Gaussians), scene units.
+    """
+
+    span: tuple[int, int]
+    centres: np.ndarray
+    labels: np.ndarray
+    sizes: np.ndarray
+
+    def likeness(self, features: np.ndarray) -> np.ndarray:
+        """[P,C] float32: cosine of features [P,D] with every cluster."""
+        part = features[:, self.span[0] : self.span[1]]
+        return part @ self.centres.T / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+
+
+@dataclass(frozen=True, eq=False)
+class LevelModel:
+    """Features of L levels of granularity and their clusters.
+
+    Attributes:
+        features: [N,D] float32.
+        levels: coarsest first.
+        steps: optimiser steps it was trained for.
+    """
+
+    features: np.ndarray
+    levels: tuple[LevelClusters, ...]
+    steps: int = 0
+    _last: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_last", len(self.levels) - 1)
+
+    def level_of(self, scale: float | None) -> int:
+        """The level that a slider's position means: 1 the coarsest, 0 the finest; None: the coarsest."""
+        return 0 if scale is None else round((1 - scale) * self._last)
+
+    def scale_of(self, level: int) -> float:
+        """The slider's position of a level."""
+        return 1 - level / max(self._last, 1)
+
+    def select(
+        self, rows: Rows, positive: np.ndarray, scale: float | None = None, threshold: float | None = None
+    ) -> Answer:
+        """Select the clusters that the clicks show.
+
+        A negative click takes away its cluster of the coarsest level at which it shows another one than every positive
+        click does.
+
+        Args:
+            rows: rows of the P clicked pixels; ids are those of this model.
+            positive: [P] bool, False for "not this".
+            scale: 0..1, see `level_of`.
+            threshold: cosine from which a cluster is meant; None: LIKE.
+        """
+        shown = rows.alphas() >= SHOWN_ALPHA
+        pixels, positive = rows.take(shown).blend(self.features), np.asarray(positive, bool)[shown]
+        level, limit = self.level_of(scale), LIKE if threshold is None else threshold
+        clusters = self.levels[level]
+        meant = self._meant(level, pixels[positive], limit)
+        mask = members(clusters.labels, meant)
+        for pixel in pixels[~positive]:
+            mask &= ~self._refused(pixel[None], pixels[positive], (level, limit))
+        size = float(clusters.sizes[meant].max(initial=0.0))
+        return Answer(mask, mask.astype(np.float32), self.scale_of(level), size, limit, _note(positive, meant, mask))
+
+    def scores(self, rows: Rows, positive: np.ndarray, level: int) -> np.ndarray:
+        """[N] float32: every Gaussian's cosine at a level with the positive click [P] that it is most like."""
+        span = slice(*self.levels[level].span)
+        clicks = rows.take(np.asarray(positive, bool)).blend(self.features)[:, span]
+        clicks /= np.maximum(np.linalg.norm(clicks, axis=1, keepdims=True), 1e-12)
+        return nearest_cluster(self.features[:, span], np.ascontiguousarray(clicks))[1]
+
+    def propagate(self, rows: Rows, inside: np.ndarray, scale: float | None = None) -> Answer:
+        """Select what a mask in one view shows: label propagation (section 4.1).
+
+        The target's clusters are those of which most pixels in the view lie within the mask.
+
+        Args:
+            rows: of the view's P pixels.
+            inside: [P] bool, those of the mask.
+            scale: 0..1, see `level_of`.
+        """
+        level = self.level_of(scale)
+        clusters = self.levels[level]
+        likeness = clusters.likeness(rows.blend(self.features))
+        shows = (rows.alphas() >= SHOWN_ALPHA) & (likeness.max(axis=1, initial=-1) > LIKE)
+        at = likeness.argmax(axis=1)
+        seen = np.bincount(at[shows], minlength=len(clusters.centres))
+        within = np.bincount(at[shows & inside], minlength=len(clusters.centres))
+        meant = np.flatnonzero(2 * within > seen)
+        mask = members(clusters.labels, meant)
+        note = "" if mask.any() else "The mask shows no cluster of this level; try another level"
+        return Answer(
+            mask, mask.astype(np.float32), self.scale_of(level), float(clusters.sizes[meant].max(initial=0)), LIKE, note
+        )
+
+    def _meant(self, level: int, pixels: np.ndarray, limit: float) -> np.ndarray:
+        """Numbers of the clusters of a level that pixels' features [P,D] mean."""
+        likeness = self.levels[level].likeness(pixels)
+        meant = likeness > limit
+        if likeness.size:
+            best, lonely = likeness.argmax(axis=1), ~meant.any(axis=1)
+            lonely &= likeness.max(axis=1) > min(_LEAST, limit)
+            meant[lonely, best[lonely]] = True
+        return np.flatnonzero(meant.any(axis=0))
+
+    def _refused(self, pixel: np.ndarray, wanted: np.ndarray, about: tuple[int, float]) -> np.ndarray:
+        """[N] bool: what a negative click takes away."""
+        begin, limit = about
+        for level in range(begin, len(self.levels)):
+            refused = self._meant(level, pixel, limit)
+            refused = refused[~np.isin(refused, self._meant(level, wanted, limit))]
+            if len(refused):
+                return members(self.levels[level].labels, refused)
+        return np.zeros(len(self.features), bool)
+
+
+def model_of(
+    features: np.ndarray, clusters: list[np.ndarray], spans: list[slice], means: np.ndarray, steps: int
+) -> LevelModel:
+    """The model with every Gaussian's cluster looked up in advance.
+
+    Args:
+        features: [N,D] float32.
+        clusters: of every level its centres [C,D_l].
+        spans: of every level its channels.
+        means: [N,3] centres of the Gaussians, scene units.
+        steps: optimiser steps.
+    """
+    levels = []
+    for centres, span in zip(clusters, spans, strict=True):
+        labels, cosines = nearest_cluster(features[:, span], centres)
+        labels[cosines <= _BELONGS] = -1
+        sizes = [mask_scale(means[labels == k]) if (labels == k).any() else 0.0 for k in range(len(centres))]
+        levels.append(
+            LevelClusters((span.start, span.stop), centres, labels.astype(np.int16), np.array(sizes, np.float32))
+        )
+    return LevelModel(features, tuple(levels), steps)
+
+
+def members(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """[N] bool: the Gaussians of some clusters.
+
+    Args:
+        labels: [N] int16, -1 for none.
+        clusters: their numbers.
+    """
+    wanted = np.zeros(int(max(labels.max(initial=-1), clusters.max(initial=-1))) + 2, np.uint8)  # the last: none
+    wanted[clusters] = 1
+    out = np.empty(len(labels), np.uint8)
+    _members(labels, wanted, out)
+    return out.view(bool)
+
+
+@numba.njit(parallel=True, cache=True)
+def _members(labels, wanted, out):
+    for n in numba.prange(len(labels)):
+        out[n] = wanted[labels[n]]
+
+
+def _note(positive: np.ndarray, meant: np.ndarray, mask: np.ndarray) -> str:
+    if mask.any():
+        return ""
+    if not positive.any():
+        return "There are only negative clicks"
+    return (
+        "The negative clicks take all of it away" if len(meant) else "No cluster is like the click; try another level"
+    )

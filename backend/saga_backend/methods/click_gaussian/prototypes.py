@@ -1,0 +1,81 @@
+"""Click-Gaussian's loss on prototypes: one code a segment instead of one feature a Gaussian.
+
+Where all views agree on the masks of every level, the loss asks the same of all pixels that show the same coarse and
+the same fine mask. So these are put together to a prototype, and its feature is the coarse mask's code beside the
+fine one's. The codes are trained by the paper's contrastive loss, margins, stop-gradient and hypersphere term; a step
+costs the same whatever the number of Gaussians. A Gaussian's feature is that of the segments it lies in, and the mean
+features of the masks, of which the paper makes its global clusters, are the prototypes. There is nothing left that
+guidance (Eq. 7, 8) or neighbours (Eq. 12) could mend: all views say the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...rows import Rows
+from ...segment_set import Segments
+from ..saga.optimiser import RowAdam
+from .levels import LevelView, levels_of_segments
+from .regularise import sphere
+from .settings import ClickSettings
+from .step import pixel_loss
+
+_RARE = 3e-5  # share of the pixels; what is rarer is a rim
+
+
+class CodeTrainer:
+    """Codes of the segments that some view shows, one table [K,D / levels] a level, with their optimiser.
+
+    Args:
+        segments: on which the views agree.
+        views: all of them, with labels from these segments.
+        settings: hyper-parameters; `pixels` is how many prototypes take part in a step at most.
+    """
+
+    def __init__(self, segments: Segments, views: list[LevelView], settings: ClickSettings) -> None:
+        self._segments, self._settings = segments, settings
+        self._rng = np.random.default_rng(settings.seed)
+        every, counts = np.unique(np.concatenate([v.labels for v in views], axis=1), axis=1, return_counts=True)
+        self._labels = np.ascontiguousarray(every[:, counts >= _RARE * counts.sum()])  # [L,P]
+        self._sizes = counts[counts >= _RARE * counts.sum()]
+        width = settings.channels // settings.levels
+        shape = (settings.levels * (len(segments) + 1), width)  # code k of level l stands in row l (K+1) + k
+        self._codes = RowAdam((self._rng.standard_normal(shape) / np.sqrt(width)).astype(np.float32))
+        self._all = np.arange(shape[0], dtype=np.int32)
+
+    def step(self) -> float:
+        """One optimiser step; returns the loss."""
+        s, count = self._settings, self._labels.shape[1]
+        chosen = self._rng.permutation(count)[: s.pixels]
+        labels = self._labels[:, chosen]
+        loss, upstream = pixel_loss(self._features(labels), labels, s)
+        for level in range(s.levels):
+            np.add.at(self._codes.gradient, self._rows(level, labels[level]), upstream[:, s.own(level)])
+        loss += sphere(self._codes.values, 1, s.weights.sphere * s.levels, self._codes.gradient)
+        if not np.isfinite(loss):  # nothing is learned from a step that went wrong
+            self._codes.gradient[:] = 0
+            return loss
+        self._codes.step(self._all, s.rate)
+        return loss
+
+    def features(self) -> np.ndarray:
+        """[N,D] float32: of every Gaussian."""
+        count = self._segments.count
+        each = Rows(np.arange(count + 1), np.arange(count, dtype=np.int32), np.ones(count, np.float32))
+        return self._features(levels_of_segments(self._segments, each, self._settings.levels))
+
+    def clusters(self) -> list[np.ndarray]:
+        """Of every level the clusters' features [C,D_l] float32 unit vectors: one for each mask that is shown."""
+        features, out = self._features(self._labels), []
+        for level, labels in enumerate(self._labels):
+            part = features[:, self._settings.span(level)]
+            centres = np.stack([self._sizes[labels == k] @ part[labels == k] for k in np.unique(labels)])
+            out.append((centres / np.linalg.norm(centres, axis=1, keepdims=True)).astype(np.float32))
+        return out
+
+    def _features(self, labels: np.ndarray) -> np.ndarray:
+        """[P,D] of masks [L,P]."""
+        return np.concatenate([self._codes.values[self._rows(k, of)] for k, of in enumerate(labels)], axis=1)
+
+    def _rows(self, level: int, labels: np.ndarray) -> np.ndarray:
+        return level * (len(self._segments) + 1) + labels

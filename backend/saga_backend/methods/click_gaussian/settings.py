@@ -1,0 +1,90 @@
+"""Hyper-parameters of Click-Gaussian, as section 4.1 of the paper has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+RECIPES = ("prototypes", "paper", "three-levels")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each term of the loss counts for (Eq. 5 and 13); 0 leaves a term out.
+
+    Attributes:
+        negative: of pixels in different masks, beside those in the same.
+        guidance: lambda 1, Global Feature-guided Learning (Eq. 9).
+        sphere: lambda 2, lengths of the Gaussians' features (Eq. 10).
+        rendered: lambda 3, lengths of the pixels' features (Eq. 11).
+        spatial: lambda 4, neighbours are alike (Eq. 12).
+    """
+
+    negative: float = 0.1
+    guidance: float = 10.0
+    sphere: float = 0.2
+    rendered: float = 0.2
+    spatial: float = 0.5
+
+
+@dataclass(frozen=True)
+class ClickSettings:
+    """Hyper-parameters.
+
+    Attributes:
+        recipe: "prototypes": the masks of a pixel are the segments on which all views agree, and few pixels a step;
+            "paper": the masks as they are, 10,000 pixels; "three-levels": the paper's, of three levels (0.B.0.1).
+        steps: optimiser steps.
+        pixels: pixels of one view a step.
+        levels: of granularity, coarsest first.
+        channels: D of all levels together; a multiple of `levels`.
+        margins: tau of every level, the cosine up to which pixels of different masks may be alike.
+        prior: a level's feature holds those of the coarser ones (granularity prior).
+        weights: of the terms.
+        rate: Adam's.
+        guided_from: share of the steps after which guidance sets in; 2,000 of 3,000.
+        refresh: steps between two looks for global clusters.
+        belongs: tau_g, the cosine from which a Gaussian belongs to a cluster.
+        epsilons: of every level, distance of unit vectors below which HDBSCAN does not part clusters.
+        share: of the views, so many mask features make a cluster at least.
+        around: Gaussians a step that are compared with their neighbours.
+        neighbours: K of Eq. 12.
+        seed: of every draw.
+        device: "cpu" or a torch device.
+    """
+
+    recipe: str = "prototypes"
+    steps: int = 3000
+    pixels: int = 1024
+    levels: int = 2
+    channels: int = 24
+    margins: tuple[float, ...] = (0.5, 0.75)
+    prior: bool = True
+    weights: Weights = field(default_factory=Weights)
+    rate: float = 0.01
+    guided_from: float = 2 / 3
+    refresh: int = 250
+    belongs: float = 0.9
+    epsilons: tuple[float, ...] = (1e-2, 1e-3)
+    share: float = 0.2
+    around: int = 10_000
+    neighbours: int = 5
+    seed: int = 0
+    device: str = "cpu"
+
+    def span(self, level: int) -> slice:
+        """The channels of a level's feature."""
+        own = self.own(level)
+        return slice(0, own.stop) if self.prior else own
+
+    def own(self, level: int) -> slice:
+        """The channels that a level has beside those of the coarser ones."""
+        width = self.channels // self.levels
+        return slice(level * width, (level + 1) * width)
+
+
+PROTOTYPES = ClickSettings()
+PAPER = ClickSettings("paper", pixels=10_000, around=100_000)
+THREE_LEVELS = ClickSettings(
+    "three-levels", pixels=10_000, around=100_000, levels=3, margins=(0.5, 0.625, 0.75), epsilons=(1e-2, 3e-3, 1e-3)
+)
+BY_NAME = {"prototypes": PROTOTYPES, "paper": PAPER, "three-levels": THREE_LEVELS}

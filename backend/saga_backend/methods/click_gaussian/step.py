@@ -1,0 +1,79 @@
+"""One step of Click-Gaussian on the CPU: the whole loss (Eq. 13) and its gradient, without autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...rows import Rows
+from ..saga.blend import scatter_rows
+from ..saga.optimiser import RowAdam
+from .contrast import contrast
+from .guidance import guide
+from .regularise import rendered, spatial, sphere
+from .settings import ClickSettings
+
+
+class Stepper:
+    """Features [N,D] with their Adam; the counterpart of torch_step.TorchStepper.
+
+    Args:
+        features: [N,D] float32, changed in place.
+        neighbours: [N,K] int32, of every Gaussian, without itself.
+        settings: hyper-parameters.
+    """
+
+    def __init__(self, features: np.ndarray, neighbours: np.ndarray, settings: ClickSettings) -> None:
+        self._neighbours, self._settings = neighbours, settings
+        self._adam = RowAdam(features)
+        self._everyone = np.arange(len(features), dtype=np.int32)
+
+    def features(self) -> np.ndarray:
+        """[N,D] as they are; later steps go on changing them."""
+        return self._adam.values
+
+    def step(self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None) -> float:
+        """One optimiser step; returns the loss.
+
+        Args:
+            rows: of the P sampled pixels.
+            labels: [L,P] int32, their masks at every level.
+            around: [S] int32, the Gaussians that are compared with their neighbours.
+            clusters: of every level, global clusters; None before guidance sets in.
+        """
+        gradient = self._adam.gradient
+        loss = self.loss(rows, labels, around, clusters, gradient)
+        if np.isfinite(loss):  # nothing is learned from a step that went wrong
+            self._adam.step(self._everyone, self._settings.rate)
+        else:
+            gradient[:] = 0
+        return loss
+
+    def loss(
+        self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None, out: np.ndarray
+    ) -> float:
+        """The loss of a step; its gradient is added to `out` [N,D]."""
+        features, s = self._adam.values, self._settings
+        loss, upstream = pixel_loss(rows.blend(features), labels, s)
+        scatter_rows(rows.offsets, rows.ids, rows.weights, upstream, out)
+        loss += sphere(features, s.levels, s.weights.sphere, out)
+        if s.weights.spatial:
+            loss += spatial(features, around, self._neighbours, s.weights.spatial, out)
+        if clusters is not None:
+            for level, centres in enumerate(clusters):
+                weights = (s.weights.guidance, s.belongs, s.margins[level])
+                loss += guide(features, centres, s.span(level), weights, out)
+        return loss
+
+
+def pixel_loss(pixels: np.ndarray, labels: np.ndarray, settings: ClickSettings) -> tuple[float, np.ndarray]:
+    """What pixels' features [P,D] lose by their masks [L,P] and by their lengths; and its gradient [P,D]."""
+    loss, gradient = 0.0, np.zeros_like(pixels)
+    for level, masks in enumerate(labels):
+        span, own = settings.span(level), settings.own(level)
+        part, weights = np.ascontiguousarray(pixels[:, span]), settings.weights
+        apart, pull = contrast(part, masks, settings.margins[level], weights.negative, own.start - span.start)
+        radius = np.sqrt((span.stop - span.start) / (own.stop - own.start))  # of so many parts of length 1
+        long, stretch = rendered(part, radius, weights.rendered)
+        gradient[:, span] += pull + stretch
+        loss += apart + long
+    return loss, gradient

@@ -1,0 +1,93 @@
+"""The same step in plain tensor operations with autograd: what a GPU runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from ...rows import Rows
+from ..saga.optimiser import BETA1, BETA2, EPSILON
+from .settings import ClickSettings
+
+
+class TorchStepper:
+    """Features and their Adam on a torch device; arguments as those of step.Stepper."""
+
+    def __init__(self, features: np.ndarray, neighbours: np.ndarray, settings: ClickSettings) -> None:
+        self._settings, device = settings, torch.device(settings.device)
+        self._features = torch.tensor(features, device=device, requires_grad=True)
+        self._neighbours = torch.as_tensor(neighbours, device=device).long()
+        self._adam = torch.optim.Adam([self._features], settings.rate, (BETA1, BETA2), EPSILON)
+
+    def features(self) -> np.ndarray:
+        """[N,D] as they are."""
+        return self._features.detach().cpu().numpy()
+
+    def step(self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None) -> float:
+        """One optimiser step; returns the loss. As step.Stepper.step."""
+        self._adam.zero_grad()
+        loss = self.loss(rows, labels, around, clusters)
+        value = float(loss.detach())
+        if np.isfinite(value):  # nothing is learned from a step that went wrong
+            loss.backward()
+            self._adam.step()
+        return value
+
+    def loss(
+        self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None
+    ) -> torch.Tensor:
+        """Eq. 13."""
+        s, features, device = self._settings, self._features, self._features.device
+        pixels = _blend(rows, features)
+        total = torch.zeros((), device=device)
+        for level, of_level in enumerate(torch.as_tensor(labels, device=device)):
+            total = total + _contrast(pixels, of_level, level, s) + _rendered(pixels, level, s)
+        for level in range(s.levels):
+            total = total + s.weights.sphere * (features[:, s.own(level)].norm(dim=1) - 1).square().mean()  # Eq. 10
+        if s.weights.spatial:
+            ids = torch.as_tensor(around, device=device).long()
+            units = normalize(features, dim=1)
+            alike = (units[ids][:, None] * units[self._neighbours[ids]]).sum(dim=2)
+            total = total - s.weights.spatial * alike.mean()  # Eq. 12
+        for level, centres in enumerate(clusters or []):
+            total = total + s.weights.guidance * _guide(features, torch.as_tensor(centres, device=device), level, s)
+        return total
+
+
+def _blend(rows: Rows, features: torch.Tensor) -> torch.Tensor:
+    """[P,D] (Eq. 2)."""
+    device = features.device
+    owner = torch.as_tensor(np.repeat(np.arange(len(rows)), np.diff(rows.offsets)), device=device)
+    weights = torch.as_tensor(rows.weights, device=device)[:, None]
+    ids = torch.as_tensor(rows.ids, device=device).long()
+    return torch.zeros(len(rows), features.shape[1], device=device).index_add(0, owner, features[ids] * weights)
+
+
+def _contrast(pixels: torch.Tensor, labels: torch.Tensor, level: int, s: ClickSettings) -> torch.Tensor:
+    """Eq. 3 to 5 of one level."""
+    span, own = s.span(level), s.own(level)
+    same = labels[:, None] == labels[None]
+    units = normalize(pixels[:, span], dim=1)
+    together = (units @ units.T)[same].sum()
+    stopped = torch.cat([pixels[:, span.start : own.start].detach(), pixels[:, own]], dim=1)
+    units = normalize(stopped, dim=1)
+    cosines = units @ units.T
+    apart = cosines[~same & (cosines > s.margins[level])].sum()
+    return (s.weights.negative * apart - together) / len(pixels) ** 2
+
+
+def _rendered(pixels: torch.Tensor, level: int, s: ClickSettings) -> torch.Tensor:
+    """Eq. 11 of one level, over the sampled pixels."""
+    span, own = s.span(level), s.own(level)
+    radius = ((span.stop - span.start) / (own.stop - own.start)) ** 0.5
+    return s.weights.rendered * (pixels[:, span].norm(dim=1) - radius).square().mean()
+
+
+def _guide(features: torch.Tensor, centres: torch.Tensor, level: int, s: ClickSettings) -> torch.Tensor:
+    """Eq. 7 to 9 of one level."""
+    cosines = normalize(features[:, s.span(level)], dim=1) @ centres.T
+    best = cosines.argmax(dim=1, keepdim=True)
+    own = cosines.gather(1, best)
+    others = torch.where(cosines > s.margins[level], cosines, 0.0).scatter(1, best, 0.0)
+    return (others.sum(dim=1) / len(centres) - torch.where(own > s.belongs, own, 0.0)[:, 0]).mean()

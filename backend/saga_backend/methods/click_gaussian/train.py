@@ -1,0 +1,153 @@
+"""The training of Click-Gaussian: pixels of a random view, their masks at every level, features of all Gaussians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from blender_saga.wire.errors import UserError
+
+from ...control import Control
+from ...masks.pool import PoolMasks
+from ...neighbours import nearest
+from ...rows import Rows
+from ...segment_set import Segments
+from ..loop import Trainer, run
+from .guidance import global_clusters
+from .levels import LevelView, level_view, levels_of_masks, levels_of_segments
+from .model import LevelModel, model_of
+from .prototypes import CodeTrainer
+from .settings import ClickSettings
+from .step import Stepper
+
+
+@dataclass(frozen=True, eq=False)
+class ClickInput:
+    """What training works on.
+
+    Attributes:
+        means: [N,3] centres, scene units.
+        seen: [N] bool, which Gaussians some view sees.
+        rows: of every view's pool.
+        masks: over the same pixels.
+        segments: on which the masks agree; the recipe "prototypes" takes its levels from them.
+    """
+
+    means: np.ndarray
+    seen: np.ndarray
+    rows: list[Rows]
+    masks: list[PoolMasks]
+    segments: Segments
+
+
+def train_click_gaussian(
+    data: ClickInput, settings: ClickSettings, control: Control, publish: Callable[[LevelModel], None] | None = None
+) -> LevelModel:
+    """Train features and find their clusters.
+
+    Args:
+        data: the frozen geometry and the masks.
+        settings: hyper-parameters.
+        control: progress and cancel.
+        publish: gets a snapshot whenever clusters are looked for, for queries while training runs.
+
+    Raises:
+        UserError: if there is nothing to learn from, or if the features stop being numbers.
+        Cancelled: if the control was cancelled.
+    """
+    control.progress("starting features", 0, 1)
+    views = training_views(data, settings)
+    if not views:
+        why = "no mask covers anything in any view"
+        raise UserError("There is nothing to learn from", why, "Use other masks or more views", "no_masks")
+    if settings.recipe == "prototypes":
+        trainer: Trainer[LevelModel] = _ByPrototypes(data, views, settings)
+    else:
+        trainer = _ByPixels(data, views, (settings, control))
+    return run(trainer, settings.steps, settings.refresh, control, publish)
+
+
+class _ByPrototypes:
+    """A code for every segment; see prototypes.py."""
+
+    def __init__(self, data: ClickInput, views: list[LevelView], settings: ClickSettings) -> None:
+        self._data, self._settings = data, settings
+        self._trainer = CodeTrainer(data.segments, views, settings)
+
+    def step(self, index: int) -> float:
+        return self._trainer.step()
+
+    def model(self, steps: int) -> LevelModel:
+        return _finished(self._trainer.features(), self._trainer.clusters(), self._data, (self._settings, steps))
+
+
+class _ByPixels:
+    """The paper's loop."""
+
+    def __init__(self, data: ClickInput, views: list[LevelView], how: tuple[ClickSettings, Control]) -> None:
+        self._data, self._views = data, views
+        self._settings, self._control = settings, _ = how
+        neighbours = nearest(data.means, settings.neighbours + 1)[0][:, 1:]  # the nearest is the Gaussian itself
+        self._rng = np.random.default_rng(settings.seed)
+        noise = self._rng.standard_normal((len(data.means), settings.channels)).astype(np.float32)
+        width = settings.channels // settings.levels
+        self._stepper = stepper(noise / np.float32(np.sqrt(width)), np.ascontiguousarray(neighbours), settings)
+        self._clusters: list[np.ndarray] | None = None
+
+    def step(self, index: int) -> float:
+        s, rng, count = self._settings, self._rng, len(self._data.means)
+        begin = round(s.guided_from * s.steps)
+        if s.weights.guidance and index >= begin and (index - begin) % s.refresh == 0:
+            self._clusters = self._found()
+        rows, labels = self._views[rng.integers(len(self._views))].sample(s.pixels, rng)
+        around = np.sort(rng.integers(count, size=min(s.around, count))).astype(np.int32)  # memory is read in order
+        return self._stepper.step(rows, labels, around, self._clusters)
+
+    def model(self, steps: int) -> LevelModel:
+        return _finished(self._stepper.features().copy(), self._found(), self._data, (self._settings, steps))
+
+    def _found(self) -> list[np.ndarray]:
+        return global_clusters(self._stepper.features(), self._views, self._settings, self._control)
+
+
+def _finished(
+    features: np.ndarray, clusters: list[np.ndarray], data: ClickInput, trained: tuple[ClickSettings, int]
+) -> LevelModel:
+    """The model; what no view shows is as its nearest neighbour that one shows."""
+    settings, steps = trained
+    if data.seen.any() and not data.seen.all():
+        closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
+        features[~data.seen] = features[data.seen][closest[:, 0]]
+    spans = [settings.span(level) for level in range(settings.levels)]
+    return model_of(features, clusters, spans, data.means, steps)
+
+
+def training_views(data: ClickInput, settings: ClickSettings) -> list[LevelView]:
+    """The views that show anything of what some mask covers, with the masks of every level."""
+    found = []
+    for rows, masks in zip(data.rows, data.masks, strict=True):
+        if settings.recipe == "prototypes":
+            labels = levels_of_segments(data.segments, rows, settings.levels)
+        else:
+            labels = levels_of_masks(masks, settings.levels)
+        found.append(level_view(rows, labels))
+    return [view for view in found if view is not None]
+
+
+class _Steps(Protocol):
+    """What the loop needs of step.Stepper and of torch_step.TorchStepper."""
+
+    def step(self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None) -> float: ...
+    def features(self) -> np.ndarray: ...
+
+
+def stepper(features: np.ndarray, neighbours: np.ndarray, settings: ClickSettings) -> _Steps:
+    """The step of a device."""
+    if settings.device == "cpu":
+        return Stepper(features, neighbours, settings)
+    from .torch_step import TorchStepper  # torch takes seconds to import and the CPU does without
+
+    return TorchStepper(features, neighbours, settings)
