@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 
 from ..gaussians.view import View
+from ..wire.errors import UserError
 from ..wire.messages import CleanUp, Prompt
 from . import instances, point_cloud
 from .cameras import flatten, picture_pixel, view_from_flat
@@ -22,12 +23,14 @@ def make_prompt(view: View, corners: Corners, positive: bool) -> Prompt:
     """A click, or a box where the corners differ.
 
     Raises:
-        UserError: if a click is outside of the view.
+        UserError: if a click is outside of the view, or a box beside it.
     """
     if corners[:2] == corners[2:]:
         return Prompt(view, picture_pixel(view, *corners[:2]), "points", positive)
     pixels = np.array(corners, np.float32).reshape(2, 2)
     pixels[:, 1] = view.height - 1 - pixels[:, 1]
+    if (pixels.max(axis=0) < 0).any() or (pixels.min(axis=0) >= (view.width, view.height)).any():
+        raise UserError("The box lies beside the view", fix="Draw it over the thing", code="bad_view")
     return Prompt(view, pixels, "box", positive)
 
 

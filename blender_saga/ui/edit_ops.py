@@ -28,9 +28,11 @@ class SAGA_OT_split(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Every object with a partial selection is split; one that is selected as a whole stays as it is."""
-        objects = _objects(context, self.object)
-        selected = [o for o in objects if point_cloud.selection(o).any()] or objects[:1]
+        """Every object with a partial selection is split; one that is selected as a whole stays as it is.
+
+        Of linked duplicates, which share what is selected, the active one is; the others keep all of their points.
+        """
+        selected = _with_selection(context, self.object)
         partial = [o for o in selected if not point_cloud.selection(o).all()] or selected[:1]
         parts = [point_cloud.split(o) for o in partial]
         prompts.forget(context.scene)

@@ -232,3 +232,34 @@ def test_cancel_of_nothing() -> None:
 
 def test_stop_of_nothing_is_fine() -> None:
     assert bpy.ops.saga.backend_stop() == {"FINISHED"}
+
+
+def test_splitting_nothing_and_splitting_everything(snapshot: Callable, splat: bpy.types.Object) -> None:
+    before = snapshot()
+    refused(lambda: bpy.ops.saga.split(), "Nothing is selected in good. Click on a thing first")
+    assert snapshot() == before
+    bpy.ops.saga.invert()
+    before = snapshot()
+    refused(lambda: bpy.ops.saga.split(), "nothing to split off from good: all of it is selected")
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize(
+    "box", [(-50, -50, -20, -20), (120, 10, 150, 30), (10, 90, 40, 120)], ids=["below", "beside", "above"]
+)
+def test_a_box_beside_the_picture(box: tuple[int, ...], snapshot: Callable, splat: bpy.types.Object) -> None:
+    before = snapshot()
+    corners = dict(zip(("x", "y", "x2", "y2"), box, strict=True))
+    call = lambda: bpy.ops.saga.click(**CLICK | corners, box=True)  # noqa: E731
+    refused(call, "The box lies beside the view. Draw it over the thing")
+    assert snapshot() == before
+
+
+def test_a_locked_folder_is_not_where_the_model_goes(
+    tmp_path: Path, splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who runs these tests may be root, to whom no folder is locked: the answer of the system is pretended."""
+    paths = addon("scene.paths")
+    assert paths.model_path(splat, "x") == tmp_path / "good.saga"
+    monkeypatch.setattr(paths.os, "access", lambda *_: False)
+    assert paths.model_path(splat, "x") == paths.user_folder("models") / "good.saga"

@@ -11,7 +11,7 @@ import pytest
 
 from .clouds import random_cloud, write_inria
 from .support import addon
-from .test_bad_input import refused
+from .test_bad_input import CLICK, refused
 
 
 @pytest.mark.parametrize("degree", range(4))
@@ -117,3 +117,35 @@ def test_a_splat_that_lost_all_points_is_simply_not_drawn(tmp_path: Path) -> Non
     obj.data.resize(0)
     assert addon("scene.drawables").shown(bpy.context.view_layer, None) == []
     refused(lambda: bpy.ops.saga.invert(), "has no Gaussians")
+
+
+def test_clicks_on_what_cannot_be_changed(tmp_path: Path, snapshot: Callable) -> None:
+    """Linked library data and a hidden collection: the click says so before anything is asked."""
+    write_inria(tmp_path / "s.ply", random_cloud(30, 1))
+    bpy.ops.saga.import_splat(filepath=str(tmp_path / "s.ply"))
+    obj = bpy.context.view_layer.objects.active
+    obj.hide_viewport = True
+    bpy.context.view_layer.update()
+    before = snapshot()
+    refused(lambda: bpy.ops.saga.click(object="s", **CLICK), "The splat s is hidden. Show it first")
+    refused(lambda: bpy.ops.saga.click(object="s", **CLICK, box=True, x2=70, y2=70), "The splat s is hidden")
+    assert snapshot() == before
+    obj.hide_viewport = False
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (_, wanted):
+        wanted.objects = ["s"]
+    bpy.context.collection.objects.link(wanted.objects[0])
+    bpy.context.view_layer.objects.active = wanted.objects[0]
+    before = snapshot()
+    for call in (
+        lambda: bpy.ops.saga.click(**CLICK),
+        lambda: bpy.ops.saga.train(),
+        lambda: bpy.ops.saga.thing_select(node=0),
+        lambda: bpy.ops.saga.thing_hide(node=0),
+        lambda: bpy.ops.saga.things_split(),
+        lambda: bpy.ops.saga.colour_features(),
+        lambda: bpy.ops.saga.apply_transform(),
+    ):
+        refused(call, "linked from another file. Make it local first")
+    assert snapshot() == before
