@@ -37,7 +37,7 @@ from .evaluation.benchmark import KINDS, PointSettings, run_benchmark
 from .evaluation.curve import Snapshots, curve, seconds_to
 from .evaluation.datasets.common import Benchmark
 from .evaluation.pictures import check_folder, save_sheet, scene_sheet
-from .evaluation.protocol import ProtocolSettings, Selector, Sight, Task, evaluate, observe
+from .evaluation.protocol import SWITCH, ProtocolSettings, Selector, Sight, Task, evaluate, observe
 from .evaluation.report import table
 from .evaluation.synthetic import standard_scene
 from .inputs import DEFAULT_VIEWS
@@ -171,7 +171,9 @@ def _model(run: _Run) -> tuple[SceneModel, Sequence[Frame]]:
     given.device = device.name
     if options.curve:
         run.snapshots = Snapshots()
-        given.publish = run.snapshots.publish if options.method != "saga" else run.snapshots.publish_trained
+        given.publish = (
+            run.snapshots.publish_trained if options.method in ("saga", "click-gaussian") else run.snapshots.publish
+        )
     trained = train(subject.cloud, train_settings(options), run.control, given)
     if run.snapshots:
         run.snapshots.finish(trained.model)
@@ -184,7 +186,8 @@ def _judge_labels(run: _Run, model: SceneModel, frames: Sequence[Frame]) -> None
     assert labels is not None  # every scene without a benchmark has them
     sights, seen = observe(cloud, [frame.view for frame in frames], control=control)
     task = Task(labels, seen, sights, run.scene.names)
-    settings = ProtocolSettings(clicks=run.options.clicks)
+    by_switch = model.levels is not None and run.options.method in ("auto", "click-gaussian")
+    settings = ProtocolSettings(clicks=run.options.clicks, by_level=SWITCH if by_switch else ())
     run.result["rules"] = evaluate(selector_by(run.options)(model), task, settings, control)
     if run.snapshots:
         points = curve(run.snapshots, selector_by(run.options), task, control)
@@ -234,6 +237,7 @@ def _settings(run: _Run, frames: Sequence[Frame]) -> dict:
         "width": first.width,
         "height": first.height,
         "steps": options.steps or None,
+        "pixels": options.pixels or None,
         "clicks": None if scene.benchmark else options.clicks,
         "points": options.points if scene.benchmark else None,
         "seed": options.seed,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-METHODS = ("auto", "evidence", "saga")
-RECIPES = ("prototypes", "paper")
+METHODS = ("auto", "evidence", "saga", "click-gaussian")
+RECIPES = ("prototypes", "paper", "three-levels")
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +63,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         choices=RECIPES,
         default="prototypes",
-        help="how features are trained: a code for each segment, or as in the paper (default: prototypes)",
+        help="how features are trained: a code for each segment, as in the paper, or as in Click-Gaussian's variant of "
+        "three levels (default: prototypes)",
     )
     group.add_argument("--steps", type=count, default=0, metavar="N", help="optimiser steps (default: by device)")
+    group.add_argument("--pixels", type=count, default=0, metavar="N", help="pixels a step (default: by recipe)")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of every random draw (default: 0)")
     group.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: CUDA if it works)"
@@ -79,7 +81,9 @@ def add_method(parser: argparse.ArgumentParser, snap: bool) -> None:
         choices=METHODS,
         default="auto",
         help="'evidence': segments on which the masks agree, nothing is trained; 'saga': affinity features; "
-        "'auto': both, a click is answered by the segments where they hold it, else by features (default: auto)",
+        "'click-gaussian': clusters of two levels, by one click; "
+        "'auto': segments and features, a click is answered by the segments where they hold it, else by features "
+        "(default: auto)",
     )
     if snap:
         parser.add_argument(

@@ -28,9 +28,10 @@ log = logging.getLogger(__name__)
 def train_settings(options: argparse.Namespace) -> TrainSettings:
     """The training options of the command line; what was not given is 0, the default of the device."""
     return TrainSettings(
-        method="evidence" if options.method == "evidence" else "saga",
+        method="saga" if options.method == "auto" else options.method,
         recipe=options.recipe,
         steps=options.steps,
+        pixels=options.pixels,
         views=view_limit(options),
         width=options.width,
         height=options.height,

@@ -14,6 +14,7 @@ from blender_saga.wire.messages import Cluster, Clusters
 from .control import Control
 from .density import hdbscan
 from .masks.pool import mask_scale
+from .methods.click_gaussian.model import LevelModel
 from .model import AffinityModel
 from .scene_model import SceneModel
 from .segment_set import Segments
@@ -90,6 +91,27 @@ def from_segments(request: Cluster, cloud: GaussianCloud, model: SceneModel, con
     scales = np.array([model.scale_of(float(size)) for size in sizes], np.float32)
     shown = representatives(tree, cloud.means, cloud.opacities)
     note = "" if len(tree.parents) else "There are no segments; train, or use other masks"
+    return Clusters(request.scene, tree.labels, tree.parents, tree.counts, scales, sizes, shown, note)
+
+
+def from_levels(request: Cluster, cloud: GaussianCloud, model: LevelModel, control: Control) -> Clusters:
+    """The tree of a Click-Gaussian model: its clusters, those of finer levels within those of coarser ones.
+
+    Raises:
+        UserError: for scales outside 0 to 1 or a negative smallest size.
+        Cancelled: if the control was cancelled.
+    """
+    _scales(request)
+    control.progress("nesting levels", 0, 1)
+    levels = np.stack([level.labels.astype(np.int32) for level in reversed(model.levels)], axis=1)
+    levels[cloud.opacities <= 0] = -1
+    tree = tree_of(levels, request.smallest or _FEWEST)
+    order, starts = tree.members()
+    spans = zip(starts, starts[tree.ends], strict=False)
+    sizes = np.array([mask_scale(cloud.means[order[begin:end]]) for begin, end in spans], np.float32)
+    scales = np.array([model.scale_of(len(model.levels) - 1 - level) for level in tree.levels], np.float32)
+    shown = representatives(tree, model.features, cloud.opacities)
+    note = "" if len(tree.parents) else "There are no clusters; train longer, or use other masks"
     return Clusters(request.scene, tree.labels, tree.parents, tree.counts, scales, sizes, shown, note)
 
 

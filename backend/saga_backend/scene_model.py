@@ -8,12 +8,13 @@ import numpy as np
 
 from blender_saga.wire.errors import UserError
 
+from .methods.click_gaussian.model import LevelModel
 from .model import DEFAULT_THRESHOLD, AffinityModel, Answer
 from .rows import SHOWN_ALPHA, Rows
 from .segment_query import HOLDS, Chosen, choose, snapped, stand_out
 from .segment_set import Segments
 
-METHODS = ("auto", "evidence", "saga")
+METHODS = ("auto", "evidence", "saga", "click-gaussian")
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,10 @@ class How:
     """How a click is answered.
 
     Attributes:
-        method: "evidence": by the segments; "saga": by similarity of features; "auto": by the segments where they
-            hold the click and no threshold is given, else by features.
-        scale: 0..1; None: chosen from the click.
+        method: "evidence": by the segments; "saga": by similarity of features; "click-gaussian": by its clusters;
+            "auto": by the clusters where the scene has some, else by the segments where they hold the click and no
+            threshold is given, else by features.
+        scale: 0..1; None: chosen from the click. Clusters have levels instead: 1 the coarsest, 0 the finest.
         threshold: cosine similarity; None: the default.
         snap: replace a selection by features with the segment that is much like it.
         scores: whether similarities are wanted beside the selection.
@@ -43,12 +45,19 @@ class SceneModel:
     Attributes:
         segments: of N Gaussians.
         quantiles: [Q] float32, scale 0..1 to scene units (segment_set.scale_table).
-        affinity: None until trained.
+        affinity: SAGA's features, None until trained.
+        levels: Click-Gaussian's features and clusters, None unless it was trained by that.
     """
 
     segments: Segments
     quantiles: np.ndarray
     affinity: AffinityModel | None = None
+    levels: LevelModel | None = None
+
+    @property
+    def granularity(self) -> int:
+        """Number of levels from which a scale chooses; 0: any scale."""
+        return len(self.levels.levels) if self.levels else 0
 
     @property
     def count(self) -> int:
@@ -58,7 +67,8 @@ class SceneModel:
     @property
     def steps(self) -> int:
         """Optimiser steps of the features, 0 without any."""
-        return self.affinity.steps if self.affinity else 0
+        trained = self.affinity or self.levels
+        return trained.steps if trained else 0
 
     def size_of(self, scale: float) -> float:
         """Scale 0..1 as a size in scene units."""
@@ -70,10 +80,19 @@ class SceneModel:
 
     def look(self, rows: Rows) -> np.ndarray:
         """[P,D] by which pixels are alike: their blended features, or before training the segments that hold them."""
-        return rows.blend(self.affinity.features) if self.affinity else self.segments.holding(rows)
+        trained = self.affinity or self.levels
+        return rows.blend(trained.features) if trained else self.segments.holding(rows)
+
+    def trained(self) -> AffinityModel | LevelModel:
+        """The trained features, of either method.
+
+        Raises:
+            UserError: if there are none yet.
+        """
+        return self.levels or self.features()
 
     def features(self) -> AffinityModel:
-        """The trained features.
+        """SAGA's trained features.
 
         Raises:
             UserError: if there are none yet.
@@ -102,6 +121,10 @@ class SceneModel:
             note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
             return self._answer(np.zeros(self.count, bool), how, self._size_asked(how), note)
         rows, positive = rows.take(shown), positive[shown]
+        if how.method == "click-gaussian" or (how.method == "auto" and self.levels is not None):
+            answer = self._by_levels(rows, positive, how)
+            if answer.mask.any() or how.method != "auto" or not positive.all():
+                return answer
         wanted = None if how.scale is None else self.size_of(how.scale)
         chosen = choose(self.segments, rows, positive, wanted)
         if how.method == "auto" and self.affinity is not None:
@@ -113,9 +136,19 @@ class SceneModel:
             return self._by_features(rows, positive, how)
         return self._by_segments(rows, positive, how, chosen)
 
+    def _by_levels(self, rows: Rows, positive: np.ndarray, how: How) -> Answer:
+        if self.levels is None:
+            fix = "Train with the method click-gaussian"
+            raise UserError("This scene has no clusters of Click-Gaussian", fix=fix, code="no_model")
+        answer = self.levels.select(rows, positive, how.scale, how.threshold)
+        if how.scores:
+            scores = self.levels.scores(rows, positive, self.levels.level_of(answer.scale))
+            answer = replace(answer, scores=scores)
+        return replace(answer, mask=snapped(self.segments, answer.mask)) if how.snap else answer
+
     def _by_segments(self, rows: Rows, positive: np.ndarray, how: How, chosen: Chosen) -> Answer:
         mask = chosen.mask(self.segments)
-        note = _left_out(mask, chosen.missed, np.count_nonzero(positive))
+        note = _left_out(mask, chosen.missed, int(np.count_nonzero(positive)))
         size = float(self.segments.scales[chosen.added].max()) if chosen.added else self._size_asked(how)
         answer = self._answer(mask, how, size, note)
         if how.scores and self.affinity is not None:

@@ -35,7 +35,7 @@ from blender_saga.wire.messages import (
 
 from . import query, sidecar
 from .cleanup import Neighbourhood, neighbourhood
-from .clustering import cluster, from_segments
+from .clustering import cluster, from_levels, from_segments
 from .control import Control
 from .display import colours_of
 from .inputs import message_inputs
@@ -97,7 +97,9 @@ class Session:
             if model is not None:
                 scene.described.open(request.sidecar, model)
             scene.model = model = model or scene.model
-        return SceneState(request.scene, len(cloud), model.steps if model else 0, note)
+        return SceneState(
+            request.scene, len(cloud), model.steps if model else 0, note, model.granularity if model else 0
+        )
 
     def train(self, request: Train, control: Control) -> Trained:
         """Train a scene; its former model answers clicks until the first snapshot and stays if training fails."""
@@ -125,6 +127,7 @@ class Session:
         return Trained(
             request.scene, result.model.steps, result.masks, len(result.views), min(given.coverage, result.coverage),
             tuple(result.phases), tuple(result.phases.values()), request.sidecar, tuple(given.notes),
+            result.model.granularity,
         )  # fmt: skip
 
     def click(self, request: Click) -> Selection:
@@ -144,7 +147,9 @@ class Session:
             of_model, asked, answer = scene.clusters
             if of_model is model and len(answer.labels) == len(cloud) and _same(asked, request):
                 return answer
-        if model.affinity is None:  # there are segments already
+        if model.levels is not None:
+            answer = from_levels(request, cloud, model.levels, control)
+        elif model.affinity is None:  # there are segments already
             answer = from_segments(request, cloud, model, control)
         else:
             answer = cluster(cloud, model.affinity, request, control)
@@ -153,7 +158,7 @@ class Session:
 
     def colour(self, request: Colour) -> Colours:
         """Colour the features by their principal components."""
-        features = self._trained(request.scene)[2].features()
+        features = self._trained(request.scene)[2].trained()
         scale = _given(request.scale)
         return Colours(request.scene, colours_of(features.features, None if scale is None else features.opening(scale)))
 

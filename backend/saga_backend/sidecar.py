@@ -14,6 +14,7 @@ from safetensors.numpy import save as to_bytes
 
 from blender_saga.wire.errors import UserError
 
+from .methods.click_gaussian import storage
 from .model import AffinityModel
 from .scene_model import SceneModel
 from .segment_set import Segments
@@ -60,6 +61,8 @@ def save(path: str | Path, model: SceneModel, header: Header) -> None:
         tensors["features"] = model.affinity.features.astype(np.float16)
         tensors["gate"] = model.affinity.gate.astype(np.float32)
         tensors["affinity.quantiles"] = model.affinity.quantiles.astype(np.float32)
+    if model.levels is not None:
+        tensors |= storage.arrays_of(model.levels)
     write_tensors(path, tensors, facts)
 
 
@@ -124,8 +127,13 @@ def _checked(tensors: dict[str, np.ndarray], header: Header, name: str) -> Scene
     segments, quantiles = _segments(tensors, header.count), tensors.get("quantiles", np.zeros(0))
     if segments is None or quantiles.ndim != 1 or len(quantiles) < 2:
         raise bad
+    levels = None
+    if "levels.features" in tensors:
+        levels = storage.from_arrays(tensors, header.count, header.steps)
+        if levels is None:
+            raise bad
     if "features" not in tensors:
-        return SceneModel(segments, quantiles)
+        return SceneModel(segments, quantiles, levels=levels)
     empty = np.zeros(0)
     features, gate, table = (tensors.get(key, empty) for key in ("features", "gate", "affinity.quantiles"))
     if features.shape != (header.count, gate.shape[-1]) or gate.shape != (2, features.shape[-1]) or len(table) < 2:

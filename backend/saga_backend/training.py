@@ -16,6 +16,10 @@ from blender_saga.wire.messages import TrainSettings
 from .capture import CaptureSettings, capture
 from .control import Control
 from .masks.found import Found, Looked, builtin_found, given_found, look
+from .methods.click_gaussian.model import LevelModel
+from .methods.click_gaussian.settings import BY_NAME as CLICK_RECIPES
+from .methods.click_gaussian.settings import ClickSettings
+from .methods.click_gaussian.train import ClickInput, train_click_gaussian
 from .methods.saga.settings import PAPER, PROTOTYPES, RECIPES, SagaSettings
 from .methods.saga.train import SagaInput, train_saga
 from .model import AffinityModel
@@ -23,8 +27,8 @@ from .rasteriser import rasteriser
 from .scene_model import SceneModel
 from .segment_set import scale_table
 
-METHODS = ("saga", "evidence")
-"""What can be trained: features, or only the segments on which the masks agree."""
+METHODS = ("saga", "click-gaussian", "evidence")
+"""What can be trained: features of either kind, or only the segments on which the masks agree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +96,7 @@ def train(
         found = given_found(looked, sources.masks, raster, control)
     watch.lap("masks")
     model = SceneModel(found.segments, scale_table(found.segments))
-    if settings.method == "saga":
+    if settings.method != "evidence":
         model = _with_features(model, (looked, found), settings, sources, control)
     elif not len(found.segments):
         why = "the masks of different views agree on nothing, or there are none"
@@ -106,16 +110,29 @@ def _with_features(
 ) -> SceneModel:
     """The model with features trained; snapshots are published on the way, the first one without features."""
     looked, found = seen
-    publish = None
-    if sources.publish is not None:
-        tell = sources.publish
-        tell(model)
+    tell = sources.publish or (lambda model: None)
+    tell(model)
+    about = looked.cloud.means, found.seen, looked.rows, found.masks, found.segments
+    if settings.method == "click-gaussian":
 
-        def publish(affinity: AffinityModel) -> None:
-            tell(replace(model, affinity=affinity))
+        def publish_levels(levels: LevelModel) -> None:
+            tell(replace(model, levels=levels))
 
-    data = SagaInput(looked.cloud.means, found.seen, looked.rows, found.masks, found.segments, model.quantiles)
+        how = click_settings(settings, sources.device)
+        return replace(model, levels=train_click_gaussian(ClickInput(*about), how, control, publish_levels))
+
+    def publish(affinity: AffinityModel) -> None:
+        tell(replace(model, affinity=affinity))
+
+    data = SagaInput(*about, model.quantiles)
     return replace(model, affinity=train_saga(data, saga_settings(settings, sources.device), control, publish))
+
+
+def click_settings(settings: TrainSettings, device: str) -> ClickSettings:
+    """The same for Click-Gaussian."""
+    base = CLICK_RECIPES[settings.recipe]
+    steps, pixels = settings.steps or base.steps, settings.pixels or base.pixels
+    return replace(base, steps=steps, pixels=pixels, seed=settings.seed, device=device)
 
 
 def saga_settings(settings: TrainSettings, device: str) -> SagaSettings:
@@ -131,9 +148,10 @@ def check_settings(settings: TrainSettings) -> TrainSettings:
     Raises:
         UserError: if one is out of range.
     """
-    base = PAPER if settings.recipe == "paper" else PROTOTYPES
+    _check_names(settings)
+    base = click_settings(settings, "cpu") if settings.method == "click-gaussian" else saga_settings(settings, "cpu")
     defaults = {"steps": base.steps, "views": 40, "width": 480, "height": 360, "pixels": base.pixels}
-    limits = {"steps": 100_000, "views": 1000, "width": 4096, "height": 4096, "pixels": 4096}
+    limits = {"steps": 100_000, "views": 1000, "width": 4096, "height": 4096, "pixels": max(4096, base.pixels)}
     chosen: dict[str, int] = {}
     for name, default in defaults.items():
         value = getattr(settings, name)
@@ -145,7 +163,11 @@ def check_settings(settings: TrainSettings) -> TrainSettings:
     if settings.seed < 0:
         why = f"seed is {settings.seed}, it must not be negative"
         raise UserError("The training settings are not usable", why, code="bad_settings")
-    for name, value, known in (("method", settings.method, METHODS), ("recipe", settings.recipe, RECIPES)):
+    return TrainSettings(settings.method, settings.recipe, seed=settings.seed, **chosen)
+
+
+def _check_names(settings: TrainSettings) -> None:
+    recipes = tuple(CLICK_RECIPES) if settings.method == "click-gaussian" else RECIPES
+    for name, value, known in (("method", settings.method, METHODS), ("recipe", settings.recipe, recipes)):
         if value not in known:
             raise UserError(f"There is no {name} '{value}'", fix=f"Use one of: {', '.join(known)}", code="bad_settings")
-    return TrainSettings(settings.method, settings.recipe, seed=settings.seed, **chosen)

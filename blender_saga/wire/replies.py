@@ -23,12 +23,21 @@ class Welcome:
 
 @dataclass(frozen=True, eq=False)
 class SceneState:
-    """A scene as the backend has it: `model_steps` is 0 without a model; `note` says why a sidecar was not taken."""
+    """A scene as the backend has it.
+
+    Attributes:
+        scene: fingerprint of the cloud.
+        count: its Gaussians.
+        model_steps: optimiser steps of its model, 0 without one.
+        note: why a sidecar was not taken, or "".
+        levels: of granularity, from which a click's scale chooses (1: the coarsest, 0: the finest); 0: any scale.
+    """
 
     scene: str
     count: int
     model_steps: int = 0
     note: str = ""
+    levels: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +70,7 @@ class Trained:
         phases, seconds: parallel: what took how long.
         sidecar: where the model was saved, or "".
         notes: what the user should know: photos, masks that were missing.
+        levels: as in SceneState.
     """
 
     scene: str
@@ -72,6 +82,7 @@ class Trained:
     seconds: tuple[float, ...] = ()
     sidecar: str = ""
     notes: tuple[str, ...] = ()
+    levels: int = 0
 
 
 @dataclass(frozen=True, eq=False)

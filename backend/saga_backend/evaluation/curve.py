@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ..control import Control
 from ..scene_model import SceneModel
-from .protocol import LEVELS, ProtocolSettings, Selector, Task, evaluate
+from .protocol import LEVELS, SWITCH, ProtocolSettings, Selector, Task, evaluate
 
 GOOD = 0.90
 """The mIoU that counts as quality (design section 9)."""
@@ -40,7 +40,7 @@ class Snapshots:
 
     def publish_trained(self, model: SceneModel) -> None:
         """The same, without snapshots that have no features yet: by features they cannot be judged."""
-        if model.affinity is not None:
+        if model.affinity or model.levels:
             self.publish(model)
 
     def finish(self, model: SceneModel) -> None:
@@ -61,7 +61,8 @@ def curve(
     points: list[list[float | None]] = []
     for index, (seconds, model) in enumerate(snapshots.kept):
         (control or Control()).progress("judging snapshots", index, len(snapshots.kept))
-        levels = evaluate(selector_of(model), few, settings)["reference"]
+        own = replace(settings, by_level=SWITCH if model.levels else ())
+        levels = evaluate(selector_of(model), few, own)["reference"]
         scores = [levels[level]["miou_3d"] if level in levels else None for level in LEVELS]
         points.append([model.steps, round(seconds, 2), *scores])
     return points

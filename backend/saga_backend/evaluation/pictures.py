@@ -71,7 +71,8 @@ def scene_sheet(selector: Selector, task: Task, cloud: GaussianCloud, settings: 
         [H,W,3] uint8, or None where no view shows anything.
     """
     columns = task.labels.reshape(len(task.labels), -1).T
-    levels = [Level(selector, task, np.ascontiguousarray(c), settings) for _, c in zip(LEVELS, columns, strict=False)]
+    pairs = zip(range(len(LEVELS)), columns, strict=False)
+    levels = [Level(selector, task, np.ascontiguousarray(c), settings.of_level(n)) for n, c in pairs]
     index = int(np.argmax([len(_shown(levels[0], i)) for i in range(len(task.sights))]))
     if not _shown(levels[0], index):
         return None

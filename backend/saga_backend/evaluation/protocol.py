@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -29,6 +29,8 @@ Selector = Callable[["Sight", np.ndarray, np.ndarray, float | None], np.ndarray]
 
 RULES = ("default", "reference")
 LEVELS = ("objects", "parts")
+SWITCH = ((1.0,), (0.0,))
+"""Positions for each of LEVELS where a switch takes the slider's place: objects are coarse, parts are fine."""
 SCORES = ("miou_3d", "miou_3d_all", "miou_2d", "macc_2d")
 
 
@@ -53,6 +55,7 @@ class ProtocolSettings:
         rules: which of RULES.
         clicks: reference views, each with a first click, per thing.
         scales: the slider's positions tried under the rule `reference`.
+        by_level: the same for each of LEVELS, in place of `scales`.
         cap: clicks after which the count of clicks gives up; 0: not counted.
         smallest: pixels of a thing a view must show to be clicked or judged in.
     """
@@ -60,8 +63,13 @@ class ProtocolSettings:
     rules: tuple[str, ...] = RULES
     clicks: int = 3
     scales: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(21))
+    by_level: tuple[tuple[float, ...], ...] = ()
     cap: int = 20
     smallest: int = 40
+
+    def of_level(self, number: int) -> ProtocolSettings:
+        """The settings for one of LEVELS."""
+        return replace(self, scales=self.by_level[number]) if self.by_level else self
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +129,7 @@ def evaluate(
     columns = task.labels.reshape(len(task.labels), -1).T
     rules: dict[str, dict] = {rule: {} for rule in settings.rules}
     for number, (level, column) in enumerate(zip(LEVELS, columns, strict=False)):
-        things = Level(selector, task, np.ascontiguousarray(column), settings)
+        things = Level(selector, task, np.ascontiguousarray(column), settings.of_level(number))
         names = task.names[number] if task.names else {}
         wanted = np.unique(column[column > 0])
         entries: dict[str, list[dict]] = {rule: [] for rule in settings.rules}

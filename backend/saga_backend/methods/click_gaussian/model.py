@@ -66,6 +66,12 @@ class LevelModel:
         """The slider's position of a level."""
         return 1 - level / max(self._last, 1)
 
+    def opening(self, scale: float) -> np.ndarray:
+        """[D] float32: 1 for the channels of the level that a slider's position means, else 0."""
+        out = np.zeros(self.features.shape[1], np.float32)
+        out[slice(*self.levels[self.level_of(scale)].span)] = 1
+        return out
+
     def select(
         self, rows: Rows, positive: np.ndarray, scale: float | None = None, threshold: float | None = None
     ) -> Answer:
