@@ -1,0 +1,53 @@
+"""What a click says or does in every state of the backend: not installed, starting, of another version, busy, gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bpy
+import numpy as np
+import pytest
+from mathutils import Vector
+
+from .support import addon
+from .test_backend_flow import CLUSTER, ENDLESS, PLACES, fake_backend, selected, session, splat, trained
+from .test_bad_input import refused
+from .views import click
+
+__all__ = ["fake_backend", "splat", "trained"]  # fixtures
+
+
+def test_a_click_waits_for_a_backend_that_starts(trained: bpy.types.Object) -> None:
+    bpy.ops.saga.backend_stop()
+    bpy.ops.saga.backend_start(wait=False)
+    assert session().backend.state.value == "starting"
+    click(Vector(PLACES[1]))
+    np.testing.assert_array_equal(selected(trained), CLUSTER == 1)
+
+
+def test_a_backend_of_another_version(
+    trained: bpy.types.Object, snapshot: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bpy.ops.saga.backend_stop()
+    channel = addon("wire.channel")
+    monkeypatch.setattr(channel, "PROTOCOL_VERSION", channel.PROTOCOL_VERSION + 1)
+    before = snapshot()
+    refused(lambda: bpy.ops.saga.backend_start(), "do not fit together")
+    assert session().backend.state.value == "failed"
+    refused(lambda: click(Vector(PLACES[1])), "do not fit together")
+    assert snapshot() == before
+
+
+def test_a_click_beside_a_training(trained: bpy.types.Object) -> None:
+    bpy.ops.saga.train(steps=ENDLESS, wait=False)
+    training = session().training
+    clicked = []
+
+    def once(progress: object) -> None:
+        if not clicked:
+            clicked.append(click(Vector(PLACES[2])))
+            bpy.ops.saga.cancel()
+
+    with pytest.raises(addon("wire.errors").Cancelled):
+        training.wait(on_progress=once)
+    np.testing.assert_array_equal(selected(trained), CLUSTER == 2)
