@@ -29,23 +29,30 @@ class Actors:
         objects: where they stand.
         ids: of every object its ids, one array each.
         all_ids: [T] int32, the ids of all points of all objects, in order.
+        own: of every object the Gaussians of its points, where some stand elsewhere than their ids; else None.
     """
 
     cloud: GaussianCloud
     objects: tuple[ObjectPoints, ...]
     ids: list[np.ndarray]
     all_ids: np.ndarray
+    own: list[GaussianCloud | None]
 
     def projected(self, view: View, pixels: np.ndarray | None = None) -> Projected:
         """All points where they stand, as `projection.project`; ids are places in `all_ids`."""
         parts = []
-        for part, members in zip(self.objects, self.ids, strict=True):
-            some = members if len(part.ids) else None
-            parts.append(project(self.cloud, view.of_object(part.matrix), pixels, some))
+        for part, members, own in zip(self.objects, self.ids, self.own, strict=True):
+            some = members if len(part.ids) and own is None else None
+            parts.append(project(self.cloud if own is None else own, view.of_object(part.matrix), pixels, some))
         if len(parts) == 1:
             return parts[0]
         starts = np.concatenate([[0], np.cumsum([len(i) for i in self.ids])])[:-1]
         return merge(parts, [int(s) for s in starts])
+
+    def places(self, index: int, chosen: np.ndarray) -> np.ndarray:
+        """[K,3] float32, in the space of object number `index`: its points at a mask [M] bool."""
+        own = self.own[index]
+        return self.cloud.means[self.ids[index][chosen]] if own is None else own.means[chosen]
 
     def rows(self, view: View, pixels: np.ndarray) -> Rows:
         """Rows of pixels [P,2] int32; ids are the model's."""
@@ -79,7 +86,8 @@ def actors(cloud: GaussianCloud, objects: tuple[ObjectPoints, ...]) -> Actors:
     """
     objects = objects or (ObjectPoints(np.eye(4)),)
     ids = [_ids(part, len(cloud)) for part in objects]
-    return Actors(cloud, objects, ids, np.concatenate(ids))
+    own = [_own(cloud, part, members) for part, members in zip(objects, ids, strict=True)]
+    return Actors(cloud, objects, ids, np.concatenate(ids), own)
 
 
 def _ids(part: ObjectPoints, count: int) -> np.ndarray:
@@ -88,6 +96,17 @@ def _ids(part: ObjectPoints, count: int) -> np.ndarray:
         why = "it has points that the trained cloud does not have"
         raise UserError("An object does not fit this model", why, "Train it on its own", "bad_ids")
     return ids
+
+
+def _own(cloud: GaussianCloud, part: ObjectPoints, ids: np.ndarray) -> GaussianCloud | None:
+    if not len(part.moved):
+        return None
+    if len(part.moved) != len(part.cloud) or part.moved.min() < 0 or part.moved.max() >= len(ids):
+        raise UserError("An object is not usable", "its moved points do not fit it", code="bad_ids")
+    there = cloud.with_degree(0).take(ids)
+    for name in ("means", "quats", "scales", "opacities"):
+        getattr(there, name)[part.moved] = getattr(part.cloud, name)
+    return there
 
 
 def asked(request: Click, taking_part: Actors, look: Callable[[Rows], np.ndarray]) -> Asked:

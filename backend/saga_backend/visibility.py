@@ -46,11 +46,11 @@ def seen(taking_part: Actors, view: View, points: np.ndarray) -> np.ndarray:
 def _box(taking_part: Actors, view: View, points: np.ndarray) -> tuple[float, float, float, float] | None:
     """The part of the picture (x0, y0, x1, y1, pixels) in which the centres of the points lie; None: outside of it."""
     low, high, start = np.full(2, np.inf), np.full(2, -np.inf), 0
-    for part, ids in zip(taking_part.objects, taking_part.ids, strict=True):
-        chosen = ids[points[start : start + len(ids)]]
+    for index, (part, ids) in enumerate(zip(taking_part.objects, taking_part.ids, strict=True)):
+        chosen = points[start : start + len(ids)]
         start += len(ids)
         viewmat = view.of_object(part.matrix).viewmat
-        camera = taking_part.cloud.means[chosen] @ viewmat[:3, :3].T + viewmat[:3, 3]
+        camera = taking_part.places(index, chosen) @ viewmat[:3, :3].T + viewmat[:3, 3]
         camera = camera[camera[:, 2] >= view.near]
         depth = 1.0 if view.orthographic else camera[:, 2:]
         places = camera[:, :2] / depth * np.diag(view.K)[:2] + view.K[:2, 2]

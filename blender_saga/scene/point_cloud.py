@@ -140,6 +140,11 @@ def scales(obj: bpy.types.Object) -> np.ndarray:
     return _get(obj, "scale")
 
 
+def opacities(obj: bpy.types.Object) -> np.ndarray:
+    """[N] float32, 0 to 1."""
+    return _get(obj, "radiance:base")[:, 3]
+
+
 def sh_degree(obj: bpy.types.Object) -> int:
     """Degree of a splat's spherical harmonics, 0 to 4."""
     return SH_COEFFICIENTS.index(_coefficients(obj))

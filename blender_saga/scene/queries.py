@@ -10,10 +10,11 @@ import numpy as np
 from ..gaussians.cloud import concatenate
 from ..gaussians.selection import combine, unpack
 from ..wire.errors import UserError
-from ..wire.messages import CleanUp, Click, LoadScene, ObjectPoints, Prompt, Selection
-from . import point_cloud, trained_space
+from ..wire.messages import CleanUp, Click, LoadScene, Prompt, Selection
+from . import instances, point_cloud, trained_space
+from .copies import all_there, points_of
 from .lookup import not_trained, siblings, trained_model, trains_now
-from .session import Request, session
+from .session import Request, means_of, session
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +67,14 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
     model = next(filter(None, map(trained_model, objects)), "")
     if not model and not trains_now(first):
         raise not_trained(first)
-    shown = tuple(_shown(o) for o in objects)
+    objects, places = _standing(objects)
+    shown, load = tuple(_shown(o) for o in objects), needed(objects, model)
+    means = session.loaded_means(first.saga.fingerprint) if load is None else means_of(load)
+    assert means is not None
     click = Click(
         first.saga.fingerprint,
         target.prompts,
-        tuple(_points(o, mask) for o, mask in zip(objects, shown, strict=True)),
+        tuple(points_of(o, mask, at, means) for o, mask, at in zip(objects, shown, places, strict=True)),
         scale=target.scale,
         threshold=target.threshold,
         method=target.method,
@@ -78,7 +82,7 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
         want_scores=target.want_scores,
         clean_up=target.clean_up,
     )
-    request = session.request(needed(objects, model), click)
+    request = session.request(load, click)
     return Query(request, tuple((o.session_uid, len(o.data.points)) for o in objects), shown)
 
 
@@ -88,7 +92,9 @@ def needed(objects: list[bpy.types.Object], model: str) -> LoadScene | None:
     Raises:
         UserError: if they do not fit together.
     """
-    return None if _is_loaded(objects) else _load(siblings(objects[0]), model)
+    means = session.loaded_means(objects[0].saga.fingerprint)
+    loaded = means is not None and all_there(objects, means)
+    return None if loaded else _load(siblings(objects[0]), model)
 
 
 def _shown(obj: bpy.types.Object) -> np.ndarray | None:
@@ -96,10 +102,12 @@ def _shown(obj: bpy.types.Object) -> np.ndarray | None:
     return ~hidden if hidden.any() else None
 
 
-def _points(obj: bpy.types.Object, shown: np.ndarray | None) -> ObjectPoints:
-    """An object as the backend sees it, without its hidden points."""
-    ids = _ids(obj) if shown is None else point_cloud.ids(obj)[shown]
-    return ObjectPoints(np.array(obj.matrix_world, np.float64) @ trained_space.applied(obj), ids)
+def _standing(objects: list[bpy.types.Object]) -> tuple[list[bpy.types.Object], list[np.ndarray]]:
+    """Objects and where they stand [4,4]; one that collection instances show too comes once for each place."""
+    places = [(o, np.array(o.matrix_world, np.float64)) for o in objects]
+    shown = instances.instances(bpy.context.view_layer, None)
+    places += [(i.original, i.matrix_world) for i in shown if i.original in objects]
+    return [o for o, _ in places], [matrix for _, matrix in places]
 
 
 def apply(query: Query, mode: str) -> Selection:
@@ -149,7 +157,7 @@ def _spread(values: np.ndarray, shown: np.ndarray | None) -> np.ndarray:
 
 
 def objects_of(query: Query) -> list[bpy.types.Object]:
-    """The objects that a query was about.
+    """The objects that a query was about, an instanced one several times.
 
     Raises:
         UserError: if one is gone or has another number of points.
@@ -162,27 +170,6 @@ def objects_of(query: Query) -> list[bpy.types.Object]:
     if not same:
         raise UserError("The splats were changed during the click", fix="Click again", code="changed")
     return objects
-
-
-def _ids(obj: bpy.types.Object) -> np.ndarray:
-    """The ids of an object's points; empty, which is short for 0..count-1, where it holds the whole cloud."""
-    ids = point_cloud.ids(obj)
-    whole = len(ids) == obj.saga.count and np.array_equal(ids, np.arange(len(ids), dtype=np.int32))
-    return ids[:0] if whole else ids
-
-
-def _is_loaded(objects: list[bpy.types.Object]) -> bool:
-    """Whether the backend has exactly these points: the same ids at the same places.
-
-    It is not so after a restart, nor when points came back by undo or were moved in edit mode.
-    """
-    means = session.loaded_means(objects[0].saga.fingerprint)
-    return means is not None and all(_same_places(means, obj) for obj in objects)
-
-
-def _same_places(means: np.ndarray, obj: bpy.types.Object) -> bool:
-    ids = _ids(obj)
-    return trained_space.holds(obj, means if len(ids) == 0 else means[np.clip(ids, 0, len(means) - 1)])
 
 
 def _load(objects: list[bpy.types.Object], model: str) -> LoadScene:

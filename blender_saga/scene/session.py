@@ -141,9 +141,7 @@ class Session:
 
     def scene_loaded(self, load: LoadScene, starts: int) -> None:
         """Remember what the backend has of a scene, since its start number `starts`."""
-        means = np.full((load.count, 3), np.nan, np.float32)
-        means[load.ids if len(load.ids) else slice(None)] = load.cloud.means
-        self._loaded[load.scene] = (starts, means)
+        self._loaded[load.scene] = (starts, means_of(load))
 
     def loaded_means(self, scene: str) -> np.ndarray | None:
         """[count,3] float32 centres by id as the running backend has them, NaN for missing ones; None: not loaded."""
@@ -161,6 +159,13 @@ class Session:
     def tell(self, message: str, failed: bool = False) -> None:
         """Set the line that the panels show."""
         self.message, self.failed = message, failed
+
+
+def means_of(load: LoadScene) -> np.ndarray:
+    """[count,3] float32 centres by id as a message sends them, NaN for missing ones."""
+    means = np.full((load.count, 3), np.nan, np.float32)
+    means[load.ids if len(load.ids) else slice(None)] = load.cloud.means
+    return means
 
 
 session = Session()

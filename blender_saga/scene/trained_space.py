@@ -50,15 +50,17 @@ def to_cloud(obj: bpy.types.Object) -> GaussianCloud:
     return cloud if np.array_equal(matrix, np.eye(4)) else transform_cloud(cloud, np.linalg.inv(matrix), overwrite=True)
 
 
-def holds(obj: bpy.types.Object, means: np.ndarray) -> bool:
-    """Whether the points of an object are at means [N,3] of the trained cloud, but for what applying rounds.
+def elsewhere(obj: bpy.types.Object, means: np.ndarray) -> np.ndarray | None:
+    """[N] bool: points of an object that are not at means [N,3] of the trained cloud, but for what applying rounds.
 
-    NaN, which stands for points that were not sent, is nowhere.
+    NaN, which stands for points that were not sent, is nowhere. None: all are where they should be.
     """
     places, matrix = point_cloud.positions(obj), applied(obj)
     if np.array_equal(places, means):
-        return True
+        return None
     there = means @ matrix[:3, :3].T + matrix[:3, 3]
-    size = max(np.abs(matrix[:3, 3]).max(), np.abs(matrix[:3, :3]).max() * np.abs(means).max(), np.abs(places).max())
-    rounded = not np.array_equal(matrix, np.eye(4))
-    return rounded and bool((np.abs(there - places) <= _SLACK * size).all())
+    largest = np.abs(np.nan_to_num(means)).max()
+    size = max(np.abs(matrix[:3, 3]).max(), np.abs(matrix[:3, :3]).max() * largest, np.abs(places).max())
+    slack = 0.0 if np.array_equal(matrix, np.eye(4)) else _SLACK * size
+    away = ~(np.abs(there - places) <= slack).all(axis=1)
+    return away if away.any() else None

@@ -6,12 +6,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..gaussians.cloud import GaussianCloud
 from ..gaussians.view import View
 
 
 def no_ids() -> np.ndarray:
     """[0] int32: "all of them, in order"."""
     return np.zeros(0, np.int32)
+
+
+def no_gaussians() -> GaussianCloud:
+    """A cloud of none."""
+    none = np.zeros((0, 3), np.float32)
+    return GaussianCloud(none, np.zeros((0, 4), np.float32), none, none[:, 0], none[:, None])
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,15 @@ class ObjectPoints:
     Attributes:
         matrix: [4,4] float64, object to world.
         ids: [M] int32, `saga:id` of its points in order; empty means 0..count-1 of the scene.
+        moved: [K] int32, 0..M-1: those of its points that stand elsewhere than the scene has their ids: copies that
+            were moved by themselves.
+        cloud: K Gaussians, where the moved ones stand (without harmonics), in the space of the scene.
     """
 
     matrix: np.ndarray
     ids: np.ndarray = field(default_factory=no_ids)
+    moved: np.ndarray = field(default_factory=no_ids)
+    cloud: GaussianCloud = field(default_factory=no_gaussians)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from saga_backend.session import Session
 from twins import pixel_over, rotation
 
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Prompt, Train, Unload
+from blender_saga.wire.messages import CleanUp, Click, LoadScene, ObjectPoints, Prompt, Train, Unload
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -129,6 +129,30 @@ def test_duplicate_is_selected_in_both_copies(session):
     mask = chosen(answer)
     np.testing.assert_array_equal(mask[:N], mask[N:])
     assert iou(mask[:N], TRUTH == 0) > 0.9
+
+
+def test_copies_that_were_moved_by_themselves_are_clicked_where_they_stand(session):
+    """One object holds ball 1 twice, the copies over the left border of where everything was."""
+    copies = np.flatnonzero(TRUTH == 1).astype(np.int32)
+    ids = np.concatenate([np.arange(N, dtype=np.int32), copies])
+    shift = np.array([-6, 0, 0], np.float32)
+    there = replace(CLOUD.take(copies), means=CLOUD.means[copies] + shift)
+    part = ObjectPoints(EYE, ids, np.arange(N, len(ids), dtype=np.int32), there.with_degree(0))
+    matrix = EYE.copy()
+    matrix[:3, 3] = shift
+    view = replace(VIEW, viewmat=VIEW.viewmat @ np.linalg.inv(matrix))  # ball 1 of the copies is where ball 1 was
+    pixel = front(1, view, matrix)
+    mask = chosen(session.click(click_at(pixel, part, view=view)))
+    assert mask[N:].mean() > 0.9  # by ids alone there is nothing in this view
+    assert not session.click(click_at(pixel, ObjectPoints(EYE, ids), view=view)).count
+    seen = chosen(session.click(click_at(pixel, part, view=view, clean_up=CleanUp(visible=True))))
+    assert seen[N:].any() and not seen[:N].any()
+
+
+@pytest.mark.parametrize("moved", [[N], [-1], [0, 1]])
+def test_moved_points_that_do_not_fit_are_refused(session, moved):
+    part = ObjectPoints(EYE, moved=np.array(moved, np.int32), cloud=CLOUD.take(np.arange(1)).with_degree(0))
+    assert refusal(session, click_at(front(0), part)) == "bad_ids"
 
 
 def test_nearer_object_hides_the_farther(session):

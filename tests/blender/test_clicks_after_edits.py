@@ -84,16 +84,23 @@ def test_duplicates_of_which_one_was_applied(trained: bpy.types.Object, applied:
             assert not selected(other).any()
 
 
+def move_points(obj: bpy.types.Object, mask: np.ndarray, by: tuple[float, float, float]) -> None:
+    """As a script or Blender's edit mode does it: the points, not the object."""
+    places = addon("scene.point_cloud").positions(obj)
+    places[mask] += by
+    addon("scene.attributes").write(obj.data, "position", "FLOAT_VECTOR", places)
+
+
 def test_the_backend_is_not_sent_again_what_it_has(trained: bpy.types.Object) -> None:
     copy = duplicate(trained)
     apply_to(copy, FLIPPED)
     click(FLIPPED @ Vector(PLACES[1]))
     queries = addon("scene.queries")
     assert queries.needed([trained, copy], "") is None
-    addon("scene.attributes").write(
-        copy.data, "position", "FLOAT_VECTOR", addon("scene.point_cloud").positions(copy) + 1
-    )
-    assert queries.needed([trained, copy], "") is not None  # moved by hand
+    move_points(copy, np.ones(60, bool), (1, 1, 1))
+    assert queries.needed([trained, copy], "") is None  # what was moved by hand is told with each click
+    move_points(trained, np.arange(60) == 7, (1, 1, 1))
+    assert queries.needed([trained, copy], "") is not None  # now no copy of number 7 is where it was
 
 
 def test_training_a_duplicate_that_was_applied(trained: bpy.types.Object) -> None:
@@ -106,3 +113,51 @@ def test_training_a_duplicate_that_was_applied(trained: bpy.types.Object) -> Non
     for obj, matrix in ((copy, turned), (trained, Matrix())):
         click(matrix @ Vector(PLACES[2]))
         np.testing.assert_array_equal(selected(obj), CLUSTER == 2)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_copies_that_were_moved_within_their_points(trained: bpy.types.Object, turned: bool) -> None:
+    """Two objects hold the same Gaussians, and the points of one were moved, not the object: ids alone do not tell."""
+    copy = duplicate(trained)
+    stands = Matrix()
+    if turned:
+        stands = FLIPPED
+        apply_to(copy, FLIPPED)
+    move_points(copy, CLUSTER == 1, (0, 0, -1))
+    for _ in range(2):  # before and after the backend has the scene
+        for obj, other, place in (
+            (copy, trained, stands @ Vector(PLACES[1]) + Vector((0, 0, -1))),
+            (trained, copy, Vector(PLACES[1])),
+        ):
+            assert click(place) == {"FINISHED"}
+            np.testing.assert_array_equal(selected(obj), CLUSTER == 1)
+            assert not selected(other).any()
+
+
+def test_points_duplicated_and_moved_in_edit_mode(trained: bpy.types.Object) -> None:
+    """Shift D and G in Blender's edit mode: one object holds the same ids twice."""
+    click(Vector(PLACES[0]))
+    addon("scene.point_cloud").set_selection(trained, CLUSTER == 2)
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.pointcloud.duplicate()
+    bpy.ops.transform.translate(value=(0, 0, -2))
+    bpy.ops.object.mode_set(mode="OBJECT")
+    ids = addon("scene.point_cloud").ids(trained)
+    assert len(ids) == 80
+    copies = np.arange(80) >= 60
+    for place, wanted in (
+        (Vector(PLACES[2]) + Vector((0, 0, -2)), copies),
+        (Vector(PLACES[2]), (CLUSTER[ids] == 2) & ~copies),
+        (Vector(PLACES[0]), CLUSTER[ids] == 0),
+    ):
+        assert click(place) == {"FINISHED"}
+        np.testing.assert_array_equal(selected(trained), wanted)
+
+
+def test_hidden_points_are_not_among_the_moved_ones(trained: bpy.types.Object) -> None:
+    copy = duplicate(trained)
+    move_points(copy, CLUSTER == 1, (0, 0, -3))
+    hidden = (CLUSTER == 1) & (np.arange(60) < 30)
+    addon("scene.point_cloud").set_hidden(copy, hidden)
+    click(Vector(PLACES[1]) + Vector((0, 0, -3)))
+    np.testing.assert_array_equal(selected(copy), (CLUSTER == 1) & ~hidden)

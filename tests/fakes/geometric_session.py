@@ -98,7 +98,9 @@ class GeometricSession:
         """Pixels from a click or box to each centre, infinite behind the camera."""
         view = prompt.view
         ids = obj.ids if len(obj.ids) else np.arange(len(means))
-        world = means[ids] @ obj.matrix[:3, :3].T + obj.matrix[:3, 3]
+        places = means[ids]
+        places[obj.moved] = obj.cloud.means
+        world = places @ obj.matrix[:3, :3].T + obj.matrix[:3, 3]
         camera = world @ view.viewmat[:3, :3].T + view.viewmat[:3, 3]
         depth = np.ones(len(camera)) if view.orthographic else camera[:, 2]
         pixels = camera[:, :2] / depth[:, None] * np.diag(view.K)[:2] + view.K[:2, 2]
