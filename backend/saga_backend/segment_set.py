@@ -49,6 +49,13 @@ class Segments:
     def __len__(self) -> int:
         return len(self.scales)
 
+    def take(self, kept: np.ndarray) -> Segments:
+        """Some of the segments, by a mask [K] bool."""
+        sizes = self.sizes()
+        offsets = np.concatenate([[0], np.cumsum(sizes[kept])])
+        ids = self.ids[np.repeat(kept, sizes)]
+        return Segments(offsets.astype(np.int64), ids, self.scales[kept], self.count, self.standing[kept])
+
     def members(self, segment: int) -> np.ndarray:
         """The Gaussians of a segment, int32."""
         return self.ids[self.offsets[segment] : self.offsets[segment + 1]]

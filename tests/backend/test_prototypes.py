@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from saga_backend.control import Control
 from saga_backend.methods.saga import prototypes as module
 from saga_backend.methods.saga import step as step_module
-from saga_backend.methods.saga.prototypes import Prototypes, PrototypeTrainer, features_of, prototypes
+from saga_backend.methods.saga.prototypes import Prototypes, PrototypeTrainer, features_of, prototypes, worth_telling_apart
 from saga_backend.methods.saga.settings import RECIPES, SagaSettings
 from saga_backend.methods.saga.step import ContrastResult
 from saga_backend.methods.saga.train import SagaInput, train_saga
@@ -52,6 +54,15 @@ def test_what_is_in_no_segment_is_the_rest():
     rows = Rows(np.arange(10), np.arange(9, dtype=np.int32), np.full(9, 0.9, np.float32))
     found = prototypes(segments, [rows])
     assert sorted(found.members.tolist()) == [[False, True], [True, False]]
+
+
+def test_stages_on_the_way_to_the_whole_scene_are_not_trained_on():
+    segments = from_sets([np.arange(9) < n for n in (2, 4, 6, 9)], np.arange(27.0).reshape(9, 3))
+    assert worth_telling_apart(segments).all()
+    stages = replace(segments, standing=np.array([2.0, 0.3, 0.05, 0.1], np.float32))
+    assert worth_telling_apart(stages).tolist() == [True, True, False, False]
+    fleeting = replace(segments, standing=np.full(4, 0.01, np.float32))
+    assert worth_telling_apart(fleeting).all()  # something must be told apart
 
 
 def test_features_of_by_loops(rng):

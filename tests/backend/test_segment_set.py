@@ -50,6 +50,18 @@ def test_sets_come_back_smallest_scale_first(rng):
     assert not segments.mask([]).any()
 
 
+def test_some_of_the_segments(rng):
+    segments = from_sets(random_sets(rng), rng.normal(size=(N, 3)))
+    kept = rng.random(len(segments)) < 0.5
+    some = segments.take(kept)
+    numbers = np.flatnonzero(kept)
+    assert members_of(some) == [members_of(segments)[k] for k in numbers] and some.count == N
+    np.testing.assert_array_equal(some.scales, segments.scales[numbers])
+    np.testing.assert_array_equal(some.standing, segments.standing[numbers])
+    rows = random_rows(rng)
+    np.testing.assert_array_equal(some.holding(rows), segments.holding(rows)[:, numbers])
+
+
 def test_holding_and_overlaps_by_loops(rng):
     segments, rows = from_sets(random_sets(rng), rng.normal(size=(N, 3))), random_rows(rng)
     held, matrix = segments.holding(rows), dense(rows, N)

@@ -25,6 +25,7 @@ from .step import contrast_step
 _RARE = 3e-5  # share of the pixels; sets of segments that are rarer are rims
 _MOST = 2048  # prototypes
 _REST_BEYOND = 1.3  # scale of the rest, times the largest segment's
+_LASTS = 0.2  # standing of a segment that is more than a stage on the way from things to the whole scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,16 @@ def prototypes(segments: Segments, rows: list[Rows]) -> Prototypes:
     bits = np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
     rest = _REST_BEYOND * segments.scales[-1] if len(segments) else 1.0
     return Prototypes(members, bits, np.append(segments.scales, rest).astype(np.float32), sizes.astype(np.float32))
+
+
+def worth_telling_apart(segments: Segments) -> np.ndarray:
+    """[K] bool: the segments to train on, which are all but those that the next merge swallows at once.
+
+    Towards the end of the hierarchy things and ground join one by one. Such unions make every pair of pixels one that
+    is alike at some scale, and the few pairs that part a thing from its neighbour drown among them.
+    """
+    kept = segments.standing >= _LASTS
+    return kept if kept.any() else np.ones(len(segments), bool)
 
 
 def _at_pixels(segments: Segments, rows: Rows) -> np.ndarray:
