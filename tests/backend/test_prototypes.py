@@ -10,7 +10,13 @@ import torch
 from saga_backend.control import Control
 from saga_backend.methods.saga import prototypes as module
 from saga_backend.methods.saga import step as step_module
-from saga_backend.methods.saga.prototypes import Prototypes, PrototypeTrainer, features_of, prototypes, worth_telling_apart
+from saga_backend.methods.saga.prototypes import (
+    Prototypes,
+    PrototypeTrainer,
+    features_of,
+    prototypes,
+    worth_telling_apart,
+)
 from saga_backend.methods.saga.settings import RECIPES, SagaSettings
 from saga_backend.methods.saga.step import ContrastResult
 from saga_backend.methods.saga.train import SagaInput, train_saga
