@@ -32,6 +32,11 @@ def main(argv: list[str] | None = None, open_session: object = None) -> int:
     options = _parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     make_importable(options.addon_dir)
+    if options.warm_up:
+        from saga_backend import warm_up
+
+        warm_up.main()
+        return 0
     from saga_backend import server
 
     from blender_saga.wire.channel import Listener
@@ -71,6 +76,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         default=("127.0.0.1", 0),
         metavar="HOST:PORT",
         help="where to listen; port 0 lets the system choose (default: 127.0.0.1:0)",
+    )
+    parser.add_argument(
+        "--warm-up", action="store_true", help="compile what training and clicks need into NUMBA_CACHE_DIR, and end"
     )
     return parser.parse_args(argv)
 

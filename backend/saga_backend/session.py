@@ -44,6 +44,7 @@ from .reply import Found, reply
 from .scene_model import How, SceneModel
 from .text import answers
 from .training import Sources, check_settings, train
+from .warm_up import warm_up
 
 _BLENDER_UP = (0.0, 0.0, 1.0)
 _log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class Session:
         check_settings(request.settings)
         scene.training = True
         try:
+            warm_up(control)
             given = message_inputs(request.sources, scene.cloud, request.settings, control)
             sources = Sources(given.views, given.masks, _BLENDER_UP, publish, self.device)
             result = train(scene.cloud, request.settings, control, sources)

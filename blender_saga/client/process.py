@@ -32,6 +32,8 @@ class Launch:
         addon_dir: the folder with `wire/` and `gaussians/`, handed to launch.py.
         log_path: file the backend writes its log to; every running backend needs one of its own.
         device: "auto", "cpu" or "cuda".
+        cache_dir: where numba keeps what it compiles, unless NUMBA_CACHE_DIR says it; None: beside the source. That
+            of an extension may be read-only, and goes with an upgrade.
     """
 
     python: Path
@@ -39,11 +41,19 @@ class Launch:
     addon_dir: Path
     log_path: Path
     device: str = "auto"
+    cache_dir: Path | None = None
 
     def command(self) -> list[str]:
         """The command line. `-I`: no user site, no current folder, nothing from PYTHON* variables."""
         script = [str(self.launch_path), "--addon-dir", str(self.addon_dir), "--device", self.device]
         return [str(self.python), "-I", "-X", "utf8", *script]
+
+    def environ(self) -> dict[str, str]:
+        """The environment variables of the child: ours without PYTHON*, which are meant for this Python."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        if self.cache_dir is not None:
+            environ.setdefault("NUMBA_CACHE_DIR", str(self.cache_dir))
+        return environ
 
 
 class BackendProcess:
@@ -136,7 +146,7 @@ class BackendProcess:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+                    env=launch.environ(),
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows only
                     start_new_session=True,  # Ctrl+C in Blender's terminal is not for the child
                 )

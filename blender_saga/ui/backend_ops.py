@@ -5,11 +5,11 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty
 
-from ..client.installation import Installation
+from ..client.installation import Installation, prepare
 from ..scene.paths import REQUIREMENTS
 from ..scene.session import session
 from ..wire.errors import UserError
-from .preferences import backend_launch, environment
+from .preferences import backend_launch, environment, launch_with
 from .reporting import Result, reported
 
 _START_SECONDS = 180.0  # the first start on a cold disk loads gigabytes of libraries
@@ -43,7 +43,8 @@ class SAGA_OT_backend_install(bpy.types.Operator):
         if not bpy.app.online_access:
             fix = "Allow it in Preferences > System > Network"
             raise UserError("The backend cannot be installed", "online access is switched off", fix, code="offline")
-        session.installation = Installation(environment(), REQUIREMENTS)
+        installed = environment()
+        session.installation = Installation(installed, REQUIREMENTS, prepare(launch_with(installed.python)))
         if self.wait:
             session.installation.wait()
             self.report({"INFO"}, "The backend is installed")

@@ -108,7 +108,12 @@ def backend_launch() -> Launch:
     Raises:
         UserError: if there is no Python with the backend's packages.
     """
-    return Launch(_python(), LAUNCH, ADDON_DIR, _log_path(), preferences().device)
+    return launch_with(_python())
+
+
+def launch_with(python: Path) -> Launch:
+    """The backend in a Python that has its packages."""
+    return Launch(python, LAUNCH, ADDON_DIR, _log_path(), preferences().device, backend_folder() / "compiled")
 
 
 def _python() -> Path:

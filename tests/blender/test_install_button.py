@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import bpy
 import pytest
@@ -21,20 +22,27 @@ def online() -> Iterator[None]:
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """Make the next installation do what a function says."""
+    """Make the next installation do what a function says; what was installed is only noted, not tried out."""
 
-    def use(work: Callable) -> None:
+    def use(work: Callable) -> list:
+        tried = []
         fake = type("Pretended", (), {"install": lambda _, requirements, report, cancelled: work(report, cancelled)})
+        fake.python = Path("python")
         monkeypatch.setattr(addon("ui.backend_ops"), "environment", fake)
+        trying = lambda launch: lambda report, cancelled: tried.append(launch)  # noqa: E731
+        monkeypatch.setattr(addon("ui.backend_ops"), "prepare", trying)
+        return tried
 
     return use
 
 
 def test_install_waits_for_the_end_when_a_script_calls_it(pretend: Callable) -> None:
     done = []
-    pretend(lambda report, cancelled: done.append(report("Fetching torch", 0.5)))
+    tried = pretend(lambda report, cancelled: done.append(report("Fetching torch", 0.5)))
     assert bpy.ops.saga.backend_install() == {"FINISHED"}
     assert done and addon("scene.session").session.installation.text == "Fetching torch"
+    assert [launch.python for launch in tried] == [Path("python")]
+    assert tried[0].cache_dir == addon("ui.preferences").backend_folder() / "compiled"
 
 
 def test_install_that_fails_is_one_sentence(pretend: Callable) -> None:

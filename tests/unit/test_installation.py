@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from blender_saga.client.installation import Installation
+from blender_saga.client.installation import Installation, prepare
+from blender_saga.client.process import Launch
 from blender_saga.wire.errors import Cancelled, UserError
 
 
@@ -23,8 +25,15 @@ class FakeEnvironment:
         self._work(report, cancelled)
 
 
-def installation(work: Callable) -> Installation:
-    return Installation(FakeEnvironment(work), Path("lock.txt"))
+def installation(work: Callable, then: Callable | None = None) -> Installation:
+    return Installation(FakeEnvironment(work), Path("lock.txt"), then)
+
+
+def trial(tmp_path: Path, source: str) -> Callable:
+    """`prepare` for a backend that is this Python source."""
+    script = tmp_path / "launch.py"
+    script.write_text(source)
+    return prepare(Launch(Path(sys.executable), script, tmp_path, tmp_path / "log", cache_dir=tmp_path / "compiled"))
 
 
 def test_it_tells_how_far_it_is_and_ends() -> None:
@@ -72,3 +81,58 @@ def test_what_goes_wrong_is_raised_for_who_waits(raised: Exception, expected: ty
     running = installation(work)
     with pytest.raises(expected):
         running.wait()
+
+
+def test_what_was_installed_is_prepared(tmp_path: Path) -> None:
+    """It is asked for with the folder to compile into, and every step that it prints is shown."""
+    source = """if True:
+        import os, sys
+        assert "--warm-up" in sys.argv and os.environ["NUMBA_CACHE_DIR"].endswith("compiled")
+        print("a warning of some library: 3 of them")
+        for step in (0, 1):
+            print(f"preparing: {step} of 2", flush=True)
+    """
+    told = []
+    trial(tmp_path, source)(lambda text, fraction: told.append((text, fraction)), lambda: False)
+    words = "Preparing it for this machine"
+    assert [text for text, _ in told] == [words, f"{words}, 1 of 2", f"{words}, 2 of 2", "Installed"]
+    fractions = [fraction for _, fraction in told]
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+
+
+def test_the_bar_never_goes_back(tmp_path: Path) -> None:
+    """An environment reports until 1; what comes then has a share of the bar that was left for it."""
+    seen, running = [], threading.Event()
+
+    def then(report: Callable, cancelled: Callable) -> None:
+        assert running.wait(30)
+        seen.append(job.fraction)
+        report("Preparing", 0.95)
+
+    job = installation(lambda report, cancelled: report("Installed", 1.0), then)
+    running.set()
+    job.wait()
+    assert seen[0] < 0.95 == job.fraction
+
+
+def test_what_was_installed_and_does_not_work_is_said(tmp_path: Path) -> None:
+    running = installation(lambda report, cancelled: None, trial(tmp_path, "import no_such_module"))
+    with pytest.raises(UserError, match=r"installed, but it does not work: .*No module named 'no_such_module'"):
+        running.wait()
+
+
+def test_preparing_can_be_cancelled(tmp_path: Path) -> None:
+    running = installation(lambda report, cancelled: None, trial(tmp_path, "import time; time.sleep(1000)"))
+    running.cancel()
+    with pytest.raises(Cancelled):
+        running.wait()
+
+
+def test_nothing_is_prepared_where_the_installation_failed(tmp_path: Path) -> None:
+    def work(report: Callable, cancelled: Callable) -> None:
+        raise UserError("No disk")
+
+    tried = []
+    with pytest.raises(UserError, match="No disk"):
+        installation(work, lambda report, cancelled: tried.append(1)).wait()
+    assert not tried

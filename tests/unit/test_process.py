@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -107,6 +108,19 @@ def test_python_variables_do_not_reach_the_child(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("SAGA_TEST", "kept")
     source = "import os, sys; sys.exit(f\"{os.environ.get('PYTHONPATH')} {os.environ.get('SAGA_TEST')}\")"
     assert "None kept" in refusal(process_of(tmp_path, source)).sentence()
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "given"), ("own", "own")])
+def test_the_child_knows_where_to_keep_what_it_compiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, expected: str
+) -> None:
+    """A folder that the user has chosen for it by the variable goes first."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    if own:
+        monkeypatch.setenv("NUMBA_CACHE_DIR", own)
+    process = process_of(tmp_path, "import os, sys; sys.exit('folder ' + os.environ['NUMBA_CACHE_DIR'])")
+    process.launch = dataclasses.replace(process.launch, cache_dir=Path("given"))
+    assert f"folder {expected}." in refusal(process).sentence()
 
 
 @pytest.mark.parametrize("key", ["", "abc\n", "00\n", "zz" * 32 + "\n", "é" * 9 + "\n", "0" * 5000])
