@@ -23,7 +23,7 @@ from blender_saga.wire.messages import CleanUp, Click, LoadScene, Prompt, Train,
 from . import __version__
 from .control import Control
 
-PHASE = "preparing (first time)"
+PHASE = "preparing (once)"
 _PHASES = 7  # that a training has, and a click
 _SETTINGS = TrainSettings(steps=2, views=3, width=64, height=48, pixels=16)
 _log = logging.getLogger(__name__)

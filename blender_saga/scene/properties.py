@@ -160,7 +160,7 @@ class SceneSettings(bpy.types.PropertyGroup):
     )
     method: EnumProperty(name="Method", description="What is learned", items=METHODS)
     recipe: EnumProperty(name="Recipe", description="How features are learned", items=RECIPES)
-    steps: IntProperty(name="Steps", description="Training steps; 0: the default of the recipe", min=0, soft_max=10000)
+    steps: IntProperty(name="Steps (0: Auto)", description="Training steps; 0: the default of the recipe", min=0, soft_max=10000)
     views: IntProperty(
         name="Most Views",
         description="Largest number of views; 0: 40 of the splat, all cameras and photos",

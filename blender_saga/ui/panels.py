@@ -68,8 +68,8 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
 def _draw_memory(layout: bpy.types.UILayout, state: BackendState) -> None:
     """What the backend takes."""
     if state.device_total:
-        draw_text(layout, f"{state.device}: {_gb(state.device_memory)} of {_gb(state.device_total)} in use")
-    draw_text(layout, f"Memory: {_gb(state.memory)} taken, {_gb(state.available)} free")
+        draw_text(layout, f"{state.device}: {_gb(state.device_memory)} of {_gb(state.device_total)}")
+    draw_text(layout, f"Memory: {_gb(state.memory)}, {_gb(state.available)} free")
 
 
 def _gb(megabytes: int) -> str:

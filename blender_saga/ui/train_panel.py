@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 
+from ..client.connection import ConnectionState
 from ..scene import train_sources
 from ..scene.lookup import find_splat
 from ..scene.session import Request, session
@@ -40,11 +41,17 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
 
 
 def _draw_running(layout: bpy.types.UILayout, training: Request) -> None:
-    progress = training.job.progress
-    text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Sending the splat"
-    draw_progress(layout, training.job.fraction, text)
+    draw_progress(layout, training.job.fraction, _what_runs(training))
     _draw_losses(layout)
     layout.operator("saga.cancel", icon="CANCEL")
+
+
+def _what_runs(training: Request) -> str:
+    progress = training.job.progress
+    if progress is not None:
+        return f"{progress.phase[:1].upper()}{progress.phase[1:]}, {remaining(progress.eta)}"
+    starts = session.backend is not None and session.backend.state is ConnectionState.starting
+    return "Starting the backend" if starts else "Sending the splat"
 
 
 def _draw_losses(layout: bpy.types.UILayout) -> None:

@@ -139,8 +139,89 @@ def test_progress_with_phase_and_time(splat: bpy.types.Object, monkeypatch: pyte
     training = SimpleNamespace(ended=False, job=job, message=message)
     monkeypatch.setattr(addon("scene.session").session, "training", training)
     text, buttons = draw("train")
-    assert text == "training, 2 min 05 s left" and buttons == {"cancel": True}
+    assert text == "Training, 2 min 05 s left" and buttons == {"cancel": True}
     assert "being trained" in draw("scene")[0]
+
+
+def test_loss_is_a_curve_that_grows(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the training, half of the width; it begins at the top and ends at the bottom."""
+    session = addon("scene.session").session
+    for step in range(0, 500, 5):
+        progress = SimpleNamespace(phase="training", step=step, total=1000, eta=3.0, loss=2.0 - step / 500)
+        job = SimpleNamespace(progress=progress, fraction=step / 1000)
+        session.losses.look(job)
+    message = SimpleNamespace(scene=splat.saga.fingerprint)
+    monkeypatch.setattr(session, "training", SimpleNamespace(ended=False, job=job, message=message))
+    text, _ = draw("train")
+    _, rest = text.split("left ")
+    lines, words = rest.split(" Loss ")
+    top, middle, bottom = lines.split(" ")
+    width = addon("ui.drawing").curve_width()
+    assert len(top) == len(middle) == len(bottom) == -(-width // 2)
+    heights = [sum("\u2003▁▂▃▄▅▆▇█".index(line[i]) for line in (top, middle, bottom)) for i in range(len(top))]
+    assert heights == sorted(heights, reverse=True) and (heights[0], heights[-1]) == (24, 1)
+    first, last = (float(word) for word in words.split(" to "))
+    assert 1.9 < first < 2.0 and 1.0 < last < 1.1
+
+
+def test_loss_that_is_no_number_is_left_out() -> None:
+    losses = addon("scene.session").session.losses
+    losses.look(SimpleNamespace(progress=SimpleNamespace(step=1, total=9, loss=float("nan"))))
+    losses.look(None)
+    assert losses.points == [] and losses.columns(20) == []
+
+
+def test_curve_of_one_height_and_of_two() -> None:
+    curve_lines = addon("ui.drawing").curve_lines
+    assert curve_lines([3.0, 3.0], 2) == ["\u2003\u2003", "▁▁"]
+    assert curve_lines([1.0, 0.0], 2) == ["█\u2003", "█▁"]
+
+
+def test_what_a_training_came_to(
+    splat: bpy.types.Object, own_python: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python").touch()
+    monkeypatch.setenv("BLENDER_SAGA_PYTHON", str(tmp_path / "python"))
+    trained = addon("wire.messages").Trained(
+        splat.saga.fingerprint,
+        300,
+        1217,
+        16,
+        0.987,
+        ("views", "rows", "training"),
+        (7.2, 3.1, 20.9),
+        "",
+        ("a photo is missing",),
+    )
+    monkeypatch.setattr(addon("scene.session").session, "trained", trained)
+    text, buttons = draw("train")
+    assert buttons == {"train": True}
+    for words in ("16 views, 99% of the splat seen", "1,217 masks", "31 s: views 7 s, rows 3 s, training 21 s"):
+        assert words in text
+    assert "A photo is missing" in text
+
+
+def test_train_says_what_is_missing(splat: bpy.types.Object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "python").touch()
+    monkeypatch.setenv("BLENDER_SAGA_PYTHON", str(tmp_path / "python"))
+    settings = bpy.context.scene.saga
+    assert draw("train") == ("", {"train": True})
+    settings.views_from = "CAMERAS"
+    assert draw("train") == ("There are no cameras in the scene. Add some that look at the splat", {"train": False})
+    settings.views_from = "PHOTOS"
+    assert draw("train")[0].startswith("No folder of photos was given")
+    settings.photos = str(tmp_path)
+    assert draw("train") == ("", {"train": True})
+    settings.masks_from = "FILES"
+    assert draw("train")[0].startswith("No folder of masks was given")
+    settings.masks_folder, settings.views_from = str(tmp_path), "VIRTUAL"
+    assert draw("train")[0].startswith("Mask files need views to belong to")
+
+
+def test_memory_is_shown(own_python: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = addon("wire.messages").BackendState(1536, 10240, "Some GPU", 2048, 81920)
+    monkeypatch.setattr(addon("scene.session").session.memory, "state", state)
+    assert draw("backend")[0] == "Stopped Some GPU: 2.0 GB of 80.0 GB Memory: 1.5 GB, 10.0 GB free"
 
 
 def test_selection_is_counted(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
