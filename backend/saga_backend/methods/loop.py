@@ -27,14 +27,14 @@ class Trainer(Protocol[Model]):
 
 
 def run(
-    trainer: Trainer[Model], steps: int, every: int, control: Control, publish: Callable[[Model], None] | None
+    trainer: Trainer[Model], steps: int, due: range, control: Control, publish: Callable[[Model], None] | None
 ) -> Model:
     """Train.
 
     Args:
         trainer: of a method.
         steps: optimiser steps.
-        every: a snapshot is published after so many.
+        due: steps after which a snapshot is published.
         control: progress and cancel.
         publish: gets the snapshots, for queries while training runs; None: nobody.
 
@@ -47,7 +47,7 @@ def run(
         control.progress("training", index, steps)
         control.loss = trainer.step(index)
         watch.look(control.loss, index)
-        if publish and index % every == 0 and index + 1 < steps:
+        if publish and index in due and index + 1 < steps:
             publish(trainer.model(index + 1))
     return trainer.model(steps)
 

@@ -71,6 +71,11 @@ class ClickSettings:
     seed: int = 0
     device: str = "cpu"
 
+    @property
+    def begin(self) -> int:
+        """The step at which guidance sets in."""
+        return round(self.guided_from * self.steps)
+
     def span(self, level: int) -> slice:
         """The channels of a level's feature."""
         own = self.own(level)

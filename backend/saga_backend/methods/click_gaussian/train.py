@@ -52,7 +52,7 @@ def train_click_gaussian(
         data: the frozen geometry and the masks.
         settings: hyper-parameters.
         control: progress and cancel.
-        publish: gets a snapshot whenever clusters are looked for, for queries while training runs.
+        publish: gets a snapshot now and then once the features say something, for queries while training runs.
 
     Raises:
         UserError: if there is nothing to learn from, or if the features stop being numbers.
@@ -67,7 +67,8 @@ def train_click_gaussian(
         trainer: Trainer[LevelModel] = _ByPrototypes(data, views, settings)
     else:
         trainer = _ByPixels(data, views, (settings, control))
-    return run(trainer, settings.steps, settings.refresh, control, publish)
+    due = range(settings.begin, settings.steps, settings.refresh)
+    return run(trainer, settings.steps, due, control, publish)
 
 
 class _ByPrototypes:
@@ -99,8 +100,7 @@ class _ByPixels:
 
     def step(self, index: int) -> float:
         s, rng, count = self._settings, self._rng, len(self._data.means)
-        begin = round(s.guided_from * s.steps)
-        if s.weights.guidance and index >= begin and (index - begin) % s.refresh == 0:
+        if s.weights.guidance and index in range(s.begin, s.steps, s.refresh):
             self._clusters = self._found()
         rows, labels = self._views[rng.integers(len(self._views))].sample(s.pixels, rng)
         around = np.sort(rng.integers(count, size=min(s.around, count))).astype(np.int32)  # memory is read in order

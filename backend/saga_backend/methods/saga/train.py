@@ -70,7 +70,7 @@ def train_saga(
     by_prototypes = settings.recipe == "prototypes"
     trainer: Trainer[AffinityModel] = _ByPrototypes(data, settings) if by_prototypes else _ByPixels(data, settings)
     every = max(1, settings.steps // settings.snapshots)
-    return run(trainer, settings.steps, every, control, publish)
+    return run(trainer, settings.steps, range(0, settings.steps, every), control, publish)
 
 
 class _ByPrototypes:
