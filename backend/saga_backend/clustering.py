@@ -40,6 +40,20 @@ class _Sample:
     smallest: int
 
 
+def divide(request: Cluster, cloud: GaussianCloud, model: SceneModel, control: Control) -> Clusters:
+    """A scene as a tree of things and parts, by the best of what its model has.
+
+    Raises:
+        UserError: for scales outside 0 to 1 or a negative smallest size.
+        Cancelled: if the control was cancelled.
+    """
+    if model.levels is not None:
+        return from_levels(request, cloud, model.levels, control)
+    if model.affinity is None:  # there are segments already
+        return from_segments(request, cloud, model, control)
+    return cluster(cloud, model.affinity, request, control)
+
+
 def cluster(cloud: GaussianCloud, model: AffinityModel, request: Cluster, control: Control) -> Clusters:
     """Divide a scene into things and parts.
 

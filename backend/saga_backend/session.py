@@ -35,7 +35,7 @@ from blender_saga.wire.messages import (
 
 from . import query, sidecar
 from .cleanup import Neighbourhood, neighbourhood
-from .clustering import cluster, from_levels, from_segments
+from .clustering import divide
 from .control import Control
 from .display import colours_of
 from .inputs import message_inputs
@@ -111,6 +111,8 @@ class Session:
             scene.model = model
 
         check_settings(request.settings)
+        if request.sidecar:
+            sidecar.check_place(request.sidecar)
         scene.training = True
         try:
             warm_up(control)
@@ -149,12 +151,7 @@ class Session:
             of_model, asked, answer = scene.clusters
             if of_model is model and len(answer.labels) == len(cloud) and _same(asked, request):
                 return answer
-        if model.levels is not None:
-            answer = from_levels(request, cloud, model.levels, control)
-        elif model.affinity is None:  # there are segments already
-            answer = from_segments(request, cloud, model, control)
-        else:
-            answer = cluster(cloud, model.affinity, request, control)
+        answer = divide(request, cloud, model, control)
         scene.clusters = model, request, answer
         return answer
 

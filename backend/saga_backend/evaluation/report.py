@@ -18,9 +18,21 @@ def table(result: dict) -> str:
                 name = entry["name"] or str(entry["label"])
                 values = " ".join(f"{'-' if entry[key] is None else entry[key]:>12}" for key in _KEYS)
                 lines.append(f"{rule:10} {level:8} {name[:20]:20} {values}")
-    lines += _curve(result)
+    lines += _curve(result) + _text(result)
     lines.append(f"seconds: {result['seconds']}  peak: {result['peak_mb']} MB")
     return "\n".join(lines)
+
+
+def _text(result: dict) -> list[str]:
+    lines = []
+    for way, judged in result.get("text", {}).get("ways", {}).items():
+        lines += [
+            f"{way:10} {entry['text']:20} {entry['score']:>8} {entry['ious'][:1]}" for entry in judged["captions"]
+        ]
+        lines.append(
+            f"{way}: top-1 {judged['top1']}, top-5 {judged['top5']}, nothing found rightly {judged['absent_said']}"
+        )
+    return lines
 
 
 def _curve(result: dict) -> list[str]:

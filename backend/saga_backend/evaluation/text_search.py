@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from blender_saga.wire.messages import Cluster
+
+from ..clustering import divide
 from ..control import Control
 from ..text.clip_model import LoadedClip
-from ..text.search import build_index, find, scene_tree
+from ..text.search import build_index, find
 from ..text.seen_masks import TextSources
 from ..text.text_index import TextIndex
 from .metrics import iou
@@ -57,7 +60,7 @@ def text_task(labels: np.ndarray, captions: dict[int, str], words: list[str], se
 def judge_text(sources: TextSources, clip: LoadedClip, task: TextTask, control: Control) -> dict:
     """Both ways (clusters alone without features): {top1, way, ways: {way: {...}}, vocabulary, rule}."""
     ways = ["votes", "clusters"] if sources.model.affinity else ["clusters"]
-    tree = scene_tree(sources, control)
+    tree = divide(Cluster(""), sources.cloud, sources.model, control)
     judged = {way: judge_way(build_index(way, sources, clip, control, tree), clip, task) for way in ways}
     first = judged[ways[0]]
     return {

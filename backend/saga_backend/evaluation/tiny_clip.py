@@ -24,7 +24,7 @@ from ..text.clip_config import ClipConfig
 from ..text.clip_model import LoadedClip, build
 from ..text.crops import masked_crops
 from ..text.relevancy import CANONICAL
-from .captions import caption, colour_names, composite, part_colours, shape_of
+from .captions import caption, colour_names, composite, part_colours, shape_of, vocabulary
 from .simulated import MaskDamage, label_maps, simulate_masks
 from .synthetic import standard_scene
 
@@ -35,7 +35,8 @@ ORDERS = tuple(itertools.permutations(range(3)))
 _DAMAGE = MaskDamage(dropped=0.0, merged=0.15, split=0.15)
 _SHARE = 0.12  # of a mask's pixels: a part with less is not named
 _TEMPLATES = ("{}", "a {}", "the {}")
-_SHARPNESS = 10.0
+_SHARPNESS, _MARGIN = 10.0, 1.0  # of the relevancy while fitting
+_COMPOSITES = 24  # captions of several parts that a batch is compared with
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class TinySettings:
     """How large the model is and how long it is fitted.
 
     Attributes:
-        side, patch: pixels of its pictures and of a patch.
-        width, layers, embed: of the picture's transformer, and numbers of a vector.
+        side: pixels of its pictures.
+        width, embed: channels of the first layer, and numbers of a vector.
         text_width, text_layers: of the text's.
         scenes, objects, views: what it is fitted on: so many scenes of so many objects, each from so many views.
         steps, batch, rate: of the optimiser.
@@ -52,9 +53,7 @@ class TinySettings:
     """
 
     side: int = 48
-    patch: int = 8
-    width: int = 96
-    layers: int = 3
+    width: int = 8
     embed: int = 48
     text_width: int = 48
     text_layers: int = 2
@@ -67,13 +66,13 @@ class TinySettings:
     seed: int = 0
 
     def config(self) -> ClipConfig:
-        """As open_clip's classes take it."""
-        vision = {
-            "image_size": self.side, "patch_size": self.patch, "width": self.width, "layers": self.layers,
-            "head_width": 32,
-        }  # fmt: skip
+        """As open_clip's classes take it.
+
+        The pictures go through its ResNet: a transformer of this size learned colours and no shapes from as much.
+        """
+        vision = {"image_size": self.side, "width": self.width, "layers": [1, 1, 1, 1], "head_width": 32}
         text = {
-            "context_length": 24, "vocab_size": 49408, "width": self.text_width, "heads": self.text_width // 16,
+            "context_length": 16, "vocab_size": 49408, "width": self.text_width, "heads": self.text_width // 16,
             "layers": self.text_layers,
         }  # fmt: skip
         sizes = {"embed_dim": self.embed, "vision_cfg": vision, "text_cfg": text}
@@ -126,13 +125,21 @@ def _named(shown: np.ndarray, tints: np.ndarray) -> list[tuple[str, np.ndarray]]
 
 
 def fit(settings: TinySettings | None = None, control: Control | None = None) -> LoadedClip:
-    """Fit a model: CLIP's loss between pictures and captions, and that its relevancy parts right captions from wrong.
+    """Draw things and fit a model to them; a few minutes on 2 cores.
 
     Raises:
         Cancelled: if the control was cancelled.
     """
     settings, control = settings or TinySettings(), control or Control()
-    data = draw_things(settings, control)
+    return fit_to(draw_things(settings, control), settings, control)
+
+
+def fit_to(data: Captioned, settings: TinySettings, control: Control) -> LoadedClip:
+    """Fit a model to captioned pictures.
+
+    Raises:
+        Cancelled: if the control was cancelled.
+    """
     random = np.random.default_rng(settings.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -143,6 +150,7 @@ def fit(settings: TinySettings | None = None, control: Control | None = None) ->
     for step in range(settings.steps):
         control.progress("fitting", step, settings.steps)
         loss = _loss(loaded, data, settings.batch, random)
+        control.loss = loss.item()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -154,26 +162,39 @@ def fit(settings: TinySettings | None = None, control: Control | None = None) ->
 
 
 def _loss(loaded: LoadedClip, data: Captioned, batch: int, random: np.random.Generator) -> torch.Tensor:
-    """Of one batch, whose channels are in one random order."""
+    """Of one batch, whose channels are in one random order.
+
+    CLIP's cross entropy, against the whole vocabulary in place of the batch's own captions; and that the relevancy of
+    right captions is above one half and that of wrong ones below, those that share a word with the right one first.
+    """
     order = int(random.integers(len(ORDERS)))
     chosen = random.choice(len(data.pictures), min(batch, len(data.pictures)), replace=False)
-    said, place = np.unique([data.captions[order][i] for i in chosen], return_inverse=True)
+    shown = [data.captions[order][i] for i in chosen]
+    others = sorted({text for text in shown if " with " in text})[:_COMPOSITES]
+    texts = [*vocabulary(), FLOOR, *others]
+    right = torch.tensor([[float(text == caption) for text in texts] for caption in shown])
+    near = torch.tensor([[_likeness(text, caption) for text in texts] for caption in shown])
     template = _TEMPLATES[random.integers(len(_TEMPLATES))]
-    texts = loaded.tokens([template.format(s) for s in said] + list(CANONICAL))
     pictures = data.pictures[chosen][..., list(ORDERS[order])]
     pictures = np.where(random.random((len(chosen), 1, 1, 1)) < 0.5, pictures[:, :, ::-1], pictures)
     images = loaded.model.encode_image(loaded.prepared(pictures), normalize=True)
-    words = loaded.model.encode_text(texts, normalize=True)
-    own = torch.from_numpy(np.eye(len(said), dtype=np.float32)[place])
-    alike = images @ words[: len(said)].T
-    general = (images @ words[len(said) :].T).max(dim=1, keepdim=True).values
-    logits = loaded.model.logit_scale.exp() * alike
-    to_text = F.cross_entropy(logits, own)
-    to_picture = F.cross_entropy(logits.T, own.T / own.sum(dim=0)[:, None])
-    lead = _SHARPNESS * (alike - general)
-    right = F.softplus(-lead)[own > 0].mean()
-    wrong = F.softplus(lead)[own == 0].mean()
-    return to_text + to_picture + right + wrong
+    words = loaded.model.encode_text(
+        loaded.tokens([template.format(text) for text in texts] + list(CANONICAL)), normalize=True
+    )
+    alike = images @ words.T
+    known = right.sum(dim=1) > 0  # the others are composites beyond those asked: right for none of the texts
+    entropy = F.cross_entropy(loaded.model.logit_scale.exp() * alike[known], F.pad(right[known], (0, len(CANONICAL))))
+    lead = _SHARPNESS * (alike[:, : len(texts)] - alike[:, len(texts) :].max(dim=1, keepdim=True).values)
+    accept = (F.softplus(_MARGIN - lead) * right).sum() / right.sum()
+    refuse = (F.softplus(_MARGIN + lead) * near).sum() / near.sum()
+    return entropy + accept + refuse
+
+
+def _likeness(text: str, caption: str) -> float:
+    """How much a wrong caption counts: more if it shares a word with the right one; 0 for the right one."""
+    if text == caption:
+        return 0.0
+    return 1.0 if set(text.split()) & set(caption.split()) else 0.2
 
 
 def save(loaded: LoadedClip, path: Path) -> None:

@@ -91,10 +91,11 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     unknown = (set(config) - _TOP) | (set(vision) - _VISION) | (set(text) - _TEXT)
     if unknown:
         raise ValueError(f"{sorted(unknown)[0]} is not of a plain CLIP")
-    numbers = [config["embed_dim"], *vision.values(), *text.values()]
+    stages = vision["layers"] if isinstance(vision["layers"], list) else [vision["layers"]]  # a ResNet's are four
+    numbers = [config["embed_dim"], *stages, *text.values(), *(vision[key] for key in vision if key != "layers")]
     if not all(isinstance(number, int | float) and 0 < number <= _MOST for number in numbers):
         raise ValueError("its sizes are not positive numbers")
-    if max(vision["layers"], text["layers"]) > _MOST_LAYERS:
+    if len(stages) not in (1, 4) or max(*stages, text["layers"]) > _MOST_LAYERS:
         raise ValueError("it has too many layers")
     return {**config, "vision_cfg": vision, "text_cfg": text}
 
@@ -106,7 +107,7 @@ def _recognised(path: Path, tensors: Mapping[str, torch.Tensor]) -> ClipConfig:
     """
     import open_clip
 
-    found = [name for name in open_clip.list_models() if _alike(name, tensors)]
+    found = [name for name in open_clip.list_models() if name.startswith("ViT-") and _alike(name, tensors)]
     quick = [name for name in found if name.endswith("-quickgelu")]
     wanted = quick if "quickgelu" in path.name.lower() and quick else [name for name in found if name not in quick]
     if not wanted:

@@ -145,10 +145,10 @@ def _verify(config: ClipConfig, tensors: dict[str, torch.Tensor], path: Path) ->
 
 
 def _identity(tensors: dict[str, torch.Tensor]) -> str:
-    """16 hexadecimal digits of both projections into the common space: other weights, other projections."""
+    """16 hexadecimal digits of all weights, whatever file they came in."""
     digest = hashlib.sha256()
-    for name in ("visual.proj", "text_projection"):
-        digest.update(tensors[name].float().contiguous().numpy().tobytes())
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].float().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import Cluster, Clusters
+from blender_saga.wire.messages import Clusters
 
-from ..clustering import cluster, from_segments
 from ..control import Control
 from .clip_model import LoadedClip
 from .cluster_renders import cluster_index
@@ -73,13 +72,6 @@ def build_index(way: str, sources: TextSources, clip: LoadedClip, control: Contr
     if not members:
         raise UserError("There is nothing to describe in words", tree.note or "the scene has no clusters", "Train it")
     return cluster_index(sources.cloud, members, (clip, sources.raster, sources.up), control)
-
-
-def scene_tree(sources: TextSources, control: Control) -> Clusters:
-    """The scene's things and parts, as a Cluster message without wishes gets them."""
-    if sources.model.affinity is None:
-        return from_segments(Cluster(""), sources.cloud, sources.model, control)
-    return cluster(sources.cloud, sources.model.affinity, Cluster(""), control)
 
 
 def node_members(tree: Clusters) -> list[np.ndarray]:
