@@ -36,6 +36,7 @@ ROWS = {
     "export": ("bench_files", "export", (LARGE,)),
     "import_blender": ("bench_blender", "import_blender", (LARGE,)),
     "export_blender": ("bench_blender", "export_blender", (LARGE,)),
+    "file_memory": ("bench_blender", "file_memory", (HUGE,)),
 }
 """Row: module, function, sizes."""
 LIMIT = 3600

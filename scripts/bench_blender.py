@@ -5,6 +5,7 @@ Blender's reader makes a mesh and leaves the numbers as they are: nothing is act
 
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from bench_measure import Case, Line, times
+from bench_measure import Case, Line, once, times
+from saga_backend.cli_evaluate import peak_mb
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.ply import write_ply
@@ -56,6 +58,30 @@ def export_blender(case: Case) -> Iterator[Line]:
             line = Line("export_blender", replace(case, device="cpu"), ours, what)
             line.reference, line.reference_is = theirs, "Blender's own wm.ply_export of its mesh"
             yield line
+
+
+def file_memory(case: Case) -> Iterator[Line]:
+    """Peak memory of a process that imports a file, exports it moved, and exports it untouched."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder, "scene.ply"), str(Path(folder, "out.ply"))
+        writer = multiprocessing.get_context("fork").Process(target=_write, args=(path, case.n))
+        writer.start()  # apart, so that its memory is not counted here
+        writer.join()
+        bpy, start = _blender(), peak_mb()
+        bpy.ops.wm.read_homefile(use_empty=True)
+        for what in ("import", "export, moved", "export, untouched"):  # from the least to the most
+            if what == "import":
+                took = once(lambda: bpy.ops.saga.import_splat(filepath=str(path)))
+            else:
+                bpy.context.view_layer.objects.active.location = (1, 0, 0) if what == "export, moved" else (0, 0, 0)
+                took = once(lambda: bpy.ops.saga.export_splat(filepath=out))
+            line = Line("file_memory", replace(case, device="cpu"), took, what)
+            line.more = {"file_mb": round(path.stat().st_size / 2**20), "start_mb": start}
+            yield line
+
+
+def _write(path: Path, n: int) -> None:
+    write_ply(path, _scene(n))
 
 
 def _scene(n: int) -> GaussianCloud:
