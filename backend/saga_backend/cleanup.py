@@ -135,7 +135,7 @@ def _root(roots, i):
     return i
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _union(members, neighbours, roots):
     """Union-find: the smallest id of a piece becomes its root, and at the end that of all its members."""
     for i in members:
@@ -194,7 +194,7 @@ def holes(piece: Piece, near: Neighbourhood) -> np.ndarray:
 _SELECTED, _OPEN, _VISITED, _FREE = 1, 2, 3, 0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _fill(members, near, limit, state, out):
     """Search from every unselected neighbour of the selection; `state` remembers what is no gap."""
     neighbours = near[0]
@@ -212,7 +212,7 @@ def _fill(members, near, limit, state, out):
                 out[queue[k]] = closed
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _search(start, neighbours, state, queue):
     """What is reached from a Gaussian without crossing the selection, and whether that is all within the limit."""
     queue[0], count, at = start, 1, 0
@@ -233,7 +233,7 @@ def _search(start, neighbours, state, queue):
     return count, True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _surrounded(gap, near, state):
     """Whether the selected neighbours of a gap lie all around its middle."""
     neighbours, means = near

@@ -181,7 +181,7 @@ def _covariance2d(jacobian, m0, m1, m2):
     return xx, xy, yy
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _sift_range(begin, end, gaussians, members, camera, near):
     means, _, scales, opacities = gaussians
     viewmat = camera.viewmat
@@ -207,7 +207,7 @@ def _sift(gaussians, members, camera, near):
         _sift_range(block * _BLOCK, min((block + 1) * _BLOCK, count), gaussians, members, camera, near)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _project_range(begin, end, gaussians, ids, camera, out):
     means, quats, scales, opacities = gaussians
     means2d, conics, radii, depths = out

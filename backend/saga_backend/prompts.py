@@ -82,7 +82,7 @@ def inside(polygon: np.ndarray, view: View) -> np.ndarray:
     return np.logical_xor.accumulate(turns[:, :-1], axis=1)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _turns(polygon, turns):
     """Mark, in every row of pixel centres, the pixel from which on one is on the other side of an edge."""
     height, width = turns.shape[0], turns.shape[1] - 1

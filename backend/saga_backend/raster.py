@@ -138,7 +138,7 @@ def _tiles_of(mean, radius, columns, rows):
     return x0, x1, y0, y1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _count_tiles(projected, columns, wanted, counts):
     rows = len(wanted) // columns
     for g in range(len(projected.ids)):
@@ -148,7 +148,7 @@ def _count_tiles(projected, columns, wanted, counts):
                 counts[y * columns + x] += wanted[y * columns + x]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _fill_tiles(projected, columns, wanted, cursor, items):
     rows = len(wanted) // columns
     for g in range(len(projected.ids)):
@@ -182,7 +182,7 @@ def _pixels_of(mean, radius, begin, end):
     return max(begin, math.ceil(mean - radius - 0.5)), min(end - 1, math.floor(mean + radius - 0.5))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _draw_tile(tile, tiles, projected, values, out):
     """Gaussian by Gaussian within a tile, so that a small one costs its few pixels only."""
     height, width, _ = out.shape
@@ -219,7 +219,7 @@ def _draw(tiles, projected, values, out):
         _draw_tile(tile, tiles, projected, values, out)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _pixel_by_pixel(tile, tiles, projected, asked, out):
     """The rows of a tile's asked pixels; for few of them."""
     cursors, ids, weights = out
@@ -261,7 +261,7 @@ def _meet(splat, pixel, state, out):
     return 0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _gaussian_by_gaussian(tile, tiles, projected, asked, out):
     """The same for many of them: a small Gaussian costs its few pixels only."""
     left, top = (tile % tiles.columns) * TILE, (tile // tiles.columns) * TILE

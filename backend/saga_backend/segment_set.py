@@ -158,7 +158,7 @@ def _grown(members: list[np.ndarray], scales: np.ndarray, count: int) -> np.ndar
     return scales
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _holding(offsets, ids, weights, starts, holders, out):
     for p in range(len(offsets) - 1):
         for e in range(offsets[p], offsets[p + 1]):

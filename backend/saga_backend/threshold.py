@@ -58,7 +58,7 @@ def _blurred(counts: np.ndarray) -> np.ndarray:
     return np.convolve(counts, kernel / kernel.sum(), mode="same")
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _histogram(scores, counts):
     bins = len(counts)
     for score in scores:

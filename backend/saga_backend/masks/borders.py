@@ -251,7 +251,7 @@ class _Segments:
         return new
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def find(parent, node):
     """The root of a node in a union-find forest."""
     while parent[node] != node:
@@ -260,7 +260,7 @@ def find(parent, node):
     return node
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def roots(parent):
     """The root of every node."""
     out = np.empty_like(parent)

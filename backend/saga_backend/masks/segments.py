@@ -156,7 +156,7 @@ def _covariances(means, neighbours, out):
         out[n] = total
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _join_light(pairs, weights, parent, threshold, smallest):
     """Felzenszwalb-Huttenlocher over edges sorted by weight, then small patches into their nearest neighbour."""
     size = np.ones(len(parent), np.int32)

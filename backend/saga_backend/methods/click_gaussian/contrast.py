@@ -56,7 +56,7 @@ def _sum_apart(units, columns, labels, margin, away):
     return total
 
 
-@numba.njit(cache=True, fastmath={"contract", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
 def _apart_from(i, pixels, away):
     units, columns, labels, margin = pixels
     cosines = np.zeros(len(units), np.float32)

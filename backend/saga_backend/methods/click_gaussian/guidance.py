@@ -107,7 +107,7 @@ def _guide(features, both, span, settings, out):
     return total / len(features)
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _guide_block(features, both, place, settings, out):
     clusters, columns = both
     first, begin, end = place
@@ -131,7 +131,7 @@ def _guide_block(features, both, place, settings, out):
     return total
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _factors(feature, columns, length, limits, out):
     """What the cosine with each cluster counts for, into `out`; the sum of the cosines that do."""
     belongs, margin = limits

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...distinct import distinct
 from ...masks.pool import PoolMasks
 from ...rows import SHOWN_ALPHA, Rows
 from ...segment_query import HOLDS, stand_out
@@ -78,13 +79,13 @@ def levels_of_segments(segments: Segments, rows: Rows, levels: int) -> np.ndarra
     between them that is nearest to their mean scale.
     """
     held = segments.holding(rows) > HOLDS
-    sets, which = np.unique(np.packbits(held, axis=1), axis=0, return_inverse=True)
-    chosen = np.zeros((len(sets), levels), np.int32)
-    for index, bits in enumerate(sets):
+    sets = distinct(np.packbits(held, axis=1))
+    chosen = np.zeros((len(sets.rows), levels), np.int32)
+    for index, bits in enumerate(sets.rows):
         inside = np.flatnonzero(np.unpackbits(bits, count=len(segments)))
         if len(inside):
             chosen[index] = _of_set(segments, inside, levels)
-    return np.ascontiguousarray(chosen[which.ravel()].T)
+    return np.ascontiguousarray(chosen[sets.which].T)
 
 
 def _of_set(segments: Segments, inside: np.ndarray, levels: int) -> list[int]:

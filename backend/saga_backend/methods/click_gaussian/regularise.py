@@ -63,7 +63,7 @@ def _sphere(features, parts, weight, out):
     return total / count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _inverse_length(feature):
     square = np.float32(0.0)
     for c in range(len(feature)):

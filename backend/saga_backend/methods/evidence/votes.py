@@ -116,7 +116,7 @@ def _best(values, first, masks, best):
                 masks[v], best[v] = m, values[m]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _gather(offsets, ids, values, rows, weights, out):
     for index in range(len(rows)):
         row, weight = rows[index], weights[index]

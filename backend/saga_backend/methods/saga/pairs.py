@@ -132,7 +132,7 @@ def _takes_part(bits, full, chosen, cosine):
     return True, True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _count_row(i, cosines, shared, choice, counts):
     full, limits, seed = choice
     for j in range(i):
@@ -150,7 +150,7 @@ def _count_members(cosines, shared, choice, counts):
         _count_row(i, cosines, shared, choice, counts)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _coefficient_row(i, cosines, shared, choice, weighting, out):
     full, limits, seed = choice
     inverse_sizes, slope, offset = weighting

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from ...distinct import distinct
 from ...rows import SHOWN_ALPHA, Rows
 from ...segment_query import HOLDS
 from ...segment_set import Segments
@@ -48,8 +49,8 @@ class Prototypes:
 def prototypes(segments: Segments, rows: list[Rows]) -> Prototypes:
     """The sets of segments that the pixels of all views show."""
     shown = [_at_pixels(segments, part) for part in rows]
-    members, counts = np.unique(np.concatenate(shown), axis=0, return_counts=True)
-    members = np.unpackbits(members, axis=1, count=len(segments) + 1).astype(bool)
+    found = distinct(np.concatenate(shown))
+    counts, members = found.counts, np.unpackbits(found.rows, axis=1, count=len(segments) + 1).astype(bool)
     kept = np.sort(np.argsort(-counts, kind="stable")[:_MOST])
     kept = kept[counts[kept] >= _RARE * counts.sum()]
     members, counts = members[kept], counts[kept]
