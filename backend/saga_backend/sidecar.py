@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -72,10 +73,28 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, o
     Raises:
         UserError: if it cannot be written.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with _beside(path) as beside:
         beside.write_bytes(to_bytes(tensors, {"saga": json.dumps(facts)}))
         beside.replace(path)
+
+
+def check_place(path: str | Path) -> None:
+    """Make sure that a file can be written there, before a long training for it begins.
+
+    Raises:
+        UserError: if not.
+    """
+    with _beside(Path(path)) as beside:
+        beside.touch()
+        beside.unlink()
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """The name of a file to write first; where that fails, nothing is left of it and the user is told."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
     except OSError as error:
         with contextlib.suppress(OSError):  # it may never have come to be
             beside.unlink()

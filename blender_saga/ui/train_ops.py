@@ -106,6 +106,8 @@ def _finish(started: training.Training) -> None:
     except Cancelled:
         session.tell("The training was cancelled; nothing was changed")
     else:
+        if not any(obj.saga.fingerprint == started.fingerprint for obj in bpy.data.objects):
+            return  # another file was opened meanwhile: there is nothing to undo
         windows = bpy.context.window_manager.windows  # a timer has no window of its own
         with bpy.context.temp_override(window=windows[0] if len(windows) else None):
             bpy.ops.ed.undo_push(message="Train Affinity")

@@ -50,10 +50,29 @@ def test_cancelled_after_a_snapshot_goes_back_to_the_former_model(session):
 
 def test_failed_training_leaves_the_model(session, tmp_path):
     before = session.click(click_at(front(0), want_scores=True))
-    with pytest.raises(UserError):  # trained, but the file cannot be written
-        session.train(Train("toy", str(tmp_path / "none" / "a.saga"), replace(SMALL, steps=2, seed=4)), Control())
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    class Locks(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            if phase == "training" and folder.exists():
+                folder.rmdir()
+
+    with pytest.raises(UserError, match="cannot be saved"):  # trained, but the file cannot be written
+        session.train(Train("toy", str(folder / "a.saga"), replace(SMALL, steps=2, seed=4)), Locks())
     after = session.click(click_at(front(0), want_scores=True))
     np.testing.assert_array_equal(before.scores, after.scores)
+
+
+def test_a_file_that_cannot_be_written_is_said_before_the_training(session, tmp_path):
+    class Listens(Control):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            heard.append(phase)
+
+    heard: list[str] = []
+    with pytest.raises(UserError, match="cannot be saved") as caught:
+        session.train(Train("toy", str(tmp_path / "none" / "a.saga"), SMALL), Listens())
+    assert caught.value.code == "cannot_write" and heard == []
 
 
 def test_scene_sent_anew_during_training_gets_the_model():
