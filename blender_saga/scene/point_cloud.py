@@ -18,7 +18,8 @@ SELECTION = ".selection"
 _ID = "saga:id"
 _SIMILARITY = "saga:similarity"
 _HIDDEN = "saga:hidden"
-_GROUP, _CACHED = 5, 8192  # coefficients and rows that are moved together
+_GROUP, _CACHED = 5, 8192  # coefficients (at most) and rows that are moved together
+_ROOM = 128 << 20  # bytes for them: of 5 million Gaussians only 2 coefficients at a time
 _BLOCK = 16 * _CACHED
 _NEEDED = {"scale": "FLOAT_VECTOR", "rotation": "QUATERNION", "radiance:base": "FLOAT4"}
 
@@ -112,9 +113,10 @@ def _read_harmonics(obj: bpy.types.Object, sh: np.ndarray) -> None:
 
 def _groups(n: int, k: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Coefficients 1..K-1, a few at a time, and room for them: going through sh once for each would read it K times."""
-    room = np.empty((min(_GROUP, k - 1), n, 3), np.float32)
-    for first in range(1, k, _GROUP):
-        group = slice(first, min(first + _GROUP, k))
+    size = min(k - 1, _GROUP, max(1, _ROOM // (12 * max(n, 1))))
+    room = np.empty((size, n, 3), np.float32)
+    for first in range(1, k, max(1, size)):
+        group = slice(first, min(first + size, k))
         yield group, room[: group.stop - first]
 
 
