@@ -11,10 +11,13 @@ import bpy
 from ..wire.errors import Cancelled, UserError
 from ..wire.messages import Selection
 from . import prompts, properties, pump, queries
-from .lookup import find_splat, participants
+from .lookup import find_splat, granularity, participants
 from .session import session
 
 _QUIET_SECONDS = 0.5  # without another change, until what the slider did becomes an undo step
+
+LEVEL_SCALES = {"COARSE": 1.0, "MIDDLE": 0.5, "FINE": 0.0}
+"""What each level of granularity is called on the slider."""
 
 _silent = False
 _pending: queries.Query | None = None
@@ -51,22 +54,23 @@ def ask_again(context: bpy.types.Context) -> None:
     objects = participants(context, find_splat(context, ""))
     if _pending is None and not prompts.hold(scene, objects):
         raise UserError("The selection was changed by hand", fix="Click again", code="changed")
-    query = queries.ask(objects, _target(scene))
+    query = queries.ask(objects, _target(scene, granularity(objects[0])))
     if _pending is not None:
         _pending.request.cancel()
     _pending = query
     query.request.on_end = lambda _: _answered(query, scene.name)
 
 
-def _target(scene: bpy.types.Scene) -> queries.Target:
-    settings = scene.saga
-    scale, threshold = chosen(settings)
+def _target(scene: bpy.types.Scene, levels: int) -> queries.Target:
+    scale, threshold = chosen(scene.saga, levels)
     return queries.Target(prompts.recall(scene), scale, threshold, **prompts.refinement(scene))
 
 
-def chosen(settings: bpy.types.PropertyGroup) -> tuple[float, float]:
-    """Scale and threshold as the sidebar says, -1 for automatic."""
+def chosen(settings: bpy.types.PropertyGroup, levels: int) -> tuple[float, float]:
+    """Scale and threshold as the sidebar says, -1 for automatic; a model that knows levels is asked for one of them."""
     scale = -1.0 if settings.scale_auto else settings.scale
+    if levels:
+        scale = LEVEL_SCALES[settings.level]
     return scale, -1.0 if settings.threshold_auto else settings.threshold
 
 

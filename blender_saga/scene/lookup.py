@@ -54,6 +54,13 @@ def trained_model(obj: bpy.types.Object) -> str:
     return absolute(obj.saga.sidecar) if obj.saga.sidecar else session.models.get(obj.saga.fingerprint, "")
 
 
+def granularity(obj: bpy.types.Object | None) -> int:
+    """Levels of granularity that the model of a splat knows; 0: any scale, or there is none."""
+    if obj is None or not point_cloud.is_splat(obj):
+        return 0
+    return session.levels.get(obj.saga.fingerprint, obj.saga.levels)
+
+
 def trains_now(obj: bpy.types.Object) -> bool:
     """Whether the cloud of a splat is being trained at the moment."""
     training = session.training

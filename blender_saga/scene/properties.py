@@ -41,11 +41,13 @@ VIEW_MODES = (
 )
 METHODS = (
     ("SAGA", "Features", "Learn a feature for everything: clicks, similarity, clusters and colours. Minutes"),
+    ("CLICK-GAUSSIAN", "Two Levels", "Learn things and their parts: a switch instead of a slider, the fastest clicks"),
     ("EVIDENCE", "Segments Only", "Only find the segments on which many views agree: clicks work at once. Seconds"),
 )
 RECIPES = (
     ("PROTOTYPES", "Fast", "One code for every segment; a few hundred steps are enough"),
-    ("PAPER", "As Published", "One feature for every Gaussian, as the authors of SAGA do; needs many more steps"),
+    ("PAPER", "As Published", "One feature for every Gaussian, as the authors do; needs many more steps"),
+    ("THREE-LEVELS", "Three Levels", "As Published, of the method Two Levels: with one between things and parts"),
 )
 VIEWS_FROM = (
     ("VIRTUAL", "This Splat", "Needs nothing but the splat: views of it are chosen and drawn"),
@@ -56,6 +58,12 @@ MASKS_FROM = (
     ("BUILTIN", "Built In", "The shape and the colours of the splat itself; needs nothing else"),
     ("FILES", "Files", "A folder with a file for each photo or camera: label maps, SAGA's .pt, .npz or .json"),
 )
+LEVELS = (
+    ("COARSE", "Things", "Whole things"),
+    ("MIDDLE", "Middle", "Between things and their smallest parts"),
+    ("FINE", "Parts", "The smallest parts"),
+)
+"""What a click means where a model knows levels, coarsest first; the middle one is left out where it knows two."""
 SELECT_BY = (
     ("AUTO", "Automatic", "By the segments where they hold the click, else by features"),
     ("EVIDENCE", "Segments", "By the segments on which the views agree: sharp borders"),
@@ -120,6 +128,7 @@ class SplatRecord(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
         options={"PATH_SUPPORTS_BLEND_RELATIVE"},
     )
+    levels: IntProperty(description="Of granularity that the trained model knows; 0: any scale")
     things: CollectionProperty(type=ThingRecord, description="What Find Things found")
     thing: IntProperty(name="Thing", description="The row of the list that is chosen")
 
@@ -178,6 +187,9 @@ class SceneSettings(bpy.types.PropertyGroup):
         default=0.5,
         update=_selection_changed,
     )
+    level: EnumProperty(
+        name="Level", description="How much a click takes", items=LEVELS, update=_selection_changed
+    )
     size_units: FloatProperty(description="The scale of the last selection as a size in scene units")
     threshold_auto: BoolProperty(
         name="Auto", description="Choose the threshold from the click", default=True, update=_selection_changed
@@ -216,6 +228,10 @@ class SceneSettings(bpy.types.PropertyGroup):
         name="Visible Only",
         description="Only what was to be seen where the clicks were made",
         update=_selection_changed,
+    )
+    text: StringProperty(name="Text", description="What to look for: red chair")
+    words: StringProperty(
+        name="Words", description="Names to choose from, with commas between them: chair, table, lamp"
     )
     prompts: CollectionProperty(type=PromptRecord, description="Clicks and boxes of the present selection")
     prompts_state: StringProperty(description="What the objects were when the prompts were answered")

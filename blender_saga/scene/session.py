@@ -13,17 +13,28 @@ from ..client.installation import Installation
 from ..client.jobs import Job
 from ..client.process import Launch
 from ..wire.errors import UserError
-from ..wire.messages import Click, Cluster, Colour, LoadScene, Progress, SceneState, Train, Trained
+from ..wire.messages import (
+    Click,
+    Cluster,
+    Colour,
+    FindText,
+    LoadScene,
+    NameThings,
+    Progress,
+    SceneState,
+    Train,
+    Trained,
+)
 from .watching import LossCurve, MemoryWatch
 
-Ask = Train | Click | Cluster | Colour
+Ask = Train | Click | Cluster | Colour | FindText | NameThings
 
 
 class Request:
-    """A Train, Click, Cluster or Colour, before it the LoadScene that it needs: two jobs, one end.
+    """A message about a scene, before it the LoadScene that it needs: two jobs, one end.
 
     Attributes:
-        message: the Train, Click, Cluster or Colour.
+        message: a Train, Click, Cluster or the like.
         job: the one that is under way, at the end the last one.
         ended: whether it is over, one way or the other.
     """
@@ -43,6 +54,7 @@ class Request:
         if self._load.sidecar and not Path(self._load.sidecar).is_file():
             self._note = f"The model {self._load.sidecar} is gone"
         session.scene_loaded(self._load, self._backend.starts)
+        session.levels[self._load.scene] = job.result.levels
         try:
             self.job = self._backend.submit(self.message, self._end)
         except UserError as error:  # the backend died in between
@@ -86,6 +98,7 @@ class Session:
         memory, losses: what the panels show of the backend and of its training.
         message: the last thing worth telling, for the panels; `failed` says whether it is an error.
         models: fingerprint -> path of models trained in this run, so that an undo does not forget them.
+        levels: fingerprint -> levels of granularity that its model knows, 0 for any scale.
     """
 
     def __init__(self) -> None:
@@ -100,6 +113,7 @@ class Session:
         self.memory, self.losses = MemoryWatch(), LossCurve()
         self.message, self.failed = "", False
         self.models: dict[str, str] = {}
+        self.levels: dict[str, int] = {}
         self._loaded: dict[str, tuple[int, np.ndarray]] = {}
 
     def start(self, launch: Launch) -> Backend:

@@ -67,6 +67,7 @@ def record(training: Training) -> Trained:
     answer = training.request.outcome()
     assert isinstance(answer, Trained)
     session.models[training.fingerprint] = answer.sidecar
+    session.levels[training.fingerprint] = answer.levels
     session.trained = answer
     obj = next((o for o in bpy.data.objects if o.session_uid == training.uid), None)
     if obj is not None and obj.saga.fingerprint != training.fingerprint:
@@ -74,6 +75,7 @@ def record(training: Training) -> Trained:
     for sibling in bpy.data.objects:
         if sibling.saga.fingerprint == training.fingerprint:
             sibling.saga.sidecar = portable(answer.sidecar)
+            sibling.saga.levels = answer.levels
     return answer
 
 

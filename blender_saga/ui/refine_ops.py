@@ -7,8 +7,9 @@ import numpy as np
 from bpy.props import FloatProperty, IntProperty
 
 from ..scene import growing, live, point_cloud, prompts
-from ..scene.lookup import find_splat, participants
+from ..scene.lookup import find_splat, granularity, participants
 from ..wire.errors import UserError
+from .granularity import neighbour_level
 from .reporting import Result, reported
 
 
@@ -22,11 +23,14 @@ class SAGA_OT_scale_step(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Move the slider; the selection follows when the backend has answered."""
-        settings = context.scene.saga
+        """Move the slider or the switch; the selection follows when the backend has answered."""
+        settings, levels = context.scene.saga, granularity(find_splat(context, ""))
         with live.silent():
-            settings.scale_auto = False
-            settings.scale = float(np.clip(settings.scale + self.step, 0, 1))
+            if levels:
+                settings.level = neighbour_level(settings.level, levels, self.step > 0)
+            else:
+                settings.scale_auto = False
+                settings.scale = float(np.clip(settings.scale + self.step, 0, 1))
         if not len(settings.prompts):
             raise UserError("There is no click whose scale could be changed", fix="Click on a thing first", code="idle")
         live.ask_again(context)

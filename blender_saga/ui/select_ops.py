@@ -7,7 +7,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 
 from ..scene import live, prompts, pump, queries
 from ..scene.cameras import flat_matrices, view_from_flat
-from ..scene.lookup import find_splat, participants
+from ..scene.lookup import find_splat, granularity, participants
 from ..scene.point_cloud import selection
 from ..scene.properties import MODES
 from ..wire.errors import UserError
@@ -89,7 +89,7 @@ class SAGA_OT_click(bpy.types.Operator):
         self.width, self.height = context.region.width, context.region.height
         if not self.properties.is_property_set("x"):
             self.x, self.y = event.mouse_region_x, event.mouse_region_y
-        scale, threshold = live.chosen(context.scene.saga)
+        scale, threshold = live.chosen(context.scene.saga, granularity(find_splat(context, self.object)))
         if not self.properties.is_property_set("scale"):
             self.scale = scale
         if not self.properties.is_property_set("threshold"):

@@ -6,9 +6,10 @@ import bpy
 import numpy as np
 
 from ..scene import point_cloud
-from ..scene.lookup import find_splat, not_trained, participants, trained_model, trains_now
+from ..scene.lookup import find_splat, granularity, not_trained, participants, trained_model, trains_now
 from . import tool
 from .drawing import draw_buttons, draw_text
+from .granularity import draw_levels
 from .panels import SagaPanel, reason
 from .preferences import usable_backend
 
@@ -38,7 +39,11 @@ class SAGA_PT_select(SagaPanel, bpy.types.Panel):
         ).name = tool.IDNAME
         column.prop(settings, "mode", text="")
         column.prop(settings, "select_by", text="")
+        levels = granularity(context.view_layer.objects.active)
         for value, auto in _SLIDERS:
+            if levels and value == "scale":
+                draw_levels(column, settings, levels)
+                continue
             row = column.row(align=True)
             number = row.row(align=True)
             number.enabled = not getattr(settings, auto)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import bpy
 
 from ..scene import pump
+from ..scene.lookup import granularity
+from .granularity import draw_levels
 
 IDNAME = "saga.click_tool"
 KEY = {"type": "W", "value": "PRESS", "shift": True, "alt": True}
@@ -54,6 +56,10 @@ class SelectThingTool(bpy.types.WorkSpaceTool):
         """The header of the viewport while the tool is active. (Blender calls it without an instance.)"""
         settings = context.scene.saga
         layout.prop(settings, "mode", text="")
+        levels = granularity(context.view_layer.objects.active)
+        if levels:
+            draw_levels(layout, settings, levels)
+            return
         layout.prop(settings, "scale_auto", text="Auto Scale")
         if not settings.scale_auto:
             layout.prop(settings, "scale", slider=True)

@@ -50,6 +50,7 @@ class GeometricSession:
     def __init__(self) -> None:
         self._means: dict[str, np.ndarray] = {}
         self._trained: dict[str, int] = {}
+        self._levels: dict[str, int] = {}
 
     def load_scene(self, request: LoadScene) -> SceneState:
         means = np.full((request.count, 3), np.nan)
@@ -58,10 +59,11 @@ class GeometricSession:
         if request.sidecar and Path(request.sidecar).is_file():
             header = json.loads(Path(request.sidecar).read_text())
             if header["fingerprint"] == request.scene:
-                self._trained[request.scene] = header["steps"]
+                self._trained[request.scene], self._levels[request.scene] = header["steps"], header["levels"]
             else:
                 note = f"The model {Path(request.sidecar).name} belongs to another cloud"
-        return SceneState(request.scene, request.count, self._trained.get(request.scene, 0), note)
+        levels = self._levels.get(request.scene, 0)
+        return SceneState(request.scene, request.count, self._trained.get(request.scene, 0), note, levels)
 
     def train(self, request: Train, control: Control) -> Trained:
         self._known(request.scene)
@@ -72,9 +74,11 @@ class GeometricSession:
                 pause.wait(0.005)
             if steps == DIES:
                 os._exit(3)
-        Path(request.sidecar).write_text(json.dumps({"fingerprint": request.scene, "steps": steps}))
-        self._trained[request.scene] = steps
-        return Trained(request.scene, steps, 7, 3, 0.9, ("training",), (0.5,), request.sidecar)
+        levels = 2 if request.settings.method == "click-gaussian" else 0
+        header = {"fingerprint": request.scene, "steps": steps, "levels": levels}
+        Path(request.sidecar).write_text(json.dumps(header))
+        self._trained[request.scene], self._levels[request.scene] = steps, levels
+        return Trained(request.scene, steps, 7, 3, 0.9, ("training",), (0.5,), request.sidecar, levels=levels)
 
     def click(self, request: Click) -> Selection:
         means = self._known(request.scene)

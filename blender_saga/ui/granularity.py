@@ -1,0 +1,24 @@
+"""The switch between things and parts, where the slider of the scale is for other models."""
+
+from __future__ import annotations
+
+import bpy
+
+
+def shown_levels(count: int) -> tuple[str, ...]:
+    """The identifiers of the levels that a model of so many knows, coarsest first."""
+    return ("COARSE", "MIDDLE", "FINE") if count > 2 else ("COARSE", "FINE")
+
+
+def draw_levels(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, count: int) -> None:
+    """Draw the switch."""
+    row = layout.row(align=True)
+    for name in shown_levels(count):
+        row.prop_enum(settings, "level", name)
+
+
+def neighbour_level(level: str, count: int, coarser: bool) -> str:
+    """The next coarser or finer level, or the same at the end."""
+    names = shown_levels(count)
+    place = names.index(level) if level in names else 0
+    return names[max(0, place - 1) if coarser else min(len(names) - 1, place + 1)]
