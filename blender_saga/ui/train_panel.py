@@ -108,7 +108,7 @@ class SAGA_PT_train_settings(SagaPanel, bpy.types.Panel):
         settings = context.scene.saga
         column.prop(settings, "views")
         learns = column.column(align=True)
-        learns.enabled = settings.method == "SAGA"
+        learns.enabled = settings.method != "EVIDENCE"
         learns.prop(settings, "recipe")
 
 
