@@ -1,5 +1,5 @@
-"""The command line, for people without Blender and for measuring: train, select, evaluate, render,
-masks, convert, info.
+"""The command line, for people without Blender and for measuring: train, select, find, evaluate,
+render, masks, convert, info.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done, 2 something the user can put
 right (one sentence on standard error), 130 interrupted; anything else is a bug and shows a traceback.
@@ -16,6 +16,7 @@ from pathlib import Path
 from blender_saga.wire.errors import Cancelled, UserError
 
 from .cli_convert import add_convert, add_info
+from .cli_find import add_clip, add_find
 from .cli_masks import add_masks
 from .cli_options import add_inputs, add_method, add_training, cosine, count, share
 
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_select(commands)
     _add_evaluate(commands)
     _add_render(commands)
+    add_find(commands)
     add_masks(commands)
     add_convert(commands)
     add_info(commands)
@@ -155,12 +157,19 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument(
         "--pictures", type=Path, metavar="FOLDER", help="write a picture there: image, truth, result side by side"
     )
+    evaluate.add_argument(
+        "--text",
+        action="store_true",
+        help="judge texts instead of clicks: every caption once. The synthetic scene has captions of its own and, "
+        "without --clip, a tiny CLIP is fitted first; elsewhere the names of the labels are the captions",
+    )
     evaluate.set_defaults(run=_evaluate)
+    add_clip(evaluate)
     _add_synthetic(evaluate)
     _add_dataset(evaluate)
     add_inputs(evaluate)
     add_training(evaluate)
-    add_method(evaluate, snap=True)
+    add_method(evaluate, snap=True, instant=True)
 
 
 def _add_synthetic(parser: argparse.ArgumentParser) -> None:

@@ -31,11 +31,14 @@ from .cli_inputs import (
     sources,
     view_limit,
 )
+from .cli_instant import check_instant, instant_damage, instant_judge, instant_masks
+from .cli_text import TextRun, check_text, judge_texts
 from .cli_train import train_settings
 from .device import find_device
 from .evaluation.benchmark import KINDS, PointSettings, run_benchmark
 from .evaluation.curve import Snapshots, curve, seconds_to
 from .evaluation.datasets.common import Benchmark
+from .evaluation.instant import InstantJudge
 from .evaluation.pictures import check_folder, save_sheet, scene_sheet
 from .evaluation.protocol import SWITCH, ProtocolSettings, Selector, Sight, Task, evaluate, observe
 from .evaluation.report import table
@@ -78,7 +81,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
     _check(options)
     run = _Run(options, _scene(options), control)
     model, frames = _model(run)
-    if run.scene.benchmark is None:
+    if options.text and isinstance(model, SceneModel):
+        run.result["rules"] = {}
+        run.result["text"] = judge_texts(options, TextRun(run.scene.subject, run.scene.names, model, frames, control))
+    elif run.scene.benchmark is None:
         _judge_labels(run, model, frames)
     else:
         _judge_benchmark(run, model)
@@ -91,10 +97,13 @@ def run_evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(run.result) if options.json else table(run.result))
 
 
-def selector_by(options: argparse.Namespace) -> Callable[[SceneModel], Selector]:
+def selector_by(options: argparse.Namespace) -> Callable[[SceneModel | InstantJudge], Selector]:
     """How the options make a selector for the protocol of a model."""
 
-    def selector_of(model: SceneModel) -> Selector:
+    def selector_of(model: SceneModel | InstantJudge) -> Selector:
+        if isinstance(model, InstantJudge):
+            return model.select
+
         def select(sight: Sight, pixels: np.ndarray, positive: np.ndarray, scale: float | None) -> np.ndarray:
             how = How(options.method, scale, None, not options.no_snap)
             return model.select(sight.rows_at(pixels), positive, how).mask
@@ -120,7 +129,10 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"There is no dataset {options.dataset[0]}", f"known are {', '.join(KINDS)}")
     if options.curve and (options.model or options.dataset):
         raise UserError("There is no curve to draw", "it is about training on a scene with labels", "Leave out --curve")
-    damage(options)
+    check_instant(options)
+    if options.method != "instant":
+        damage(options)
+    check_text(options)
     if options.pictures:
         check_folder(options.pictures)
 
@@ -159,9 +171,11 @@ def _dataset(options: argparse.Namespace, cloud: GaussianCloud) -> _Scene:
     return _Scene(f"{kind}, {benchmark.name}", subject, benchmark=benchmark)
 
 
-def _model(run: _Run) -> tuple[SceneModel, Sequence[Frame]]:
+def _model(run: _Run) -> tuple[SceneModel | InstantJudge, Sequence[Frame]]:
     """The model to judge, and the views it was trained in."""
     options, subject = run.options, run.scene.subject
+    if options.method == "instant":
+        return instant_judge(options, subject), subject.frames or captured(options, subject.cloud, run.control)
     if options.model:
         model, _ = sidecar.load(options.model, subject.cloud.fingerprint())
         return model, subject.frames or captured(options, subject.cloud, run.control)
@@ -180,13 +194,15 @@ def _model(run: _Run) -> tuple[SceneModel, Sequence[Frame]]:
     return trained.model, frames or virtual_frames(trained.views)
 
 
-def _judge_labels(run: _Run, model: SceneModel, frames: Sequence[Frame]) -> None:
+def _judge_labels(run: _Run, model: SceneModel | InstantJudge, frames: Sequence[Frame]) -> None:
     """Clicks on labelled things, and what was asked for beside them."""
     cloud, labels, control = run.scene.subject.cloud, run.scene.subject.labels, run.control
     assert labels is not None  # every scene without a benchmark has them
     sights, seen = observe(cloud, [frame.view for frame in frames], control=control)
     task = Task(labels, seen, sights, run.scene.names)
-    by_switch = model.levels is not None and run.options.method in ("auto", "click-gaussian")
+    by_switch = (
+        isinstance(model, SceneModel) and model.levels is not None and run.options.method in ("auto", "click-gaussian")
+    )
     settings = ProtocolSettings(clicks=run.options.clicks, by_level=SWITCH if by_switch else ())
     run.result["rules"] = evaluate(selector_by(run.options)(model), task, settings, control)
     if run.snapshots:
@@ -208,7 +224,7 @@ def _title(run: _Run) -> str:
     return run.scene.name if run.scene.benchmark else f"{run.options.scene.resolve().parent.name}, {run.scene.name}"
 
 
-def _judge_benchmark(run: _Run, model: SceneModel) -> None:
+def _judge_benchmark(run: _Run, model: SceneModel | InstantJudge) -> None:
     benchmark, options = run.scene.benchmark, run.options
     assert benchmark is not None  # the caller has looked
     points = PointSettings(options.points, options.points, options.seed)
@@ -220,19 +236,21 @@ def _judge_benchmark(run: _Run, model: SceneModel) -> None:
 
 def _settings(run: _Run, frames: Sequence[Frame]) -> dict:
     options, scene = run.options, run.scene
-    kind = None if options.model else mask_source(options)
+    instant = options.method == "instant"
+    kind = None if options.model else instant_masks(options) if instant else mask_source(options)
     first = frames[0].view
     return {
         "scene": scene.name,
         "gaussians": len(scene.subject.cloud),
         "objects": options.objects if options.synthetic else None,
         "method": options.method,
-        "recipe": None if options.method == "evidence" else options.recipe,
+        "recipe": None if options.method in ("evidence", "instant") else options.recipe,
         "snap": not options.no_snap,
         "model": options.model.name if options.model else None,
         "masks": kind,
-        "damage": asdict(damage(options)) if kind == "simulated" else None,
+        "damage": asdict(instant_damage(options) if instant else damage(options)) if kind == "simulated" else None,
         "views": len(frames),
+        "neighbours": options.neighbours if instant else None,
         "cameras": Path(options.views).name if from_photos(options) else None,
         "width": first.width,
         "height": first.height,

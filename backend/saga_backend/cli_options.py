@@ -74,22 +74,34 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_method(parser: argparse.ArgumentParser, snap: bool) -> None:
-    """By what clicks are answered; `snap`: whether the switch for snapping is offered too."""
+def add_method(parser: argparse.ArgumentParser, snap: bool, instant: bool = False) -> None:
+    """By what clicks are answered; `snap`, `instant`: whether snapping and instant select are offered too."""
     parser.add_argument(
         "--method",
-        choices=METHODS,
+        choices=(*METHODS, "instant") if instant else METHODS,
         default="auto",
         help="'evidence': segments on which the masks agree, nothing is trained; 'saga': affinity features; "
         "'click-gaussian': clusters of two levels, by one click; "
         "'auto': segments and features, a click is answered by the segments where they hold it, else by features "
-        "(default: auto)",
+        + ("'instant': a mask of the clicked picture is lifted, nothing is trained; " if instant else "")
+        + "(default: auto)",
     )
     if snap:
         parser.add_argument(
             "--no-snap",
             action="store_true",
             help="leave a selection by features as it is; else the segment that is much like it takes its place",
+        )
+    if instant:
+        parser.add_argument(
+            "--sam",
+            type=Path,
+            metavar="WEIGHTS",
+            help="instant select by Segment Anything (default: masks simulated from the labels stand in for it, with "
+            "ragged borders; the other faults are off unless they are given)",
+        )
+        parser.add_argument(
+            "--neighbours", type=int, default=8, metavar="N", help="views around a thing that are asked too (0 to 8)"
         )
 
 

@@ -27,3 +27,12 @@ def nearest(points: np.ndarray, k: int, queries: np.ndarray | None = None) -> tu
         return ids, distances
     fill = np.arange(k) % found
     return ids[:, fill], distances[:, fill]
+
+
+def nearest_known(means: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """[N] int64: every one of N points [N,3] itself where it is known ([N] bool), else the nearest one that is."""
+    place = np.arange(len(means))
+    if known.any() and not known.all():
+        closest, _ = nearest(means[known], 1, means[~known])
+        place[~known] = np.flatnonzero(known)[closest[:, 0]]
+    return place

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..gaussians.cloud import GaussianCloud
 from ..gaussians.view import View
-from .parts import Cleaned, CleanUp, ObjectPoints, Prompt, TrainSettings, TrainSources
+from .parts import Cleaned, CleanUp, ObjectPoints, Prompt, SamOptions, TrainSettings, TrainSources
 from .replies import (
     BackendState,
     Candidates,
@@ -24,6 +24,7 @@ from .replies import (
     Selection,
     Stopped,
     Trained,
+    Weights,
     Welcome,
 )
 from .requests import (
@@ -32,9 +33,11 @@ from .requests import (
     Click,
     Cluster,
     Colour,
+    FetchWeights,
     FindText,
     Hello,
     LoadScene,
+    LookAhead,
     NameThings,
     Shutdown,
     Status,
@@ -42,7 +45,22 @@ from .requests import (
     Unload,
 )
 
-REQUESTS = (Hello, LoadScene, Train, Click, Cluster, Colour, FindText, NameThings, Status, Cancel, Unload, Shutdown)
+REQUESTS = (
+    Hello,
+    LoadScene,
+    Train,
+    Click,
+    LookAhead,
+    Cluster,
+    Colour,
+    FindText,
+    NameThings,
+    FetchWeights,
+    Status,
+    Cancel,
+    Unload,
+    Shutdown,
+)
 REPLIES = (
     Welcome,
     SceneState,
@@ -53,12 +71,13 @@ REPLIES = (
     Colours,
     Candidates,
     Names,
+    Weights,
     BackendState,
     Failed,
     Stopped,
     Done,
 )
-PARTS = (GaussianCloud, View, TrainSettings, TrainSources, ObjectPoints, Prompt, CleanUp, Cleaned)
+PARTS = (GaussianCloud, View, TrainSettings, SamOptions, TrainSources, ObjectPoints, Prompt, CleanUp, Cleaned)
 """Dataclasses that may stand inside a message."""
 
 __all__ = [
@@ -75,14 +94,17 @@ __all__ = [
     "Colours",
     "Done",
     "Failed",
+    "FetchWeights",
     "FindText",
     "Hello",
     "LoadScene",
+    "LookAhead",
     "NameThings",
     "Names",
     "ObjectPoints",
     "Progress",
     "Prompt",
+    "SamOptions",
     "SceneState",
     "Selection",
     "Shutdown",
@@ -93,5 +115,6 @@ __all__ = [
     "TrainSources",
     "Trained",
     "Unload",
+    "Weights",
     "Welcome",
 ]

@@ -50,6 +50,31 @@ def no_turn() -> np.ndarray:
     return np.eye(4)
 
 
+@dataclass(frozen=True)
+class SamOptions:
+    """How Segment Anything finds masks; the defaults are those of the paper.
+
+    Attributes:
+        checkpoint: path of its file of weights on the backend's machine.
+        points_per_side: the picture is asked at a grid of so many points squared.
+        iou: lowest quality 0..1 that the model gives a mask.
+        stability: lowest IoU 0..1 of a mask with itself at another cut-off.
+        nms: IoU 0..1 of boxes above which the worse of two masks is dropped.
+        least_area: pixels; smaller islands go, smaller holes are filled.
+        crop_layers: how often the picture is also asked in quarters, sixteenths and so on.
+        longest_side: pixels; larger photos are made smaller.
+    """
+
+    checkpoint: str = ""
+    points_per_side: int = 32
+    iou: float = 0.88
+    stability: float = 0.95
+    nms: float = 0.7
+    least_area: int = 100
+    crop_layers: int = 0
+    longest_side: int = 1024
+
+
 @dataclass(frozen=True, eq=False)
 class TrainSources:
     """Where a training takes its views and masks from; the defaults need nothing but the cloud.
@@ -62,8 +87,10 @@ class TrainSources:
         names: of the views, in the same order; mask files are found by them. Empty: view_000, view_001 and so on.
         cameras: path of the cameras of photos: a COLMAP folder, a transforms.json, an LLFF folder; "" for none.
         to_object: [4,4] from the world of those cameras to the space of the cloud as it was loaded.
-        masks: "builtin": segments of the cloud itself; "files": those of `masks_folder`.
+        masks: "builtin": segments of the cloud itself; "files": those of `masks_folder`; "sam": Segment Anything finds
+            them in the photos or views and keeps them in `masks_folder`.
         masks_folder: folder with a file for each photo or view.
+        sam: how Segment Anything is run, where it is.
     """
 
     views: tuple[View, ...] = ()
@@ -72,6 +99,7 @@ class TrainSources:
     to_object: np.ndarray = field(default_factory=no_turn)
     masks: str = "builtin"
     masks_folder: str = ""
+    sam: SamOptions = field(default_factory=SamOptions)
 
 
 @dataclass(frozen=True, eq=False)

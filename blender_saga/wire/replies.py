@@ -208,6 +208,13 @@ class BackendState:
 
 
 @dataclass(frozen=True, eq=False)
+class Weights:
+    """A file of weights is there and its SHA-256 right: its path on the backend's machine."""
+
+    path: str
+
+
+@dataclass(frozen=True, eq=False)
 class Failed:
     """A UserError on its way to the user; code "bug" for anything that should not have happened."""
 

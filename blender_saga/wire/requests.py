@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..gaussians.cloud import GaussianCloud
+from ..gaussians.view import View
 from .parts import CleanUp, ObjectPoints, Prompt, TrainSettings, TrainSources, no_ids
 
 PROTOCOL_VERSION = 3
@@ -67,10 +68,14 @@ class Click:
         scale: granularity 0 (parts) to 1 (largest things); negative: chosen from the click.
         threshold: cosine similarity above which a Gaussian is selected; negative: the default.
         method: "evidence": by the segments on which the masks agree; "saga": by similarity of features; "auto": by the
-            segments where they hold the click and no threshold is given, else by features.
+            segments where they hold the click and no threshold is given, else by features; "instant": by what Segment
+            Anything sees in the picture, nothing has to be trained (progress is told).
         snap: replace a selection by features with the segment that is much like it.
         want_scores: also send the similarity of every point.
         clean_up: what is done to the selection afterwards.
+        checkpoint: path of Segment Anything's weights on the backend's machine, for "instant"; "auto" asks it too where
+            it has encoded the view and neither segments nor features are sure. "": neither.
+        neighbours: how many views around the thing "instant" asks too, 0 to 8; negative: by device.
     """
 
     scene: str
@@ -82,6 +87,40 @@ class Click:
     snap: bool = True
     want_scores: bool = False
     clean_up: CleanUp = field(default_factory=CleanUp)
+    checkpoint: str = ""
+    neighbours: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class LookAhead:
+    """Have Segment Anything encode a view, so that instant clicks in it are answered at once. Answer: Done.
+
+    Attributes:
+        scene: fingerprint of the cloud.
+        view: as clicks in it will have it.
+        checkpoint: path of Segment Anything's weights on the backend's machine.
+        objects: who takes part, where they stand.
+    """
+
+    scene: str
+    view: View
+    checkpoint: str
+    objects: tuple[ObjectPoints, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FetchWeights:
+    """Download an official file of Segment Anything's weights; the user was asked. Progress in MB; answer: Weights.
+
+    What was downloaded before is not downloaded again, a download that was broken off goes on.
+
+    Attributes:
+        kind: "vit_h", "vit_l" or "vit_b".
+        folder: on the backend's machine; "": the user's cache there.
+    """
+
+    kind: str
+    folder: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from blender_saga.wire.errors import UserError
 from ..control import Control
 from ..methods.evidence.consensus import consensus
 from ..methods.evidence.incidence import IncidenceBuilder
-from ..neighbours import nearest
+from ..neighbours import nearest_known
 from ..raster import all_pixels
 from ..rasteriser import Rasteriser
 from ..rows import Rows, concatenate
@@ -70,7 +70,7 @@ def builtin_found(looked: Looked, control: Control) -> Found:
         control.progress("masking views", index, len(looked.views))
         masks.append(view_masks(view, part, labels, scales))
     known = (labels >= 0).any(axis=1)
-    every = labels[_nearest_of(looked.cloud.means, known)]
+    every = labels[nearest_known(looked.cloud.means, known)]
     return Found(masks, from_levels(every, scales, hierarchy.standing), seen)
 
 
@@ -104,7 +104,7 @@ def given_found(looked: Looked, pictures: Sequence[np.ndarray], raster: Rasteris
     evidence = builder.build()
     sets = consensus(evidence, control)
     shown = evidence.shows()
-    place = _nearest_of(looked.cloud.means, shown)
+    place = nearest_known(looked.cloud.means, shown)
     segments = from_sets([selected[place] for selected in sets], looked.cloud.means)
     return Found(masks, segments, visible(looked.rows, len(looked.cloud)))
 
@@ -114,12 +114,3 @@ def _depths(cloud: GaussianCloud, view: View, rows: Rows) -> np.ndarray:
     z = cloud.means @ view.viewmat[2, :3].astype(np.float32) + np.float32(view.viewmat[2, 3])
     alphas = rows.alphas()
     return np.divide(rows.blend(z), alphas, out=np.zeros(len(rows), np.float32), where=alphas > 1e-4)
-
-
-def _nearest_of(means: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """[N] int64: every Gaussian itself where it is known, else the nearest one that is."""
-    place = np.arange(len(means))
-    if known.any() and not known.all():
-        closest, _ = nearest(means[known], 1, means[~known])
-        place[~known] = np.flatnonzero(known)[closest[:, 0]]
-    return place

@@ -101,7 +101,9 @@ def check_official(path: Path, sha256: str) -> None:
         return
     size = path.stat().st_size
     why = f"its SHA-256 is not that of the official file of this name; it has {size:,} bytes of {official.size:,}"
-    raise UserError(f"{path} is not what its name says", why, "Download it again, or rename it if it is your own")
+    raise UserError(
+        f"{path} is not what its name says", why, "Download it again, or rename it if it is your own", "bad_checkpoint"
+    )
 
 
 def download(file: OfficialFile, folder: Path, control: Control, online: Callable[[], bool] = lambda: True) -> Path:

@@ -27,6 +27,7 @@ _KINDS = {(1280, 32): "vit_h", (1024, 24): "vit_l", (768, 12): "vit_b"}
 _DECODER_HEADS = 8
 _MEAN, _STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 _FIX = "Give a file of Segment Anything's weights, for example sam_vit_b_01ec64.pth"
+_SAM2_FIX = "Run SAM 2 yourself and give its masks as a folder"
 _MOST_ELEMENTS = 2_000_000_000
 _BUFFERS = ("pixel_mean", "pixel_std")  # not part of published files
 
@@ -80,7 +81,9 @@ def shared_sam(path: Path, device: str) -> LoadedSam:
     try:
         stat = path.stat()
     except OSError as error:
-        raise UserError(f"The weights {path} cannot be read", error.strerror or str(error), _FIX) from error
+        raise UserError(
+            f"The weights {path} cannot be read", error.strerror or str(error), _FIX, "bad_checkpoint"
+        ) from error
     return _cached(str(path.resolve()), (stat.st_size, stat.st_mtime_ns), device)
 
 
@@ -112,16 +115,16 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     if not path.is_file():
-        raise UserError(f"The weights {path} cannot be read", "there is no such file", _FIX)
+        raise UserError(f"The weights {path} cannot be read", "there is no such file", _FIX, "bad_checkpoint")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch lets through whatever its reader raises
         why = "it is truncated, or not a file of plain tensors"
-        raise UserError(f"The weights {path} cannot be read", why, _FIX) from error
+        raise UserError(f"The weights {path} cannot be read", why, _FIX, "bad_checkpoint") from error
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         content = content["model"]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise UserError(f"The weights {path} are not SAM's", "it does not hold tensors by name", _FIX)
+        raise UserError(f"The weights {path} are not SAM's", "it does not hold tensors by name", _FIX, "bad_checkpoint")
     return content
 
 
@@ -134,14 +137,14 @@ def shape_of(tensors: Mapping[str, torch.Tensor], path: Path) -> SamShape:
     names = set(tensors)
     if any(name.startswith(("image_encoder.trunk.", "memory_encoder.")) for name in names):
         why = "they are those of SAM 2, which this program does not run"
-        raise UserError(f"The weights {path} cannot be used", why, "Run SAM 2 yourself and give its masks as a folder")
+        raise UserError(f"The weights {path} cannot be used", why, _SAM2_FIX, "bad_checkpoint")
     try:
         shape = _measured(tensors)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         why = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else "its tensors have other shapes"
-        raise UserError(f"The weights {path} are not SAM's", why, _FIX) from error
+        raise UserError(f"The weights {path} are not SAM's", why, _FIX, "bad_checkpoint") from error
     if sum(tensor.numel() for tensor in tensors.values()) > _MOST_ELEMENTS:
-        raise UserError(f"The weights {path} are not SAM's", "there are far too many of them", _FIX)
+        raise UserError(f"The weights {path} are not SAM's", "there are far too many of them", _FIX, "bad_checkpoint")
     return shape
 
 
@@ -218,7 +221,7 @@ def _filled(shape: SamShape, tensors: dict[str, torch.Tensor], path: Path) -> Sa
     wrong = wrong or [name for name, tensor in given.items() if tensor.shape != wanted[name].shape]
     if wrong:
         why = f"{len(wrong)} tensors do not fit a {shape.kind}, {wrong[0]} for one"
-        raise UserError(f"The weights {path} are not SAM's", why, _FIX)
+        raise UserError(f"The weights {path} are not SAM's", why, _FIX, "bad_checkpoint")
     model.load_state_dict({name: tensor.float() for name, tensor in given.items()}, assign=True)
     model.pixel_mean, model.pixel_std = (torch.tensor(v).view(-1, 1, 1) for v in (_MEAN, _STD))
     return model.requires_grad_(False)

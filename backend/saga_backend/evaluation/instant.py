@@ -1,0 +1,50 @@
+"""Instant select under the evaluation's protocol: nothing is trained, every click is answered from its picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.wire.messages import Prompt
+
+from ..methods.instant.segmenter import Segmenter
+from ..methods.instant.select import Instant
+from ..methods.instant.stage import CloudStage
+from ..rasteriser import Rasteriser
+from .protocol import Sight
+
+_STEPS = 2  # the slider means one of three masks
+
+
+@dataclass(eq=False)
+class InstantJudge:
+    """Answers the protocol's clicks; what was asked before is answered from memory.
+
+    Attributes:
+        cloud: N Gaussians.
+        segmenter: finds masks.
+        raster: draws.
+        neighbours: views around a thing that are asked too.
+    """
+
+    cloud: GaussianCloud
+    segmenter: Segmenter
+    raster: Rasteriser
+    neighbours: int
+    _known: dict[tuple, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        stage = CloudStage(self.cloud, self.raster)
+        self._instant = Instant(self.segmenter, stage, self.cloud.means, self.neighbours)
+
+    def select(self, sight: Sight, pixels: np.ndarray, positive: np.ndarray, scale: float | None) -> np.ndarray:
+        """See protocol.Selector."""
+        step = None if scale is None else round(scale * _STEPS) / _STEPS
+        at = np.asarray(pixels, np.float32)
+        key = (sight.view.viewmat.tobytes(), at.tobytes(), np.asarray(positive).tobytes(), step)
+        if key not in self._known:
+            prompts = [Prompt(sight.view, p[None], positive=bool(yes)) for p, yes in zip(at, positive, strict=True)]
+            self._known[key] = self._instant.select(prompts, step).selected
+        return self._known[key]

@@ -1,0 +1,250 @@
+"""Instant select: prompts of a user to Gaussians, by a segmenter of pictures and without any training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from blender_saga.gaussians.view import View
+from blender_saga.wire.messages import Prompt
+
+from ...control import Control
+from ...masks.extract import as_bytes
+from ...neighbours import nearest_known
+from ...prompts import inside as inside_polygon
+from ...query import view_key
+from ...raster import Picture
+from .lift import AGREES, NEIGHBOURS, POWER, Ballot, Seen, agreement, around, grid, inside, shown_of, shows
+from .segmenter import Encoded, Pointed, Segmenter
+from .stage import Stage
+
+LONGEST_SIDE = 1024
+"""Pixels of a picture's longer side: what SAM sees of it."""
+_REMEMBERED = 64
+_REFUSED = 0.5  # of a negative pixel's largest weight: the Gaussians that one sees there
+
+
+@dataclass(frozen=True, eq=False)
+class Lifted:
+    """What was selected.
+
+    Attributes:
+        selected: [N] bool.
+        scores: [N] float32, share of a Gaussian's weight inside the masks, 0..1.
+        known: [N] bool, seen by a view that voted; the others have the verdict of the nearest one.
+        votes: number of views that voted.
+        note: why nothing is selected, or "".
+    """
+
+    selected: np.ndarray
+    scores: np.ndarray
+    known: np.ndarray
+    votes: int
+    note: str = ""
+
+
+@dataclass(eq=False)
+class _Glance:
+    """A view of the clicks, at the size that is looked at, and what is pointed at in it."""
+
+    view: View
+    pointed: Pointed
+
+
+@dataclass(frozen=True, eq=False)
+class _First:
+    """What the first view of the clicks showed: its rows, the mask [H,W], camera z [H,W]."""
+
+    seen: Seen
+    mask: np.ndarray
+    depth: np.ndarray
+
+
+@dataclass(eq=False)
+class Instant:
+    """Answers prompts.
+
+    Attributes:
+        segmenter: finds masks in pictures.
+        stage: the scene.
+        means: [N,3] centres, by which Gaussians that no view shows find their nearest.
+        neighbours: views around the thing that are asked too, at most len(NEIGHBOURS).
+        control: progress and cancel.
+        remembered: the neighbours of a selection by its first prompt: one more click asks the same pictures again.
+    """
+
+    segmenter: Segmenter
+    stage: Stage
+    means: np.ndarray
+    neighbours: int = len(NEIGHBOURS)
+    control: Control = field(default_factory=Control)
+    remembered: dict[tuple, list[View]] = field(default_factory=dict)
+
+    def select(self, prompts: Sequence[Prompt], scale: float | None = None) -> Lifted:
+        """Select what prompts point at.
+
+        Args:
+            prompts: clicks, boxes and lassos, each in its view.
+            scale: 0 (the smallest of the masks that one click may mean) to 1 (the largest); None: the segmenter's
+                choice.
+
+        Raises:
+            UserError: if a prompt is not usable.
+        """
+        glances = _glances(prompts)
+        ballot, refused = Ballot(self.stage.count), np.zeros(self.stage.count, bool)
+        first: _First | None = None
+        votes = 0
+        for glance in glances:
+            refused |= self._refused(glance)
+            if glance.pointed.wants:
+                seen, picture = self._seen(glance.view), self.stage.picture(glance.view)
+                mask = _meant(self._encoded(glance.view, picture), glance.pointed, scale)
+                ballot.vote(seen, mask)
+                votes += 1
+                first = first or _First(seen, mask, picture.depth)
+        if first is None:
+            return self._answer(ballot, 0, "There are only negative clicks")
+        if not ballot.selected.any():
+            return self._answer(ballot, votes, "Nothing is under the click")
+        for glance in glances:  # now it is known what they take away from
+            if not glance.pointed.wants:
+                votes += self._ask(self._seen(glance.view), ballot, glance.pointed, 1.0)
+        votes += self._from_around(first, ballot, refused, _first_place(prompts))
+        return self._answer(ballot, votes)
+
+    def _from_around(self, first: _First, ballot: Ballot, refused: np.ndarray, place: tuple) -> int:
+        """Let the neighbours vote; how many did."""
+        if place not in self.remembered:
+            while len(self.remembered) >= _REMEMBERED:
+                self.remembered.pop(next(iter(self.remembered)))
+            self.remembered[place] = list(around(first.seen.view, first.mask, first.depth))
+        reference, votes = shown_of(first.seen, ballot), 0
+        for index, neighbour in enumerate(self.remembered[place][: self.neighbours]):
+            self.control.progress("looking from around", index, self.neighbours)
+            seen = self._seen(neighbour)
+            if shows(seen, ballot, reference):
+                no = inside(seen, refused & ~ballot.selected, 1)
+                votes += self._ask(seen, ballot, Pointed(no + 0.5, np.zeros(len(no), bool)))
+        return votes
+
+    def prepare(self, view: View) -> None:
+        """Encode a view ahead, so that the first click in it is answered at once."""
+        view = fitted_view(view)
+        self._encoded(view, None)
+
+    def _seen(self, view: View) -> Seen:
+        pixels = grid(view)
+        return Seen(view, pixels, self.stage.rows(view, pixels))
+
+    def _encoded(self, view: View, picture: Picture | None) -> Encoded:
+        return self.segmenter.encode(view, lambda: as_bytes((picture or self.stage.picture(view)).rgb))
+
+    def _ask(self, seen: Seen, ballot: Ballot, more: Pointed, weight: float = 0.0) -> bool:
+        """Ask the segmenter about what is selected so far; whether its mask agrees and has voted.
+
+        Args:
+            seen: where from.
+            ballot: the votes so far.
+            more: what else is pointed at there.
+            weight: of the vote; 0: by how well the mask agrees.
+        """
+        points = inside(seen, ballot.selected)
+        if not len(points):
+            return False
+        positive = np.concatenate([np.ones(len(points), bool), more.positive])
+        pointed = Pointed(np.concatenate([points + 0.5, more.points]), positive)
+        masks, _ = self._encoded(seen.view, None).masks(pointed)
+        agreements = [agreement(seen, ballot, mask) for mask in masks]
+        best = int(np.argmax(agreements))
+        if agreements[best] < AGREES:
+            return False
+        ballot.vote(seen, masks[best], weight or agreements[best] ** POWER)
+        return True
+
+    def _refused(self, glance: _Glance) -> np.ndarray:
+        """[N] bool: the Gaussians that one sees at the negative points."""
+        out = np.zeros(self.stage.count, bool)
+        pixels = np.floor(glance.pointed.points[~glance.pointed.positive]).astype(np.int32)
+        if len(pixels):
+            rows = self.stage.rows(glance.view, pixels)
+            for begin, end in zip(rows.offsets[:-1], rows.offsets[1:], strict=True):
+                weights = rows.weights[begin:end]
+                out[rows.ids[begin:end][weights >= _REFUSED * weights.max(initial=0)]] = True
+        return out
+
+    def _answer(self, ballot: Ballot, votes: int, note: str = "") -> Lifted:
+        if not ballot.selected.any():
+            none = np.zeros(self.stage.count, bool)
+            return Lifted(none, none.astype(np.float32), ballot.known, votes, note or "Nothing agrees with the clicks")
+        place = nearest_known(self.means, ballot.known)
+        return Lifted(ballot.selected[place], ballot.scores[place], ballot.known, votes, note)
+
+
+def fitted_view(view: View) -> View:
+    """A view of at most LONGEST_SIDE pixels along its longer side."""
+    factor = min(1.0, LONGEST_SIDE / max(view.width, view.height))
+    return view.resized(max(1, round(view.width * factor)), max(1, round(view.height * factor)))
+
+
+def _first_place(prompts: Sequence[Prompt]) -> tuple:
+    """What a selection began with; the same while it is refined."""
+    return view_key(prompts[0].view), prompts[0].kind, prompts[0].pixels.tobytes()
+
+
+def _glances(prompts: Sequence[Prompt]) -> list[_Glance]:
+    """The prompts by view, in the order in which they came."""
+    by_view: dict[tuple, list[Prompt]] = {}
+    for prompt in prompts:
+        by_view.setdefault(view_key(prompt.view), []).append(prompt)
+    return [_glance(group) for group in by_view.values()]
+
+
+def _glance(prompts: list[Prompt]) -> _Glance:
+    whole = prompts[0].view
+    view = fitted_view(whole)
+    factor = np.array([view.width / whole.width, view.height / whole.height])
+    points, signs, boxes = [], [], []
+    for prompt in prompts:
+        if prompt.kind == "points":
+            points.append(prompt.pixels * factor)
+            signs += [prompt.positive] * len(prompt.pixels)
+            continue
+        corners = prompt.pixels.astype(np.float64) * factor
+        if prompt.positive:
+            low, high = corners.min(axis=0), corners.max(axis=0)
+            boxes.append(np.concatenate([np.clip(low, 0, None), np.minimum(high, (view.width, view.height))]))
+        if prompt.kind == "lasso" or not prompt.positive:
+            points.append(_middle(prompt.kind, corners, view))
+            signs.append(prompt.positive)
+    box = None
+    if boxes:
+        every = np.array(boxes)
+        box = np.concatenate([every[:, :2].min(axis=0), every[:, 2:].max(axis=0)])
+    at = np.concatenate([np.zeros((0, 2)), *points]).astype(np.float64)
+    return _Glance(view, Pointed(at, np.array(signs, bool), box))
+
+
+def _middle(kind: str, corners: np.ndarray, view: View) -> np.ndarray:
+    """[1,2] the pixel deepest inside a box or lasso."""
+    from scipy import ndimage
+
+    if kind == "box":
+        return corners.mean(axis=0, keepdims=True)
+    deep = ndimage.distance_transform_edt(np.pad(inside_polygon(corners, view), 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(np.argmax(deep), deep.shape)
+    return np.array([[column + 0.5, row + 0.5]])
+
+
+def _meant(encoded: Encoded, pointed: Pointed, scale: float | None) -> np.ndarray:
+    """[H,W] bool: the mask that is meant: the best of those that hold most positive and fewest negative points."""
+    masks, quality = encoded.masks(pointed)
+    places = np.floor(pointed.points).astype(int)
+    rows, columns = (np.clip(places[:, 1 - i], 0, masks.shape[1 + i] - 1) for i in range(2))
+    right = (masks[:, rows, columns] == pointed.positive).sum(axis=1)
+    if scale is not None and len(masks) > 1:
+        order = np.argsort(masks.sum(axis=(1, 2)), kind="stable")
+        return masks[order[round(scale * (len(masks) - 1))]]
+    return masks[int(np.argmax(right + quality * 0.5))]
