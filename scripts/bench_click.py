@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,13 +100,13 @@ def click_training(case: Case) -> Iterator[Line]:
         from blender_saga.scene.session import session
 
         bpy.ops.saga.train(steps=30 if case.quick else _STEPS, views=4 if case.quick else _VIEWS, wait=False)
-        training, seconds = session.training, {}
+        training, pause, seconds = session.training, threading.Event(), {}
         while not training.ended:
             phase = training.job.progress.phase if training.job.progress else "begin"
             began = time.perf_counter()
             _click(bpy, case.n, next(places))
             seconds.setdefault(phase, []).append(time.perf_counter() - began)
-            time.sleep(_PAUSE)  # an artist's pace; what is measured is the click alone
+            pause.wait(_PAUSE)  # an artist's pace; what is measured is the click alone
         assert training.job.error is None, training.job.error
         spent = [value for values in seconds.values() for value in values]
         measured, more = times_of(spent), {"clicks": len(spent), "worst_ms": round(1e3 * max(spent), 1)}
@@ -184,7 +185,7 @@ def _backend(folder: Path, obj: object, bench: BenchScene) -> Iterator[None]:
 
     path = folder / "bench.saga"
     save(path, _model(bench), Header(obj.saga.fingerprint, count=len(bench.cloud)))
-    obj.saga.sidecar = str(path)
+    obj.saga.sidecar, obj.saga.source = str(path), str(folder / "bench.ply")  # a new model goes there, too
     addon, launcher = _ROOT / "blender_saga", _ROOT / "backend" / "launch.py"
     session.start(Launch(Path(sys.executable), launcher, addon, folder / "log", "cpu")).wait_connected(180)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import resource
-import time
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -157,9 +157,9 @@ class Easel:
     def rest(self) -> bool:
         """Draw whenever there is news, as the window does, until all is drawn."""
         self.paint()
-        view = self._painter._views["bench"]
+        view, pause = self._painter._views["bench"], threading.Event()
         while view.coarse or view.asked is not None or view.answer is None:
             if self._painter.news():
                 self.paint()
-            time.sleep(0.02)
+            pause.wait(0.02)  # as often as the window's timer, about
         return True
