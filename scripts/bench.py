@@ -22,6 +22,8 @@ QUICK = 3_000
 ROWS = {
     "click": ("bench_queries", "click", (SMALL, LARGE, HUGE)),
     "scale": ("bench_queries", "scale", (SMALL, LARGE, HUGE)),
+    "click_levels": ("bench_click_gaussian", "click_levels", (SMALL, LARGE, HUGE)),
+    "click_step": ("bench_click_gaussian", "click_step", (SMALL, LARGE)),
     "raster": ("bench_queries", "raster", (SMALL, LARGE)),
     "evidence": ("bench_evidence", "evidence", (SMALL, LARGE)),
     "training_step": ("bench_training", "training_step", (SMALL, LARGE)),

@@ -1,0 +1,85 @@
+"""Benchmark rows of Click-Gaussian: a click, which looks its clusters up; a step of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from bench_measure import Case, Line, times
+from bench_scene import bench_scene
+from saga_backend.methods.click_gaussian.levels import level_view
+from saga_backend.methods.click_gaussian.model import LevelModel, model_of
+from saga_backend.methods.click_gaussian.settings import BY_NAME, PAPER
+from saga_backend.methods.click_gaussian.train import stepper
+from saga_backend.neighbours import nearest
+from saga_backend.raster import all_pixels
+from saga_backend.rasteriser import rasteriser
+
+from blender_saga.gaussians import selection
+
+_POOL = 16_384
+
+
+def click_levels(case: Case) -> Iterator[Line]:
+    """A click at each level: row of the pixel, its clusters, the Gaussians of these, bits."""
+    scene = bench_scene(case.n, 2)
+    model = _model(scene.objects, scene.cloud.means)
+    view, one = scene.views[0], np.ones(1, bool)
+    pixel = np.array([[view.width // 2, view.height // 2]], np.int32)
+    raster = rasteriser("cpu")  # queries are the CPU's, whatever trains
+    row = raster.contributions(scene.cloud, view, pixel)
+    features = torch.as_tensor(model.features)
+    for what, scale in (("coarse", 1.0), ("fine", 0.0)):
+
+        def ours(scale: float = scale) -> np.ndarray:
+            answer = model.select(raster.contributions(scene.cloud, view, pixel), one, scale)
+            return selection.pack(answer.mask)
+
+        more = {
+            "row_ms": times(lambda: raster.contributions(scene.cloud, view, pixel), case.runs(50)).median_ms,
+            "lookup_ms": times(lambda s=scale: selection.pack(model.select(row, one, s).mask), case.runs(50)).median_ms,
+            "selected": int(np.unpackbits(ours(), count=case.n).sum()),
+        }
+        line = Line("click_levels", replace(case, device="cpu"), times(ours, case.runs(50)), what=what, more=more)
+        part, wanted = features[:, : 12 if scale else 24], torch.as_tensor(row.blend(model.features)[0])
+        line.reference = times(lambda p=part, w=wanted: _compare(p, w[: p.shape[1]]), case.runs(15))
+        line.reference_is = "torch: cosine of all features with the click's; the row is given"
+        yield line
+
+
+def click_step(case: Case) -> Iterator[Line]:
+    """An optimiser step on pixels, guidance included: with the paper's numbers, and with fewer pixels."""
+    scene = bench_scene(case.n, 2)
+    random, raster = np.random.default_rng(0), rasteriser(case.device)
+    labels = np.stack([scene.objects, 3 * scene.objects + random.integers(0, 3, case.n)], axis=1).astype(np.int32)
+    pool = all_pixels(scene.views[1])
+    rows = raster.contributions(scene.cloud, scene.views[1], pool[random.permutation(len(pool))[:_POOL]])
+    view = level_view(rows, np.ascontiguousarray(np.maximum(rows.strongest(labels), 0).T))
+    assert view is not None, "the view shows nothing"
+    neighbours = np.ascontiguousarray(nearest(scene.cloud.means, 6)[0][:, 1:])
+    clusters = [level.centres for level in _model(scene.objects, scene.cloud.means).levels]
+    for what, pixels, around in (("paper", PAPER.pixels, PAPER.around), ("1,500 pixels", 1500, 4000)):
+        settings = replace(BY_NAME["paper"], pixels=pixels, around=around, device=case.device)
+        features = random.standard_normal((case.n, 24)).astype(np.float32)
+        steps = stepper(features, neighbours, settings)
+        some, masks = view.sample(pixels, random)
+        ids = np.sort(random.integers(0, case.n, around)).astype(np.int32)
+        measured = times(lambda s=steps, r=some, m=masks, i=ids: s.step(r, m, i, clusters), case.runs(5))
+        yield Line("click_step", case, measured, what=what)
+
+
+def _model(objects: np.ndarray, means: np.ndarray) -> LevelModel:
+    """As training leaves it: a direction for every thing and for its parts, and some noise."""
+    random, count = np.random.default_rng(1), int(objects.max()) + 1
+    part = 3 * objects + (np.arange(len(objects)) % 3)
+    coarse, fine = (random.standard_normal((n, 12)).astype(np.float32) for n in (count, 3 * count))
+    codes = np.concatenate([coarse[np.arange(3 * count) // 3], fine], axis=1)
+    centres = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in (coarse, codes)]
+    features = codes[part] + 0.1 * random.standard_normal((len(objects), 24)).astype(np.float32)
+    return model_of(features, centres, [slice(0, 12), slice(0, 24)], means, 3000)
+
+
+def _compare(features: torch.Tensor, click: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cosine_similarity(features, click[None], dim=1) > 0.9
