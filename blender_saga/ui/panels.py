@@ -79,7 +79,8 @@ def _gb(megabytes: int) -> str:
 def _draw_installation(layout: bpy.types.UILayout, installation: Installation) -> None:
     """How far it is, or why it failed."""
     if installation.running:
-        draw_progress(layout, installation.fraction, installation.text)
+        draw_progress(layout, installation.fraction, f"{installation.fraction:.0%}")
+        draw_text(layout, installation.text)
         layout.operator("saga.cancel", icon="CANCEL")
     elif installation.error is not None:
         draw_text(layout, str(installation.error), "ERROR")

@@ -54,6 +54,10 @@ class Layout:
     def prop(self, owner: object, name: str, **_: object) -> None:
         assert name in owner.bl_rna.properties
 
+    def template_icon(self, icon_value: int, scale: float) -> None:
+        assert icon_value > 0
+        self.texts.append("picture")
+
     def progress(self, factor: float, text: str) -> None:
         assert 0 <= factor <= 1
         self.texts.append(text)
@@ -115,6 +119,15 @@ def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_installed_and_stopped(own_python: None) -> None:
     text, buttons = draw("backend")
     assert text.startswith("Stopped") and buttons == {"Install": False, "Start": True, "Stop": False}
+
+
+def test_install_says_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the bar, in lines: on it a long text would be cut."""
+    text = "Downloading: torch, triton and 3 more; 2.3 GB on disk, 41 MB/s"
+    running = SimpleNamespace(running=True, text=text, fraction=0.4, error=None)
+    monkeypatch.setattr(addon("scene.session").session, "installation", running)
+    shown, buttons = draw("backend")
+    assert shown == f"Stopped 40% {text}" and buttons == {"cancel": True}
 
 
 def test_train_says_that_the_backend_is_not_installed(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:

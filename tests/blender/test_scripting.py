@@ -32,3 +32,10 @@ def test_examples_of_the_scripting_page(tmp_path: Path) -> None:
         "SCENE.001",
         "Thing 1",
     ]
+
+
+def test_every_parameter_of_a_training_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "scripting.md").read_text(encoding="utf-8")
+    parameters = {name for name in bpy.ops.saga.train.get_rna_type().properties.keys() if name != "rna_type"}  # noqa: SIM118
+    words = set(re.findall(r"\w+", page))
+    assert len(parameters) > 10 and not parameters - words
