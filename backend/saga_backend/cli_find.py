@@ -68,8 +68,8 @@ def clip_path(options: argparse.Namespace) -> Path:
         UserError: if none was given, or it is not there and not to be had.
     """
     from .cli_files import LoggedControl
-    from .cli_masks import _says_yes, weights_folder
-    from .masks.sam_files import download
+    from .cli_masks import says_yes
+    from .masks.sam_files import download, weights_folder
     from .text.clip_files import FIX, OFFICIAL
 
     if not options.clip:
@@ -80,7 +80,7 @@ def clip_path(options: argparse.Namespace) -> Path:
     if (folder / OFFICIAL.name).is_file():
         return folder / OFFICIAL.name
     print(f"{OFFICIAL.sentence()}. It would be kept in {folder}.", file=sys.stderr)
-    if not options.yes and not _says_yes("Download it? [y/N] "):
+    if not options.yes and not says_yes("Download it? [y/N] "):
         raise UserError(f"{OFFICIAL.name} is not here", "it was not to be downloaded", "Give a file, or say --yes")
     return download(OFFICIAL, folder, LoggedControl())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def weights_path(options: argparse.Namespace) -> Path:
         UserError: if it is not there and not to be had.
     """
     from .cli_files import LoggedControl
-    from .masks.sam_files import OFFICIAL, download
+    from .masks.sam_files import OFFICIAL, download, weights_folder
 
     file = OFFICIAL.get(options.sam)
     if file is None:
@@ -101,23 +100,13 @@ def weights_path(options: argparse.Namespace) -> Path:
     if (folder / file.name).is_file():
         return folder / file.name
     print(f"{file.sentence()}. It would be kept in {folder}.", file=sys.stderr)
-    if not options.yes and not _says_yes("Download it? [y/N] "):
+    if not options.yes and not says_yes("Download it? [y/N] "):
         raise UserError(f"{file.name} is not here", "it was not to be downloaded", "Give a file, or say --yes")
     return download(file, folder, LoggedControl())
 
 
-def weights_folder() -> Path:
-    """Where downloaded weights are kept: the user's cache folder."""
-    if sys.platform == "win32":
-        root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        root = Path.home() / "Library" / "Caches"
-    else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "blender_saga" / "weights"
-
-
-def _says_yes(question: str) -> bool:
+def says_yes(question: str) -> bool:
+    """Ask on the terminal; where there is none nobody says yes."""
     if not sys.stdin.isatty():
         return False
     print(question, end="", file=sys.stderr, flush=True)

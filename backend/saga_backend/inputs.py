@@ -17,11 +17,16 @@ from .cameras.frame import Frame, virtual_frames
 from .cameras.read import read_cameras, resize_frames, seeing, spread
 from .capture import CaptureSettings, capture
 from .control import Control
+from .masks.cache import MaskCache
+from .masks.extract import Local, Pictures, extract, tasks_of
 from .masks.files import MaskFolder
+from .masks.sam_model import chosen_file, open_sam
+from .masks.sam_settings import SamSettings
+from .rasteriser import rasteriser
 
 DEFAULT_VIEWS = 40
 """Of the splat itself, at most."""
-MASKS = ("builtin", "files")
+MASKS = ("builtin", "files", "sam")
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,10 @@ class Inputs:
         return [frame.view for frame in self.frames] or None
 
 
-def message_inputs(sources: TrainSources, cloud: GaussianCloud, settings: TrainSettings, control: Control) -> Inputs:
-    """What a Train message asks for.
+def message_inputs(
+    sources: TrainSources, cloud: GaussianCloud, settings: TrainSettings, control: Control, device: str = "cpu"
+) -> Inputs:
+    """What a Train message asks for; `device` is where masks are found.
 
     Raises:
         UserError: if it cannot be had; no work was done.
@@ -67,11 +74,32 @@ def message_inputs(sources: TrainSources, cloud: GaussianCloud, settings: TrainS
     if sources.cameras and sources.views:
         raise UserError("Views come from photos or from cameras, not from both", code="bad_settings")
     inputs = _message_views(sources, cloud, size)
-    if sources.masks == "files":
+    if sources.masks != "builtin":
         if not inputs.frames:
             inputs.frames, inputs.coverage = captured_frames(cloud, size, control, up=(0.0, 0.0, 1.0))
+        if sources.masks == "sam":
+            find_masks(sources, inputs, cloud, device, control)
         folder_masks(Path(sources.masks_folder), inputs)
     return inputs
+
+
+def find_masks(sources: TrainSources, inputs: Inputs, cloud: GaussianCloud, device: str, control: Control) -> None:
+    """Have Segment Anything find the masks of the frames; they go to `masks_folder`, what is there already stays.
+
+    Raises:
+        UserError: if its weights or settings cannot be used, or the masks not be kept.
+        Cancelled: if the control was cancelled; what was found stays.
+    """
+    if not sources.masks_folder:
+        raise UserError("There is no folder to keep the masks in", code="bad_settings")
+    values = vars(sources.sam).copy()
+    sam = open_sam(chosen_file(values.pop("checkpoint")), device, control)
+    settings = SamSettings(**values)
+    pictures = Pictures(cloud, rasteriser(device), settings.longest_side)
+    tasks = tasks_of(inputs.frames, pictures, settings, sam.sha256)
+    done = extract(tasks, MaskCache(Path(sources.masks_folder)), Local(sam, settings), pictures, control)
+    if done.reused:
+        inputs.notes.append(f"The masks of {done.reused} of {len(tasks)} pictures were there already")
 
 
 def _message_views(sources: TrainSources, cloud: GaussianCloud, size: Size) -> Inputs:

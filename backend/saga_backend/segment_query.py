@@ -74,6 +74,17 @@ def stand_out(segments: Segments, candidates: np.ndarray) -> int:
     return int(candidates[things][np.argmax(segments.standing[candidates[things]] * sizes[things] ** _LARGE)])
 
 
+def most_like(segments: Segments, selected: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """A selection [N] bool, replaced by the segment most like it in what is known [N] bool, if it is much like it."""
+    if not len(segments) or not (selected & known).any():
+        return selected
+    common = segments.overlaps((selected & known).astype(np.float32))
+    union = segments.overlaps(known.astype(np.float32)) + np.count_nonzero(selected & known) - common
+    ious = common / np.maximum(union, 1)
+    best = int(np.argmax(ious))
+    return segments.mask([best]) if ious[best] > SNAPS else selected
+
+
 def snapped(segments: Segments, selected: np.ndarray) -> np.ndarray:
     """A selection [N] bool, replaced by the segment most like it if there is one that is much like it."""
     size = np.count_nonzero(selected)

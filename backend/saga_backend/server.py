@@ -21,8 +21,10 @@ from blender_saga.wire.messages import (
     Colours,
     Done,
     Failed,
+    FetchWeights,
     FindText,
     LoadScene,
+    LookAhead,
     Names,
     NameThings,
     SceneState,
@@ -32,6 +34,7 @@ from blender_saga.wire.messages import (
     Train,
     Trained,
     Unload,
+    Weights,
     Welcome,
 )
 
@@ -51,6 +54,9 @@ class Session(Protocol):
     def load_scene(self, request: LoadScene) -> SceneState: ...
     def train(self, request: Train, control: Control) -> Trained: ...
     def click(self, request: Click) -> Selection: ...
+    def instant(self, request: Click, control: Control) -> Selection: ...
+    def look_ahead(self, request: LookAhead, control: Control) -> Done: ...
+    def fetch_weights(self, request: FetchWeights, control: Control) -> Weights: ...
     def cluster(self, request: Cluster, control: Control) -> Clusters: ...
     def colour(self, request: Colour) -> Colours: ...
     def find_text(self, request: FindText, control: Control) -> Candidates: ...
@@ -90,6 +96,7 @@ class Server:
         self._queries = Worker("queries")
         self._training = Worker("training")
         self._clustering = Worker("clustering")
+        self._pictures = Worker("pictures")
         self._trained_job: Job | None = None
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
 
@@ -172,6 +179,11 @@ class Server:
             FindText: session.find_text,
             NameThings: session.name_things,
         }
+        pictures: dict[type, Callable] = {
+            Click: session.instant,
+            LookAhead: session.look_ahead,
+            FetchWeights: session.fetch_weights,
+        }
 
         def answer(work: Callable[[Job], object]) -> None:
             job.run(work)
@@ -182,6 +194,8 @@ class Server:
                 self._begin_training(client, session, job)
             elif type(job.request) in searches:  # beside a training, from the features as they are
                 self._clustering.put(lambda: answer(lambda job: _search(searches, job)))
+            elif type(job.request) in pictures and getattr(job.request, "method", "instant") == "instant":
+                self._pictures.put(lambda: answer(lambda job: _search(pictures, job)))  # a picture may take seconds
             else:
                 answer(lambda job: _dispatch(handlers, job))
 

@@ -21,8 +21,10 @@ from blender_saga.wire.messages import (
     Colour,
     Colours,
     Done,
+    FetchWeights,
     FindText,
     LoadScene,
+    LookAhead,
     Names,
     NameThings,
     SceneState,
@@ -31,6 +33,7 @@ from blender_saga.wire.messages import (
     Train,
     Trained,
     Unload,
+    Weights,
 )
 
 from . import query, sidecar
@@ -39,6 +42,7 @@ from .clustering import divide
 from .control import Control
 from .display import colours_of
 from .inputs import message_inputs
+from .instant_desk import InstantDesk, Standing, standing_of, unsure
 from .memory import backend_state
 from .reply import Found, reply
 from .scene_model import How, SceneModel
@@ -78,6 +82,7 @@ class Session:
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
+        self._instant = InstantDesk(device)
         self._scenes: dict[str, _Scene] = {}
         self._lock = threading.Lock()
 
@@ -116,7 +121,7 @@ class Session:
         scene.training = True
         try:
             warm_up(control)
-            given = message_inputs(request.sources, scene.cloud, request.settings, control)
+            given = message_inputs(request.sources, scene.cloud, request.settings, control, self.device)
             sources = Sources(given.views, given.masks, _BLENDER_UP, publish, self.device)
             result = train(scene.cloud, request.settings, control, sources)
             if request.sidecar:
@@ -141,8 +146,29 @@ class Session:
         taking_part = query.actors(cloud, request.objects)
         asked = query.asked(request, taking_part, model.look)
         how = How(request.method, scale, threshold, request.snap, request.want_scores)
-        answer = model.select(asked.rows, asked.positive, how)
+        answer = None
+        if request.method == "auto" and request.checkpoint and threshold is None and unsure(model, asked):
+            answer = self._instant.if_encoded(request, Standing(request.scene, cloud, model, taking_part))
+        answer = answer or model.select(asked.rows, asked.positive, how)
         return reply(request, Found(taking_part, asked, answer), scene.near)
+
+    def instant(self, request: Click, control: Control) -> Selection:
+        """Select what Segment Anything sees under the prompts; the scene needs no model."""
+        _given(request.scale)
+        scene = self._scene(request.scene)
+        standing = standing_of(request.scene, scene.cloud, scene.model, request.objects)
+        answer = self._instant.click(request, standing, control)
+        asked = query.asked(request, standing.actors, lambda rows: rows.blend(scene.cloud.means))
+        return reply(request, Found(standing.actors, asked, answer), scene.near)
+
+    def look_ahead(self, request: LookAhead, control: Control) -> Done:
+        """Encode a view for instant clicks."""
+        scene = self._scene(request.scene)
+        return self._instant.ahead(request, standing_of(request.scene, scene.cloud, None, request.objects), control)
+
+    def fetch_weights(self, request: FetchWeights, control: Control) -> Weights:
+        """Download weights of Segment Anything."""
+        return self._instant.fetch(request, control)
 
     def cluster(self, request: Cluster, control: Control) -> Clusters:
         """Divide the scene into things and parts; the last answer is kept for as long as its model is the scene's."""

@@ -110,12 +110,12 @@ class LookAhead:
 
 @dataclass(frozen=True, eq=False)
 class FetchWeights:
-    """Download an official file of Segment Anything's weights; the user was asked. Progress in MB; answer: Weights.
+    """Download an official file of Segment Anything's or OpenCLIP's weights. Progress in MB; answer: Weights.
 
-    What was downloaded before is not downloaded again, a download that was broken off goes on.
+    The user was asked. What was downloaded before is not downloaded again, a download that was broken off goes on.
 
     Attributes:
-        kind: "vit_h", "vit_l" or "vit_b".
+        kind: "vit_h", "vit_l", "vit_b", or "ViT-B-16" of OpenCLIP.
         folder: on the backend's machine; "": the user's cache there.
     """
 

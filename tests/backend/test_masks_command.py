@@ -16,6 +16,7 @@ from saga_backend import cli_masks
 from saga_backend.cameras.frame import Frame, virtual_frames
 from saga_backend.cli import main
 from saga_backend.control import Control
+from saga_backend.masks import sam_files
 from saga_backend.masks.cache import MaskCache
 from saga_backend.masks.extract import Local, Pictures, extract, tasks_of
 from saga_backend.masks.files import MaskFolder
@@ -90,15 +91,15 @@ def test_an_official_file_is_downloaded_after_a_yes(tmp_path, monkeypatch):
 
     monkeypatch.setattr("saga_backend.masks.sam_files.download", fetch)
     options = cli_masks.argparse.Namespace(sam="vit_l", weights=tmp_path, yes=False)
-    monkeypatch.setattr(cli_masks, "_says_yes", lambda _: False)
+    monkeypatch.setattr(cli_masks, "says_yes", lambda _: False)
     with pytest.raises(UserError, match="not to be downloaded"):
         cli_masks.weights_path(options)
-    monkeypatch.setattr(cli_masks, "_says_yes", lambda _: True)
+    monkeypatch.setattr(cli_masks, "says_yes", lambda _: True)
     assert cli_masks.weights_path(options) == tmp_path / "sam_vit_l_0b3195.pth"
     (tmp_path / "sam_vit_l_0b3195.pth").write_bytes(b"")
     cli_masks.weights_path(options)
     assert asked == [("sam_vit_l_0b3195.pth", tmp_path)]
-    assert cli_masks.weights_folder().is_absolute()
+    assert sam_files.weights_folder().is_absolute()
 
 
 KILLED = """

@@ -24,8 +24,10 @@ from blender_saga.wire.messages import (
     Colour,
     Colours,
     Done,
+    FetchWeights,
     FindText,
     LoadScene,
+    LookAhead,
     Names,
     NameThings,
     ObjectPoints,
@@ -36,6 +38,7 @@ from blender_saga.wire.messages import (
     Train,
     Trained,
     Unload,
+    Weights,
 )
 
 ENDLESS = 99_999
@@ -82,8 +85,10 @@ class GeometricSession:
 
     def click(self, request: Click) -> Selection:
         means = self._known(request.scene)
-        if request.scene not in self._trained:
+        if request.scene not in self._trained and request.method != "instant":
             raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code="no_model")
+        if request.method == "instant" and not request.checkpoint:
+            raise UserError("Segment Anything has no weights", fix="Choose a file", code="bad_checkpoint")
         near = RADIUS * (1 if request.scale < 0 else 2 * request.scale)
         distances = [self._distances(means, request.objects, prompt) for prompt in request.prompts]
         distance = np.min([d for d, p in zip(distances, request.prompts, strict=True) if p.positive], axis=0)
@@ -111,6 +116,17 @@ class GeometricSession:
         low, high = prompt.pixels.min(axis=0), prompt.pixels.max(axis=0)
         distance = np.linalg.norm(pixels - np.clip(pixels, low, high) - (0.5 if (low == high).all() else 0), axis=1)
         return np.where(camera[:, 2] > 0, distance, np.inf)
+
+    def instant(self, request: Click, control: Control) -> Selection:
+        control.progress("looking", 0, 1)
+        return self.click(request)
+
+    def look_ahead(self, request: LookAhead, control: Control) -> Done:
+        return Done()
+
+    def fetch_weights(self, request: FetchWeights, control: Control) -> Weights:
+        control.progress("downloading", 1, 2)
+        return Weights(f"{request.folder}/{request.kind}.pth")
 
     def cluster(self, request: Cluster, control: Control) -> Clusters:
         """A thing of every third Gaussian, and one of two parts: the others."""

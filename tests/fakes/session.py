@@ -18,8 +18,10 @@ from blender_saga.wire.messages import (
     Colour,
     Colours,
     Done,
+    FetchWeights,
     FindText,
     LoadScene,
+    LookAhead,
     Names,
     NameThings,
     SceneState,
@@ -28,6 +30,7 @@ from blender_saga.wire.messages import (
     Train,
     Trained,
     Unload,
+    Weights,
 )
 
 
@@ -72,6 +75,17 @@ class FakeSession:
         mask = np.zeros(count, bool)
         mask[:1] = True
         return Selection(np.packbits(mask), 1, count, 0.5, 1.0, 0.75)
+
+    def instant(self, request: Click, control: Control) -> Selection:
+        control.progress("looking", 0, 1)
+        return self.click(request)
+
+    def look_ahead(self, request: LookAhead, control: Control) -> Done:
+        return Done()
+
+    def fetch_weights(self, request: FetchWeights, control: Control) -> Weights:
+        control.progress("downloading", 1, 2)
+        return Weights(f"{request.folder}/{request.kind}.pth")
 
     def cluster(self, request: Cluster, control: Control) -> Clusters:
         count, step = self._count(request.scene), 0

@@ -7,7 +7,9 @@ are the ones that independent projects check their downloads against (3D Slicer'
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -104,6 +106,17 @@ def check_official(path: Path, sha256: str) -> None:
     raise UserError(
         f"{path} is not what its name says", why, "Download it again, or rename it if it is your own", "bad_checkpoint"
     )
+
+
+def weights_folder() -> Path:
+    """Where downloaded weights are kept: the user's cache folder."""
+    if sys.platform == "win32":
+        root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        root = Path.home() / "Library" / "Caches"
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "blender_saga" / "weights"
 
 
 def download(file: OfficialFile, folder: Path, control: Control, online: Callable[[], bool] = lambda: True) -> Path:

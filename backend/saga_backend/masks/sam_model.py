@@ -67,6 +67,18 @@ class LoadedSam:
     sha256: str
 
 
+def chosen_file(checkpoint: str) -> Path:
+    """The file of weights that a message names.
+
+    Raises:
+        UserError: if it names none.
+    """
+    if not checkpoint:
+        fix = "Choose a file of weights in the preferences, or download one there"
+        raise UserError("Segment Anything has no weights", "none were chosen", fix, "bad_checkpoint")
+    return Path(checkpoint)
+
+
 @functools.lru_cache(maxsize=1)
 def _cached(path: str, stamp: tuple[int, int], device: str) -> LoadedSam:
     return open_sam(Path(path), device)

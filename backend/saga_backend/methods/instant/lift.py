@@ -151,13 +151,17 @@ def inside(seen: Seen, chosen: np.ndarray, most: int = _POINTS) -> np.ndarray:
 
 
 def agreement(seen: Seen, ballot: Ballot, mask: np.ndarray) -> float:
-    """IoU of a mask [H,W] with the selection so far, over the weight of what is known."""
-    known = ballot.known.astype(np.float32)
-    selected = ballot.selected.astype(np.float32)
-    count = len(known)
-    members = seen.at(mask).astype(np.float64)
-    inside = seen.rows.mass(count, members)
+    """How well a mask [H,W] agrees with the selection so far, 0..1, by the weight of what is known.
+
+    It is their IoU, times the share of what is known not to belong that the mask leaves out: close to a thing there is
+    little else in the picture, and a mask of all of it would do.
+    """
+    count = len(ballot.shown)
+    selected = ballot.selected
+    other = ballot.known & ~selected
+    within = seen.rows.mass(count, seen.at(mask).astype(np.float64))
     everywhere = seen.rows.mass(count)
-    both = float((inside * selected).sum())
-    union = float((inside * known).sum() + (everywhere * selected).sum()) - both
-    return both / union if union > 0 else 0.0
+    both, wrong = within[selected].sum(), within[other].sum()
+    union = everywhere[selected].sum() + wrong
+    left_out = 1 - wrong / max(everywhere[other].sum(), 1e-9)
+    return float(both / union * left_out) if union > 0 else 0.0

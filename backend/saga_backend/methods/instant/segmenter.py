@@ -70,9 +70,9 @@ class SamSegmenter:
         self._known: OrderedDict[tuple, SamEncoded] = OrderedDict()
         self._lock = threading.Lock()
 
-    def encode(self, view: View, picture: Callable[[], np.ndarray], key: tuple = ()) -> SamEncoded:
-        """See Segmenter; `key` says what the view shows, where that is not always the same."""
-        key = (key, view.viewmat.tobytes(), view.K.tobytes(), view.width, view.height, view.orthographic)
+    def encode(self, view: View, picture: Callable[[], np.ndarray], shown: tuple = ()) -> SamEncoded:
+        """See Segmenter; `shown` says what the view shows, where that is not always the same."""
+        key = (shown, *_view_key(view))
         with self._lock:  # one picture at a time: two at once would only take each other's memory
             if key not in self._known:
                 self._known[key] = self._encoded(picture())
@@ -81,12 +81,20 @@ class SamSegmenter:
                 self._known.popitem(last=False)
             return self._known[key]
 
+    def has(self, view: View, shown: tuple = ()) -> bool:
+        """Whether a view is encoded already; never waits."""
+        return (shown, *_view_key(view)) in self._known
+
     def _encoded(self, picture: np.ndarray) -> SamEncoded:
         from segment_anything import SamPredictor
 
         predictor = SamPredictor(self.sam.model)
         predictor.set_image(picture)
         return SamEncoded(predictor, self.sam.shape.masks)
+
+
+def _view_key(view: View) -> tuple:
+    return view.viewmat.tobytes(), view.K.tobytes(), view.width, view.height, view.orthographic
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from ...control import Control
 from ...masks.extract import as_bytes
 from ...neighbours import nearest_known
 from ...prompts import inside as inside_polygon
+from ...prompts import sample
 from ...query import view_key
 from ...raster import Picture
 from .lift import AGREES, NEIGHBOURS, POWER, Ballot, Seen, agreement, around, grid, inside, shown_of, shows
@@ -135,6 +136,14 @@ class Instant:
         view = fitted_view(view)
         self._encoded(view, None)
 
+    def views_of(self, prompts: Sequence[Prompt]) -> list[View]:
+        """The views of the prompts, as they are looked at.
+
+        Raises:
+            UserError: if a prompt is not usable.
+        """
+        return [glance.view for glance in _glances(prompts)]
+
     def _seen(self, view: View) -> Seen:
         pixels = grid(view)
         return Seen(view, pixels, self.stage.rows(view, pixels))
@@ -198,6 +207,7 @@ def _glances(prompts: Sequence[Prompt]) -> list[_Glance]:
     """The prompts by view, in the order in which they came."""
     by_view: dict[tuple, list[Prompt]] = {}
     for prompt in prompts:
+        sample(prompt)  # refuses what cannot be used
         by_view.setdefault(view_key(prompt.view), []).append(prompt)
     return [_glance(group) for group in by_view.values()]
 

@@ -71,10 +71,12 @@ class ActorStage:
         projected = self.actors.projected(view)
         rgb = np.zeros((len(self.actors.all_ids), 3), np.float32)
         begin = 0
-        for part, ids in zip(self.actors.objects, self.actors.ids, strict=True):
+        for index, ids in enumerate(self.actors.ids):
             places = projected.ids[(projected.ids >= begin) & (projected.ids < begin + len(ids))]
-            seen = self.actors.cloud.take(self.actors.all_ids[places])
-            rgb[places] = colours(seen, view.of_object(part.matrix).camera_position)
+            own = self.actors.own[index]
+            seen = self.actors.cloud.take(ids[places - begin]) if own is None else own.take(places - begin)
+            eye = view.of_object(self.actors.objects[index].matrix).camera_position
+            rgb[places] = colours(seen, eye)
             begin += len(ids)
         return draw(projected, view, rgb[projected.ids])
 
