@@ -129,7 +129,9 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     assert "degree 4" in " ".join(write_splat(tmp_path / "a.glb", cloud))
     assert "degree 4" in " ".join(write_splat(tmp_path / "a.compressed.ply", cloud))
     assert "clipped" in " ".join(write_splat(tmp_path / "b.compressed.ply", loud))
-    assert "clipped" in " ".join(write_splat(tmp_path / "b.spz", loud))
+    said = " ".join(write_splat(tmp_path / "b.spz", loud))
+    assert "harmonics within -1 to 1" in said and "base colours of -0.44 to 1.44" in said
+    assert "base colours of 0 to 1" in " ".join(write_splat(tmp_path / "b.splat", loud.with_degree(0)))
     huge = GaussianCloud(cloud.means, cloud.quats, cloud.scales * 1e6, cloud.opacities, cloud.sh)
     assert "scales" in " ".join(write_splat(tmp_path / "c.spz", huge))
     assert write_splat(tmp_path / "d.ply", loud) == ()

@@ -73,6 +73,10 @@ def write_splat_file(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
             rows["colour"][:, 3] = to_steps(cloud.opacities[part], 255)
             rows["quat"] = np.clip(np.rint(cloud.quats[part] * 128) + 128, 0, 255)
             stream.write(rows.tobytes())
-    if cloud.sh_degree == 0:
-        return ()
-    return ("A .splat file has no spherical harmonics: the colours no longer change with the direction",)
+    losses = []
+    if cloud.sh_degree:
+        losses.append("A .splat file has no spherical harmonics: the colours no longer change with the direction")
+    beyond = int(np.count_nonzero((np.abs(dc_to_colour(cloud.sh[:, 0]) - 0.5) > 0.5 + 1 / 255).any(1)))
+    if beyond:
+        losses.append(f"A .splat file holds base colours of 0 to 1: those of {beyond:,} Gaussians were clipped")
+    return tuple(losses)

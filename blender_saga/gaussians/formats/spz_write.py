@@ -24,6 +24,7 @@ from .spz import AXES, COLOUR_SCALE, MAGIC
 _MOST_BITS = 16  # behind the point; readers take any number, and 16 is finer than any capture
 _LARGEST = (1 << 23) - 1
 _LEVEL = 6  # of gzip
+_MOST_DC = 0.5 / COLOUR_SCALE + 0.02  # and what rounding forgives
 
 
 def write_spz(path: str | Path, cloud: GaussianCloud, version: int = 3) -> tuple[str, ...]:
@@ -103,6 +104,9 @@ def _losses(cloud: GaussianCloud) -> tuple[str, ...]:
         losses.append(
             f"SPZ holds harmonics within -1 to 1: {beyond:,} of {cloud.sh[:, 1:].size:,} numbers were clipped"
         )
+    bright = int(np.count_nonzero((np.abs(cloud.sh[:, 0]) > _MOST_DC).any(1)))
+    if bright:
+        losses.append(f"SPZ holds base colours of -0.44 to 1.44: those of {bright:,} Gaussians were clipped")
     logs = log_scales(cloud.scales)
     outside = int(np.count_nonzero((logs < -10 - 1 / 32).any(1) | (logs > 5.96875).any(1)))
     if outside:
