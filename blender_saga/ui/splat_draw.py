@@ -23,7 +23,7 @@ from .splat_shader import ROW, Strokes, floats, look, make_quad, make_shader
 
 HIGHLIGHT = (1.0, 0.5, 0.05)
 """Colour of what is selected."""
-_SHARE, _SHARE_ON_DATA, _DIM = 0.5, 0.2, 0.5
+_SHARE, _SHARE_ON_DATA, _DIM = 0.8, 0.35, 0.5
 """How much of that colour is in what is selected (little where colours mean something), how dark the rest becomes."""
 
 _POINT = 1.2  # pixels, half the side of a point in the point view

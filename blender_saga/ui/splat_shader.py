@@ -34,7 +34,9 @@ void main()
   vec4 clip = look.projection * vec4(c, 1.0);
   bool ortho = look.projection[3][3] == 1.0;
   colour = tint;
-  colour.rgb = marked > 0.75 ? mix(colour.rgb, look.highlight.rgb, look.highlight.w) : colour.rgb * look.others.x;
+  float light = dot(colour.rgb, vec3(0.2126, 0.7152, 0.0722)); /* kept, so that the shape stays to be seen */
+  vec3 lit = look.highlight.rgb * (0.5 + 0.7 * min(light, 1.0));
+  colour.rgb = marked > 0.75 ? mix(colour.rgb, lit, look.highlight.w) : colour.rgb * look.others.x;
   offset = vec2(0.0);
   float reach = tint.a > 1.0 / 255.0 ? sqrt(2.0 * log(max(1.0, look.others.y * min(tint.a, 1.0)))) : 0.0;
   bool hidden = marked > 0.25 && marked < 0.75;

@@ -306,3 +306,29 @@ def test_checksum_sees_every_single_change(rng: np.random.Generator) -> None:
             assert checksum(other) != before, (count, place)
         turned = values[::-1].copy()
         assert count < 3 or checksum(turned) != before
+
+
+COLOURS = {
+    "blue": (0.1, 0.2, 0.8),
+    "green": (0.1, 0.6, 0.1),
+    "white": (0.9, 0.9, 0.9),
+    "black": (0.02, 0.02, 0.02),
+    "orange": (0.9, 0.4, 0.1),
+}
+
+
+@pytest.mark.parametrize("rgb", COLOURS.values(), ids=COLOURS)
+def test_what_is_selected_is_orange_whatever_its_colour(gpu: object, rgb: tuple[float, float, float]) -> None:
+    cloud, view = small_cloud(600, 0, 17), eye(False)
+    cloud.sh[:] = (np.array(rgb) - 0.5) / 0.28209479
+    obj = splat("s", cloud)
+    addon("scene.point_cloud").set_selection(obj, np.arange(600) < 300)
+    addon("scene.point_cloud").set_hidden(obj, np.arange(600) >= 300)
+    bpy.context.view_layer.update()
+    alone = picture(gpu, [obj], view)
+    red, green, blue, _ = alone[alone[..., 3] > 0.5].mean(axis=0)
+    assert red > 1.3 * green and green > 1.3 * blue and red > 0.25, (red, green, blue)
+    addon("scene.point_cloud").set_hidden(obj, np.arange(600) < 300)
+    bpy.context.view_layer.update()
+    rest = picture(gpu, [obj], view)
+    assert np.abs(rest[rest[..., 3] > 0.5].mean(axis=0)[:3] - [red, green, blue]).max() > 0.15
