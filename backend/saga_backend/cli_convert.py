@@ -69,7 +69,7 @@ def _convert(options: argparse.Namespace) -> None:
     if matrix is not None:
         cloud = transform_cloud(cloud, matrix)
     if kind is PLY and cloud is loaded.cloud and loaded.rows is not None:
-        write_rows(options.target, loaded.rows)
+        write_rows(options.target, loaded.rows, options.source)
     else:
         _warn(options.target, write_splat(options.target, cloud, WriteOptions(loaded.extras, options.spz_version)))
     log.info("%s: %d Gaussians, %s to %s", options.target.name, len(cloud), loaded.format, kind.name)

@@ -224,20 +224,41 @@ def write_ply(
             stream.write(block.tobytes())
 
 
-def write_rows(path: str | Path, rows: np.ndarray) -> None:
+def write_rows(path: str | Path, rows: np.ndarray, source: str | Path | None = None) -> None:
     """Write rows as they stood in an INRIA PLY, byte for byte: same properties, order, types and byte order.
 
     Args:
         path: where to; not the file that `rows` is mapped from.
         rows: [N] structured, as in `LoadedSplat.rows`.
+        source: the file that they came from. Where it is ascii and the rows are all of it, its text is kept.
 
     Raises:
         UserError: if the file cannot be written.
     """
+    text = None if source is None else _same_text(Path(source), rows)
     with replacing(path) as stream:
+        if text is not None:
+            stream.write(_header_text(rows.dtype, len(rows), ascii_text=True) + text)
+            return
         stream.write(_header_text(rows.dtype, len(rows)))
         for start in range(0, len(rows), _BLOCK):
             stream.write(rows[start : start + _BLOCK].tobytes())
+
+
+def _same_text(source: Path, rows: np.ndarray) -> bytes | None:
+    """The lines of the vertices of an ascii file, if they say the same as the rows."""
+    try:
+        with source.open("rb") as stream:
+            header = read_header(stream, source)
+            if not header.ascii:
+                return None
+            lines = [line for line in stream.read().splitlines(keepends=True) if line.strip()]
+            there = map_rows(source)
+    except OSError as error:
+        raise unreadable(source, error) from error
+    if there.dtype != rows.dtype or there.tobytes() != rows.tobytes():
+        return None
+    return b"".join(lines[header.skip : header.skip + len(rows)])
 
 
 def column_names(k: int) -> list[str]:
@@ -251,12 +272,13 @@ def _little(values: np.ndarray) -> str:
     return "<" + {"b1": "u1", "i8": "i4", "u8": "u4", "f2": "f4"}.get(kind, kind)
 
 
-def _header_text(dtype: np.dtype, count: int, comments: Sequence[str] = ()) -> bytes:
+def _header_text(dtype: np.dtype, count: int, comments: Sequence[str] = (), ascii_text: bool = False) -> bytes:
     types = [dtype[name] for name in dtype.names or ()]
     order = "big" if any(kind.str[0] == ">" for kind in types) else "little"
+    form = "ascii" if ascii_text else f"binary_{order}_endian"
     lines = [f"property {_TYPE_NAMES[t.str[1:]]} {name}\n" for name, t in zip(dtype.names or (), types, strict=True)]
     notes = "".join(f"comment {' '.join(comment.split())}\n" for comment in comments)
-    text = f"ply\nformat binary_{order}_endian 1.0\n{notes}element vertex {count}\n{''.join(lines)}end_header\n"
+    text = f"ply\nformat {form} 1.0\n{notes}element vertex {count}\n{''.join(lines)}end_header\n"
     return text.encode("ascii", "replace")
 
 

@@ -17,6 +17,7 @@ from ..wire.errors import UserError
 from . import point_cloud
 from .attributes import read
 from .originals import Points, original_rows
+from .paths import absolute
 from .placed import Placed
 from .splat_files import extras
 
@@ -130,7 +131,7 @@ def write_pieces(path: Path, pieces: list[Piece], options: ExportOptions) -> tup
     if kind is PLY and len(pieces) == 1 and plain:
         rows = _as_in_its_file(pieces[0], path)
         if rows is not None:
-            write_rows(path, rows)
+            write_rows(path, rows, absolute(pieces[0].placed.original.saga.source))
             return count, ()
     clouds = [transform_cloud(piece.points.cloud, beyond @ piece.matrix, overwrite=True) for piece in pieces]
     cloud = concatenate(clouds)
@@ -159,7 +160,7 @@ def _as_in_its_file(piece: Piece, path: Path) -> np.ndarray | None:
     if not stands or piece.placed.edited:
         return None
     rows = original_rows(obj, piece.points)
-    if rows is not None and path.exists() and path.samefile(bpy.path.abspath(obj.saga.source)):
+    if rows is not None and path.exists() and path.samefile(absolute(obj.saga.source)):
         return np.array(rows)  # not mapped from the file that is about to be replaced
     return rows
 

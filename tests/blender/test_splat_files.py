@@ -113,6 +113,16 @@ def test_nothing_edited_is_the_same_file(tmp_path: Path) -> None:
     assert vertex_bytes(tmp_path / "b.ply") == vertex_bytes(tmp_path / "a.ply")
 
 
+def test_ascii_stays_ascii_byte_for_byte(tmp_path: Path) -> None:
+    plain = PlyData.read(str(with_extras(tmp_path / "plain.ply")))["vertex"]
+    PlyData([plain], text=True).write(str(tmp_path / "a.ply"))
+    (obj,) = imported(tmp_path / "a.ply")
+    exported(tmp_path / "b.ply")
+    assert vertex_bytes(tmp_path / "b.ply") == vertex_bytes(tmp_path / "a.ply")
+    obj.location = (0, 0, 1)
+    assert len(exported(tmp_path / "c.ply")) == 60
+
+
 @needs_data
 def test_a_real_capture_is_the_same_file(tmp_path: Path) -> None:
     imported(SPLATS / "playbot_sh2.ply")

@@ -152,6 +152,21 @@ def test_rows_go_out_as_they_came_in(tmp_path: Path, name: str) -> None:
     assert before == after
 
 
+def test_the_text_of_an_ascii_file_goes_out_as_it_came_in(tmp_path: Path) -> None:
+    plyfile = pytest.importorskip("plyfile", reason="plyfile writes the odd files")
+    write_ply(tmp_path / "plain.ply", random_cloud(20, 1))
+    vertex = plyfile.PlyElement.describe(plyfile.PlyData.read(tmp_path / "plain.ply")["vertex"].data, "vertex")
+    camera = plyfile.PlyElement.describe(np.zeros(2, [("a", "u1"), ("b", "f8")]), "camera")
+    plyfile.PlyData([camera, vertex], text=True).write(tmp_path / "a.ply")
+    rows = read_ply(tmp_path / "a.ply").rows
+    write_rows(tmp_path / "b.ply", rows, tmp_path / "a.ply")
+    before, after = ((tmp_path / f).read_bytes().partition(b"end_header\n")[2] for f in ("a.ply", "b.ply"))
+    assert before == b"0 0\n0 0\n" + after
+    np.testing.assert_array_equal(read_ply(tmp_path / "b.ply").rows, rows)
+    write_rows(tmp_path / "c.ply", rows[::2], tmp_path / "a.ply")  # not all of them: as binary
+    np.testing.assert_array_equal(read_ply(tmp_path / "c.ply").rows, rows[::2])
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_extra_properties_are_read_and_kept(tmp_path: Path, order: str) -> None:
     plyfile = pytest.importorskip("plyfile", reason="plyfile writes the odd files")
