@@ -30,7 +30,7 @@ CHECKS = {
 TIERS = ("unit", "blender", "backend", "gpu")
 LIMIT = 600
 """Seconds a tier may take; one that hangs is ended and counts as failed."""
-GUI_LIMIT = 1800
+GUI_LIMIT = 3 * 2400
 """The same for the real window: drawn by software, and everything is compiled anew."""
 HANG = 180
 """Seconds after which a single test prints where it stands."""

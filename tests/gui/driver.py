@@ -22,7 +22,7 @@ from mathutils import Vector
 
 PACKAGE = "bl_ext.user_default.blender_saga"
 _INTERVAL = 0.05  # seconds between two looks at a condition
-_LIMIT = 180.0  # seconds that a condition may take to become true: no GPU, shared with others
+_LIMIT = 600.0  # seconds that a condition may take to become true: no GPU, shared with others; a hang, not a pace
 
 Condition = Callable[[], object]
 Steps = Generator[Condition | None, None, None]

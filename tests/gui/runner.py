@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
 SIZE = (1600, 900)
-_SECONDS = 1200  # a whole scenario may take
+_SECONDS = 2400  # a whole scenario may take, on a machine that does other things too
 _BLENDER = ("blender", "--factory-startup", "--gpu-backend", "opengl", "--enable-event-simulate")
 _BLENDER += ("-p", "0", "0", *map(str, SIZE))
 
