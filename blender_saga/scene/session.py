@@ -14,6 +14,7 @@ from ..client.jobs import Job
 from ..client.process import Launch
 from ..wire.errors import UserError
 from ..wire.messages import (
+    Candidates,
     Click,
     Cluster,
     Colour,
@@ -97,6 +98,8 @@ class Session:
         trained: what the last training came to, None before and while it runs.
         memory, losses: what the panels show of the backend and of its training.
         message: the last thing worth telling, for the panels; `failed` says whether it is an error.
+        candidates: what the last text may mean, None before the first; `chosen`: number of the one that is selected, -1
+            for none; `texts`: how many there were.
         models: fingerprint -> path of models trained in this run, so that an undo does not forget them.
         levels: fingerprint -> levels of granularity that its model knows, 0 for any scale.
     """
@@ -112,6 +115,8 @@ class Session:
         self.trained: Trained | None = None
         self.memory, self.losses = MemoryWatch(), LossCurve()
         self.message, self.failed = "", False
+        self.candidates: Candidates | None = None
+        self.chosen, self.texts = -1, 0
         self.models: dict[str, str] = {}
         self.levels: dict[str, int] = {}
         self._loaded: dict[str, tuple[int, np.ndarray]] = {}

@@ -8,8 +8,8 @@ import bpy
 import numpy as np
 
 from ..wire.errors import UserError
-from ..wire.messages import Cluster, Clusters, Colour, Colours
-from . import attributes, point_cloud, queries
+from ..wire.messages import Candidates, Cluster, Clusters, Colour, Colours, FindText, Names, NameThings
+from . import attributes, point_cloud, queries, texts
 from .lookup import not_trained, siblings, trained_model, trains_now
 from .session import Request, session
 
@@ -18,14 +18,14 @@ CLUSTER, PCA = "saga:cluster", "saga:pca"
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A Cluster or Colour request that is under way for the objects of a trained cloud."""
+    """A request about a whole scene that is under way for the objects of a trained cloud."""
 
     request: Request
     uid: int
     fingerprint: str
 
 
-def ask(obj: bpy.types.Object, message: Cluster | Colour) -> Asked:
+def ask(obj: bpy.types.Object, message: Cluster | Colour | FindText | NameThings) -> Asked:
     """Send it.
 
     Raises:
@@ -52,6 +52,10 @@ def record(asked: Asked) -> str:
     obj = next((o for o in bpy.data.objects if o.session_uid == asked.uid), None)
     if obj is None or obj.saga.fingerprint != asked.fingerprint:
         raise UserError("The splat was changed meanwhile", fix="Try again", code="changed")
+    if isinstance(answer, Candidates):
+        return texts.write(obj, answer)
+    if isinstance(answer, Names):
+        return texts.write_names(obj, answer)
     holders = {o.data.session_uid: o for o in siblings(obj)}.values()
     if isinstance(answer, Colours):
         for holder in holders:

@@ -39,6 +39,11 @@ class SagaPreferences(bpy.types.AddonPreferences):
         subtype="FILE_PATH",
     )
     device: EnumProperty(name="Device", items=DEVICES)
+    clip_checkpoint: StringProperty(
+        name="CLIP weights",
+        description="File of OpenCLIP weights (ViT-B-16) on the backend's machine, for finding things by words",
+        subtype="FILE_PATH",
+    )
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the settings and the backend's state."""
@@ -48,6 +53,7 @@ class SagaPreferences(bpy.types.AddonPreferences):
         self.layout.prop(self, "backend_folder")
         self.layout.prop(self, "backend_python")
         self.layout.prop(self, "device")
+        self.layout.prop(self, "clip_checkpoint")
         draw_backend(self.layout)
 
 

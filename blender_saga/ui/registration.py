@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..scene import changes, live, native, properties, pump
+from ..scene import changes, live, native, properties, pump, rendering
 from ..scene.session import session
 from . import (
     backend_ops,
@@ -18,6 +18,8 @@ from . import (
     select_ops,
     select_panels,
     splat_draw,
+    text_ops,
+    text_panel,
     thing_ops,
     thing_panel,
     tool,
@@ -27,7 +29,7 @@ from . import (
 )
 
 _MODULES = (preferences, import_ops, export_ops, backend_ops, train_ops, select_ops, box, refine_ops, edit_ops)
-_MODULES += (transform_ops, thing_ops, panels, train_panel, select_panels, thing_panel)
+_MODULES += (transform_ops, thing_ops, text_ops, panels, train_panel, select_panels, text_panel, thing_panel)
 CLASSES = (*properties.CLASSES, *(cls for module in _MODULES for cls in module.CLASSES))
 
 
@@ -40,10 +42,12 @@ def register() -> None:
     export_ops.add_menu()
     transform_ops.add_menu()
     native.start()
+    rendering.start()
     tool.register()
     changes.start()
     live.start()
     splat_draw.start()
+    text_panel.start()
     pump.start()
 
 
@@ -51,10 +55,12 @@ def unregister() -> None:
     """Undo `register`, and end the backend."""
     pump.stop()
     session.close()
+    text_panel.stop()
     splat_draw.stop()
     live.stop()
     changes.stop()
     tool.unregister()
+    rendering.stop()
     native.stop()
     transform_ops.remove_menu()
     export_ops.remove_menu()

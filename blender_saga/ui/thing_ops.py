@@ -22,8 +22,8 @@ from .reporting import Result, reported
 _ONCE = {"SKIP_SAVE"}
 
 
-class _Asking:
-    """What both requests have in common: the button goes on, a script waits."""
+class Asking:
+    """What requests about a whole scene have in common: the button goes on, a script waits."""
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """The button: go on in the background."""
@@ -48,7 +48,7 @@ class _Asking:
         return {"FINISHED"}
 
 
-class SAGA_OT_find_things(_Asking, bpy.types.Operator):
+class SAGA_OT_find_things(Asking, bpy.types.Operator):
     """Divide the whole splat into things and their parts"""
 
     bl_idname = "saga.find_things"
@@ -67,7 +67,7 @@ class SAGA_OT_find_things(_Asking, bpy.types.Operator):
         return self._run(asked, lambda: _show(scene, "CLUSTERS"))
 
 
-class SAGA_OT_colour_features(_Asking, bpy.types.Operator):
+class SAGA_OT_colour_features(Asking, bpy.types.Operator):
     """Show the learned features as colours: what belongs together looks alike"""
 
     bl_idname = "saga.colour_features"

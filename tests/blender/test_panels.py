@@ -55,7 +55,7 @@ class Layout:
         assert name in owner.bl_rna.properties
 
     def template_icon(self, icon_value: int, scale: float) -> None:
-        assert icon_value > 0
+        assert icon_value >= 0  # 0 where there is no window
         self.texts.append("picture")
 
     def progress(self, factor: float, text: str) -> None:

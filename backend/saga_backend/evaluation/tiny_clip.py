@@ -19,14 +19,15 @@ from torch.nn import functional as F
 from blender_saga.gaussians.sh import colours
 
 from ..control import Control
-from ..raster import all_pixels, contributions
+from ..raster import all_pixels, contributions, render
 from ..text.clip_config import ClipConfig
 from ..text.clip_model import LoadedClip, build
+from ..text.cluster_renders import views_around
 from ..text.crops import masked_crops
 from ..text.relevancy import CANONICAL
 from .captions import caption, colour_names, composite, part_colours, shape_of, vocabulary
 from .simulated import MaskDamage, label_maps, simulate_masks
-from .synthetic import standard_scene
+from .synthetic import LabelledScene, standard_scene
 
 FIRST_SEED = 1_000_000
 """Scenes to fit on have this seed and those after it."""
@@ -47,7 +48,8 @@ class TinySettings:
         side: pixels of its pictures.
         width, embed: channels of the first layer, and numbers of a vector.
         text_width, text_layers: of the text's.
-        scenes, objects, views: what it is fitted on: so many scenes of so many objects, each from so many views.
+        scenes, objects, views: what it is fitted on: so many scenes of so many objects, each from so many views;
+        alone: pictures of each part without the rest of its scene.
         steps, batch, rate: of the optimiser.
         seed: of the weights it begins with and of the batches.
     """
@@ -60,9 +62,10 @@ class TinySettings:
     scenes: int = 24
     objects: int = 12
     views: int = 4
-    steps: int = 700
-    batch: int = 128
-    rate: float = 1e-3
+    alone: int = 2
+    steps: int = 1200
+    batch: int = 96
+    rate: float = 3e-3
     seed: int = 0
 
     def config(self) -> ClipConfig:
@@ -108,6 +111,9 @@ def draw_things(settings: TinySettings, control: Control | None = None) -> Capti
             ground = (maps[1] == 0) & (rows.alphas().reshape(view.height, view.width) > 0.5)
             pictures.append(masked_crops(rgb, [*masks, ground], settings.side))
             parts += [_named(maps[1][mask], tints) for mask in [*masks, ground]]
+        for part in range(1, len(tints) + 1):
+            pictures.append(_alone(scene, part, settings, random))
+            parts += [[(shape_of(part), tints[part - 1])]] * settings.alone
     return Captioned(np.concatenate(pictures), [_captions(parts, order) for order in ORDERS])
 
 
@@ -116,6 +122,14 @@ def _captions(parts: list[list[tuple[str, np.ndarray]]], order: tuple[int, ...])
     flat = [colour[list(order)] for found in parts for _, colour in found]
     names = iter(colour_names(np.array(flat)))
     return [composite([caption(next(names), shape) for shape, _ in found]) if found else FLOOR for found in parts]
+
+
+def _alone(scene: LabelledScene, part: int, settings: TinySettings, random: np.random.Generator) -> np.ndarray:
+    """[alone,side,side,3] uint8: a part drawn alone, as the search by clusters draws them."""
+    own = scene.cloud.take(np.flatnonzero(scene.labels[:, 1] == part))
+    views = views_around(own, (0.0, -1.0, 0.0), 2 * settings.side)
+    pictures = [render(own, views[i]) for i in random.choice(len(views), settings.alone, replace=False)]
+    return np.concatenate([masked_crops(p.rgb, [p.alpha > 0.3], settings.side) for p in pictures])
 
 
 def _named(shown: np.ndarray, tints: np.ndarray) -> list[tuple[str, np.ndarray]]:

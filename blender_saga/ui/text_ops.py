@@ -1,0 +1,135 @@
+"""Find things by words: the search, choosing among its candidates, names for the things that were found."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import EnumProperty, IntProperty, StringProperty
+
+from ..scene import texts, things
+from ..scene.lookup import find_splat, trained_model
+from ..scene.paths import absolute
+from ..scene.properties import MODES
+from ..wire.errors import UserError
+from ..wire.messages import FindText, NameThings
+from .backend_ops import wait_property
+from .preferences import preferences
+from .reporting import Result, reported
+from .thing_ops import Asking
+
+_ONCE = {"SKIP_SAVE"}
+WAYS = (
+    ("AUTO", "Automatic", "By votes where features were trained, else by clusters"),
+    ("VOTES", "Votes", "What each mask of each view shows is compared with the text (SAGA)"),
+    ("CLUSTERS", "Clusters", "Each thing is drawn alone from ten sides (Click-Gaussian)"),
+)
+
+
+def checkpoint(given: str = "") -> str:
+    """The file of CLIP's weights: the given one, else that of the preferences.
+
+    Raises:
+        UserError: if neither is there.
+    """
+    path = given or absolute(preferences().clip_checkpoint)
+    if not path:
+        fix = "Choose a file of OpenCLIP weights (ViT-B-16) in the sidebar or the preferences"
+        raise UserError("Finding by words needs CLIP's weights", "no file was chosen", fix, "bad_checkpoint")
+    return path
+
+
+class SAGA_OT_find_text(Asking, bpy.types.Operator):
+    """Select what a text means. The first text of a splat has all of it described by CLIP, which takes a while"""
+
+    bl_idname = "saga.find_text"
+    bl_label = "Find by Words"
+
+    text: StringProperty(name="Text", description="What is looked for: red chair", options=_ONCE)
+    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    way: EnumProperty(name="Way", items=WAYS, options=_ONCE)
+    limit: IntProperty(name="Candidates", description="At most", min=1, max=100, default=8, options=_ONCE)
+    checkpoint: StringProperty(
+        name="CLIP", description="File of its weights; empty: that of the preferences", options=_ONCE
+    )
+    wait: wait_property()
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """The button takes the text from the sidebar."""
+        self.text = self.text or context.scene.saga.text
+        return super().invoke(context, event)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Ask the backend; the best candidate is selected when it answers."""
+        obj = find_splat(context, self.object)
+        if not self.text.strip():
+            raise UserError("There is no text to look for", fix="Type what the thing is, for example: red chair")
+        asked = things.ask(
+            obj,
+            FindText(
+                obj.saga.fingerprint,
+                self.text,
+                checkpoint(self.checkpoint),
+                trained_model(obj),
+                self.way.lower(),
+                self.limit,
+            ),
+        )
+        return self._run(asked, lambda: None)
+
+
+class SAGA_OT_text_candidate(bpy.types.Operator):
+    """Select this candidate. Shift adds it, Ctrl takes it away"""
+
+    bl_idname = "saga.text_candidate"
+    bl_label = "Select Candidate"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    index: IntProperty(name="Candidate", description="Its number, the best is 0", options=_ONCE)
+    mode: EnumProperty(name="Mode", items=MODES, options=_ONCE)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Shift and Ctrl as in the viewport."""
+        self.mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
+        return self.execute(context)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """In all visible objects that share the model."""
+        texts.select(context, find_splat(context, ""), self.index, self.mode.lower())
+        return {"FINISHED"}
+
+
+class SAGA_OT_name_things(Asking, bpy.types.Operator):
+    """Name the things that were found by the word of a list that fits each best; names you gave stay"""
+
+    bl_idname = "saga.name_things"
+    bl_label = "Name Things"
+
+    words: StringProperty(name="Words", description="With commas between them: chair, table, lamp", options=_ONCE)
+    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    checkpoint: StringProperty(
+        name="CLIP", description="File of its weights; empty: that of the preferences", options=_ONCE
+    )
+    wait: wait_property()
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """The button takes the words from the sidebar."""
+        self.words = self.words or context.scene.saga.words
+        return super().invoke(context, event)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Ask the backend."""
+        obj = find_splat(context, self.object)
+        words = tuple(word.strip() for word in self.words.split(",") if word.strip())
+        if not words:
+            raise UserError("There are no words to choose names from", fix="Type some, with commas between them")
+        if not len(obj.saga.things):
+            raise UserError(
+                f"The things of {obj.name} are not known", fix="Press Find Things first", code="no_clusters"
+            )
+        message = NameThings(obj.saga.fingerprint, words, checkpoint(self.checkpoint), trained_model(obj))
+        return self._run(things.ask(obj, message), lambda: None)
+
+
+CLASSES = (SAGA_OT_find_text, SAGA_OT_text_candidate, SAGA_OT_name_things)

@@ -1,0 +1,110 @@
+"""The sidebar's text box: what is typed, what it may mean, with a picture of each."""
+
+from __future__ import annotations
+
+import bpy
+import bpy.utils.previews
+import numpy as np
+
+from ..scene import texts
+from ..scene.lookup import find_splat
+from ..scene.session import session
+from ..wire.messages import Candidates, FindText, NameThings
+from .drawing import draw_progress, draw_text, remaining
+from .panels import SagaPanel, reason
+from .preferences import preferences
+from .select_panels import check_clickable
+from .text_ops import checkpoint
+
+_PICTURE_SCALE = 3.0  # of an icon
+_pictures: bpy.utils.previews.ImagePreviewCollection | None = None
+
+
+class SAGA_PT_text(SagaPanel, bpy.types.Panel):
+    """Find by words"""
+
+    bl_label = "Find by Words"
+    bl_parent_id = "SAGA_PT_select"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The text box, or what is missing for it; the candidates."""
+        layout, search = self.layout, session.search
+        problem = reason(lambda: check_clickable(context))
+        if problem:
+            draw_text(layout, problem, "INFO")
+        missing = reason(checkpoint)
+        if missing:
+            draw_text(layout, missing, "INFO")
+            layout.prop(preferences(), "clip_checkpoint", text="CLIP")
+        if search is not None and not search.ended and isinstance(search.message, FindText | NameThings):
+            progress = search.job.progress
+            text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Asking the backend"
+            draw_progress(layout, search.job.fraction, text)
+            layout.operator("saga.cancel", icon="CANCEL")
+            return
+        row = layout.row(align=True)
+        row.enabled = not problem and not missing
+        row.prop(context.scene.saga, "text", text="", icon="VIEWZOOM")
+        row.operator("saga.find_text", text="Find")
+        answer = None if reason(lambda: find_splat(context, "")) else texts.of(find_splat(context, ""))
+        if answer is not None:
+            draw_candidates(layout, answer)
+        self._draw_names(context, bool(problem or missing))
+
+    def _draw_names(self, context: bpy.types.Context, off: bool) -> None:
+        """Names for the things of the list below, where there are any."""
+        if reason(lambda: find_splat(context, "")) or not len(find_splat(context, "").saga.things):
+            return
+        row = self.layout.row(align=True)
+        row.enabled = not off
+        row.prop(context.scene.saga, "words", text="")
+        row.operator("saga.name_things", text="Name Things")
+
+
+def draw_candidates(layout: bpy.types.UILayout, answer: Candidates) -> None:
+    """A row a candidate: its picture, how well it fits, how large it is; a click selects it."""
+    if not answer.matches:
+        draw_text(layout, answer.note or f"Nothing here looks like '{answer.text}'", "INFO")
+    column = layout.column(align=True)
+    for number, fits in enumerate(texts.fits(answer)):
+        row = column.row(align=True)
+        row.active = bool(fits)
+        row.template_icon(icon_value=picture(answer, number), scale=_PICTURE_SCALE)
+        cell = row.column()
+        cell.scale_y = _PICTURE_SCALE
+        words = f"{answer.scores[number]:.0%}, {answer.counts[number]:,} splats"
+        chosen = number == session.chosen
+        cell.operator("saga.text_candidate", text=words, depress=chosen).index = number
+
+
+def picture(answer: Candidates, number: int) -> int:
+    """Icon number of a candidate's picture; made when first drawn."""
+    if _pictures is None:
+        return 0
+    name = f"{session.texts}:{number}"
+    if name not in _pictures:
+        preview = _pictures.new(name)
+        pixels = answer.thumbnails[number]
+        preview.image_size = (pixels.shape[1], pixels.shape[0])
+        opaque = np.full((*pixels.shape[:2], 4), 255, np.uint8)
+        opaque[..., :3] = pixels
+        preview.image_pixels_float = (opaque[::-1].astype(np.float32) / 255).ravel()  # Blender's rows begin below
+    return int(_pictures[name].icon_id)
+
+
+def start() -> None:
+    """Make room for the pictures."""
+    global _pictures
+    _pictures = bpy.utils.previews.new()
+
+
+def stop() -> None:
+    """Undo `start`."""
+    global _pictures
+    if _pictures is not None:
+        bpy.utils.previews.remove(_pictures)
+    _pictures = None
+
+
+CLASSES = (SAGA_PT_text,)
