@@ -113,8 +113,16 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
     )
     select.add_argument("model", type=Path, metavar="X.saga", help="trained model (it names the scene it belongs to)")
     select.add_argument("--view", type=Path, required=True, metavar="view.json", help="where the pixels are, see below")
-    _add_pixels(select, "--pixel", "click on this pixel, counted from the top left corner; may be repeated", True)
-    _add_pixels(select, "--negative", "a pixel on what must not be selected; may be repeated", False)
+    where = select.add_mutually_exclusive_group(required=True)
+    _add_pixels(where, "--pixel", "click on this pixel, counted from the top left corner; may be repeated")
+    where.add_argument(
+        "--mask",
+        type=Path,
+        metavar="mask.png",
+        help="what is bright in this picture of the view's size is the thing: its clusters are selected (models of "
+        "Click-Gaussian)",
+    )
+    _add_pixels(select, "--negative", "a pixel on what must not be selected; may be repeated")
     select.add_argument(
         "--scale", type=share, metavar="S", help="granularity, 0 (parts) to 1 (largest things); default: automatic"
     )
@@ -129,12 +137,9 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
     add_method(select, snap=True)
 
 
-def _add_pixels(parser: argparse.ArgumentParser, name: str, text: str, required: bool) -> None:
+def _add_pixels(parser: argparse._ActionsContainer, name: str, text: str) -> None:
     text = f"{text} (pixels: column, row)"
-    default: list | None = None if required else []
-    parser.add_argument(
-        name, nargs=2, type=int, action="append", metavar=("X", "Y"), default=default, required=required, help=text
-    )
+    parser.add_argument(name, nargs=2, type=int, action="append", metavar=("X", "Y"), default=[], help=text)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:

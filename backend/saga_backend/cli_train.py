@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats.registry import format_for, write_splat
+from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import TrainSettings
 
@@ -18,8 +20,10 @@ from . import sidecar
 from .cli_files import LoggedControl, check_output, fingerprint_matches, read_labels, read_scene, read_view
 from .cli_inputs import Subject, from_photos, photo_frames, sources, view_limit
 from .device import find_device
-from .raster import contributions, render
-from .scene_model import How
+from .evaluation.datasets.common import read_mask
+from .model import Answer
+from .raster import all_pixels, contributions, render
+from .scene_model import How, SceneModel
 from .training import train
 
 log = logging.getLogger(__name__)
@@ -73,17 +77,10 @@ def run_select(options: argparse.Namespace) -> None:
     check_output(options.out)
     model, header = sidecar.load(options.model)
     view = read_view(options.view)
-    pixels = np.array([*options.pixel, *options.negative], np.int64)
-    if not view.contains(pixels).all():
-        outside = pixels[~view.contains(pixels)][0].tolist()
-        why = f"the view has {view.width} x {view.height} pixels"
-        raise UserError(f"Pixel {outside} lies outside the view", why, "Count from 0 at the top left corner")
     scene = options.scene or Path(header.source)
     cloud = read_scene(scene).cloud
     fingerprint_matches(cloud, header.fingerprint, options.model, scene)
-    positive = np.arange(len(pixels)) < len(options.pixel)
-    how = How(options.method, options.scale, options.threshold, not options.no_snap)
-    answer = model.select(contributions(cloud, view, pixels), positive, how)
+    answer = _propagated(options, model, cloud, view) if options.mask else _clicked(options, model, cloud, view)
     if not answer.mask.any():
         raise UserError("Nothing was selected", answer.note, "Click on something, or change scale or threshold")
     for loss in write_splat(options.out, cloud.take(answer.mask)):
@@ -92,6 +89,29 @@ def run_select(options: argparse.Namespace) -> None:
         f"{options.out}: {int(answer.mask.sum())} of {len(cloud)} Gaussians, scale {answer.scale:.2f} "
         f"({answer.size_units:.3g} scene units), threshold {answer.threshold:.2f}"
     )
+
+
+def _clicked(options: argparse.Namespace, model: SceneModel, cloud: GaussianCloud, view: View) -> Answer:
+    pixels = np.array([*options.pixel, *options.negative], np.int64)
+    if not view.contains(pixels).all():
+        outside = pixels[~view.contains(pixels)][0].tolist()
+        why = f"the view has {view.width} x {view.height} pixels"
+        raise UserError(f"Pixel {outside} lies outside the view", why, "Count from 0 at the top left corner")
+    positive = np.arange(len(pixels)) < len(options.pixel)
+    how = How(options.method, options.scale, options.threshold, not options.no_snap)
+    return model.select(contributions(cloud, view, pixels), positive, how)
+
+
+def _propagated(options: argparse.Namespace, model: SceneModel, cloud: GaussianCloud, view: View) -> Answer:
+    """What a mask in the view shows."""
+    if model.levels is None or options.negative:
+        what = "A mask and negative pixels do not go together" if options.negative else "A mask needs another model"
+        raise UserError(what, fix="Use --pixel, or train with --method click-gaussian")
+    mask = read_mask(options.mask)
+    if mask.shape != (view.height, view.width):
+        why = f"it has {mask.shape[1]} x {mask.shape[0]} pixels, the view {view.width} x {view.height}"
+        raise UserError(f"The mask {options.mask.name} does not fit the view", why)
+    return model.levels.propagate(contributions(cloud, view, all_pixels(view)), mask.ravel(), options.scale)
 
 
 def run_render(options: argparse.Namespace) -> None:

@@ -304,3 +304,41 @@ def test_render_writes_a_picture(small, tmp_path):
     picture = imread(tmp_path / "a.png")
     assert picture.shape == (360, 480, 3) and picture.std() > 10
     assert cli.main([*words, str(tmp_path / "a.what")]) == 2
+
+
+def test_a_mask_in_a_view_selects_its_clusters(tmp_path, capsys):
+    """Train Click-Gaussian, draw the mask of a part, ask for it."""
+    from PIL import Image
+    from saga_backend.evaluation.simulated import label_maps
+    from saga_backend.raster import all_pixels, contributions
+
+    scene = standard_scene(objects=2, views=8, seed=0)
+    write_ply(tmp_path / "scene.ply", scene.cloud)
+    np.save(tmp_path / "labels.npy", scene.labels)
+    view = scene.views[0]
+    facts = {"viewmat": view.viewmat.tolist(), "K": view.K.tolist(), "width": view.width, "height": view.height}
+    write(tmp_path / "view.json", facts)
+    train = ["train", str(tmp_path / "scene.ply"), "--out", str(tmp_path / "x.saga"), "--method", "click-gaussian"]
+    masks = ["--labels", str(tmp_path / "labels.npy"), "--masks", "simulated", "--views", "8", "--dropped", "0"]
+    assert cli.main([*train, *masks, "--merged", "0", "--split", "0", "--width", "160", "--height", "120"]) == 0
+    rows = contributions(scene.cloud, view, all_pixels(view))
+    maps = label_maps(rows, scene.labels, view.height, view.width)
+    for level, scale in ((0, "1"), (1, "0")):
+        label = np.bincount(maps[level][maps[level] > 0]).argmax()
+        Image.fromarray((255 * (maps[level] == label)).astype(np.uint8)).save(tmp_path / "mask.png")
+        words = select_words(tmp_path, "--mask", str(tmp_path / "mask.png"), "--scale", scale)
+        assert cli.main(words) == 0
+        found = {tuple(row) for row in read_ply(tmp_path / "selected.ply").cloud.means.tolist()}
+        truth = {tuple(row) for row in scene.cloud.means[scene.labels[:, level] == label].astype(np.float32).tolist()}
+        assert len(found & truth) > 0.6 * len(found | truth)
+    capsys.readouterr()
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / "small.png")
+    for more in (["--mask", str(tmp_path / "small.png")], ["--mask", str(tmp_path / "none.png")]):
+        assert cli.main(select_words(tmp_path, *more)) == 2
+        assert "mask" in capsys.readouterr().err
+    assert cli.main(select_words(tmp_path, "--mask", str(tmp_path / "mask.png"), "--negative", "1", "1")) == 2
+
+
+def test_a_mask_needs_a_model_with_clusters(small, capsys):
+    assert cli.main(select_words(small[0], "--mask", "mask.png")) == 2
+    assert "click-gaussian" in capsys.readouterr().err

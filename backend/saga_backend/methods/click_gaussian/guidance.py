@@ -33,7 +33,8 @@ def global_clusters(
         control.progress("finding clusters", index, len(views))
         pixels = view.rows.blend(features)
         for level, labels in enumerate(view.labels):
-            means[level].append(_unit(_mean_by(pixels[:, settings.span(level)], labels)))
+            inside = labels > 0
+            means[level].append(_unit(_mean_by(pixels[inside, settings.span(level)], labels[inside])))
     smallest = max(_FEWEST, round(settings.share * len(views)))
     return [
         _clusters(np.concatenate(level), smallest, epsilon, control)
