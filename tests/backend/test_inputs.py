@@ -215,3 +215,10 @@ def test_status_tells_the_memory_of_this_process() -> None:
     resident = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmRSS"))
     assert abs(status.memory - int(resident.split()[1]) / 1024) < 64
     assert status.available > 0 and (status.device_memory, status.device_total) == (0, 0)
+
+
+def test_status_of_a_gpu_tells_what_everybody_takes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (60 << 30, 80 << 30))
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Some GPU")
+    status = Session("cuda").status(Status())
+    assert (status.device, status.device_memory, status.device_total) == ("Some GPU", 20 << 10, 80 << 10)

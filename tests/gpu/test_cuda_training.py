@@ -41,3 +41,14 @@ def test_a_click_selects_the_same_on_both_devices(recipe: str) -> None:
         ]
     for ours, theirs in zip(masks[:2], masks[2:], strict=True):
         assert (ours & theirs).sum() > 0.95 * (ours | theirs).sum() > 0
+
+
+def test_status_tells_the_memory_of_the_card() -> None:
+    import torch
+
+    from saga_backend.memory import backend_state
+
+    kept = torch.zeros(1 << 28, device="cuda")  # 1 GiB
+    state = backend_state("cuda")
+    assert state.device == torch.cuda.get_device_name() and len(kept) == 1 << 28
+    assert 1024 <= state.device_memory <= state.device_total
