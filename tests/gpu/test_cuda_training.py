@@ -45,7 +45,6 @@ def test_a_click_selects_the_same_on_both_devices(recipe: str) -> None:
 
 def test_status_tells_the_memory_of_the_card() -> None:
     import torch
-
     from saga_backend.memory import backend_state
 
     kept = torch.zeros(1 << 28, device="cuda")  # 1 GiB
