@@ -1,12 +1,15 @@
-"""What a still render (EEVEE, Cycles) shows of a splat in Blender 5.2: coloured, half transparent points."""
+"""What a still render (EEVEE, Cycles) shows of a splat in Blender 5.2: half transparent points; it says so."""
 
 from __future__ import annotations
 
 import bpy
 import numpy as np
+from bpy.app.handlers import persistent
 
 from ..gaussians.sh import C0
 from . import attributes
+from .properties import BLENDER_DRAWS
+from .session import session
 
 MATERIAL = "Splat Points"
 _RADIUS = 1.2  # standard deviations: points of that radius close a surface whose Gaussians overlap as usual
@@ -25,6 +28,25 @@ def prepare(obj: bpy.types.Object, scales: np.ndarray, opacities: np.ndarray) ->
     radius = _RADIUS * np.sqrt(scales.prod(axis=1) / smallest)  # of the circle like the Gaussian's broad side
     attributes.write(obj.data, "radius", "FLOAT", np.where(opacities < _FAINT, 0, radius))
     obj.data.materials.append(_material())
+
+
+@persistent
+def _say(scene: bpy.types.Scene, *_: object) -> None:
+    """A render begins. The sidebar says what it shows, so that nobody looks for a mistake."""
+    if any(obj.type == "POINTCLOUD" and obj.saga.fingerprint for obj in scene.objects):
+        session.tell("A render shows splats as coloured points; Blender 5.3 renders them as they are")
+
+
+def start() -> None:
+    """Say it from now on, where Blender does not render splats itself."""
+    if not BLENDER_DRAWS:
+        bpy.app.handlers.render_init.append(_say)
+
+
+def stop() -> None:
+    """Undo `start`."""
+    if _say in bpy.app.handlers.render_init:
+        bpy.app.handlers.render_init.remove(_say)
 
 
 def _material() -> bpy.types.Material:

@@ -12,6 +12,7 @@ from saga_backend.raster import render
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View, look_at
 
+from .support import addon
 from .test_splat_draw import splat
 
 SIZE = 64
@@ -44,10 +45,23 @@ def test_cycles_shows_what_the_rasteriser_shows(tmp_path: Path) -> None:
     scene.render.resolution_x = scene.render.resolution_y = SIZE
     scene.render.film_transparent, scene.view_settings.view_transform = True, "Standard"
     scene.render.filepath = str(tmp_path / "still.png")
+    session = addon("scene.session").session
+    assert "coloured points" not in session.message
     bpy.ops.render.render(write_still=True)
+    assert "A render shows splats as coloured points" in session.message and not session.failed
     still = bpy.data.images.load(scene.render.filepath)
     pixels = np.array(still.pixels).reshape(SIZE, SIZE, 4)[::-1]
     drawn = render(cloud, view)
     solid = drawn.alpha > 0.95
     assert (np.abs(pixels[..., 3] - drawn.alpha) < 0.3).mean() > 0.9  # the rims differ
     assert np.abs(pixels[..., :3] - drawn.rgb)[solid].mean() < 0.1
+
+
+def test_a_render_without_splats_says_nothing_of_them(tmp_path: Path) -> None:
+    scene, camera = bpy.context.scene, bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    bpy.context.collection.objects.link(camera)
+    scene.camera, scene.render.engine, scene.cycles.samples = camera, "CYCLES", 1
+    scene.render.resolution_x = scene.render.resolution_y = 8
+    scene.render.filepath = str(tmp_path / "still.png")
+    bpy.ops.render.render()
+    assert addon("scene.session").session.message == ""
