@@ -51,6 +51,21 @@ def add(scene: bpy.types.Scene, record: dict[str, object]) -> None:
         setattr(new, name, value)
 
 
+def take(scene: bpy.types.Scene, place: int) -> dict[str, object]:
+    """Remove one and return its values, for `put_back`."""
+    record = scene.saga.prompts[place]
+    arrays = {name: tuple(getattr(record, name)) for name in ("view", "projection", "corners")}
+    values = arrays | {name: getattr(record, name) for name in ("width", "height", "positive", "box")}
+    scene.saga.prompts.remove(place)
+    return values
+
+
+def put_back(scene: bpy.types.Scene, place: int, values: dict[str, object]) -> None:
+    """Undo `take`."""
+    add(scene, values)
+    scene.saga.prompts.move(len(scene.saga.prompts) - 1, place)
+
+
 def forget(scene: bpy.types.Scene) -> None:
     """Keep none."""
     scene.saga.prompts.clear()

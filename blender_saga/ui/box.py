@@ -52,6 +52,10 @@ class SAGA_OT_box(bpy.types.Operator):
             return {"CANCELLED"}
         return {"RUNNING_MODAL"}
 
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends the operator: another file is loaded, the window is closed."""
+        bpy.types.SpaceView3D.draw_handler_remove(self._handle, "WINDOW")
+
     def _close(self) -> None:
         bpy.types.SpaceView3D.draw_handler_remove(self._handle, "WINDOW")
         self._region.tag_redraw()

@@ -25,15 +25,20 @@ class SAGA_OT_scale_step(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Move the slider or the switch; the selection follows when the backend has answered."""
         settings, levels = context.scene.saga, granularity(find_splat(context, ""))
+        if not len(settings.prompts):
+            raise UserError("There is no click whose scale could be changed", fix="Click on a thing first", code="idle")
+        before = settings.level, settings.scale_auto, settings.scale
         with live.silent():
             if levels:
                 settings.level = neighbour_level(settings.level, levels, self.step > 0)
             else:
-                settings.scale_auto = False
-                settings.scale = float(np.clip(settings.scale + self.step, 0, 1))
-        if not len(settings.prompts):
-            raise UserError("There is no click whose scale could be changed", fix="Click on a thing first", code="idle")
-        live.ask_again(context)
+                settings.scale_auto, settings.scale = False, float(np.clip(settings.scale + self.step, 0, 1))
+        try:
+            live.ask_again(context)
+        except UserError:
+            with live.silent():
+                settings.level, settings.scale_auto, settings.scale = before
+            raise
         return {"FINISHED"}
 
 
@@ -52,11 +57,16 @@ class SAGA_OT_prompt_remove(bpy.types.Operator):
         count = len(settings.prompts)
         if self.index >= count or not count:
             raise UserError("There is no such click", code="no_prompt")
-        settings.prompts.remove(count - 1 if self.index < 0 else self.index)
-        if len(settings.prompts):
+        place = count - 1 if self.index < 0 else self.index
+        taken = prompts.take(context.scene, place)
+        if not len(settings.prompts):
+            return bpy.ops.saga.clear("EXEC_DEFAULT", True)  # a step of undo, as the answers of the others make one
+        try:
             live.ask_again(context)
-            return {"FINISHED"}
-        return bpy.ops.saga.clear("EXEC_DEFAULT", True)  # with an undo step, as the answers of the others make one
+        except UserError:
+            prompts.put_back(context.scene, place, taken)
+            raise
+        return {"FINISHED"}
 
 
 class SAGA_OT_accept(bpy.types.Operator):

@@ -65,6 +65,7 @@ class SAGA_OT_click(bpy.types.Operator):
         """Wait for the answer between the events of the window; ESC gives up."""
         if event.type == "ESC":
             self._query.request.cancel()
+            return {"RUNNING_MODAL"}  # and not to the tool as well, whose key selects nothing
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         pump.pump()
@@ -72,6 +73,11 @@ class SAGA_OT_click(bpy.types.Operator):
             return {"PASS_THROUGH"}
         context.window_manager.event_timer_remove(self._timer)
         return self._finish(context)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends the operator: another file is loaded, the window is closed."""
+        context.window_manager.event_timer_remove(self._timer)
+        self._query.request.cancel()
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:

@@ -51,3 +51,32 @@ def test_a_click_beside_a_training(trained: bpy.types.Object) -> None:
     with pytest.raises(addon("wire.errors").Cancelled):
         training.wait(on_progress=once)
     np.testing.assert_array_equal(selected(trained), CLUSTER == 2)
+
+
+def test_refining_without_a_backend_changes_nothing(trained: bpy.types.Object, snapshot: Callable) -> None:
+    click(Vector(PLACES[0]))
+    click(Vector(PLACES[1]), mode="ADD")
+    bpy.ops.saga.backend_stop()
+    settings = bpy.context.scene.saga
+
+    def state() -> object:
+        clicks = [
+            (p.positive, p.box, p.width, tuple(p.corners), tuple(p.view), tuple(p.projection)) for p in settings.prompts
+        ]
+        return snapshot(), clicks, settings.scale, settings.scale_auto
+
+    before = state()
+    for call in (
+        lambda: bpy.ops.saga.scale_step(step=0.1),
+        lambda: bpy.ops.saga.prompt_remove(index=0),
+        lambda: bpy.ops.saga.prompt_remove(),
+    ):
+        refused(call, "The backend is not running. Press Start")
+        assert state() == before
+
+
+def test_a_scale_without_a_click_changes_nothing(trained: bpy.types.Object) -> None:
+    settings = bpy.context.scene.saga
+    before = settings.scale, settings.scale_auto
+    refused(lambda: bpy.ops.saga.scale_step(step=0.1), "no click whose scale")
+    assert (settings.scale, settings.scale_auto) == before

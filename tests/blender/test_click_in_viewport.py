@@ -121,12 +121,22 @@ def test_escape_gives_the_click_up(trained: bpy.types.Object) -> None:
     x, y = region_pixel(Vector(PLACES[1]), window.view, window.projection)
     operator = Clicked()
     operator.invoke(window.context, SimpleNamespace(mouse_region_x=x, mouse_region_y=y))
-    operator.modal(window.context, SimpleNamespace(type="ESC"))
+    assert operator.modal(window.context, SimpleNamespace(type="ESC")) == {"RUNNING_MODAL"}  # not to the tool as well
     session().backend.wait(operator._query.request.job)
     result = operator.modal(window.context, SimpleNamespace(type="TIMER"))
     assert window.timers == 0
     # The cancel may come too late: then the click has its ordinary end.
     assert result == ({"CANCELLED"} if not selected(trained).any() else {"FINISHED"})
+
+
+def test_another_file_while_a_click_is_under_way(trained: bpy.types.Object) -> None:
+    window = Window()
+    x, y = region_pixel(Vector(PLACES[1]), window.view, window.projection)
+    operator = Clicked()
+    operator.invoke(window.context, SimpleNamespace(mouse_region_x=x, mouse_region_y=y))
+    assert window.timers == 1
+    operator.cancel(window.context)  # what Blender calls
+    assert window.timers == 0 and operator._query.request.job.cancelling
 
 
 def test_click_outside_of_a_viewport_is_one_report(trained: bpy.types.Object) -> None:
