@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import numpy as np
 from ..wire.errors import UserError
 
 _FREE = 16 << 20  # bytes that any file may ask for
+_WINDOW = 25  # bits: memory that a zstd stream may ask for beside its content; encoders ask for 2**23 at most
 _EXPANSION = 100  # times its size that a compressed file may ask for beyond that; real splats stay below 10
 
 
@@ -54,9 +56,11 @@ def first_bytes(path: Path, count: int) -> bytes:
     """The first bytes of a file, fewer if it is shorter.
 
     Raises:
-        UserError: if it is missing or cannot be read.
+        UserError: if it is missing, cannot be read, or is a pipe or the like, which would be waited for.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise bad_file(path, "it is no file", fix="Choose a file")
         with path.open("rb") as stream:
             return stream.read(count)
     except OSError as error:
@@ -143,7 +147,8 @@ class _StandardZstd:
         return self._module.compress(data, level=12)
 
     def decompress(self, data: bytes, size: int) -> bytes:
-        return self._module.ZstdDecompressor().decompress(data, max_length=size + 1)
+        limit = {self._module.DecompressionParameter.window_log_max: _WINDOW}
+        return self._module.ZstdDecompressor(options=limit).decompress(data, max_length=size + 1)
 
 
 class _PackageZstd:
@@ -157,7 +162,7 @@ class _PackageZstd:
         return self._module.ZstdCompressor(level=12).compress(data)
 
     def decompress(self, data: bytes, size: int) -> bytes:
-        with self._module.ZstdDecompressor().stream_reader(data) as reader:
+        with self._module.ZstdDecompressor(max_window_size=1 << _WINDOW).stream_reader(data) as reader:
             return reader.read(size + 1)
 
 

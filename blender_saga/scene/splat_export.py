@@ -9,8 +9,9 @@ import bpy
 import numpy as np
 
 from ..gaussians.axes import axes_matrix
-from ..gaussians.cloud import concatenate
+from ..gaussians.cloud import GaussianCloud, concatenate
 from ..gaussians.formats.registry import PLY, WriteOptions, format_for, write_splat
+from ..gaussians.loaded import normalise
 from ..gaussians.ply import write_rows
 from ..gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 from ..wire.errors import UserError
@@ -23,6 +24,7 @@ from .splat_files import extras
 
 _CLUSTER, _OBJECT = "cluster", "object"
 _HIDDEN = "saga:hidden"
+_UNIT_SLACK = 1e-5
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,22 @@ def _piece(place: Placed, options: ExportOptions) -> Piece | None:
     if not mask.any():
         return None
     whole = mask.all()
-    cloud, more = point_cloud.to_cloud(obj).with_degree(options.sh_degree), extras(obj)
+    cloud, more = _sound(point_cloud.to_cloud(obj)).with_degree(options.sh_degree), extras(obj)
     ids = read(obj.data.attributes["saga:id"]) if _is(obj, "saga:id", "INT") else np.full(len(mask), -1, np.int32)
     if options.with_clusters and _is(obj, "saga:cluster", "INT"):
         more[_CLUSTER] = read(obj.data.attributes["saga:cluster"])
     if not whole:
         cloud, ids, more = cloud.take(mask), ids[mask], {name: values[mask] for name, values in more.items()}
     return Piece(place, Points(cloud, ids, more), _to_rdf(place, options.world_space))
+
+
+def _sound(cloud: GaussianCloud) -> GaussianCloud:
+    """The same Gaussians as files hold them: nodes and scripts may have made scales negative or rotations long."""
+    np.abs(cloud.scales, out=cloud.scales)
+    lengths = np.linalg.norm(cloud.quats, axis=1)
+    if np.abs(lengths - 1).max() > _UNIT_SLACK:  # not for the last bit: those go out as they came in
+        normalise(cloud.quats)
+    return cloud
 
 
 def _to_rdf(place: Placed, world_space: bool) -> np.ndarray:

@@ -101,3 +101,18 @@ def test_a_splat_of_another_import_stands_where_it_stood(tmp_path: Path) -> None
     np.testing.assert_allclose(world(again)[order[1]], wanted[order[0]], atol=1e-5)
     exported(tmp_path / "c.ply", object=theirs.name, world_space=False)  # as it came
     np.testing.assert_allclose(read_inria(tmp_path / "c.ply")["means"], read_inria(tmp_path / "a.ply")["means"])
+
+
+def test_scales_and_rotations_that_no_file_has_are_made_sound(tmp_path: Path) -> None:
+    """Nodes and scripts may write anything; one negative scale would turn a whole glTF into one of logarithms."""
+    write_inria(tmp_path / "a.ply", random_cloud(300, 1))
+    (obj,) = imported(tmp_path / "a.ply")
+    before, cloud = look(obj), addon("scene.point_cloud").to_cloud(obj)
+    write = addon("scene.attributes").write
+    write(obj.data, "scale", "FLOAT_VECTOR", cloud.scales * np.where(np.arange(300) % 2, 1, -1)[:, None])
+    write(obj.data, "rotation", "QUATERNION", cloud.quats * 3)
+    for name in ("b.glb", "b.spz", "b.ply"):
+        exported(tmp_path / name, object=obj.name)
+        (again,) = imported(tmp_path / name)
+        difference = np.abs(before - look(again))
+        assert difference.max() <= (8 if name == "b.spz" else 1) / 255

@@ -22,4 +22,4 @@ def test_every_format_in_and_out(built_zip: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         for path in {*out.glob("out.*"), *out.glob("*.spz")}:
             path.unlink()
-    assert len(list(out.glob("*.png"))) == 3
+    assert len(list(out.glob("*.png"))) == 6

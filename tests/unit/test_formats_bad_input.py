@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -358,3 +359,24 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         read_splat(tmp_path / "nothing.ply")
     with pytest.raises(UserError, match=r"the folder has no meta\.json"):
         read_splat(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in its file system")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ply")
+    with pytest.raises(UserError, match="it is no file"):
+        read_splat(tmp_path / "pipe.ply")
+
+
+def test_zstd_that_asks_for_a_huge_window_is_refused(tmp_path: Path) -> None:
+    """A stream of a few bytes may ask a decoder for 128 MB before it says anything."""
+    zstandard = pytest.importorskip("zstandard", reason="zstandard writes the odd stream")
+    write_splat(tmp_path / "a.spz", random_cloud(40, 0), WriteOptions(spz_version=4))
+    content = (tmp_path / "a.spz").read_bytes()
+    wide = zstandard.ZstdCompressionParameters(window_log=27, write_content_size=0)
+    packer = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+    first = packer.compress(bytes(9 * 40)) + packer.flush()
+    table = struct.pack("<2Q", len(first), 9 * 40) + content[48 : 32 + 16 * 5]
+    rest = content[32 + 16 * 5 + struct.unpack_from("<Q", content, 32)[0] :]
+    error = outcome(tmp_path / "b.spz", content[:32] + table + first + rest)
+    assert error is not None and "zstd data is damaged" in error.why
