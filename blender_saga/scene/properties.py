@@ -16,6 +16,8 @@ from bpy.props import (
     StringProperty,
 )
 
+from .sam_choices import SamChoices
+
 BLENDER_DRAWS = bpy.app.version >= (5, 3, 0)
 """Whether Blender draws Gaussian splats itself; before, it only knows points."""
 
@@ -56,6 +58,7 @@ VIEWS_FROM = (
 )
 MASKS_FROM = (
     ("BUILTIN", "Built In", "The shape and the colours of the splat itself; needs nothing else"),
+    ("SAM", "Segment Anything", "Meta's model finds them in the photos or views; needs its file of weights, and time"),
     ("FILES", "Files", "A folder with a file for each photo or camera: label maps, SAGA's .pt, .npz or .json"),
 )
 LEVELS = (
@@ -68,6 +71,7 @@ SELECT_BY = (
     ("AUTO", "Automatic", "By the segments where they hold the click, else by features"),
     ("EVIDENCE", "Segments", "By the segments on which the views agree: sharp borders"),
     ("SAGA", "Features", "By similarity of learned features: also what no segment holds, such as all leaves"),
+    ("INSTANT", "Instant", "By what Segment Anything sees in this view; nothing is trained, its weights are needed"),
 )
 _PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"}
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -145,7 +149,7 @@ class PromptRecord(bpy.types.PropertyGroup):
     height: IntProperty(description="Of the region, pixels")
 
 
-class SceneSettings(bpy.types.PropertyGroup):
+class SceneSettings(SamChoices, bpy.types.PropertyGroup):
     """`Scene.saga`: what the sidebar offers."""
 
     views_from: EnumProperty(name="Views", description="What the splat is looked at from", items=VIEWS_FROM)
@@ -165,11 +169,16 @@ class SceneSettings(bpy.types.PropertyGroup):
     )
     masks_from: EnumProperty(name="Masks", description="What tells things apart in the views", items=MASKS_FROM)
     masks_folder: StringProperty(
-        name="Folder", description="Mask files, named like the photos or the cameras", subtype="DIR_PATH", options=_PATH
+        name="Folder",
+        description="Mask files, named like the photos or the cameras; Segment Anything keeps its own here",
+        subtype="DIR_PATH",
+        options=_PATH,
     )
     method: EnumProperty(name="Method", description="What is learned", items=METHODS)
     recipe: EnumProperty(name="Recipe", description="How features are learned", items=RECIPES)
-    steps: IntProperty(name="Steps (0: Auto)", description="Training steps; 0: the default of the recipe", min=0, soft_max=10000)
+    steps: IntProperty(
+        name="Steps (0: Auto)", description="Training steps; 0: the default of the recipe", min=0, soft_max=10000
+    )
     views: IntProperty(
         name="Most Views",
         description="Largest number of views; 0: 40 of the splat, all cameras and photos",
@@ -187,9 +196,7 @@ class SceneSettings(bpy.types.PropertyGroup):
         default=0.5,
         update=_selection_changed,
     )
-    level: EnumProperty(
-        name="Level", description="How much a click takes", items=LEVELS, update=_selection_changed
-    )
+    level: EnumProperty(name="Level", description="How much a click takes", items=LEVELS, update=_selection_changed)
     size_units: FloatProperty(description="The scale of the last selection as a size in scene units")
     threshold_auto: BoolProperty(
         name="Auto", description="Choose the threshold from the click", default=True, update=_selection_changed

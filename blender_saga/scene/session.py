@@ -18,6 +18,7 @@ from ..wire.messages import (
     Click,
     Cluster,
     Colour,
+    FetchWeights,
     FindText,
     LoadScene,
     NameThings,
@@ -28,7 +29,7 @@ from ..wire.messages import (
 )
 from .watching import LossCurve, MemoryWatch
 
-Ask = Train | Click | Cluster | Colour | FindText | NameThings
+Ask = Train | Click | Cluster | Colour | FindText | NameThings | FetchWeights
 
 
 class Request:
@@ -94,7 +95,8 @@ class Session:
     Attributes:
         backend: the one that was started last, or None.
         installation: the one that runs or ran last, or None.
-        training: the training that runs or ran last, or None; `search`: the same for finding things and colours.
+        training: the training that runs or ran last, or None; `search`: the same for finding things and colours;
+            `fetching`: for weights.
         trained: what the last training came to, None before and while it runs.
         memory, losses: what the panels show of the backend and of its training.
         message: the last thing worth telling, for the panels; `failed` says whether it is an error.
@@ -112,6 +114,7 @@ class Session:
         self.installation: Installation | None = None
         self.training: Request | None = None
         self.search: Request | None = None
+        self.fetching: Request | None = None
         self.trained: Trained | None = None
         self.memory, self.losses = MemoryWatch(), LossCurve()
         self.message, self.failed = "", False

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import bpy
 import numpy as np
 
 from ..wire.errors import UserError
-from ..wire.messages import TrainSources
+from ..wire.messages import SamOptions, TrainSources
 from . import trained_space
 from .cameras import camera_views, scene_cameras
-from .paths import absolute
+from .paths import absolute, model_path
 
 _MOST_VIEWS = 2000
 """Their numbers have to fit into the header of one message."""
@@ -27,8 +27,9 @@ class Wanted:
         cameras: name of a collection, "" for all cameras of the scene.
         frame_step: 0 for the present frame, else every so many frames of the scene's range.
         photos: folder of cameras and photos, or their file.
-        masks_from: "BUILTIN" or "FILES".
-        masks_folder: of mask files.
+        masks_from: "BUILTIN", "SAM" or "FILES".
+        masks_folder: of mask files; with "SAM" where they are kept, "": beside the model.
+        sam: how masks are found, and by which weights.
     """
 
     views_from: str = "VIRTUAL"
@@ -37,6 +38,7 @@ class Wanted:
     photos: str = ""
     masks_from: str = "BUILTIN"
     masks_folder: str = ""
+    sam: SamOptions = field(default_factory=SamOptions)
 
 
 def check(context: bpy.types.Context, wanted: Wanted) -> None:
@@ -56,6 +58,9 @@ def check(context: bpy.types.Context, wanted: Wanted) -> None:
                 "Mask files need views to belong to", "views of the splat itself have none", fix, "no_views"
             )
         _folder("masks", wanted.masks_folder, "Choose the folder with the mask files")
+    if wanted.masks_from == "SAM" and not wanted.sam.checkpoint:
+        fix = "Choose the file, or press Download"
+        raise UserError("Segment Anything needs its weights", "no file was chosen", fix, "bad_checkpoint")
 
 
 def _folder(what: str, path: str, fix: str) -> Path:
@@ -95,5 +100,14 @@ def sources_of(
             raise UserError(f"{len(seen)} views are too many", f"{_MOST_VIEWS} at most", fix, code="too_many_views")
         names = tuple(name for name, _ in seen)
         views = tuple(view.of_object(to_points) for _, view in seen)
-    folder = str(Path(absolute(wanted.masks_folder)).resolve()) if wanted.masks_from == "FILES" else ""
-    return TrainSources(views, names, cameras, to_object, wanted.masks_from.lower(), folder)
+    masks = wanted.masks_from.lower()
+    return TrainSources(views, names, cameras, to_object, masks, _masks_folder(obj, wanted), wanted.sam)
+
+
+def _masks_folder(obj: bpy.types.Object, wanted: Wanted) -> str:
+    if wanted.masks_from == "BUILTIN":
+        return ""
+    if wanted.masks_folder:
+        return str(Path(absolute(wanted.masks_folder)).resolve())
+    model = model_path(obj, obj.saga.fingerprint)
+    return str(model.with_name(f"{model.stem}_masks"))

@@ -96,7 +96,7 @@ class SAGA_OT_cancel(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Ask for it; the work ends at its next step."""
-        requests, installation = (session.training, session.search), session.installation
+        requests, installation = (session.training, session.search, session.fetching), session.installation
         running = [request for request in requests if request is not None and not request.ended]
         if running:
             running[0].cancel()

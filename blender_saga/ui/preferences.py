@@ -39,6 +39,11 @@ class SagaPreferences(bpy.types.AddonPreferences):
         subtype="FILE_PATH",
     )
     device: EnumProperty(name="Device", items=DEVICES)
+    sam_checkpoint: StringProperty(
+        name="SAM weights",
+        description="File of Segment Anything's weights (vit_h, vit_l, vit_b) on the backend's machine",
+        subtype="FILE_PATH",
+    )
     clip_checkpoint: StringProperty(
         name="CLIP weights",
         description="File of OpenCLIP weights (ViT-B-16) on the backend's machine, for finding things by words",
@@ -53,6 +58,7 @@ class SagaPreferences(bpy.types.AddonPreferences):
         self.layout.prop(self, "backend_folder")
         self.layout.prop(self, "backend_python")
         self.layout.prop(self, "device")
+        self.layout.prop(self, "sam_checkpoint")
         self.layout.prop(self, "clip_checkpoint")
         draw_backend(self.layout)
 
@@ -82,6 +88,12 @@ def own_python() -> Path | None:
     """The Python that the user chose in place of an installed environment, or None."""
     chosen = os.environ.get("BLENDER_SAGA_PYTHON") or absolute(preferences().backend_python)
     return Path(chosen) if chosen else None
+
+
+def sam_checkpoint() -> str:
+    """Path of Segment Anything's weights, "" if none were chosen."""
+    chosen = preferences().sam_checkpoint
+    return absolute(chosen) if chosen else ""
 
 
 def usable_backend() -> None:

@@ -26,9 +26,21 @@ from . import (
     train_ops,
     train_panel,
     transform_ops,
+    weights_ops,
 )
 
-_MODULES = (preferences, import_ops, export_ops, backend_ops, train_ops, select_ops, box, refine_ops, edit_ops)
+_MODULES = (
+    preferences,
+    weights_ops,
+    import_ops,
+    export_ops,
+    backend_ops,
+    train_ops,
+    select_ops,
+    box,
+    refine_ops,
+    edit_ops,
+)
 _MODULES += (transform_ops, thing_ops, text_ops, panels, train_panel, select_panels, text_panel, thing_panel)
 CLASSES = (*properties.CLASSES, *(cls for module in _MODULES for cls in module.CLASSES))
 

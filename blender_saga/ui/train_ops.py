@@ -10,18 +10,20 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from ..scene import training
 from ..scene.lookup import find_splat
 from ..scene.properties import MASKS_FROM, METHODS, RECIPES, VIEWS_FROM
+from ..scene.sam_choices import CHOICES, SamChoices, options_of
 from ..scene.session import session
 from ..scene.train_sources import Wanted
 from ..wire.errors import Cancelled, UserError
 from ..wire.messages import Trained, TrainSettings
 from .backend_ops import wait_property
-from .preferences import ensure_started
+from .preferences import ensure_started, sam_checkpoint
 from .reporting import Result, reported
 
+_SOURCES = tuple(field.name for field in fields(Wanted) if field.name != "sam")
 _PATH = {"SKIP_SAVE", "PATH_SUPPORTS_BLEND_RELATIVE"}
 
 
-class SAGA_OT_train(bpy.types.Operator):
+class SAGA_OT_train(SamChoices, bpy.types.Operator):
     """Learn what belongs together in the splat, so that clicks can select it"""
 
     bl_idname = "saga.train"
@@ -42,6 +44,9 @@ class SAGA_OT_train(bpy.types.Operator):
     masks_folder: StringProperty(
         name="Mask Files", description="Named like photos or cameras", subtype="DIR_PATH", options=_PATH
     )
+    sam_checkpoint: StringProperty(
+        name="SAM Weights", description="Their file; empty: that of the preferences", options={"SKIP_SAVE"}
+    )
     method: EnumProperty(name="Method", items=METHODS, options={"SKIP_SAVE"})
     recipe: EnumProperty(name="Recipe", items=RECIPES, options={"SKIP_SAVE"})
     steps: IntProperty(name="Steps", description="0: the default of the device", min=0, options={"SKIP_SAVE"})
@@ -55,8 +60,11 @@ class SAGA_OT_train(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """The button: settings from the sidebar, training in the background."""
         settings = context.scene.saga
-        for name, value in vars(wanted_of(settings)).items():
-            setattr(self, name, value)
+        wanted = wanted_of(settings)
+        for name in _SOURCES:
+            setattr(self, name, getattr(wanted, name))
+        for name in CHOICES:
+            setattr(self, name, getattr(settings, name))
         self.method, self.recipe = settings.method, settings.recipe
         self.steps, self.views, self.wait = settings.steps, settings.views, bpy.app.background
         return self._start(context)
@@ -79,7 +87,8 @@ class SAGA_OT_train(bpy.types.Operator):
             pixels=self.pixels,
             seed=self.seed,
         )
-        wanted = Wanted(**{field.name: getattr(self, field.name) for field in fields(Wanted)})
+        sam = options_of(self, self.sam_checkpoint or sam_checkpoint())
+        wanted = Wanted(**{name: getattr(self, name) for name in _SOURCES}, sam=sam)
         started = training.start(context, find_splat(context, self.object), settings, wanted)
         if not self.wait:
             started.request.on_end = lambda _: _finish(started)
@@ -93,8 +102,9 @@ class SAGA_OT_train(bpy.types.Operator):
 
 def wanted_of(settings: bpy.types.PropertyGroup) -> Wanted:
     """Views and masks as the sidebar has them."""
-    names = {field.name: getattr(settings, field.name) for field in fields(Wanted)}
-    return Wanted(**names | {"cameras": settings.cameras.name if settings.cameras else ""})
+    names = {name: getattr(settings, name) for name in _SOURCES}
+    names["cameras"] = settings.cameras.name if settings.cameras else ""
+    return Wanted(**names, sam=options_of(settings, sam_checkpoint()))
 
 
 def _finish(started: training.Training) -> None:

@@ -7,12 +7,14 @@ import bpy
 from ..client.connection import ConnectionState
 from ..scene import train_sources
 from ..scene.lookup import find_splat
+from ..scene.sam_choices import CHOICES
 from ..scene.session import Request, session
 from ..wire.messages import Trained
 from .drawing import curve_width, draw_curve, draw_progress, draw_text, remaining
 from .panels import SagaPanel, reason
-from .preferences import usable_backend
+from .preferences import preferences, usable_backend
 from .train_ops import wanted_of
+from .weights_ops import draw_fetch
 
 
 class SAGA_PT_train(SagaPanel, bpy.types.Panel):
@@ -73,7 +75,11 @@ def _draw_sources(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
         column.prop(settings, "cameras", text="Collection")
         column.prop(settings, "frame_step")
     column.prop(settings, "masks_from")
-    if settings.masks_from == "FILES":
+    if settings.masks_from == "SAM":
+        column.prop(preferences(), "sam_checkpoint", text="Weights")
+        column.prop(settings, "masks_folder", text="Keep in")
+        draw_fetch(layout, "SAM")
+    elif settings.masks_from == "FILES":
         column.prop(settings, "masks_folder")
     column.prop(settings, "method")
     learns = column.column()
@@ -110,6 +116,11 @@ class SAGA_PT_train_settings(SagaPanel, bpy.types.Panel):
         learns = column.column(align=True)
         learns.enabled = settings.method != "EVIDENCE"
         learns.prop(settings, "recipe")
+        if settings.masks_from == "SAM":
+            sam = self.layout.column(align=True)
+            sam.use_property_split = True
+            for name in CHOICES:
+                sam.prop(settings, name)
 
 
 CLASSES = (SAGA_PT_train, SAGA_PT_train_settings)

@@ -231,6 +231,30 @@ def test_train_says_what_is_missing(splat: bpy.types.Object, tmp_path: Path, mon
     assert draw("train")[0].startswith("Mask files need views to belong to")
 
 
+def test_segment_anything_needs_weights(
+    splat: bpy.types.Object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They can be chosen or downloaded right there."""
+    (tmp_path / "python").touch()
+    monkeypatch.setenv("BLENDER_SAGA_PYTHON", str(tmp_path / "python"))
+    bpy.context.scene.saga.masks_from = "SAM"
+    text, buttons = draw("train")
+    assert "no file was chosen" in text and buttons == {"Download SAM": True, "train": False}
+    progress = SimpleNamespace(phase="downloading", step=120, total=375, eta=30.0)
+    job = SimpleNamespace(progress=progress, fraction=0.3)
+    monkeypatch.setattr(addon("scene.session").session, "fetching", SimpleNamespace(ended=False, job=job))
+    text, buttons = draw("train")
+    assert "30 s left Downloading: 120 of 375 MB" in text and buttons == {"cancel": True, "train": False}
+    monkeypatch.setattr(addon("scene.session").session, "fetching", None)
+    preferences = addon("ui.preferences").preferences()
+    preferences.sam_checkpoint = "/weights/sam.pth"
+    try:
+        assert draw("train") == ("", {"train": True})
+        draw("train_settings")
+    finally:
+        preferences.sam_checkpoint = ""
+
+
 def test_memory_is_shown(own_python: None, monkeypatch: pytest.MonkeyPatch) -> None:
     state = addon("wire.messages").BackendState(1536, 10240, "Some GPU", 2048, 81920)
     monkeypatch.setattr(addon("scene.session").session.memory, "state", state)

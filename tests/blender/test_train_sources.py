@@ -224,6 +224,24 @@ def test_the_button_takes_what_the_sidebar_shows(splat: bpy.types.Object) -> Non
     assert addon("ui.train_ops").wanted_of(settings).cameras == ""
 
 
+def test_segment_anything_is_told_its_weights_and_settings(splat: bpy.types.Object, sent: list, tmp_path: Path) -> None:
+    train(masks_from="SAM", sam_checkpoint="/weights/sam.pth", points_per_side=16, iou=0.5)
+    sources = sent[0][1].sources
+    assert (sources.masks, sources.sam.checkpoint) == ("sam", "/weights/sam.pth")
+    assert (sources.sam.points_per_side, sources.sam.stability) == (16, pytest.approx(0.95))
+    assert sources.sam.iou == pytest.approx(0.5)
+    assert sources.masks_folder == str(tmp_path / "cloud_masks")  # beside the model
+    train(masks_from="SAM", sam_checkpoint="/weights/sam.pth", masks_folder=str(tmp_path / "kept"))
+    assert sent[1][1].sources.masks_folder == str(tmp_path / "kept")
+    assert sent[1][1].sources.sam.points_per_side == 32  # what a script does not give has its default
+
+
+def test_defaults_of_the_sidebar_are_those_of_the_message(splat: bpy.types.Object) -> None:
+    settings, options = bpy.context.scene.saga, addon("wire.messages").SamOptions()
+    for name in addon("scene.sam_choices").CHOICES:
+        assert getattr(settings, name) == pytest.approx(getattr(options, name)), name
+
+
 # --- bad input ------------------------------------------------------------------------------------------------------
 
 BAD = {
@@ -232,6 +250,7 @@ BAD = {
     "no photos": ({"views_from": "PHOTOS"}, "No folder of photos was given. Choose the folder"),
     "no such photos": ({"views_from": "PHOTOS", "photos": "/no/such/folder"}, "The folder of photos is missing"),
     "files of nothing": ({"masks_from": "FILES", "masks_folder": "/"}, "Mask files need views to belong to"),
+    "no weights": ({"masks_from": "SAM"}, "Segment Anything needs its weights: no file was chosen"),
     "no masks": (
         {"views_from": "PHOTOS", "photos": "/", "masks_from": "FILES"},
         "No folder of masks was given. Choose the folder",

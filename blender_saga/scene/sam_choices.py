@@ -1,0 +1,75 @@
+"""What may be chosen about Segment Anything's masks: the same in the sidebar and as parameters of the operator."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from bpy.props import FloatProperty, IntProperty
+
+from ..wire.messages import SamOptions
+
+_ONCE = {"SKIP_SAVE"}
+
+
+class SamChoices:
+    """Properties named as the fields of `SamOptions`, with its defaults, which are the paper's."""
+
+    points_per_side: IntProperty(
+        name="Points per Side",
+        description="Each picture is asked at a grid of so many points squared; more finds smaller things",
+        min=1,
+        max=128,
+        default=32,
+        options=_ONCE,
+    )
+    iou: FloatProperty(
+        name="Quality",
+        description="Lowest quality that the model gives a mask",
+        min=0,
+        max=1,
+        default=0.88,
+        options=_ONCE,
+    )
+    stability: FloatProperty(
+        name="Stability", description="How sharp a mask must be at least", min=0, max=1, default=0.95, options=_ONCE
+    )
+    nms: FloatProperty(
+        name="Overlap",
+        description="Of masks more alike than this the worse is dropped",
+        min=0,
+        max=1,
+        default=0.7,
+        options=_ONCE,
+    )
+    least_area: IntProperty(
+        name="Least Area",
+        description="Pixels; smaller islands go, smaller holes are filled",
+        min=0,
+        default=100,
+        options=_ONCE,
+    )
+    crop_layers: IntProperty(
+        name="Crop Layers",
+        description="How often pictures are also asked in parts",
+        min=0,
+        max=3,
+        default=0,
+        options=_ONCE,
+    )
+    longest_side: IntProperty(
+        name="Longest Side",
+        description="Pixels; larger photos are made smaller first",
+        min=64,
+        max=8192,
+        default=1024,
+        options=_ONCE,
+    )
+
+
+CHOICES = tuple(field.name for field in fields(SamOptions) if field.name != "checkpoint")
+"""Names of the properties, in the order of the panel."""
+
+
+def options_of(owner: object, checkpoint: str) -> SamOptions:
+    """The message's part from an operator's or the scene's properties."""
+    return SamOptions(checkpoint, **{name: getattr(owner, name) for name in CHOICES})

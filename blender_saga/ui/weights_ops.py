@@ -1,0 +1,98 @@
+"""Download the weights of Segment Anything and CLIP, once the user has said yes; their path goes to the preferences."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import EnumProperty
+
+from ..scene.session import Request, session
+from ..wire.errors import Cancelled, UserError
+from ..wire.messages import FetchWeights, Weights
+from .backend_ops import wait_property
+from .drawing import draw_progress, draw_text, remaining
+from .preferences import ensure_started, preferences
+from .reporting import Result, reported
+
+KINDS = (
+    ("vit_b", "SAM ViT-B, 375 MB", "The smallest and fastest"),
+    ("vit_l", "SAM ViT-L, 1.2 GB", "Better, slower"),
+    ("vit_h", "SAM ViT-H, 2.6 GB", "The best, which its authors use; slow without a graphics card"),
+    ("ViT-B-16", "CLIP ViT-B-16, 600 MB", "For finding things by words"),
+)
+_SOURCES = {"SAM": "dl.fbaipublicfiles.com (Meta)", "CLIP": "github.com/mlfoundations/open_clip"}
+
+
+def _family(kind: str) -> str:
+    return "CLIP" if kind == "ViT-B-16" else "SAM"
+
+
+class SAGA_OT_fetch_weights(bpy.types.Operator):
+    """Download an official file of weights to the backend's machine; its checksum is verified"""
+
+    bl_idname = "saga.fetch_weights"
+    bl_label = "Download"
+
+    kind: EnumProperty(name="File", items=KINDS, options={"SKIP_SAVE"})
+    wait: wait_property()
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Ask first: how much, from where."""
+        self.wait = bpy.app.background
+        return context.window_manager.invoke_props_dialog(self, width=400, confirm_text="Download")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The dialog."""
+        self.layout.prop(self, "kind")
+        self.layout.label(text=f"From {_SOURCES[_family(self.kind)]}, to the user's cache folder")
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Begin, and wait for the end if told to."""
+        if session.fetching is not None and not session.fetching.ended:
+            raise UserError("A download is running already", fix="Wait for its end, or cancel it", code="busy")
+        if not bpy.app.online_access:
+            fix = "Allow it in Preferences > System > Network"
+            raise UserError("The weights cannot be downloaded", "online access is switched off", fix, code="offline")
+        ensure_started()
+        request, family = session.request(None, FetchWeights(self.kind)), _family(self.kind)
+        session.fetching = request
+        if not self.wait:
+            request.on_end = lambda _: _finish(request, family)
+            return {"FINISHED"}
+        request.wait()
+        self.report({"INFO"}, _record(request, family))
+        return {"FINISHED"}
+
+
+def _record(request: Request, family: str) -> str:
+    """Note the file in the preferences; returns what to tell."""
+    answer = request.outcome()
+    assert isinstance(answer, Weights)
+    setattr(preferences(), f"{family.lower()}_checkpoint", answer.path)
+    return f"The weights are at {answer.path}"
+
+
+def _finish(request: Request, family: str) -> None:
+    try:
+        session.tell(_record(request, family))
+    except UserError as error:
+        session.tell(error.sentence(), failed=True)
+    except Cancelled:
+        session.tell("The download was cancelled; it goes on where it was")
+
+
+def draw_fetch(layout: bpy.types.UILayout, family: str) -> None:
+    """How far a download is, or its button where no file is chosen: "SAM" or "CLIP"."""
+    fetching = session.fetching
+    if fetching is not None and not fetching.ended:
+        progress = fetching.job.progress
+        draw_progress(layout, fetching.job.fraction, remaining(progress.eta) if progress else "Starting")
+        if progress:
+            draw_text(layout, f"{progress.phase.capitalize()}: {progress.step:,} of {progress.total:,} MB")
+        layout.operator("saga.cancel", icon="CANCEL")
+    elif not getattr(preferences(), f"{family.lower()}_checkpoint"):
+        kind = "ViT-B-16" if family == "CLIP" else "vit_b"
+        layout.operator("saga.fetch_weights", icon="IMPORT", text=f"Download {family}").kind = kind
+
+
+CLASSES = (SAGA_OT_fetch_weights,)
