@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from blender_saga.gaussians import files
 from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.formats import gltf
 from blender_saga.gaussians.formats.compressed_ply_write import z_order
 from blender_saga.gaussians.formats.registry import WriteOptions, format_for, identify, read_splat, write_splat
 from blender_saga.gaussians.ply import read_ply, write_ply, write_rows
@@ -290,6 +291,14 @@ def test_targets_that_cannot_be(tmp_path: Path, name: str, reason: str) -> None:
 def test_an_empty_cloud_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to write"):
         write_splat(tmp_path / "a.spz", random_cloud(1, 0).take(np.zeros(1, bool)))
+
+
+def test_gltf_says_when_a_scene_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gltf, "_MOST_BYTES", 10_000)  # in place of 4 GiB
+    write_splat(tmp_path / "a.glb", random_cloud(100, 0))
+    with pytest.raises(UserError, match=r"a \.glb ends at 4 GiB"):
+        write_splat(tmp_path / "b.glb", random_cloud(200, 0))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.glb"]
 
 
 def test_spz_says_when_a_scene_is_too_large(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ _COMPRESSED = (f"{EXTENSION}_compression_spz_2", f"{EXTENSION}_compression_spz")
 _HIGHEST_DEGREE = 3
 _BYTES = 56  # a Gaussian in memory, without harmonics
 _MOST_PRIMITIVES = 10_000  # decoded one by one: more would be a way to keep a reader busy
+_MOST_BYTES = (1 << 32) - (1 << 20)  # its lengths have 32 bits; JSON takes some
 _LINEAR = "lin_rec709_display"
 _FLOAT, _BYTE, _ARRAY_BUFFER = 5126, 5121, 34962
 
@@ -161,7 +162,7 @@ def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
         Sentences about what the format cannot hold.
 
     Raises:
-        UserError: if the file cannot be written.
+        UserError: if it has too many Gaussians, or the file cannot be written.
     """
     degree = min(cloud.sh_degree, _HIGHEST_DEGREE)
     cut = cloud.sh_degree > degree
@@ -170,6 +171,9 @@ def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
     document = json.dumps(_document(columns), separators=(",", ":")).encode()
     document += b" " * (-len(document) % 4)
     size = sum(values.nbytes for values in columns.values())  # every row is a multiple of 4 bytes
+    if size > _MOST_BYTES:
+        why = f"it would have {size:,} bytes, and a .glb ends at 4 GiB"
+        raise UserError("The splat cannot be written as glTF", why, "Write a PLY or an SPZ, or several files")
     with replacing(path) as stream:
         stream.write(struct.pack("<4s2I", GLB_MAGIC, 2, 28 + len(document) + size))
         stream.write(struct.pack("<I4s", len(document), b"JSON") + document)
