@@ -14,6 +14,7 @@ from ..wire.messages import CleanUp, Prompt
 from . import instances, point_cloud
 from .cameras import flatten, picture_pixel, view_from_flat
 from .properties import PromptRecord
+from .weights import sam_weights
 
 Corners = tuple[int, int, int, int]
 """Region pixels from the bottom left: where a drag began and ended; twice the same for a click."""
@@ -101,4 +102,9 @@ def refinement(scene: bpy.types.Scene) -> dict[str, object]:
     """What the sidebar says of how a selection is made and cleaned up: values of a queries.Target."""
     settings = scene.saga
     clean_up = CleanUp(settings.drop_floaters, settings.only_connected, settings.fill_holes, settings.only_visible)
-    return {"clean_up": clean_up, "method": settings.select_by.lower(), "snap": settings.snap}
+    return {
+        "clean_up": clean_up,
+        "method": settings.select_by.lower(),
+        "snap": settings.snap,
+        "checkpoint": sam_weights(),
+    }

@@ -41,8 +41,9 @@ class Target:
         scale, threshold: 0 to 1, negative for automatic.
         want_scores: whether to record the similarity of every point too.
         clean_up: what is done to the selection afterwards.
-        method: "auto", "evidence" (segments) or "saga" (features).
+        method: "auto", "evidence" (segments), "saga" (features) or "instant" (Segment Anything).
         snap: replace a selection by features with the segment that is much like it.
+        checkpoint: Segment Anything's weights, "" without.
     """
 
     prompts: tuple[Prompt, ...]
@@ -52,20 +53,23 @@ class Target:
     clean_up: CleanUp = field(default_factory=CleanUp)
     method: str = "auto"
     snap: bool = True
+    checkpoint: str = ""
 
 
 def ask(objects: list[bpy.types.Object], target: Target) -> Query:
     """Send a click on objects that share a trained cloud.
 
     Raises:
-        UserError: if they are not trained, or the backend does not run.
+        UserError: if they are not trained (and the method needs that), or the backend does not run.
     """
     objects = [o for o in objects if not point_cloud.hidden(o).all()]
     if not objects:
         raise UserError("All of the splat is hidden", fix="Press Show Hidden", code="hidden")
     first = objects[0]
     model = next(filter(None, map(trained_model, objects)), "")
-    if not model and not trains_now(first):
+    if target.method == "instant":
+        weights_chosen(target.checkpoint)
+    elif not model and not trains_now(first):
         raise not_trained(first)
     objects, places = _standing(objects)
     shown, load = tuple(_shown(o) for o in objects), needed(objects, model)
@@ -81,9 +85,21 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
         snap=target.snap,
         want_scores=target.want_scores,
         clean_up=target.clean_up,
+        checkpoint=target.checkpoint,
     )
     request = session.request(load, click)
     return Query(request, tuple((o.session_uid, len(o.data.points)) for o in objects), shown)
+
+
+def weights_chosen(checkpoint: str) -> None:
+    """Make sure that instant clicks can be answered.
+
+    Raises:
+        UserError: without weights.
+    """
+    if not checkpoint:
+        fix = "Choose their file in the preferences, or download one there"
+        raise UserError("Instant clicks need Segment Anything", "no weights were chosen", fix, "bad_checkpoint")
 
 
 def needed(objects: list[bpy.types.Object], model: str) -> LoadScene | None:

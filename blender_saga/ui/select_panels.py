@@ -5,13 +5,15 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..scene import point_cloud
+from ..scene import point_cloud, queries
 from ..scene.lookup import find_splat, granularity, not_trained, participants, trained_model, trains_now
+from ..scene.weights import sam_weights
 from . import tool
 from .drawing import draw_buttons, draw_text
 from .granularity import draw_levels
 from .panels import SagaPanel, reason
 from .preferences import usable_backend
+from .weights_ops import draw_fetch
 
 _SLIDERS = (("scale", "scale_auto"), ("threshold", "threshold_auto"))
 _CLEAN_UPS = ("drop_floaters", "only_connected", "fill_holes", "only_visible", "snap")
@@ -29,6 +31,9 @@ class SAGA_PT_select(SagaPanel, bpy.types.Panel):
         problem = reason(lambda: check_clickable(context))
         if problem:
             draw_text(layout, problem, "INFO")
+        layout.prop(settings, "select_by", text="")  # never off: what is missing for one way is not for another
+        if settings.select_by == "INSTANT":
+            draw_fetch(layout, "SAM")
         column = layout.column()
         column.enabled = not problem
         active = not problem and tool.is_active(context, context.workspace)
@@ -38,7 +43,6 @@ class SAGA_PT_select(SagaPanel, bpy.types.Panel):
             "wm.tool_set_by_id", text="SAGA Select", icon="RESTRICT_SELECT_OFF", depress=active
         ).name = tool.IDNAME
         column.prop(settings, "mode", text="")
-        column.prop(settings, "select_by", text="")
         levels = granularity(context.view_layer.objects.active)
         for value, auto in _SLIDERS:
             if levels and value == "scale":
@@ -85,7 +89,9 @@ class SAGA_PT_clean_up(SagaPanel, bpy.types.Panel):
 def check_clickable(context: bpy.types.Context) -> None:
     """Raises a UserError where the active splat cannot be clicked now."""
     obj = find_splat(context, "")
-    if not trained_model(obj) and not trains_now(obj):
+    if context.scene.saga.select_by == "INSTANT":
+        queries.weights_chosen(sam_weights())
+    elif not trained_model(obj) and not trains_now(obj):
         raise not_trained(obj)
     usable_backend()
 

@@ -1,0 +1,56 @@
+"""Instant clicks in Blender: a splat that nobody trained is clicked, with weights or with a sentence that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import bpy
+import numpy as np
+import pytest
+from mathutils import Vector
+
+from .support import PACKAGE, addon
+from .test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat
+from .test_bad_input import refused
+from .views import click
+
+__all__ = ["fake_backend", "splat"]  # fixtures
+
+
+@pytest.fixture
+def weights(tmp_path) -> Iterator[bpy.types.AddonPreferences]:
+    """A file of weights in the preferences, Instant in the sidebar, the backend running."""
+    preferences = bpy.context.preferences.addons[PACKAGE].preferences
+    preferences.sam_checkpoint = str(tmp_path / "sam.pth")
+    bpy.context.scene.saga.select_by = "INSTANT"
+    bpy.ops.saga.backend_start()
+    yield preferences
+    preferences.sam_checkpoint = ""
+
+
+def test_a_splat_that_nobody_trained_is_clicked(splat, weights):
+    assert not splat.saga.sidecar
+    assert click(Vector(PLACES[2])) == {"FINISHED"}
+    np.testing.assert_array_equal(selected(splat), CLUSTER == 2)
+    assert click(Vector(PLACES[0]), mode="ADD") == {"FINISHED"}
+    np.testing.assert_array_equal(selected(splat), CLUSTER != 1)
+    assert len(bpy.context.scene.saga.prompts) == 2
+    assert click(Vector(PLACES[2]), mode="SUBTRACT") == {"FINISHED"}
+    np.testing.assert_array_equal(selected(splat), CLUSTER == 0)
+
+
+def test_without_weights_nothing_is_asked(splat, weights):
+    panel = addon("ui.select_panels")
+    panel.check_clickable(bpy.context)
+    weights.sam_checkpoint = ""
+    refused(lambda: click(Vector(PLACES[2])), "Instant clicks need Segment Anything")
+    assert addon("ui.panels").reason(lambda: panel.check_clickable(bpy.context)).startswith("Instant clicks need")
+    bpy.context.scene.saga.select_by = "AUTO"
+    refused(lambda: click(Vector(PLACES[2])), "not trained")
+
+
+def test_clicks_say_which_weights_there_are(splat, weights):
+    asked = addon("scene.prompts").refinement(bpy.context.scene)
+    assert asked["checkpoint"] == weights.sam_checkpoint and asked["method"] == "instant"
+    bpy.context.scene.saga.select_by = "AUTO"
+    assert addon("scene.prompts").refinement(bpy.context.scene)["checkpoint"] == weights.sam_checkpoint
