@@ -26,6 +26,7 @@ ROWS = {
     "click_step": ("bench_click_gaussian", "click_step", (SMALL, LARGE)),
     "raster": ("bench_queries", "raster", (SMALL, LARGE)),
     "evidence": ("bench_evidence", "evidence", (SMALL, LARGE)),
+    "mask_memory": ("bench_masks", "mask_memory", (SMALL,)),
     "training_step": ("bench_training", "training_step", (SMALL, LARGE)),
     "training_memory": ("bench_training", "training_memory", (SMALL, LARGE, HUGE)),
     "selection_bits": ("bench_queries", "selection_bits", (SMALL, LARGE, HUGE)),

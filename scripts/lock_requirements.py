@@ -26,11 +26,12 @@ def lock(name: str, *constraints: str) -> None:
 
 
 def main() -> int:
-    """Write both; the developers' set holds the same versions as the backend's."""
+    """Write them; the others hold the same versions as the backend's."""
     if not UV.is_file():
         print("uv is missing. Make the environment first: python3 scripts/bootstrap.py", file=sys.stderr)
         return 2
     lock("backend")
+    lock("cluster", "backend.txt")
     lock("dev", "backend.txt")
     return 0
 

@@ -57,4 +57,4 @@ def _engine(options: argparse.Namespace, weights: Path, sam: LoadedSam, settings
         return Local(sam, settings)
     from .cluster import RayEngine
 
-    return RayEngine(weights, settings, options.address)
+    return RayEngine(weights, sam.sha256, settings, options.address)

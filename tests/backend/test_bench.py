@@ -18,9 +18,9 @@ from blender_saga.gaussians.ply import read_ply, write_ply
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 KEYS = {"bench", "device", "n", "median_ms", "p90_ms", "peak_mb", "reference_ms", "ratio"}
-MODULES = {"bench_queries", "bench_evidence", "bench_training", "bench_files"}
+MODULES = {"bench_queries", "bench_evidence", "bench_training", "bench_files", "bench_masks"}
 """Those of the backend; the others need Blender."""
-ALONE = {"training_memory"}
+ALONE = {"training_memory", "mask_memory"}
 """Rows without a reference: a limit is what they are held to."""
 N = 2_000
 

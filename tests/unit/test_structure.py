@@ -260,8 +260,9 @@ def wanted(name: str) -> set[str]:
 
 
 def test_lock_files_hold_names_and_versions_of_all_that_is_wanted() -> None:
-    backend, dev = pins("backend.txt"), pins("dev.txt")
+    backend, dev, cluster = pins("backend.txt"), pins("dev.txt"), pins("cluster.txt")
     assert wanted("backend.in") <= backend.keys() and wanted("dev.in") <= dev.keys()
+    assert wanted("cluster.in") <= cluster.keys() and cluster.items() <= dev.items()
     assert DECIDED.items() <= backend.items() and dev["bpy"] == "5.2.3"
     assert backend.items() <= dev.items(), "developers test other versions than users get"
     assert not {"bpy", "pytest"} & backend.keys()

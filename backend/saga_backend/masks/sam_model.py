@@ -7,6 +7,7 @@ classes are opened alike. What shapes do not tell (heads of the decoder) is the 
 from __future__ import annotations
 
 import functools
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,18 +119,30 @@ def open_sam(path: Path, device: str = "cpu", control: Control | None = None) ->
     return LoadedSam(_filled(shape, tensors, path).to(device), shape, sha256)
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file by name, not read before they are used.
+def sam_of_bytes(path: Path, data: bytes | memoryview, sha256: str, device: str) -> LoadedSam:
+    """`open_sam` of a file's content that was checked elsewhere; `path` is for the errors.
+
+    Raises:
+        UserError: as open_sam.
+    """
+    tensors = read_weights(path, data)
+    shape = shape_of(tensors, path)
+    return LoadedSam(_filled(shape, tensors, path).to(device), shape, sha256)
+
+
+def read_weights(path: Path, data: bytes | memoryview | None = None) -> dict[str, torch.Tensor]:
+    """The tensors of a file by name, not read before they are used; `data`: its content, where it is not on disk.
 
     Raises:
         UserError: if it is not a readable file of plain tensors.
     """
     import torch
 
-    if not path.is_file():
+    if data is None and not path.is_file():
         raise UserError(f"The weights {path} cannot be read", "there is no such file", _FIX, "bad_checkpoint")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        source = path if data is None else io.BytesIO(data)
+        content = torch.load(source, map_location="cpu", weights_only=True, mmap=True if data is None else None)
     except Exception as error:  # torch lets through whatever its reader raises
         why = "it is truncated, or not a file of plain tensors"
         raise UserError(f"The weights {path} cannot be read", why, _FIX, "bad_checkpoint") from error

@@ -1,0 +1,68 @@
+"""Benchmark rows about masks in files: what many large pictures with many masks take, and instant select."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from bench_measure import Case, Line, Times
+from bench_scene import bench_scene
+from saga_backend.cameras.frame import virtual_frames
+from saga_backend.cli_evaluate import peak_mb
+from saga_backend.control import Control
+from saga_backend.masks.cache import MaskCache, file_bytes
+from saga_backend.masks.files import MaskFolder
+from saga_backend.masks.found import given_found, look
+from saga_backend.masks.runs import RunMasks, encode
+from saga_backend.rasteriser import CPU
+
+SIZE = (1000, 750)
+"""Pixels of a picture."""
+VIEWS, MASKS = 200, 100
+LIMIT_MB = 2000
+
+
+def mask_memory(case: Case) -> Iterator[Line]:
+    """200 pictures of 1000 x 750 with 100 masks each: written to a folder, then read from it for a training, up to the
+    segments they agree on (random masks: on none). `peak_mb` is that of the whole process.
+    """
+    views, masks = (4, 10) if case.quick else (VIEWS, MASKS)
+    scene = bench_scene(case.n, views)
+    frames = virtual_frames([view.resized(*SIZE) for view in scene.views])
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        cache, began = MaskCache(Path(folder)), time.perf_counter()
+        for frame in frames:
+            cache.save(frame.name, file_bytes(_discs(masks, random), "bench"))
+        written, size = time.perf_counter() - began, sum(path.stat().st_size for path in Path(folder).iterdir())
+        more = {"views": views, "masks": masks, "folder_mb": round(size / 1e6, 1), "limit_mb": LIMIT_MB}
+        yield Line("mask_memory", case, _once(written), "write", more=more, peak=peak_mb())
+        looked = look(scene.cloud, [frame.view for frame in frames], CPU, 0, Control())
+        rows_mb, began = peak_mb(), time.perf_counter()
+        found = given_found(looked, MaskFolder(Path(folder), frames), CPU, Control())
+        spent = time.perf_counter() - began
+        more |= {"rows_mb": rows_mb, "kept": sum(len(part.scales) for part in found.masks)}
+        yield Line("mask_memory", case, _once(spent), "read", more=more, peak=peak_mb())
+
+
+def _discs(count: int, random: np.random.Generator) -> RunMasks:
+    """Masks of random discs, some small, some of a third of the picture."""
+    width, height = SIZE
+    y, x = np.ogrid[:height, :width]
+    runs = []
+    for _ in range(count):
+        radius, cx, cy = (
+            np.exp(random.uniform(np.log(15), np.log(250))),
+            random.uniform(0, width),
+            random.uniform(0, height),
+        )
+        runs.append(encode((x - cx) ** 2 + (y - cy) ** 2 < radius**2))
+    return RunMasks.of_runs(runs, (height, width), np.linspace(1, 0.9, count))
+
+
+def _once(seconds: float) -> Times:
+    """The time of one run: it takes too long for many."""
+    return Times(*[round(1e3 * seconds, 1)] * 3)
