@@ -344,6 +344,8 @@ def test_rotations_of_length_zero_become_none_and_are_told(tmp_path: Path) -> No
             "a mesh or a plain point",
         ),
         (b'{"asset": {"version": "2.0"}}', "no primitive"),
+        (b'{"asset": {}, "nodes": 2.5}', "no primitive"),
+        (b'{"asset": {}, "means": {"shape": []}}', "counts 0"),
         (b'{"one": 1}', "neither glTF nor"),
         (b"[1, 2]", "no known format"),
     ],

@@ -96,6 +96,7 @@ def test_a_sog_is_read_from_its_zip_its_folder_and_its_meta_file(tmp_path: Path)
         with zipfile.ZipFile(tmp_path / "nested.zip", "w", zipfile.ZIP_DEFLATED) as nested:
             for name in archive.namelist():
                 nested.writestr(f"scene/{name}", archive.read(name))
+    shutil.copyfile(tmp_path / "flat/meta.json", tmp_path / "flat/renamed.json")
     wanted = read_splat(bundle).cloud.fingerprint()
-    for place in ("flat", "flat/meta.json", "nested.zip"):
+    for place in ("flat", "flat/meta.json", "flat/renamed.json", "nested.zip"):
         assert read_splat(tmp_path / place).cloud.fingerprint() == wanted

@@ -159,7 +159,8 @@ class Gltf:
         if isinstance(scenes, list) and scenes:
             roots = self.item("scenes", self.json.get("scene", 0)).get("nodes", [])
         else:
-            roots = list(range(len(self.json.get("nodes") or ())))
+            nodes = self.json.get("nodes")
+            roots = list(range(len(nodes))) if isinstance(nodes, list) else []
         seen: set[int] = set()
         for root in roots if isinstance(roots, list) else ():
             yield from self._walk(root, np.eye(4), seen, 0)

@@ -22,7 +22,7 @@ import numpy as np
 
 from ...wire.errors import UserError
 from ..cloud import SH_COEFFICIENTS
-from ..files import bad_file, check_expansion, unreadable
+from ..files import bad_file, check_expansion, first_bytes, unreadable
 from ..loaded import Decoded, LoadedSplat, assemble
 from .images import decode_picture, picture_size
 from .packing import BYTES, join_largest
@@ -34,13 +34,13 @@ _NUMBERS, _HARMONICS = 14, 45  # of a Gaussian in memory, float32
 
 
 def read_sog(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
-    """Read a SOG: a zip file, its folder, or the `meta.json` in the folder.
+    """Read a SOG: a zip file, its folder, or the `meta.json` in the folder (by whatever name).
 
     Raises:
         UserError: if a part is missing, damaged or does not fit, or nothing here can decode WebP.
     """
     path = Path(path)
-    files = _FolderFiles(path) if path.is_dir() or path.name == META else _ZipFiles(path)
+    files = _ZipFiles(path) if path.is_file() and first_bytes(path, 2) == b"PK" else _FolderFiles(path)
     try:
         meta = _Meta(path, files.read(META, _LARGEST_META))
         pictures = _Pictures(path, files, meta)
@@ -57,13 +57,14 @@ class _FolderFiles:
 
     def __init__(self, path: Path) -> None:
         self._path, self._folder = path, path if path.is_dir() else path.parent
+        self._meta = path / META if path.is_dir() else path
         try:
             self.size = sum(entry.stat().st_size for entry in self._folder.iterdir() if entry.is_file())
         except OSError as error:
             raise unreadable(path, error) from error
 
     def read(self, name: str, most: int) -> bytes:
-        place = self._folder / name
+        place = self._meta if name == META else self._folder / name
         try:
             if place.stat().st_size > most:
                 raise bad_file(self._path, f"its part {name} is larger than {most:,} bytes")
