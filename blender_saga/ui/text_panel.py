@@ -15,6 +15,7 @@ from .panels import SagaPanel, reason
 from .preferences import preferences
 from .select_panels import check_clickable
 from .text_ops import checkpoint
+from .weights_ops import draw_fetch
 
 _PICTURE_SCALE = 3.0  # of an icon
 _pictures: bpy.utils.previews.ImagePreviewCollection | None = None
@@ -37,6 +38,7 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
         if missing:
             draw_text(layout, missing, "INFO")
             layout.prop(preferences(), "clip_checkpoint", text="CLIP")
+            draw_fetch(layout, "CLIP")
         if search is not None and not search.ended and isinstance(search.message, FindText | NameThings):
             progress = search.job.progress
             text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Asking the backend"
