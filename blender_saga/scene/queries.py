@@ -9,8 +9,9 @@ import numpy as np
 
 from ..gaussians.cloud import concatenate
 from ..gaussians.selection import combine, unpack
+from ..gaussians.view import View
 from ..wire.errors import UserError
-from ..wire.messages import CleanUp, Click, LoadScene, Prompt, Selection
+from ..wire.messages import CleanUp, Click, LoadScene, LookAhead, ObjectPoints, Prompt, Selection
 from . import instances, point_cloud, trained_space
 from .copies import all_there, points_of
 from .lookup import not_trained, siblings, trained_model, trains_now
@@ -62,23 +63,13 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
     Raises:
         UserError: if they are not trained (and the method needs that), or the backend does not run.
     """
-    objects = [o for o in objects if not point_cloud.hidden(o).all()]
-    if not objects:
-        raise UserError("All of the splat is hidden", fix="Press Show Hidden", code="hidden")
-    first = objects[0]
-    model = next(filter(None, map(trained_model, objects)), "")
+    here = _here(objects, instant=target.method == "instant")
     if target.method == "instant":
         weights_chosen(target.checkpoint)
-    elif not model and not trains_now(first):
-        raise not_trained(first)
-    objects, places = _standing(objects)
-    shown, load = tuple(_shown(o) for o in objects), needed(objects, model)
-    means = session.loaded_means(first.saga.fingerprint) if load is None else means_of(load)
-    assert means is not None
     click = Click(
-        first.saga.fingerprint,
+        here.scene,
         target.prompts,
-        tuple(points_of(o, mask, at, means) for o, mask, at in zip(objects, shown, places, strict=True)),
+        here.points,
         scale=target.scale,
         threshold=target.threshold,
         method=target.method,
@@ -87,8 +78,47 @@ def ask(objects: list[bpy.types.Object], target: Target) -> Query:
         clean_up=target.clean_up,
         checkpoint=target.checkpoint,
     )
-    request = session.request(load, click)
-    return Query(request, tuple((o.session_uid, len(o.data.points)) for o in objects), shown)
+    request = session.request(here.load, click)
+    return Query(request, tuple((o.session_uid, len(o.data.points)) for o in here.objects), here.shown)
+
+
+def look_ahead(objects: list[bpy.types.Object], view: View, checkpoint: str) -> Request:
+    """Have the backend look at a view before it is clicked in.
+
+    Raises:
+        UserError: if there is nothing to look at, no weights, or the backend does not run.
+    """
+    weights_chosen(checkpoint)
+    here = _here(objects, instant=True)
+    return session.request(here.load, LookAhead(here.scene, view, checkpoint, here.points))
+
+
+@dataclass(frozen=True, eq=False)
+class _Here:
+    """Objects that share a cloud as a message names them; `load`: what has to be sent before it, or None."""
+
+    scene: str
+    objects: list[bpy.types.Object]
+    shown: tuple[np.ndarray | None, ...]
+    points: tuple[ObjectPoints, ...]
+    load: LoadScene | None
+
+
+def _here(objects: list[bpy.types.Object], instant: bool) -> _Here:
+    """Who takes part, and where they stand; `instant`: they need no model."""
+    objects = [o for o in objects if not point_cloud.hidden(o).all()]
+    if not objects:
+        raise UserError("All of the splat is hidden", fix="Press Show Hidden", code="hidden")
+    first = objects[0]
+    model = next(filter(None, map(trained_model, objects)), "")
+    if not instant and not model and not trains_now(first):
+        raise not_trained(first)
+    objects, places = _standing(objects)
+    shown, load = tuple(_shown(o) for o in objects), needed(objects, model)
+    means = session.loaded_means(first.saga.fingerprint) if load is None else means_of(load)
+    assert means is not None
+    points = tuple(points_of(o, mask, at, means) for o, mask, at in zip(objects, shown, places, strict=True))
+    return _Here(first.saga.fingerprint, objects, shown, points, load)
 
 
 def weights_chosen(checkpoint: str) -> None:

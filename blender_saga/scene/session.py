@@ -21,6 +21,7 @@ from ..wire.messages import (
     FetchWeights,
     FindText,
     LoadScene,
+    LookAhead,
     NameThings,
     Progress,
     SceneState,
@@ -29,7 +30,7 @@ from ..wire.messages import (
 )
 from .watching import LossCurve, MemoryWatch
 
-Ask = Train | Click | Cluster | Colour | FindText | NameThings | FetchWeights
+Ask = Train | Click | Cluster | Colour | FindText | NameThings | FetchWeights | LookAhead
 
 
 class Request:

@@ -7,6 +7,7 @@ import bpy
 from ..scene import changes, live, native, properties, pump, rendering
 from ..scene.session import session
 from . import (
+    ahead,
     backend_ops,
     box,
     edit_ops,
@@ -60,6 +61,7 @@ def register() -> None:
     live.start()
     splat_draw.start()
     text_panel.start()
+    ahead.start()
     pump.start()
 
 
@@ -67,6 +69,7 @@ def unregister() -> None:
     """Undo `register`, and end the backend."""
     pump.stop()
     session.close()
+    ahead.stop()
     text_panel.stop()
     splat_draw.stop()
     live.stop()

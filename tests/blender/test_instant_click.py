@@ -12,7 +12,7 @@ from mathutils import Vector
 from .support import PACKAGE, addon
 from .test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat
 from .test_bad_input import refused
-from .views import click
+from .views import HEIGHT, WIDTH, Eye, camera_matrices, click
 
 __all__ = ["fake_backend", "splat"]  # fixtures
 
@@ -54,3 +54,24 @@ def test_clicks_say_which_weights_there_are(splat, weights):
     assert asked["checkpoint"] == weights.sam_checkpoint and asked["method"] == "instant"
     bpy.context.scene.saga.select_by = "AUTO"
     assert addon("scene.prompts").refinement(bpy.context.scene)["checkpoint"] == weights.sam_checkpoint
+
+
+def test_a_view_that_rests_is_looked_at_before_it_is_clicked(splat, weights):
+    ahead, cameras = addon("ui.ahead"), addon("scene.cameras")
+    matrices = camera_matrices(Eye())
+    flat = [cameras.flatten(matrix) for matrix in matrices]
+    view = cameras.view_from_flat(*flat, (WIDTH, HEIGHT))
+
+    def consider(key: str, now: float) -> bool:
+        return ahead.consider(bpy.context, (key,), view, now)
+
+    assert not consider("a", 0) and not consider("a", 0.5) and consider("a", 1) and not consider("a", 2)
+    sent = ahead._watched.request
+    sent.wait()
+    assert type(sent.outcome()).__name__ == "Done" and type(sent.message).__name__ == "LookAhead"
+    assert not consider("b", 3) and consider("b", 4)  # the view was turned
+    weights.sam_checkpoint = ""
+    assert not consider("c", 5) and not consider("c", 6)
+    ahead.stop()
+    ahead.start()
+    assert ahead._watched.key == ()

@@ -1,0 +1,87 @@
+"""While Instant is chosen and the view rests, the backend looks at it already: the first click then need not wait."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+
+import bpy
+
+from ..client.connection import ConnectionState
+from ..gaussians.view import View
+from ..scene import pump, queries
+from ..scene.cameras import flat_matrices, view_from_flat
+from ..scene.lookup import find_splat, participants
+from ..scene.session import Request, session
+from ..scene.weights import sam_weights
+from ..wire.errors import UserError
+from . import tool
+
+_STILL = 0.6  # seconds without a turn of the view
+
+
+@dataclass
+class _Watched:
+    """The view as it was last, since when, and what was sent for it."""
+
+    key: tuple = ()
+    since: float = 0.0
+    sent: bool = False
+    request: Request | None = None
+
+
+_watched = _Watched()
+
+
+def consider(context: bpy.types.Context, key: tuple, view: View, now: float) -> bool:
+    """Send a view that rests; whether that was done.
+
+    Args:
+        context: whose splat is looked at.
+        key: equal as long as the view is.
+        view: of the viewport.
+        now: seconds.
+    """
+    global _watched
+    if key != _watched.key:
+        if _watched.request is not None and not _watched.request.ended:
+            _watched.request.cancel()
+        _watched = _Watched(key, now)
+        return False
+    if _watched.sent or now - _watched.since < _STILL:
+        return False
+    _watched.sent = True
+    with contextlib.suppress(UserError):  # nothing to look at, or nobody: a click says why
+        objects = participants(context, find_splat(context, ""))
+        _watched.request = queries.look_ahead(objects, view, sam_weights())
+    return _watched.request is not None
+
+
+def _watch() -> bool:
+    context = bpy.context
+    runs = session.backend is not None and session.backend.state is ConnectionState.connected
+    if not runs or context.scene is None or context.scene.saga.select_by != "INSTANT":
+        return False
+    for window in context.window_manager.windows:
+        if not tool.is_active(context, window.workspace):
+            continue
+        area = max((a for a in window.screen.areas if a.type == "VIEW_3D"), key=lambda a: a.width, default=None)
+        if area is not None:
+            region = next(r for r in area.regions if r.type == "WINDOW")
+            matrices, size = flat_matrices(area.spaces.active.region_3d), (region.width, region.height)
+            consider(context, (*matrices[0], *matrices[1], *size), view_from_flat(*matrices, size), time.monotonic())
+            return False
+    return False
+
+
+def start() -> None:
+    """Begin to watch."""
+    pump.watchers.append(_watch)
+
+
+def stop() -> None:
+    """End it, and forget what was seen."""
+    global _watched
+    pump.watchers.remove(_watch)
+    _watched = _Watched()
