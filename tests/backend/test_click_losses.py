@@ -47,7 +47,7 @@ def slow_contrast(pixels: torch.Tensor, labels: np.ndarray, margin: float, weigh
     for i in range(len(pixels)):
         for j in range(len(pixels)):
             if labels[i] == labels[j]:
-                total = total - (cosine(pixels[i], pixels[j]) if labels[i] else 0)  # 0: in no mask
+                total = total - cosine(pixels[i], pixels[j])
             elif float(cosine(pixels[i], pixels[j]).detach()) > margin:
                 total = total + weight * cosine(stopped[i], stopped[j])
     return total / len(pixels) ** 2

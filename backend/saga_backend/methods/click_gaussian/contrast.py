@@ -17,8 +17,7 @@ def contrast(
 
     Args:
         pixels: [P,D] float32, blended features of the level.
-        labels: [P] int32, the mask of each pixel, from 1; 0 where there is none: such pixels are unlike all masks, but
-            nothing says that they are alike.
+        labels: [P] int32, the mask of each pixel, from 0.
         margin: tau; pixels of different masks count where their cosine exceeds it.
         weight: lambda_neg.
         frozen: the first so many channels get no gradient from pixels of different masks (stop-gradient).
@@ -28,7 +27,6 @@ def contrast(
     pairs = len(pixels) ** 2
     sums = np.zeros((labels.max(initial=0) + 1, units.shape[1]), np.float32)
     np.add.at(sums, labels, units)
-    sums[0] = 0
     loss = -float(np.square(sums, dtype=np.float64).sum()) / pairs
     gradient = _along_sphere(-2 / pairs * sums[labels], units, lengths)
     if weight:

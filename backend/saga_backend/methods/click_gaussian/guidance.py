@@ -33,8 +33,7 @@ def global_clusters(
         control.progress("finding clusters", index, len(views))
         pixels = view.rows.blend(features)
         for level, labels in enumerate(view.labels):
-            inside = labels > 0
-            means[level].append(_unit(_mean_by(pixels[inside, settings.span(level)], labels[inside])))
+            means[level].append(_unit(_mean_by(pixels[:, settings.span(level)], labels)))
     smallest = max(_FEWEST, round(settings.share * len(views)))
     return [
         _clusters(np.concatenate(level), smallest, epsilon, control)

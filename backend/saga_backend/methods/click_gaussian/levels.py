@@ -36,7 +36,9 @@ class LevelView:
 def level_view(rows: Rows, labels: np.ndarray) -> LevelView | None:
     """A view ready for sampling; None if it shows nothing or no mask covers what it shows.
 
-    A pixel's chance goes with 1 / (pixels of its mask), the mean over the levels: every mask is sampled alike.
+    A pixel's chance goes with 1 / (pixels of its mask), the mean over the levels: every mask is sampled alike. What no
+    mask covers is taken for one more mask (SAM leaves little, a segmenter of things the whole ground), and is sampled
+    as often as all others together: at one mask's share a ground of thousands of Gaussians would hardly be met.
 
     Args:
         rows: of the pool's pixels.
@@ -46,9 +48,16 @@ def level_view(rows: Rows, labels: np.ndarray) -> LevelView | None:
     labels = labels[:, shown]
     if len(shown) < 2 or not labels.any():
         return None
-    chance = sum(1 / np.bincount(level)[level] for level in labels)
-    heaped = np.cumsum(chance)
+    heaped = np.cumsum(sum(_chance(level) for level in labels))
     return LevelView(rows.take(shown), labels, heaped / heaped[-1])
+
+
+def _chance(labels: np.ndarray) -> np.ndarray:
+    """[P] float64: of the pixels of one level."""
+    counts = np.bincount(labels)
+    share = (counts > 0).astype(np.float64)
+    share[0] *= max(1.0, share[1:].sum())
+    return (share / np.maximum(counts, 1))[labels]
 
 
 def levels_of_masks(masks: PoolMasks, levels: int) -> np.ndarray:

@@ -69,7 +69,7 @@ def _contrast(pixels: torch.Tensor, labels: torch.Tensor, level: int, s: ClickSe
     span, own = s.span(level), s.own(level)
     same = labels[:, None] == labels[None]
     units = normalize(pixels[:, span], dim=1)
-    together = (units @ units.T)[same & (labels > 0)].sum()
+    together = (units @ units.T)[same].sum()
     stopped = torch.cat([pixels[:, span.start : own.start].detach(), pixels[:, own]], dim=1)
     units = normalize(stopped, dim=1)
     cosines = units @ units.T
