@@ -162,18 +162,17 @@ def _selected(obj: object) -> np.ndarray:
 
 
 def _places(bench: BenchScene, obj: object) -> list[tuple[int, int]]:
-    """Region pixels of the tops of some things that stand well inside the picture."""
+    """Region pixels of the middles of some things that stand inside the picture."""
     from blender_saga.scene import point_cloud
 
     view, projection = camera_of(len(bench.cloud))
     means, found = point_cloud.positions(obj), []
     for number in range(1, int(bench.objects.max()) + 1):
-        thing = means[bench.objects == number]
-        top = thing[np.argmax(thing[:, 2])]
-        clip = projection @ view @ [*top, 1.0]
+        middle = np.median(means[bench.objects == number], axis=0)
+        clip = projection @ view @ [*middle, 1.0]
         x, y = (clip[:2] / clip[3] + 1) / 2 * SIZE
-        if 40 < x < SIZE[0] - 40 and 40 < y < SIZE[1] - 40:
-            found.append((int(x), int(y) - 3))
+        if 10 < x < SIZE[0] - 10 and 10 < y < SIZE[1] - 5:
+            found.append((int(x), int(y)))
     return found[:8]
 
 
