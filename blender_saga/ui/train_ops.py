@@ -124,8 +124,8 @@ def _finish(started: training.Training) -> None:
 
 
 def _summary(answer: Trained) -> str:
-    seconds = sum(answer.seconds)
-    return f"Trained {answer.steps:,} steps on {answer.views} views and {answer.masks:,} masks in {seconds:.0f} s"
+    done = f"Trained {answer.steps:,} steps on" if answer.steps else "Found the segments of"
+    return f"{done} {answer.views} views and {answer.masks:,} masks in {sum(answer.seconds):.0f} s"
 
 
 CLASSES = (SAGA_OT_train,)

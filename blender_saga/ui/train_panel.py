@@ -77,8 +77,8 @@ def _draw_sources(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
     column.prop(settings, "masks_from")
     if settings.masks_from == "SAM":
         column.prop(preferences(), "sam_checkpoint", text="Weights")
+        draw_fetch(column, "SAM")
         column.prop(settings, "masks_folder", text="Keep in")
-        draw_fetch(layout, "SAM")
     elif settings.masks_from == "FILES":
         column.prop(settings, "masks_folder")
     column.prop(settings, "method")

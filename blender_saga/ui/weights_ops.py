@@ -30,7 +30,7 @@ class SAGA_OT_fetch_weights(bpy.types.Operator):
     """Download an official file of weights to the backend's machine; its checksum is verified"""
 
     bl_idname = "saga.fetch_weights"
-    bl_label = "Download"
+    bl_label = "Download Weights"
 
     kind: EnumProperty(name="File", items=KINDS, options={"SKIP_SAVE"})
     wait: wait_property()
