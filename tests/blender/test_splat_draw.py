@@ -332,3 +332,21 @@ def test_what_is_selected_is_orange_whatever_its_colour(gpu: object, rgb: tuple[
     bpy.context.view_layer.update()
     rest = picture(gpu, [obj], view)
     assert np.abs(rest[rest[..., 3] > 0.5].mean(axis=0)[:3] - [red, green, blue]).max() > 0.15
+
+
+def test_whoever_changes_a_splat_the_viewports_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pump, drawn = addon("scene.pump"), []
+    obj = splat("s", small_cloud(20, 0, 18))
+    monkeypatch.setattr(pump, "_redraw", drawn.append)
+    pump.pump()
+    drawn.clear()
+    pump.pump()
+    assert drawn == []
+    addon("scene.point_cloud").set_selection(obj, np.ones(20, bool))
+    bpy.context.view_layer.update()
+    pump.pump()
+    pump.pump()
+    assert drawn == [True]  # pictures too, once
+    monkeypatch.setattr(addon("scene.session").session, "poll", lambda: True)
+    pump.pump()
+    assert drawn == [True, False]  # a progress: the sidebars alone
