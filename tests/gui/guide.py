@@ -11,6 +11,7 @@ from driver import PACKAGE, Steps, Window, addon
 
 _STEPS = 300
 _GOOD = 0.8  # IoU with the thing: below it the pictures show how the wheel helps
+_SELECT, _END = 6, 20  # steps of the wheel until the sidebar shows the panel Select, and its end
 _LESS = 0.8  # of the selection: what a smaller scale has to leave to be a part
 
 
@@ -30,6 +31,7 @@ def pictures(window: Window) -> Steps:
     thing, settings = labels == 2, bpy.context.scene.saga
     with window.context():
         bpy.ops.wm.tool_set_by_id(name=addon("ui.tool").IDNAME)
+    yield from _scroll(window, _SELECT)
     yield from window.click(*story.aim(window, thing))
     yield story.answered(window)
     yield from _smaller_until(window, lambda: story.iou(story.selected(), thing) > _GOOD)
@@ -40,8 +42,10 @@ def pictures(window: Window) -> Steps:
     settings.scale = good
     yield story.settled(window)
     settings.view_mode = "SIMILARITY"
+    yield from _scroll(window, -_END)
     yield from window.shot("similarity")
     settings.view_mode = "COLOUR"
+    yield from _scroll(window, _END)
     with window.context():
         bpy.ops.saga.split("INVOKE_DEFAULT", True)
     bpy.context.view_layer.objects.active.location.z += 0.35
@@ -108,9 +112,16 @@ def _everything(window: Window) -> Steps:
         search = addon("scene.session").session.search
         yield lambda search=search: search.ended
         yield lambda mode=mode: settings.view_mode == mode
-        sidebar = window.region("UI")
-        window.move(sidebar.x + sidebar.width // 2, sidebar.y + sidebar.height // 2)
-        for _ in range(12):
-            window.key("WHEELDOWNMOUSE")
-            yield window.redrawn()
+        yield from _scroll(window, _END)
         yield from window.shot(name)
+
+
+def _scroll(window: Window, steps: int) -> Steps:
+    """Turn the wheel at the sidebar's edge, where no list takes it, and leave it, so that no tip covers anything."""
+    sidebar, view = window.region("UI"), window.region()
+    window.move(sidebar.x + 3, sidebar.y + sidebar.height // 2)
+    for _ in range(abs(steps)):
+        window.key("WHEELDOWNMOUSE" if steps > 0 else "WHEELUPMOUSE")
+        yield window.redrawn()
+    window.move(view.x + view.width // 3, view.y + 40)
+    yield window.redrawn()
