@@ -220,7 +220,9 @@ def _without_what_only_ply_holds(
     losses, finite = [], finite_rows(cloud)
     if options.extras:
         names = ", ".join(options.extras)
-        losses.append(f"{kind.label} has no room for further properties; {names} were left out (a PLY keeps them)")
+        losses.append(
+            f"{kind.label} has no room for further properties, which are left out: {names} (a PLY keeps them)"
+        )
     if finite.all():
         return cloud, losses
     if not finite.any():
