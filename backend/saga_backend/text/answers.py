@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from .clip_model import LoadedClip, shared_clip
 from .seen_masks import MOST_VIEWS, TextSources
 from .text_index import TextIndex
 
+CAPTURE = CaptureSettings(MOST_VIEWS)
+"""Views of the splat itself that a scene is described by."""
 _MOST = 100  # candidates
 _log = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ def _sources(way: str, scene: TextScene, control: Control) -> TextSources:
     """Views of the splat itself, of which votes need many and clusters none."""
     views = []
     if way == "votes":
-        views = capture(scene.cloud, CaptureSettings(MOST_VIEWS, up=scene.up), control).views
+        views = capture(scene.cloud, replace(CAPTURE, up=scene.up), control).views
     return TextSources(scene.cloud, scene.model, views, rasteriser(scene.device), None, scene.up)
 
 

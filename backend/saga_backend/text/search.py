@@ -87,7 +87,8 @@ def node_members(tree: Clusters) -> list[np.ndarray]:
 
 
 def find(index: TextIndex, text: str, clip: LoadedClip, limit: int) -> Ranking:
-    """Rank the targets by how well a text fits them; of targets that are nearly the same the best stands for all.
+    """Rank the targets by how well a text fits them, in whole percents; of those that are nearly the same the best
+    stands for all.
 
     Raises:
         UserError: for a text that is empty or too long, or an index of other weights.
@@ -97,7 +98,9 @@ def find(index: TextIndex, text: str, clip: LoadedClip, limit: int) -> Ranking:
         raise UserError("The scene was described by other CLIP weights", fix="Describe it again", code="other_clip")
     scores = index.scores(clip.encode_texts([words]), canonical(clip))[0]
     kept: list[int] = []
-    for target in np.argsort(-scores, kind="stable"):
+    sizes = np.diff(index.offsets)
+    order = np.lexsort((-sizes, -np.round(scores, 2), scores <= MATCHES))
+    for target in order:  # of equal percentages the larger first: a whole, not its part
         if len(kept) == limit:
             break
         if not any(_iou(index.members(int(target)), index.members(other)) > _ALIKE for other in kept):

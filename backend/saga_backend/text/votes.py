@@ -20,6 +20,7 @@ _MOST_MASKS = 6000  # their distances take 4 bytes a pair
 _HAZE = 0.1  # opacity; fainter Gaussians have features that nobody saw
 _FEWEST = 3  # masks of a target at least,
 _VIEWS_SHARE = 0.1  # and of the views
+_MANY_VIEWS = 0.25  # masks, by number of views, of a group that means something though no segment is like it
 _SPEAKERS = 8  # masks of a group, the most typical, that say which Gaussians it means
 _STEPS = 256  # masks joined to the tree between two looks at the control
 
@@ -44,8 +45,10 @@ def vote_index(sources: TextSources, clip: LoadedClip, control: Control) -> Text
     groups = np.full(len(scales), -1)
     groups[places] = grouped(distances, smallest, control)
     targets = _targets(sources, seen, (places, groups[places], queries, distances), control)
-    votes = np.concatenate(seen.vectors), groups
-    return index_of("votes", clip.identity, len(sources.cloud), targets, votes)
+    number = np.cumsum([target is not None for target in targets]) - 1  # of a group among those that mean something
+    of = np.array([number[g] if g >= 0 and targets[g] is not None else -1 for g in groups])
+    kept = [target for target in targets if target is not None]
+    return index_of("votes", clip.identity, len(sources.cloud), kept, (np.concatenate(seen.vectors), of))
 
 
 def slider(model: AffinityModel, scales: np.ndarray) -> np.ndarray:
@@ -141,12 +144,16 @@ def _anchors(sources: TextSources) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(pool, min(len(pool), _ANCHORS), replace=False))
 
 
-def _targets(sources: TextSources, seen: SeenMasks, found: tuple, control: Control) -> list[Target]:
-    """The Gaussians of every group: those that more than half of its most typical masks select."""
+def _targets(sources: TextSources, seen: SeenMasks, found: tuple, control: Control) -> list[Target | None]:
+    """The Gaussians of every group: those that more than half of its most typical masks select.
+
+    Beyond the paper: None for a group that is like none of the segments on which all views agree, unless many views
+    show it: it is halves and merged masks, a segmenter's faults that a few views happen to share.
+    """
     places, groups, (gated, gates), distances = found
-    features = sources.model.features().features
+    features, segments = sources.model.features().features, sources.model.segments
     areas = np.concatenate(seen.areas)
-    out = []
+    out: list[Target | None] = []
     count = int(groups.max(initial=-1)) + 1
     for group in range(count):
         control.progress("finding what the masks mean", group, count)
@@ -154,6 +161,8 @@ def _targets(sources: TextSources, seen: SeenMasks, found: tuple, control: Contr
         typical = own[np.argsort(distances[np.ix_(own, own)].sum(axis=1), kind="stable")[:_SPEAKERS]]
         share = selected(features, gated[typical], gates[typical]).mean(axis=0)
         largest = typical[np.argmax(areas[places[typical]])]
-        members = snapped(sources.model.segments, share > 0.5)
-        out.append(Target(members, seen.thumbnails[places[largest]]))
+        meant = share > 0.5
+        members = snapped(segments, meant)
+        confirmed = members is not meant or len(own) >= _MANY_VIEWS * len(sources.spread()) or not len(segments)
+        out.append(Target(members, seen.thumbnails[places[largest]]) if confirmed and meant.any() else None)
     return out
