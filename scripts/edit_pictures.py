@@ -53,7 +53,7 @@ def edits(cloud: GaussianCloud, mask: np.ndarray) -> dict[str, GaussianCloud]:
         "removed": rest,
         "resized": concatenate([rest, placed(thing, 1.6)]),
         "moved": concatenate([rest, placed(thing, shift=(0, -0.8 * width, 0))]),
-        "duplicated": concatenate([cloud, placed(thing, 0.7, (0.0, 0.0, -1.2 * width))]),
+        "duplicated": concatenate([cloud, placed(thing, 0.7, (-0.8 * width, 0.0, -0.35 * width))]),
     }
 
 

@@ -63,6 +63,12 @@ def _select(options: argparse.Namespace) -> None:
     run_select(options)
 
 
+def _recolour(options: argparse.Namespace) -> None:
+    from .cli_recolour import run_recolour
+
+    run_recolour(options)
+
+
 def _render(options: argparse.Namespace) -> None:
     from .cli_train import run_render
 
@@ -80,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_select(commands)
+    _add_recolour(commands)
     _add_evaluate(commands)
     _add_render(commands)
     add_find(commands)
@@ -111,6 +118,38 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
         epilog=_VIEW_FORMAT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_where(select)
+    select.add_argument(
+        "--out", type=Path, required=True, metavar="selected.ply", help="splat to write, also .spz, .glb"
+    )
+    select.set_defaults(run=_select)
+
+
+def _add_recolour(commands: argparse._SubParsersAction) -> None:
+    recolour = commands.add_parser(
+        "recolour",
+        help="lead the colours of what is under some pixels from one text to another",
+        description="Select what is under the given pixels and change its colours, not its form, so that CLIP sees "
+        'another thing: --from "red box" --to "blue box". Writes the whole splat.',
+        epilog=_VIEW_FORMAT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_where(recolour)
+    recolour.add_argument("--from", dest="source", required=True, metavar="TEXT", help="what it looks like")
+    recolour.add_argument("--to", dest="target", required=True, metavar="TEXT", help="what it shall look like")
+    recolour.add_argument(
+        "--strength", type=share, default=1.0, metavar="S", help="share of the change, 0 to 1 (default: 1)"
+    )
+    recolour.add_argument("--steps", type=count, default=0, metavar="N", help="optimiser steps (default: 80)")
+    recolour.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of the views (default: 0)")
+    recolour.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: CUDA if it works")
+    recolour.add_argument("--out", type=Path, required=True, metavar="new.ply", help="splat to write")
+    recolour.set_defaults(run=_recolour)
+    add_clip(recolour)
+
+
+def _add_where(select: argparse.ArgumentParser) -> None:
+    """What is pointed at, in which model: the same for everything that works on a selection."""
     select.add_argument("model", type=Path, metavar="X.saga", help="trained model (it names the scene it belongs to)")
     select.add_argument("--view", type=Path, required=True, metavar="view.json", help="where the pixels are, see below")
     where = select.add_mutually_exclusive_group(required=True)
@@ -130,10 +169,6 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
         "--threshold", type=cosine, metavar="T", help="cosine similarity from which on a Gaussian is selected, -1 to 1"
     )
     select.add_argument("--scene", type=Path, metavar="SCENE.ply", help="the splat, if it is no longer where it was")
-    select.add_argument(
-        "--out", type=Path, required=True, metavar="selected.ply", help="splat to write, also .spz, .glb"
-    )
-    select.set_defaults(run=_select)
     add_method(select, snap=True)
 
 

@@ -73,6 +73,21 @@ def run_select(options: argparse.Namespace) -> None:
     Raises:
         UserError: for bad input, and where nothing is selected; then no file is written.
     """
+    cloud, answer = selected(options)
+    for loss in write_splat(options.out, cloud.take(answer.mask)):
+        log.warning("%s: %s", options.out.name, loss)
+    print(
+        f"{options.out}: {int(answer.mask.sum())} of {len(cloud)} Gaussians, scale {answer.scale:.2f} "
+        f"({answer.size_units:.3g} scene units), threshold {answer.threshold:.2f}"
+    )
+
+
+def selected(options: argparse.Namespace) -> tuple[GaussianCloud, Answer]:
+    """The cloud of a model and what is under the pixels.
+
+    Raises:
+        UserError: for bad input or an output that cannot be written, and where nothing is selected.
+    """
     format_for(options.out)
     check_output(options.out)
     model, header = sidecar.load(options.model)
@@ -83,12 +98,7 @@ def run_select(options: argparse.Namespace) -> None:
     answer = _propagated(options, model, cloud, view) if options.mask else _clicked(options, model, cloud, view)
     if not answer.mask.any():
         raise UserError("Nothing was selected", answer.note, "Click on something, or change scale or threshold")
-    for loss in write_splat(options.out, cloud.take(answer.mask)):
-        log.warning("%s: %s", options.out.name, loss)
-    print(
-        f"{options.out}: {int(answer.mask.sum())} of {len(cloud)} Gaussians, scale {answer.scale:.2f} "
-        f"({answer.size_units:.3g} scene units), threshold {answer.threshold:.2f}"
-    )
+    return cloud, answer
 
 
 def _clicked(options: argparse.Namespace, model: SceneModel, cloud: GaussianCloud, view: View) -> Answer:

@@ -56,7 +56,7 @@ def test_wrong_words_end_with_exit_code_2(words, capsys):
     assert ended.value.code == 2 and out == "" and "usage:" in err
 
 
-@pytest.mark.parametrize("command", ["train", "select", "evaluate", "render"])
+@pytest.mark.parametrize("command", ["train", "select", "recolour", "evaluate", "render"])
 def test_help_explains_every_option(command, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
@@ -342,3 +342,34 @@ def test_a_mask_in_a_view_selects_its_clusters(tmp_path, capsys):
 def test_a_mask_needs_a_model_with_clusters(small, capsys):
     assert cli.main(select_words(small[0], "--mask", "mask.png")) == 2
     assert "click-gaussian" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "needs CLIP"),
+        (["--clip", "none.pt"], "cannot be read"),
+    ],
+)
+def test_recolour_refuses(small, capsys, more, message):
+    folder, scene = small
+    words = ["recolour", *select_words(folder, "--pixel", *click_on(scene, 2), "--scale", "0.5")[1:]]
+    (folder / "selected.ply").unlink(missing_ok=True)
+    assert cli.main([*words, "--from", "red box", "--to", "blue box", *more]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1] and not (folder / "selected.ply").exists()
+
+
+def test_a_shift_of_colours_is_linear_and_changes_nothing_else():
+    from saga_backend.cli_recolour import shifted
+
+    from blender_saga.gaussians.sh import colours
+
+    cloud, mask = cloud_of(20), np.arange(20) < 5
+    shift = np.random.default_rng(1).uniform(-0.2, 0.2, (5, 3)).astype(np.float32)
+    eye = np.array([3.0, 1.0, 2.0])
+    before = colours(cloud, eye)
+    for strength in (0.0, 0.4, 1.0):
+        after = shifted(cloud, mask, strength * shift)
+        np.testing.assert_allclose(colours(after, eye)[mask] - before[mask], strength * shift, atol=1e-5)
+        np.testing.assert_array_equal(after.sh[~mask], cloud.sh[~mask])
+        np.testing.assert_array_equal(after.means, cloud.means)
