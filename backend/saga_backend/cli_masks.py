@@ -53,7 +53,7 @@ def add_sam(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--crop-layers", type=int, metavar="N", help="ask in N layers of crops too (default: 0)")
     group.add_argument(
-        "--longest-side", type=count, metavar="PX", help="larger photos are made smaller (default: 1024)"
+        "--longest-side", type=count, metavar="PX", help="size for SAM: photos are made smaller, views drawn so (1024)"
     )
     group.add_argument("--batch", type=count, metavar="N", help="points at a time (default: what memory allows)")
 

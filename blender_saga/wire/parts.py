@@ -62,7 +62,7 @@ class SamOptions:
         nms: IoU 0..1 of boxes above which the worse of two masks is dropped.
         least_area: pixels; smaller islands go, smaller holes are filled.
         crop_layers: how often the picture is also asked in quarters, sixteenths and so on.
-        longest_side: pixels; larger photos are made smaller.
+        longest_side: pixels; larger photos are made smaller, views are drawn at this size.
     """
 
     checkpoint: str = ""

@@ -28,7 +28,7 @@ from blender_saga.wire.errors import Cancelled, UserError
 ROOT = Path(__file__).parents[2]
 SETTINGS = SamSettings(**OPEN)
 FRAMES = virtual_frames([view.resized(64, 48) for view in toy_views()[:4]])
-PICTURES = Pictures(CLOUD, CPU, 1024)
+PICTURES = Pictures(CLOUD, CPU, 64)
 
 
 def dying(picture: np.ndarray, key: str, weights: Weights, folder: str = "") -> bytes:

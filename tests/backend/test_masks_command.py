@@ -31,7 +31,8 @@ from blender_saga.gaussians.ply import write_ply
 from blender_saga.wire.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-QUICK = ["--points-per-side", "4", "--iou", "0", "--stability", "0", "--least-area", "4", "--batch", "16"]
+QUICK = ["--points-per-side", "4", "--iou", "0", "--stability", "0", "--least-area", "4"]
+QUICK += ["--batch", "16", "--longest-side", "64"]
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_photos_are_known_by_their_content(rng, tmp_path):
         Image.fromarray(shapes(rng)[0]).save(tmp_path / name)
     frames = [photo_frame(rng, tmp_path / name) for name in ("a.png", "b.png")]
     sam, settings = open_sam(tiny_sam()), SamSettings(**OPEN)
-    pictures, cache = Pictures(CLOUD, CPU, 1024), MaskCache(tmp_path / "m")
+    pictures, cache = Pictures(CLOUD, CPU, 64), MaskCache(tmp_path / "m")
 
     def run() -> tuple[int, int]:
         tasks = tasks_of(frames, pictures, settings, sam.sha256)
@@ -161,7 +162,7 @@ def test_photos_are_known_by_their_content(rng, tmp_path):
 
 def test_photos_that_cannot_be_used(rng, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
-    pictures = Pictures(CLOUD, CPU, 1024)
+    pictures = Pictures(CLOUD, CPU, 64)
     with pytest.raises(UserError, match="cannot be read"):
         pictures.of(photo_frame(rng, tmp_path / "a.png"))
     Image.fromarray(shapes(rng)[0]).save(tmp_path / "a.png")
@@ -171,7 +172,10 @@ def test_photos_that_cannot_be_used(rng, tmp_path):
         tasks_of([photo_frame(rng, tmp_path / "gone.png")], pictures, SamSettings(), "model")
 
 
-def test_a_view_is_drawn_for_sam(rng):
-    frame = virtual_frames([random_view(rng)])[0]
-    picture = Pictures(CLOUD, CPU, 1024).of(frame)
-    np.testing.assert_allclose(picture, 255 * np.clip(CPU.render(CLOUD, frame.view).rgb, 0, 1), atol=0.51)
+@pytest.mark.parametrize("longest", [37, 148, 20])
+def test_a_view_is_drawn_for_sam_at_its_size(rng, longest):
+    frame = virtual_frames([random_view(rng)])[0]  # 37 x 26
+    picture = Pictures(CLOUD, CPU, longest).of(frame)
+    assert max(picture.shape[:2]) == longest and frame.fits(picture.shape[1], picture.shape[0])
+    wanted = CPU.render(CLOUD, frame.view.resized(picture.shape[1], picture.shape[0])).rgb
+    np.testing.assert_allclose(picture, 255 * np.clip(wanted, 0, 1), atol=0.51)

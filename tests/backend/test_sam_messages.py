@@ -30,7 +30,7 @@ from blender_saga.wire.messages import (
 )
 
 SETTINGS = TrainSettings(method="evidence", views=3, width=64, height=48)
-OPEN = SamOptions(str(tiny_sam()), points_per_side=4, iou=0.0, stability=0.0, nms=1.0, least_area=4)
+OPEN = SamOptions(str(tiny_sam()), points_per_side=4, iou=0.0, stability=0.0, nms=1.0, least_area=4, longest_side=64)
 BALL = np.unique(TRUTH)[0]
 
 

@@ -13,7 +13,15 @@ from make_tiny_sam import make, shapes
 
 __all__ = ["OPEN", "shapes", "tiny_sam"]
 
-OPEN = {"points_per_side": 6, "iou": 0.0, "stability": 0.0, "nms": 1.0, "least_area": 4, "batch": 16}
+OPEN = {
+    "points_per_side": 6,
+    "iou": 0.0,
+    "stability": 0.0,
+    "nms": 1.0,
+    "least_area": 4,
+    "batch": 16,
+    "longest_side": 64,
+}
 """Settings under which a model that knows nothing still gives masks."""
 
 

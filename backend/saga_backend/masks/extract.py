@@ -47,7 +47,8 @@ class Pictures:
     Attributes:
         cloud: what views show.
         raster: draws them.
-        longest_side: pixels; photos are made smaller than they are, views are drawn at their own size.
+        longest_side: pixels; larger photos are made smaller, views are drawn at this size whatever size they are
+            trained at: the model sees more in it, and masks are looked up at any size.
     """
 
     cloud: GaussianCloud
@@ -62,7 +63,10 @@ class Pictures:
         """
         if frame.image is not None:
             return fitted(_photo(frame.image, frame), self.longest_side)
-        return as_bytes(self.raster.render(self.cloud, frame.view).rgb)
+        view = frame.view
+        factor = self.longest_side / max(view.width, view.height)
+        view = view.resized(max(1, round(view.width * factor)), max(1, round(view.height * factor)))
+        return as_bytes(self.raster.render(self.cloud, view).rgb)
 
 
 class Engine(Protocol):

@@ -18,7 +18,8 @@ class SamSettings:
         nms: IoU 0..1 of boxes above which the worse of two masks is dropped; higher keeps more alike.
         least_area: pixels; smaller islands of a mask are dropped, smaller holes filled.
         crop_layers: how often the picture is also asked in quarters, sixteenths and so on.
-        longest_side: pixels; a larger picture is made smaller first (the model itself sees 1024).
+        longest_side: pixels; a larger photo is made smaller first, a view is drawn at this size (the model itself sees
+            1024).
         batch: points at a time; 0: as many as fit into the memory that is free.
     """
 

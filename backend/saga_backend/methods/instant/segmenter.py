@@ -73,10 +73,12 @@ class SamSegmenter:
     def encode(self, view: View, picture: Callable[[], np.ndarray], shown: tuple = ()) -> SamEncoded:
         """See Segmenter; `shown` says what the view shows, where that is not always the same."""
         key = (shown, *_view_key(view))
+        known = self._known.get(key)
+        if known is not None:  # a quick answer does not wait for another picture's encoding
+            return known
         with self._lock:  # one picture at a time: two at once would only take each other's memory
             if key not in self._known:
                 self._known[key] = self._encoded(picture())
-            self._known.move_to_end(key)
             while len(self._known) > ENCODINGS:
                 self._known.popitem(last=False)
             return self._known[key]
