@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _FEWEST = 20  # Gaussians
 _NEAR = 0.05  # added to how far the vectors have moved: where they begin, a direction would be all noise
 _BATCH = 3  # views a step
+_PLAIN = (0.1, 0.5, 0.9)  # red, green and blue of the colours that are tried first
 _FAR = 1.0  # weight of how far the pictures have come, beside that of their direction
 _DETAIL = 4.0  # weight that keeps the shifts of all Gaussians alike: what was drawn on the thing stays to be seen
 
@@ -82,8 +83,8 @@ def recolour(
         why = f"{len(part)} Gaussians are selected"
         raise UserError("There is too little to recolour", why, "Select a thing first", "bad_settings")
     scenes = _seen(part, raster, up, clip, control)
-    before = torch.stack([_encoded(clip, scene, torch.zeros(len(part), 3)).detach() for scene in scenes])
-    shift = torch.zeros(len(part), 3, requires_grad=True)
+    before = torch.stack([_encoded(clip, scene, torch.zeros(1, 3)).detach() for scene in scenes])
+    shift = _start(clip, scenes[:: len(scenes) // _BATCH][:_BATCH], away).repeat(len(part), 1).requires_grad_()
     adam, random = torch.optim.Adam([shift], settings.rate), np.random.default_rng(settings.seed)
     for step in range(settings.steps):
         control.progress("recolouring", step, settings.steps)
@@ -98,6 +99,21 @@ def recolour(
         loss.backward()
         adam.step()
     return shift.detach().numpy()
+
+
+def _start(clip: LoadedClip, scenes: list[_Scene], away: torch.Tensor) -> torch.Tensor:
+    """[1,3]: of the shifts to a few plain colours, and none, the one with which CLIP comes furthest.
+
+    From red to blue the way leads through colours that are neither, and a small CLIP gets stuck there.
+    """
+    import torch
+
+    mean = torch.stack([scene.base.mean(dim=0) for scene in scenes]).mean(dim=0)
+    plain = torch.cartesian_prod(*3 * (torch.tensor(_PLAIN),))
+    shifts = [torch.zeros(1, 3), *(colour[None] - mean for colour in plain)]
+    with torch.no_grad():
+        reached = [sum(float(_encoded(clip, scene, shift) @ away) for scene in scenes) for shift in shifts]
+    return shifts[int(np.argmax(reached))].clone()
 
 
 @dataclass(frozen=True, eq=False)
