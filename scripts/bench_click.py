@@ -69,7 +69,7 @@ def click_blender(case: Case) -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as folder, _backend(Path(folder), obj, bench):
         stages, places, easel = _watched(), itertools.cycle(_places(bench, obj)), Easel(obj)
         seconds, work, masks = [], [], []
-        for _ in range(case.runs(_RUNS) + 1):
+        for _ in range(case.runs(_RUNS if case.n <= 1_000_000 else 4) + 1):
             easel.rest()
             stages.clicks.append({})
             began, worked = time.perf_counter(), _worked()
