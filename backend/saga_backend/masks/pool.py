@@ -96,7 +96,9 @@ def from_pictures(masks: np.ndarray, depths: np.ndarray, view: View, pixels: np.
         kept.append(index)
         scales.append(mask_scale(points[inner]))
         areas.append(float(np.count_nonzero(mask)))
-    members = masks[kept][:, rows, columns].T if kept else np.zeros((len(pixels), 0), bool)
+    members = np.zeros((len(pixels), len(kept)), bool)
+    for place, index in enumerate(kept):
+        members[:, place] = masks[index][rows, columns]
     return _sorted(members, np.array(scales), np.array(areas))
 
 

@@ -154,7 +154,8 @@ def supports(part: Incidence, control: Control) -> tuple[np.ndarray, list[tuple[
 
 def _lifted(part: Incidence) -> sparse.csr_matrix:
     """[M,N] float32: share of a Gaussian's weight in a mask's view that lies inside the mask."""
-    lifted, shown = part.inside.copy(), part.shown.toarray()
-    views = np.repeat(part.view_of, np.diff(lifted.indptr))
-    lifted.data = part.inside.data / np.maximum(shown[views, lifted.indices], 1e-9)
+    lifted, shown = part.inside.copy(), np.maximum(part.shown.toarray(), 1e-9)
+    for v, (first, end) in enumerate(zip(part.first[:-1], part.first[1:], strict=True)):  # a view at a time: few copies
+        entries = slice(lifted.indptr[first], lifted.indptr[end])
+        lifted.data[entries] /= shown[v, lifted.indices[entries]]
     return lifted

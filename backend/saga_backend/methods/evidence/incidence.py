@@ -77,7 +77,7 @@ class IncidenceBuilder:
         self._scales.append(masks.scales)
 
     def build(self) -> Incidence:
-        """The incidence of all views taken in."""
+        """The incidence of all views taken in. Only once: the parts are given up on the way, to hold them one time."""
         first = np.concatenate([[0], np.cumsum([len(s) for s in self._scales])]).astype(np.int64)
         scales = np.concatenate([*self._scales, np.zeros(0, np.float32)]).astype(np.float32)
         return Incidence(self._stack(self._inside), self._stack(self._shown), first, scales)
@@ -85,7 +85,13 @@ class IncidenceBuilder:
     def _stack(self, parts: list[sparse.csr_matrix]) -> sparse.csr_matrix:
         if not parts:
             return sparse.csr_matrix((0, self._count), dtype=np.float32)
-        return sparse.vstack(parts, format="csr", dtype=np.float32)
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part.indptr) for part in parts]))])
+        values = np.concatenate([part.data for part in parts], dtype=np.float32)
+        for part in parts:
+            part.data = part.data[:0].copy()
+        ids = np.concatenate([part.indices for part in parts])
+        parts.clear()
+        return sparse.csr_matrix((values, ids, offsets), shape=(len(offsets) - 1, self._count))
 
 
 def _product(matrix: sparse.csr_matrix, vector: np.ndarray) -> np.ndarray:
