@@ -12,14 +12,14 @@ from saga_backend.control import Control
 from saga_backend.masks.pool import PoolMasks, from_labels
 from saga_backend.methods.click_gaussian import train as click_train
 from saga_backend.methods.click_gaussian.guidance import global_clusters
-from saga_backend.methods.click_gaussian.levels import level_view, levels_of_masks, levels_of_segments
+from saga_backend.methods.click_gaussian.levels import SegmentLevels, level_view, levels_of_masks
 from saga_backend.methods.click_gaussian.model import LevelModel, model_of
 from saga_backend.methods.click_gaussian.settings import BY_NAME, PAPER, Weights
 from saga_backend.methods.click_gaussian.train import ClickInput, train_click_gaussian
 from saga_backend.raster import all_pixels, contributions
 from saga_backend.rows import Rows
 from saga_backend.scene_model import How, SceneModel
-from saga_backend.segment_set import from_sets, scale_table
+from saga_backend.segment_set import Segments, from_sets, scale_table
 from saga_backend.training import Sources, train
 from twins import bool_to_bits, toy_scene, toy_views, unit
 
@@ -61,11 +61,12 @@ def test_a_view_without_masks_has_no_levels() -> None:
 
 
 def test_every_mask_is_sampled_alike(rng) -> None:
-    """Importance by the count of a mask's pixels: one of 5 is met as often as one of 500; half of all is in none."""
+    """Importance by the count of a mask's pixels: one of 5 is met as often as one of 500. In none: by area."""
     labels = np.repeat([0, 1, 2], [300, 500, 5])[None].astype(np.int32)
     _, drawn = level_view(one_each(805), np.concatenate([labels, labels])).sample(30_000, rng)
     shares = np.bincount(drawn[0]) / 30_000
-    np.testing.assert_allclose(shares, [0.5, 0.25, 0.25], atol=0.02)
+    rest = 2 * 300 / 505
+    np.testing.assert_allclose(shares, np.array([rest, 1, 1]) / (rest + 2), atol=0.02)
 
 
 def test_pixels_that_show_nothing_are_not_sampled(rng) -> None:
@@ -80,10 +81,30 @@ def test_levels_of_segments_are_those_of_a_click(rng) -> None:
     part = np.arange(40) // 10
     means = np.stack([np.arange(40.0), np.zeros(40), np.zeros(40)], axis=1)
     segments = from_sets([thing == 0, thing == 1, part == 0, part == 1], means)  # the second thing has no parts
-    coarse, fine = levels_of_segments(segments, one_each(40), 2)
+    coarse, fine = SegmentLevels(segments, 2).of(one_each(40))
     assert len(np.unique(coarse[:20])) == len(np.unique(coarse[20:])) == 1 and coarse[0] != coarse[20]
     assert len(np.unique(fine[:10])) == len(np.unique(fine[10:20])) == 1 and len({fine[0], fine[10], coarse[0]}) == 3
     np.testing.assert_array_equal(fine[20:], coarse[20:])
+
+
+def test_a_thing_stays_whole_where_a_part_of_it_stands_out_more() -> None:
+    """A knob that stands out by far is fine within its thing; of a thing that is mostly knob it is all that counts."""
+    means = np.stack([np.arange(40.0), np.zeros(40), np.zeros(40)], axis=1)
+    knob, thing = np.arange(40) < 5, np.arange(40) < 30
+    segments = from_sets([knob, thing], means)
+    outstanding = replace_standing(segments, np.array([50.0, 1.0]))
+    levels = SegmentLevels(outstanding, 2)
+    coarse, fine = levels.of_gaussians()
+    np.testing.assert_array_equal(coarse, np.where(thing, 2, 0))
+    np.testing.assert_array_equal(fine, np.where(knob, 1, np.where(thing, 2, 0)))
+    np.testing.assert_array_equal(levels.of(one_each(40)), levels.of_gaussians())
+    mostly = replace_standing(from_sets([np.arange(40) < 20, np.arange(40) < 28], means), np.array([50.0, 1.0]))
+    coarse, _ = SegmentLevels(mostly, 2).of_gaussians()
+    np.testing.assert_array_equal(coarse[:28], np.where(np.arange(28) < 20, 1, 2))
+
+
+def replace_standing(segments: Segments, standing: np.ndarray) -> Segments:
+    return Segments(segments.offsets, segments.ids, segments.scales, segments.count, standing.astype(np.float32))
 
 
 # --- clusters -------------------------------------------------------------------------------------------------------

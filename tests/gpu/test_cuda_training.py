@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from saga_backend.control import Control
@@ -25,6 +27,25 @@ def test_steps_agree_with_the_cpu() -> None:
         assert on_cpu.step(batch, 1e-3) == pytest.approx(on_gpu.step(batch, 1e-3), abs=1e-3)
     difference = np.abs(on_cpu.parameters().features - on_gpu.parameters().features)
     assert np.quantile(difference, 0.95) < 1e-3
+
+
+def test_steps_of_click_gaussian_agree_with_the_cpu() -> None:
+    from saga_backend.methods.click_gaussian.settings import PAPER
+    from saga_backend.methods.click_gaussian.train import stepper
+
+    rng = np.random.default_rng()
+    _, _, batch = random_case(rng)
+    features = rng.standard_normal((60, 24)).astype(np.float32)
+    neighbours = rng.integers(0, 60, (60, 5)).astype(np.int32)
+    clusters = [rng.standard_normal((4, 12 * level)).astype(np.float32) for level in (1, 2)]
+    clusters = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in clusters]
+    labels = rng.integers(0, 5, (2, len(batch.rows))).astype(np.int32)
+    sample = batch.rows, labels, rng.integers(0, 60, 15).astype(np.int32), clusters
+    on_cpu = stepper(features.copy(), neighbours, PAPER)
+    on_gpu = stepper(features.copy(), neighbours, replace(PAPER, device="cuda"))
+    for _ in range(3):
+        assert on_cpu.step(*sample) == pytest.approx(on_gpu.step(*sample), abs=1e-3)
+    assert np.quantile(np.abs(on_cpu.features() - on_gpu.features()), 0.95) < 1e-3
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -12,6 +12,8 @@ from ...rows import SHOWN_ALPHA, Rows
 from ...segment_query import HOLDS, stand_out
 from ...segment_set import Segments
 
+_BLOCK = 65_536  # Gaussians whose segments are looked up at a time
+
 
 @dataclass(frozen=True, eq=False)
 class LevelView:
@@ -38,7 +40,8 @@ def level_view(rows: Rows, labels: np.ndarray) -> LevelView | None:
 
     A pixel's chance goes with 1 / (pixels of its mask), the mean over the levels: every mask is sampled alike. What no
     mask covers is taken for one more mask (SAM leaves little, a segmenter of things the whole ground), and is sampled
-    as often as all others together: at one mask's share a ground of thousands of Gaussians would hardly be met.
+    by its pixels, at most as often as all others together: at one mask's share a ground of thousands of Gaussians would
+    hardly be met.
 
     Args:
         rows: of the pool's pixels.
@@ -56,7 +59,8 @@ def _chance(labels: np.ndarray) -> np.ndarray:
     """[P] float64: of the pixels of one level."""
     counts = np.bincount(labels)
     share = (counts > 0).astype(np.float64)
-    share[0] *= max(1.0, share[1:].sum())
+    others = share[1:].sum()
+    share[0] *= max(1.0, others * min(1.0, counts[0] / max(counts[1:].sum(), 1)))
     return (share / np.maximum(counts, 1))[labels]
 
 
@@ -80,29 +84,71 @@ def levels_of_masks(masks: PoolMasks, levels: int) -> np.ndarray:
     return out
 
 
-def levels_of_segments(segments: Segments, rows: Rows, levels: int) -> np.ndarray:
-    """[L,P] int32 from segments: 1 + the segment's number, 0 where none holds the pixel.
+class SegmentLevels:
+    """The levels of pixels and Gaussians from segments on which all views agree.
 
-    Coarse is the segment that a click alone would mean; the last level the one within it that stands out most, of equal
-    ones the smallest. Where all stand out alike these are the largest and the smallest. A middle level is the segment
-    between them that is nearest to their mean scale.
+    Coarse is the segment that a click alone would mean: for most of what it holds, so that a thing stays whole where a
+    part of it stands out more. The last level is the one within it that stands out most, of equal ones the smallest.
+    Where all stand out alike these are the largest and the smallest. A middle level is the segment between them that is
+    nearest to their mean scale.
+
+    Args:
+        segments: K segments of N Gaussians.
+        levels: L.
     """
-    held = segments.holding(rows) > HOLDS
-    sets = distinct(np.packbits(held, axis=1))
-    chosen = np.zeros((len(sets.rows), levels), np.int32)
-    for index, bits in enumerate(sets.rows):
-        inside = np.flatnonzero(np.unpackbits(bits, count=len(segments)))
-        if len(inside):
-            chosen[index] = _of_set(segments, inside, levels)
-    return np.ascontiguousarray(chosen[sets.which].T)
+
+    def __init__(self, segments: Segments, levels: int) -> None:
+        self._segments, self._levels = segments, levels
+        self._things = np.zeros(len(segments), bool)
+        sets = distinct(np.concatenate([self._held(_one_each(block)) for block in self._blocks()]))
+        inside = np.unpackbits(sets.rows, axis=1, count=len(segments)).astype(bool)
+        meant = np.array([stand_out(segments, np.flatnonzero(s)) if s.any() else -1 for s in inside])
+        free = np.ones(len(inside), bool)
+        for segment in reversed(range(len(segments))):
+            here = free & inside[:, segment]
+            if 2 * sets.counts[here & (meant == segment)].sum() > sets.counts[here].sum():
+                self._things[segment], free[here] = True, False
+
+    @property
+    def count(self) -> int:
+        """K, segments."""
+        return len(self._segments)
+
+    def of_gaussians(self) -> np.ndarray:
+        """[L,N] int32 as `of`."""
+        return np.concatenate([self.of(_one_each(block)) for block in self._blocks()], axis=1)
+
+    def of(self, rows: Rows) -> np.ndarray:
+        """[L,P] int32: 1 + the segment's number at every level, coarsest first; 0 where none holds the pixel."""
+        sets = distinct(self._held(rows))
+        chosen = np.zeros((len(sets.rows), self._levels), np.int32)
+        for index, bits in enumerate(sets.rows):
+            inside = np.flatnonzero(np.unpackbits(bits, count=len(self._segments)))
+            if len(inside):
+                chosen[index] = self._of_set(inside)
+        return np.ascontiguousarray(chosen[sets.which].T)
+
+    def _held(self, rows: Rows) -> np.ndarray:
+        """[P,B] uint8: packed bits of the segments that hold each pixel."""
+        return np.packbits(self._segments.holding(rows) > HOLDS, axis=1)
+
+    def _blocks(self) -> list[np.ndarray]:
+        """The Gaussians, so many at a time that a table of their segments fits into memory."""
+        every = np.arange(self._segments.count, dtype=np.int32)
+        return np.array_split(every, max(1, len(every) // _BLOCK))
+
+    def _of_set(self, inside: np.ndarray) -> list[int]:
+        """Numbers + 1 of every level, of the segments `inside` (rising by scale) that hold a pixel."""
+        segments, things = self._segments, inside[self._things[inside]]
+        coarse = int(things[-1]) if len(things) else stand_out(segments, inside)
+        within = inside[inside <= coarse]
+        fine = int(within[np.argmax(segments.standing[within])])
+        logs = np.log(np.maximum(segments.scales, 1e-12))
+        between = within[within >= fine]
+        wanted = np.linspace(logs[coarse], logs[fine], self._levels)
+        return [int(between[np.argmin(np.abs(logs[between] - scale))]) + 1 for scale in wanted]
 
 
-def _of_set(segments: Segments, inside: np.ndarray, levels: int) -> list[int]:
-    """Numbers + 1 of every level, of the segments `inside` (rising by scale) that hold a pixel."""
-    coarse = stand_out(segments, inside)
-    within = inside[inside <= coarse]
-    fine = int(within[np.argmax(segments.standing[within])])
-    logs = np.log(np.maximum(segments.scales, 1e-12))
-    between = within[within >= fine]
-    wanted = np.linspace(logs[coarse], logs[fine], levels)
-    return [int(between[np.argmin(np.abs(logs[between] - scale))]) + 1 for scale in wanted]
+def _one_each(ids: np.ndarray) -> Rows:
+    """Rows of pixels that show one Gaussian each."""
+    return Rows(np.arange(len(ids) + 1), ids, np.ones(len(ids), np.float32))

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...rows import Rows
-from ...segment_set import Segments
 from ..saga.optimiser import RowAdam
-from .levels import LevelView, levels_of_segments
+from .levels import LevelView, SegmentLevels
 from .regularise import sphere
 from .settings import ClickSettings
 from .step import pixel_loss
@@ -27,19 +25,19 @@ class CodeTrainer:
     """Codes of the segments that some view shows, one table [K,D / levels] a level, with their optimiser.
 
     Args:
-        segments: on which the views agree.
-        views: all of them, with labels from these segments.
+        levels: of the segments on which the views agree.
+        views: all of them, with labels from these levels.
         settings: hyper-parameters; `pixels` is how many prototypes take part in a step at most.
     """
 
-    def __init__(self, segments: Segments, views: list[LevelView], settings: ClickSettings) -> None:
-        self._segments, self._settings = segments, settings
+    def __init__(self, levels: SegmentLevels, views: list[LevelView], settings: ClickSettings) -> None:
+        self._levels, self._settings = levels, settings
         self._rng = np.random.default_rng(settings.seed)
         every, counts = np.unique(np.concatenate([v.labels for v in views], axis=1), axis=1, return_counts=True)
         self._labels = np.ascontiguousarray(every[:, counts >= _RARE * counts.sum()])  # [L,P]
         self._sizes = counts[counts >= _RARE * counts.sum()]
         width = settings.channels // settings.levels
-        shape = (settings.levels * (len(segments) + 1), width)  # code k of level l stands in row l (K+1) + k
+        shape = (settings.levels * (levels.count + 1), width)  # code k of level l stands in row l (K+1) + k
         self._codes = RowAdam((self._rng.standard_normal(shape) / np.sqrt(width)).astype(np.float32))
         self._all = np.arange(shape[0], dtype=np.int32)
 
@@ -60,9 +58,7 @@ class CodeTrainer:
 
     def features(self) -> np.ndarray:
         """[N,D] float32: of every Gaussian."""
-        count = self._segments.count
-        each = Rows(np.arange(count + 1), np.arange(count, dtype=np.int32), np.ones(count, np.float32))
-        return self._features(levels_of_segments(self._segments, each, self._settings.levels))
+        return self._features(self._levels.of_gaussians())
 
     def clusters(self) -> list[np.ndarray]:
         """Of every level the clusters' features [C,D_l] float32 unit vectors: one for each mask that is shown."""
@@ -78,4 +74,4 @@ class CodeTrainer:
         return np.concatenate([self._codes.values[self._rows(k, of)] for k, of in enumerate(labels)], axis=1)
 
     def _rows(self, level: int, labels: np.ndarray) -> np.ndarray:
-        return level * (len(self._segments) + 1) + labels
+        return level * (self._levels.count + 1) + labels

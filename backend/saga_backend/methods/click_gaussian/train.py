@@ -17,7 +17,7 @@ from ...rows import Rows
 from ...segment_set import Segments
 from ..loop import Trainer, run
 from .guidance import global_clusters
-from .levels import LevelView, level_view, levels_of_masks, levels_of_segments
+from .levels import LevelView, SegmentLevels, level_view, levels_of_masks
 from .model import LevelModel, model_of
 from .prototypes import CodeTrainer
 from .settings import ClickSettings
@@ -59,12 +59,14 @@ def train_click_gaussian(
         Cancelled: if the control was cancelled.
     """
     control.progress("starting features", 0, 1)
-    views = training_views(data, settings)
+    by_segments = settings.recipe == "prototypes" and len(data.segments)
+    levels = SegmentLevels(data.segments, settings.levels) if by_segments else None
+    views = training_views(data, settings, levels)
     if not views:
         why = "no mask covers anything in any view"
         raise UserError("There is nothing to learn from", why, "Use other masks or more views", "no_masks")
-    if settings.recipe == "prototypes":
-        trainer: Trainer[LevelModel] = _ByPrototypes(data, views, settings)
+    if levels is not None:
+        trainer: Trainer[LevelModel] = _ByPrototypes(data, views, settings, levels)
     else:
         trainer = _ByPixels(data, views, (settings, control))
     due = range(settings.begin, settings.steps, settings.refresh)
@@ -74,9 +76,11 @@ def train_click_gaussian(
 class _ByPrototypes:
     """A code for every segment; see prototypes.py."""
 
-    def __init__(self, data: ClickInput, views: list[LevelView], settings: ClickSettings) -> None:
+    def __init__(
+        self, data: ClickInput, views: list[LevelView], settings: ClickSettings, levels: SegmentLevels
+    ) -> None:
         self._data, self._settings = data, settings
-        self._trainer = CodeTrainer(data.segments, views, settings)
+        self._trainer = CodeTrainer(levels, views, settings)
 
     def step(self, index: int) -> float:
         return self._trainer.step()
@@ -125,14 +129,19 @@ def _finished(
     return model_of(features, clusters, spans, data.means, steps)
 
 
-def training_views(data: ClickInput, settings: ClickSettings) -> list[LevelView]:
-    """The views that show anything of what some mask covers, with the masks of every level."""
+def training_views(data: ClickInput, settings: ClickSettings, levels: SegmentLevels | None) -> list[LevelView]:
+    """The views that show anything of what some mask covers, with the masks of every level.
+
+    Args:
+        data: rows and masks.
+        settings: number of levels.
+        levels: of the segments, in place of the masks.
+    """
+    if settings.recipe == "prototypes" and levels is None:
+        return []  # there are no segments
     found = []
     for rows, masks in zip(data.rows, data.masks, strict=True):
-        if settings.recipe == "prototypes":
-            labels = levels_of_segments(data.segments, rows, settings.levels)
-        else:
-            labels = levels_of_masks(masks, settings.levels)
+        labels = levels_of_masks(masks, settings.levels) if levels is None else levels.of(rows)
         found.append(level_view(rows, labels))
     return [view for view in found if view is not None]
 
