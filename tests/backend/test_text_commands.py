@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from clicks import CLOUD, TRUTH
 from saga_backend import cli, cli_text, sidecar
 from saga_backend.capture import CaptureSettings
 from saga_backend.control import Control
-from saga_backend.evaluation import captions
+from saga_backend.evaluation import captions, tiny_clip
 from saga_backend.evaluation.synthetic import standard_scene
 from saga_backend.evaluation.text_search import judge_way, text_task
 from saga_backend.evaluation.tiny_clip import FIRST_SEED, FLOOR, ORDERS, TinySettings, draw_things, fit_to, save
@@ -113,6 +114,12 @@ def test_it_is_fitted_to_pictures_with_their_captions(tmp_path):
     assert len(loaded.identity) == 16 and not loaded.model.training
     np.testing.assert_allclose(loaded.encode_texts(["red box"]), fitted.encode_texts(["red box"]), atol=1e-6)
     np.testing.assert_allclose(loaded.encode_pictures(data.pictures), fitted.encode_pictures(data.pictures), atol=1e-6)
+
+
+def test_without_weights_a_tiny_model_is_fitted_and_goes_through_a_file(monkeypatch):
+    monkeypatch.setattr(tiny_clip, "TinySettings", lambda: QUICK)
+    loaded = cli_text._clip(argparse.Namespace(clip=None, device="cpu"), Control())
+    assert loaded.side == QUICK.side and len(loaded.identity) == 16 and not loaded.model.training
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
