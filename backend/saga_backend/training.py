@@ -151,7 +151,8 @@ def check_settings(settings: TrainSettings) -> TrainSettings:
     _check_names(settings)
     base = click_settings(settings, "cpu") if settings.method == "click-gaussian" else saga_settings(settings, "cpu")
     defaults = {"steps": base.steps, "views": 40, "width": 480, "height": 360, "pixels": base.pixels}
-    limits = {"steps": 100_000, "views": 1000, "width": 4096, "height": 4096, "pixels": max(4096, base.pixels)}
+    most = 16_384 if settings.method == "click-gaussian" else 4096  # pairs: Click-Gaussian looks at them at one scale
+    limits = {"steps": 100_000, "views": 1000, "width": 4096, "height": 4096, "pixels": most}
     chosen: dict[str, int] = {}
     for name, default in defaults.items():
         value = getattr(settings, name)

@@ -351,7 +351,7 @@ def test_without_masks_there_is_nothing_to_learn(rng) -> None:
         assert caught.value.code == "no_masks"
 
 
-@pytest.mark.parametrize("change", [{"recipe": "magic"}, {"pixels": 1}, {"method": "click"}])
+@pytest.mark.parametrize("change", [{"recipe": "magic"}, {"pixels": 1}, {"pixels": 20_000}, {"method": "click"}])
 def test_settings_out_of_range_are_refused(rng, change: dict) -> None:
     cloud, _ = toy_scene(rng)
     with pytest.raises(UserError) as caught:
