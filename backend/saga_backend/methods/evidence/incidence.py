@@ -64,34 +64,43 @@ class IncidenceBuilder:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._inside: list[sparse.csr_matrix] = []
-        self._shown: list[sparse.csr_matrix] = []
+        self._inside, self._shown = _Stack(), _Stack()
         self._scales: list[np.ndarray] = []
 
     def add(self, rows: Rows, masks: PoolMasks) -> None:
         """Take a view in: the rows of its pixels and its masks over the same pixels."""
         weights = sparse.csr_matrix((rows.weights, rows.ids, rows.offsets), shape=(len(rows), self._count))
         members = sparse.csr_matrix(masks.members().T.astype(np.float32))
-        self._inside.append((members @ weights).tocsr())
-        self._shown.append(sparse.csr_matrix(rows.mass(self._count).astype(np.float32)[None]))
+        self._inside.add((members @ weights).tocsr())
+        self._shown.add(sparse.csr_matrix(rows.mass(self._count).astype(np.float32)[None]))
         self._scales.append(masks.scales)
 
     def build(self) -> Incidence:
-        """The incidence of all views taken in. Only once: the parts are given up on the way, to hold them one time."""
+        """The incidence of all views taken in."""
         first = np.concatenate([[0], np.cumsum([len(s) for s in self._scales])]).astype(np.int64)
         scales = np.concatenate([*self._scales, np.zeros(0, np.float32)]).astype(np.float32)
-        return Incidence(self._stack(self._inside), self._stack(self._shown), first, scales)
+        return Incidence(self._inside.matrix(self._count), self._shown.matrix(self._count), first, scales)
 
-    def _stack(self, parts: list[sparse.csr_matrix]) -> sparse.csr_matrix:
-        if not parts:
-            return sparse.csr_matrix((0, self._count), dtype=np.float32)
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part.indptr) for part in parts]))])
-        values = np.concatenate([part.data for part in parts], dtype=np.float32)
-        for part in parts:
-            part.data = part.data[:0].copy()
-        ids = np.concatenate([part.indices for part in parts])
-        parts.clear()
-        return sparse.csr_matrix((values, ids, offsets), shape=(len(offsets) - 1, self._count))
+
+class _Stack:
+    """Sparse rows below each other. Arrays that grow where they lie: joined at the end, they would be there twice."""
+
+    def __init__(self) -> None:
+        self._values, self._ids = np.empty(0, np.float32), np.empty(0, np.int32)
+        self._lengths: list[np.ndarray] = []
+
+    def add(self, part: sparse.csr_matrix) -> None:
+        start, end = len(self._values), len(self._values) + part.nnz
+        for array, more in ((self._values, part.data), (self._ids, part.indices)):
+            array.resize(end, refcheck=False)  # nobody else has it before `matrix`
+            array[start:] = more
+        self._lengths.append(np.diff(part.indptr))
+
+    def matrix(self, count: int) -> sparse.csr_matrix:
+        """All rows, of `count` columns."""
+        lengths = np.concatenate([*self._lengths, np.zeros(0, np.int32)])
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        return sparse.csr_matrix((self._values, self._ids, offsets), shape=(len(lengths), count))
 
 
 def _product(matrix: sparse.csr_matrix, vector: np.ndarray) -> np.ndarray:
