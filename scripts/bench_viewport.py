@@ -157,8 +157,8 @@ class Easel:
     def rest(self) -> bool:
         """Draw whenever there is news, as the window does, until all is drawn."""
         self.paint()
-        view, pause = self._painter._views["bench"], threading.Event()
-        while view.coarse or view.asked is not None or view.answer is None:
+        pause = threading.Event()
+        while not self._painter.resting("bench"):
             if self._painter.news():
                 self.paint()
             pause.wait(0.02)  # as often as the window's timer, about

@@ -111,6 +111,11 @@ class Painter:
             view.coarse = False
         return self.sorter.news() or bool(rested)
 
+    def resting(self, key: object) -> bool:
+        """Whether a viewport shows all there is: nothing better is to come."""
+        view = self._views.get(key)
+        return view is None or not (view.coarse or view.asked is not None)
+
     def draw(self, key: object, objects: list[bpy.types.Object], camera: Camera, style: Style, wait: bool) -> None:
         """Draw objects into the framebuffer that is bound.
 
@@ -171,8 +176,7 @@ class Painter:
     def _share(self, view: _View, look: tuple[object, ...], count: float) -> float:
         """The share that is drawn while the view changes, so that the window follows at once; all of it at rest."""
         if view.look != look:
-            view.coarse = bool(view.look)
-            view.look, view.changed = look, time.monotonic()
+            view.look, view.changed, view.coarse = look, time.monotonic(), True
         return min(1.0, self._budget / max(1.0, count)) if view.coarse else 1.0
 
     def _mode(self, view: _View, blocks: tuple[Block, ...], style: Style) -> str:

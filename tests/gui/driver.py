@@ -132,6 +132,8 @@ class Window:
     def shot(self, name: str) -> Steps:
         """A picture of the whole screen, once everything is drawn."""
         yield self.redrawn()
+        painter, key = addon("ui.splat_draw").painter, self.region().as_pointer()
+        yield lambda: painter.resting(key)  # not only the share that is shown first
         yield self.redrawn()
         self.grab(name)
 
