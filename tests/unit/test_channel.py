@@ -37,12 +37,14 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def let_in(listener: Listener, pool: ThreadPoolExecutor, seconds: float = SECONDS) -> Future[Channel]:
     """Accept the next client and greet it, each in a thread as the server does."""
 
-    def greet(channel: Channel) -> Channel:
-        listener.welcome(channel, lambda: Welcome(device="cpu", note="a test"), seconds)
-        return channel
-
     channel = pool.submit(listener.accept)
-    return pool.submit(lambda: greet(channel.result(SECONDS)))
+    return pool.submit(lambda: greet(listener, channel.result(SECONDS), seconds))
+
+
+def greet(listener: Listener, channel: Channel, seconds: float = SECONDS) -> Channel:
+    """What the server does with a client that it has accepted."""
+    listener.welcome(channel, lambda: Welcome(device="cpu", note="a test"), seconds)
+    return channel
 
 
 def pair(listener: Listener, pool: ThreadPoolExecutor) -> tuple[Channel, Channel]:
@@ -173,8 +175,9 @@ def test_the_first_message_must_be_hello(listener: Listener, threads: ThreadPool
 
 @pytest.mark.parametrize("knows_key", [False, True])
 def test_a_client_that_stalls_blocks_nobody(listener: Listener, threads: ThreadPoolExecutor, knows_key: bool) -> None:
-    greeted = let_in(listener, threads)
+    accepting = threads.submit(listener.accept)
     stalled = open_socket(listener.address)
+    greeted = threads.submit(greet, listener, accepting.result(SECONDS))  # the next accept is the other client's
     if knows_key:
         stalled.authenticate(KEY, first=False)  # and falls silent before its Hello
     client, server = pair(listener, threads)
