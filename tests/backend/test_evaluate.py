@@ -201,6 +201,7 @@ class Model:
 
     steps: int
     share: float = 1.0
+    levels: None = None  # it is asked by a slider, not by a switch
 
 
 def selector_of(model: Model):
