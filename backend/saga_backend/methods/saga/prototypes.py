@@ -26,7 +26,7 @@ from .step import contrast_step
 _RARE = 3e-5  # share of the pixels; sets of segments that are rarer are rims
 _MOST = 2048  # prototypes
 _REST_BEYOND = 1.3  # scale of the rest, times the largest segment's
-_LASTS = 0.2  # standing of a segment that is more than a stage on the way from things to the whole scene
+_LARGE, _LASTS = 0.35, 0.2  # a segment of this share of the cloud is a stage on the way to it if it stands out by less
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +65,12 @@ def prototypes(segments: Segments, rows: list[Rows]) -> Prototypes:
 
 
 def worth_telling_apart(segments: Segments) -> np.ndarray:
-    """[K] bool: the segments to train on, which are all but those that the next merge swallows at once.
+    """[K] bool: the segments to train on, which are all but the large ones that the next merge swallows at once.
 
     Towards the end of the hierarchy things and ground join one by one. Such unions make every pair of pixels one that
     is alike at some scale, and the few pairs that part a thing from its neighbour drown among them.
     """
-    kept = segments.standing >= _LASTS
+    kept = (segments.standing >= _LASTS) | (segments.sizes() <= _LARGE * segments.count)
     return kept if kept.any() else np.ones(len(segments), bool)
 
 
