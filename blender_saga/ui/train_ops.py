@@ -87,7 +87,8 @@ class SAGA_OT_train(SamChoices, bpy.types.Operator):
             pixels=self.pixels,
             seed=self.seed,
         )
-        sam = options_of(self, self.sam_checkpoint or sam_checkpoint())
+        asked = self.masks_from == "SAM" and not self.sam_checkpoint
+        sam = options_of(self, sam_checkpoint() if asked else self.sam_checkpoint)
         wanted = Wanted(**{name: getattr(self, name) for name in _SOURCES}, sam=sam)
         started = training.start(context, find_splat(context, self.object), settings, wanted)
         if not self.wait:

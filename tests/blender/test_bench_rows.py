@@ -11,7 +11,7 @@ import pytest
 from .support import ROOT
 
 
-@pytest.mark.parametrize("row", ["click_blender", "selection_write"])
+@pytest.mark.parametrize("row", ["click_blender", "click_training", "selection_write"])
 def test_a_row_runs_and_is_json(row: str) -> None:
     pytest.importorskip("torch", reason="needs the backend's packages")
     command = [sys.executable, str(ROOT / "scripts" / "bench.py"), row, "--as-is", "--quick"]
