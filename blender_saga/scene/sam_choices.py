@@ -9,6 +9,7 @@ from bpy.props import FloatProperty, IntProperty
 from ..wire.messages import SamOptions
 
 _ONCE = {"SKIP_SAVE"}
+_PAPER = SamOptions()
 
 
 class SamChoices:
@@ -19,7 +20,7 @@ class SamChoices:
         description="Each picture is asked at a grid of so many points squared; more finds smaller things",
         min=1,
         max=128,
-        default=32,
+        default=_PAPER.points_per_side,
         options=_ONCE,
     )
     iou: FloatProperty(
@@ -27,25 +28,30 @@ class SamChoices:
         description="Lowest quality that the model gives a mask",
         min=0,
         max=1,
-        default=0.88,
+        default=_PAPER.iou,
         options=_ONCE,
     )
     stability: FloatProperty(
-        name="Stability", description="How sharp a mask must be at least", min=0, max=1, default=0.95, options=_ONCE
+        name="Stability",
+        description="How sharp a mask must be at least",
+        min=0,
+        max=1,
+        default=_PAPER.stability,
+        options=_ONCE,
     )
     nms: FloatProperty(
         name="Overlap",
         description="Of masks more alike than this the worse is dropped",
         min=0,
         max=1,
-        default=0.7,
+        default=_PAPER.nms,
         options=_ONCE,
     )
     least_area: IntProperty(
         name="Least Area",
         description="Pixels; smaller islands go, smaller holes are filled",
         min=0,
-        default=100,
+        default=_PAPER.least_area,
         options=_ONCE,
     )
     crop_layers: IntProperty(
@@ -53,7 +59,7 @@ class SamChoices:
         description="How often pictures are also asked in parts",
         min=0,
         max=3,
-        default=0,
+        default=_PAPER.crop_layers,
         options=_ONCE,
     )
     longest_side: IntProperty(
@@ -61,7 +67,7 @@ class SamChoices:
         description="Pixels; larger photos are made smaller first",
         min=64,
         max=8192,
-        default=1024,
+        default=_PAPER.longest_side,
         options=_ONCE,
     )
 

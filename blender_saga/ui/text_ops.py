@@ -8,13 +8,12 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from ..scene import texts, things
 from ..scene.lookup import find_splat, trained_model
 from ..scene.paths import absolute
-from ..scene.properties import MODES
 from ..wire.errors import UserError
 from ..wire.messages import FindText, NameThings
 from .backend_ops import wait_property
 from .preferences import preferences
 from .reporting import Result, reported
-from .thing_ops import Asking
+from .thing_ops import Asking, Combining
 
 _ONCE = {"SKIP_SAVE"}
 WAYS = (
@@ -77,7 +76,7 @@ class SAGA_OT_find_text(Asking, bpy.types.Operator):
         return self._run(asked, lambda: None)
 
 
-class SAGA_OT_text_candidate(bpy.types.Operator):
+class SAGA_OT_text_candidate(Combining, bpy.types.Operator):
     """Select this candidate. Shift adds it, Ctrl takes it away"""
 
     bl_idname = "saga.text_candidate"
@@ -85,12 +84,6 @@ class SAGA_OT_text_candidate(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
     index: IntProperty(name="Candidate", description="Its number, the best is 0", options=_ONCE)
-    mode: EnumProperty(name="Mode", items=MODES, options=_ONCE)
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Shift and Ctrl as in the viewport."""
-        self.mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
-        return self.execute(context)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:

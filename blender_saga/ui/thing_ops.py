@@ -105,7 +105,18 @@ def _finish(asked: things.Asked, label: str, done: Callable[[], None]) -> None:
             bpy.ops.ed.undo_push(message=label)
 
 
-class SAGA_OT_thing_select(bpy.types.Operator):
+class Combining:
+    """An operator of a list's row that sets, adds or takes away by the keys that are held."""
+
+    mode: EnumProperty(name="Mode", items=MODES, options=_ONCE)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Shift and Ctrl as in the viewport."""
+        self.mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
+        return self.execute(context)
+
+
+class SAGA_OT_thing_select(Combining, bpy.types.Operator):
     """Select this thing with all its parts. Shift adds it, Ctrl takes it away"""
 
     bl_idname = "saga.thing_select"
@@ -113,12 +124,6 @@ class SAGA_OT_thing_select(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
     node: IntProperty(name="Thing", description="Its number", options=_ONCE)
-    mode: EnumProperty(name="Mode", items=MODES, options=_ONCE)
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Shift and Ctrl as in the viewport."""
-        self.mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
-        return self.execute(context)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:

@@ -26,8 +26,10 @@ class TrainSettings:
     """What a user may choose for training; 0 means the default of the device.
 
     Attributes:
-        method: "saga" trains features; "evidence" only finds the segments on which the masks agree.
-        recipe: "prototypes" trains a code for every segment, "paper" a feature for every Gaussian, as its authors do.
+        method: "saga" trains features with a scale; "click-gaussian" features of two levels; "evidence" only finds the
+            segments on which the masks agree.
+        recipe: "prototypes" trains a code for every segment, "paper" a feature for every Gaussian, as its authors do;
+            "three-levels" (click-gaussian) the paper's with a level between the two.
         steps: optimiser steps.
         views: limit of virtual views.
         width, height: pixels of a virtual view.

@@ -35,12 +35,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_prototypes_by_loops(rng):
     segments = from_sets(random_sets(rng), rng.normal(size=(N, 3)))
-    rows = [random_rows(rng) for _ in range(3)]
+    rows = [random_rows(rng) for _ in range(3)]  # without shares that are too close to a half for float32
+    rows = [part.take((np.abs(segments.holding(part) - 0.5) > 1e-5).all(axis=1)) for part in rows]
     found = prototypes(segments, rows)
     counts: dict[frozenset[int], int] = {}
     for part in rows:
-        if (np.abs(segments.holding(part) - 0.5) < 1e-5).any():
-            pytest.skip("a share too close to a half for float32")
         for row in dense(part, N):
             if row.sum() >= 0.3:
                 shares = [sum(row[i] for i in m) / row.sum() for m in members_of(segments)]
