@@ -1,7 +1,9 @@
 """Run the checks and the tests, tier by tier; the last line counts them.
 
 Usage: `python3 scripts/test.py` (everything that runs without a screen), `python3 scripts/test.py unit blender`
-(only these), `--gui` (also the tests in a real Blender window). Makes the environment first if it is missing.
+(only these), `--gui` (also the tests in a real Blender window), `--faults` (only what is done to a backend to break it;
+with `--full` as often as docs/reliability.md says, else as often as CI has time for, and with `--gui` or tiers also
+those). Makes the environment first if it is missing.
 """
 
 import bootstrap
@@ -9,6 +11,7 @@ import bootstrap
 bootstrap.ensure()  # from here on: Python 3.13 with every package
 
 import argparse  # noqa: E402
+import os  # noqa: E402
 import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
@@ -21,6 +24,9 @@ from pathlib import Path  # noqa: E402
 import blender_window  # noqa: E402
 
 ROOT = bootstrap.ROOT
+sys.path.insert(0, str(ROOT))
+from tests.faults import table  # noqa: E402
+
 PURE = ("blender_saga/wire", "blender_saga/gaussians", "blender_saga/client")
 CHECKS = {
     "ruff check": ("ruff", "check", "."),
@@ -32,6 +38,8 @@ LIMIT = 600
 """Seconds a tier may take; one that hangs is ended and counts as failed."""
 GUI_LIMIT = 3 * 2400
 """The same for the real window: drawn by software, and everything is compiled anew."""
+FAULTS_LIMIT, FULL_LIMIT = 900, 4 * 3600
+"""The same for the faults, with reduced and with full counts."""
 HANG = 180
 """Seconds after which a single test prints where it stands."""
 
@@ -73,14 +81,24 @@ def run_tier(tier: str) -> Count:
         except blender_window.Unavailable as reason:
             return Count(skipped=1, remark=f"NOTHING OF THE INTERFACE WAS TESTED: {reason}")
     with tempfile.TemporaryDirectory() as temporary:
-        report = Path(temporary, "report.xml")
-        options = ["-rs", "--durations=5", f"--junitxml={report}", "-o", f"faulthandler_timeout={HANG}"]
-        limit = GUI_LIMIT if tier == "gui" else LIMIT
+        report, rows = Path(temporary, "report.xml"), Path(temporary, "rows.jsonl")
+        os.environ[table.FILE_VARIABLE] = str(rows)
+        limit, hang = _limits(tier)
+        options = ["-rs", "--durations=5", f"--junitxml={report}", "-o", f"faulthandler_timeout={hang}"]
         result = _run([sys.executable, "-m", "pytest", str(folder), *options], limit)
         count = _read(report)
+        if tier == "faults":
+            print(f"\n{table.markdown(table.read(rows))}", flush=True)
     if result != 0 and count.failed == 0:  # a crash, a time limit, no tests: nothing in the report says so
         count.failed, count.remark = 1, f"pytest ended with {result}"
     return count
+
+
+def _limits(tier: str) -> tuple[int, int]:
+    """Seconds that a tier may take, and after which a single test of it prints where it stands."""
+    if tier == "faults" and os.environ[table.FULL_VARIABLE] == "1":
+        return FULL_LIMIT, FULL_LIMIT
+    return {"gui": GUI_LIMIT, "faults": FAULTS_LIMIT}.get(tier, LIMIT), HANG
 
 
 def _run(command: list[str], limit: int = LIMIT) -> int:
@@ -106,20 +124,24 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the checks and the tests.")
     parser.add_argument("tiers", nargs="*", metavar="TIER", help=f"checks, {', '.join(TIERS)} or gui (default: all)")
     parser.add_argument("--gui", action="store_true", help="also the tests in a real Blender window")
+    parser.add_argument("--faults", action="store_true", help="the faults, alone or beside --gui and tiers")
+    parser.add_argument("--full", action="store_true", help="the faults with full counts (hours)")
     args = parser.parse_args()
-    unknown = set(args.tiers) - {"checks", *TIERS, "gui"}
+    unknown = set(args.tiers) - {"checks", *TIERS, "gui", "faults"}
     if unknown:
         parser.error(f"there is no tier {', '.join(sorted(unknown))}")
-    args.tiers = args.tiers or ["checks", *TIERS]
-    if args.gui and "gui" not in args.tiers:
-        args.tiers.append("gui")
+    if not args.tiers and (args.gui or not args.faults):
+        args.tiers = ["checks", *TIERS]
+    args.tiers += [name for name in ("gui", "faults") if getattr(args, name) and name not in args.tiers]
     return args
 
 
 def main() -> int:
     """Run what was asked for and sum up; returns the exit code."""
     results: dict[str, tuple[Count, float]] = {}
-    for tier in arguments().tiers:
+    args = arguments()
+    os.environ[table.FULL_VARIABLE] = "1" if args.full else "0"
+    for tier in args.tiers:
         began = time.monotonic()
         count = run_checks() if tier == "checks" else run_tier(tier)
         results[tier] = (count, time.monotonic() - began)
