@@ -9,6 +9,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+_BLOCK = 32
+"""Pixels whose cosines with all others are one matrix product: 1.3 MB for 10,000 pixels, which a core's cache holds."""
+
 
 def contrast(
     pixels: np.ndarray, labels: np.ndarray, margin: float, weight: float, frozen: int = 0
@@ -51,23 +54,21 @@ def _different(units: np.ndarray, labels: np.ndarray, margin: float) -> tuple[fl
 @numba.njit(parallel=True, cache=True)
 def _sum_apart(units, columns, labels, margin, away):
     total = 0.0
-    for i in numba.prange(len(units)):
-        total += _apart_from(i, (units, columns, labels, margin), away[i])
+    for block in numba.prange(-(-len(units) // _BLOCK)):
+        total += _apart_of_block(block * _BLOCK, (units, columns, labels, margin), away)
     return total
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
-def _apart_from(i, pixels, away):
+@numba.njit(cache=True, nogil=True)
+def _apart_of_block(first, pixels, away):
     units, columns, labels, margin = pixels
-    cosines = np.zeros(len(units), np.float32)
-    for c in range(len(columns)):
-        mine = units[i, c]
-        for j in range(len(units)):  # over contiguous numbers: several at once
-            cosines[j] += mine * columns[c, j]
+    cosines = np.dot(units[first : first + _BLOCK], columns)
     apart = 0.0
-    for j in range(len(units)):
-        if cosines[j] > margin and labels[j] != labels[i]:
-            apart += cosines[j]
-            for c in range(len(columns)):
-                away[c] += units[j, c]
+    for row in range(len(cosines)):
+        i = first + row
+        for j in range(len(units)):
+            if cosines[row, j] > margin and labels[j] != labels[i]:
+                apart += cosines[row, j]
+                for c in range(len(columns)):
+                    away[i, c] += units[j, c]
     return apart
