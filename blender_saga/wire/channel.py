@@ -1,8 +1,10 @@
 """Messages over a loopback socket: HMAC handshake with a shared key, then Hello and Welcome, then messages.
 
-Framing and the key handshake are those of `multiprocessing.connection` (its pickling `send`/`recv` are never used). The
-sockets are made here, because a stalled handshake must be cut off and a blocked reader woken, and only a socket's
+The key handshake is that of `multiprocessing.connection` (which pickles nothing), and so is the framing (frames.py).
+The sockets are made here, because a stalled handshake must be cut off and a blocked reader woken, and only a socket's
 `shutdown` does that on every system. Loopback TCP with a port from the system is the one kind of socket on all of them.
+
+A frame of no bytes says "I am still here" and nothing else: `keep_alive`.
 """
 
 from __future__ import annotations
@@ -13,15 +15,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import AuthenticationError
 from multiprocessing import connection as mp
+from typing import Any
 
 from . import codec
 from .errors import UserError
+from .frames import Frames
 from .messages import PROTOCOL_VERSION, Failed, Hello, Welcome
 
 Address = tuple[str, int]
 """Host and port."""
 HANDSHAKE_SECONDS = 10.0
 """How long the other side may take to prove that it knows the key and to say Hello."""
+BEAT_SECONDS = 5.0
+"""How often a side says that it is still there, where a tunnel may be cut without anybody being told."""
+SILENCE_SECONDS = 60.0
+"""After so long without a byte the other side is taken for gone; a machine under load may well pause for ten."""
 _HELLO_ID = 0
 """Id of Hello and its answer; requests count from 1."""
 _MAX_HELLO = 1 << 16
@@ -41,18 +49,43 @@ class Channel:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
         # It owns a copy of the handle, so that `shutdown` on ours never meets a number that was given away again.
-        self._connection = mp.Connection(sock.dup().detach())
+        self._connection = Frames(sock.dup())
         self._send_lock = threading.Lock()
+        self._closed = threading.Event()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last byte of the other side arrived."""
+        return self._connection.silence
+
+    def keep_alive(self, beat: float = BEAT_SECONDS, patience: float | None = SILENCE_SECONDS) -> None:
+        """From now on say every `beat` seconds that we are still here, from a thread that ends with the channel.
+
+        Args:
+            beat: seconds.
+            patience: seconds; when nothing arrives, or nothing can be sent, for so long, the channel closes. The other
+                side must keep itself alive, too. None: wait for ever.
+        """
+        self._connection.limit(patience)
+        threading.Thread(target=self._beat, args=(beat,), name="heartbeat", daemon=True).start()
+
+    def _beat(self, seconds: float) -> None:
+        try:
+            while not self._closed.wait(seconds):
+                self.send_frame(b"")
+        except ChannelClosed:
+            return  # who reads sees the same
 
     def send(self, message_id: int, message: object) -> None:
         """Send a message. Raises ChannelClosed, or what `codec.encode` raises."""
         self.send_frame(codec.encode(message_id, message))
 
-    def send_frame(self, frame: bytes) -> None:
-        """Send a frame made by `codec.encode`. Raises ChannelClosed."""
+    def send_frame(self, frame: bytes, on_sent: Callable[[int], None] | None = None) -> None:
+        """Send a frame made by `codec.encode`; `on_sent` is told now and then how many bytes are out. Raises
+        ChannelClosed."""
         try:
             with self._send_lock:
-                self._connection.send_bytes(frame)
+                self._connection.send_bytes(frame, on_sent)
         except OSError as error:
             raise ChannelClosed("The connection was closed") from error
 
@@ -67,13 +100,15 @@ class Channel:
             WireError: if the frame is not a message; the next one may be.
         """
         try:
-            frame = self._connection.recv_bytes(limit)
+            while not (frame := self._connection.recv_bytes(limit)):
+                pass  # it is still there
         except (EOFError, OSError, MemoryError) as error:  # after these, where the next frame starts is not known
             raise ChannelClosed("The connection was closed") from error
         return codec.decode(frame)
 
     def close(self) -> None:
         """Close it (any thread, more than once): both sides' `receive` and `send` end with ChannelClosed."""
+        self._closed.set()
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -84,9 +119,10 @@ class Channel:
     def authenticate(self, key: bytes, first: bool) -> None:
         """Prove to each other that both know the key; the side that listens challenges first."""
         steps = (mp.deliver_challenge, mp.answer_challenge)
+        frames: Any = self._connection  # all that they use of a connection
         try:
             for step in steps if first else steps[::-1]:
-                step(self._connection, key)
+                step(frames, key)
         except (EOFError, OSError) as error:
             raise ChannelClosed("The connection was closed") from error
 
