@@ -103,6 +103,15 @@ def test_a_thing_stays_whole_where_a_part_of_it_stands_out_more() -> None:
     np.testing.assert_array_equal(coarse[:28], np.where(np.arange(28) < 20, 1, 2))
 
 
+def test_what_is_nearly_all_of_a_thing_leaves_no_rim_of_it_over() -> None:
+    """A thing without its rim stands out more than with it: both are the thing, and the rim is none by itself."""
+    means = np.stack([np.arange(40.0), np.zeros(40), np.zeros(40)], axis=1)
+    segments = from_sets([np.arange(40) < 24, np.arange(40) < 28], means)
+    coarse, fine = SegmentLevels(replace_standing(segments, np.array([2.0, 1.0])), 2).of_gaussians()
+    np.testing.assert_array_equal(coarse, np.where(np.arange(40) < 28, 2, 0))
+    np.testing.assert_array_equal(fine, np.select([np.arange(40) < 24, np.arange(40) < 28], [1, 2]))
+
+
 def replace_standing(segments: Segments, standing: np.ndarray) -> Segments:
     return Segments(segments.offsets, segments.ids, segments.scales, segments.count, standing.astype(np.float32))
 

@@ -13,6 +13,7 @@ from ...segment_query import HOLDS, stand_out
 from ...segment_set import Segments
 
 _BLOCK = 65_536  # Gaussians whose segments are looked up at a time
+_NEARLY_ALL = 0.75  # share of a segment from which on one within it is the same thing
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,8 @@ class SegmentLevels:
     """The levels of pixels and Gaussians from segments on which all views agree.
 
     Coarse is the segment that a click alone would mean: for most of what it holds, so that a thing stays whole where a
-    part of it stands out more. The last level is the one within it that stands out most, of equal ones the smallest.
+    part of it stands out more. Who means a segment that is nearly all of a larger one counts for both: else the rest of
+    the larger, a rim or a remnant, would be a thing of its own. The last level is the one within it that stands out most, of equal ones the smallest.
     Where all stand out alike these are the largest and the smallest. A middle level is the segment between them that is
     nearest to their mean scale.
 
@@ -103,10 +105,12 @@ class SegmentLevels:
         sets = distinct(np.concatenate([self._held(_one_each(block)) for block in self._blocks()]))
         inside = np.unpackbits(sets.rows, axis=1, count=len(segments)).astype(bool)
         meant = np.array([stand_out(segments, np.flatnonzero(s)) if s.any() else -1 for s in inside])
+        sizes = np.append(segments.sizes(), 0)  # the last: of none
         free = np.ones(len(inside), bool)
         for segment in reversed(range(len(segments))):
             here = free & inside[:, segment]
-            if 2 * sets.counts[here & (meant == segment)].sum() > sets.counts[here].sum():
+            agree = here & (meant <= segment) & (sizes[meant] > _NEARLY_ALL * sizes[segment])
+            if (meant[here] == segment).any() and 2 * sets.counts[agree].sum() > sets.counts[here].sum():
                 self._things[segment], free[here] = True, False
 
     @property
