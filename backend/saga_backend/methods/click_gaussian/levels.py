@@ -88,11 +88,11 @@ def levels_of_masks(masks: PoolMasks, levels: int) -> np.ndarray:
 class SegmentLevels:
     """The levels of pixels and Gaussians from segments on which all views agree.
 
-    Coarse is the segment that a click alone would mean: for most of what it holds, so that a thing stays whole where a
-    part of it stands out more. Who means a segment that is nearly all of a larger one counts for both: else the rest of
-    the larger, a rim or a remnant, would be a thing of its own. The last level is the one within it that stands out most, of equal ones the smallest.
-    Where all stand out alike these are the largest and the smallest. A middle level is the segment between them that is
-    nearest to their mean scale.
+    Coarse is the segment that a click alone would mean: for most of what it holds, so that a thing stays whole
+    where a part of it stands out more. Who means a segment that is nearly all of a larger one counts for both: else
+    the rest of the larger, a rim or a remnant, would be a thing of its own. The last level is the one within it
+    that stands out most, of equal ones the smallest. Where all stand out alike these are the largest and the
+    smallest. A middle level is the segment between them that is nearest to their mean scale.
 
     Args:
         segments: K segments of N Gaussians.
