@@ -17,6 +17,7 @@ from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import TrainSettings
 
 from . import sidecar
+from .checkpoint import Checkpoint, training_key
 from .cli_files import LoggedControl, check_output, fingerprint_matches, read_labels, read_scene, read_view
 from .cli_inputs import Subject, from_photos, photo_frames, sources, view_limit
 from .device import find_device
@@ -58,13 +59,25 @@ def run_train(options: argparse.Namespace) -> None:
     device = find_device(options.device)
     log.info("training on: %s", device.note)
     given.device = device.name
+    given.checkpoint = Checkpoint(options.out, _key(options, cloud, settings))
     trained = train(cloud, settings, control, given)
     control.end()
     source, as_text = str(options.scene.resolve()), json.dumps(asdict(settings))
     sidecar.save(options.out, trained.model, sidecar.Header(cloud.fingerprint(), source, settings=as_text))
+    given.checkpoint.remove()
+    for note in given.checkpoint.notes:
+        log.info("%s", note)
     took = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in trained.phases.items())
     seen = "" if given.views else f", coverage {trained.coverage:.0%}"
     print(f"{options.out}: {trained.masks} masks in {len(trained.views)} views{seen} ({took})")
+
+
+def _key(options: argparse.Namespace, cloud: GaussianCloud, settings: TrainSettings) -> str:
+    """What the command makes its model of: the same command, with the same files, goes on where it was killed."""
+    without = ("scene", "out", "run", "device")
+    said = {name: value for name, value in vars(options).items() if name not in without}
+    folders = [path for path in (options.views, options.masks, options.labels) if path and Path(str(path)).exists()]
+    return training_key(cloud.fingerprint(), asdict(settings), said, files=folders)
 
 
 def run_select(options: argparse.Namespace) -> None:

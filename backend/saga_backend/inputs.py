@@ -10,12 +10,14 @@ import numpy as np
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
+from blender_saga.wire import codec
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import TrainSettings, TrainSources
+from blender_saga.wire.messages import Train, TrainSettings, TrainSources
 
 from .cameras.frame import Frame, virtual_frames
 from .cameras.read import read_cameras, resize_frames, seeing, spread
 from .capture import CaptureSettings, capture
+from .checkpoint import training_key
 from .control import Control
 from .masks.cache import MaskCache
 from .masks.extract import Local, Pictures, extract, tasks_of
@@ -81,6 +83,16 @@ def message_inputs(
             find_masks(sources, inputs, cloud, device, control)
         folder_masks(Path(sources.masks_folder), inputs)
     return inputs
+
+
+def message_key(request: Train) -> str:
+    """What a Train message makes its model of, as one number; where the model is saved does not count.
+
+    Files of photos and masks count by name, size and time; not the masks that are found while it runs.
+    """
+    given = request.sources.masks == "files"
+    files = [request.sources.cameras, request.sources.masks_folder if given else ""]
+    return training_key(codec.encode(0, replace(request, sidecar="")), files=[path for path in files if path])
 
 
 def find_masks(sources: TrainSources, inputs: Inputs, cloud: GaussianCloud, device: str, control: Control) -> None:

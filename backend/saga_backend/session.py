@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,17 @@ from blender_saga.wire.messages import (
     Colour,
     Colours,
     Done,
+    FetchModel,
     FetchWeights,
     FindText,
     LoadScene,
     LookAhead,
+    ModelFile,
     Names,
     NameThings,
+    OpenModel,
+    Recolour,
+    Recoloured,
     SceneState,
     Selection,
     Status,
@@ -36,12 +41,13 @@ from blender_saga.wire.messages import (
     Weights,
 )
 
-from . import query, sidecar
+from . import places, query, sidecar, travelling
+from .checkpoint import Checkpoint
 from .cleanup import Neighbourhood, neighbourhood
 from .clustering import divide
 from .control import Control
 from .display import colours_of
-from .inputs import message_inputs
+from .inputs import message_inputs, message_key
 from .instant_desk import InstantDesk, Standing, standing_of, unsure
 from .memory import backend_state
 from .reply import Found, reply
@@ -60,6 +66,7 @@ class _Scene:
 
     cloud: GaussianCloud
     model: SceneModel | None = None
+    header: sidecar.Header = field(default_factory=lambda: sidecar.Header(""))
     training: bool = False
     clusters: tuple[SceneModel, Cluster, Clusters] | None = None
     described: answers.Described = field(default_factory=answers.Described)
@@ -92,7 +99,7 @@ class Session:
         model, note = None, ""
         if request.sidecar and Path(request.sidecar).is_file():
             try:
-                model = _model_of(request, len(cloud))
+                model, header = _model_of(request, len(cloud))
             except UserError as error:  # the scene is usable without; the user is told why it has no model
                 note = error.sentence()
         with self._lock:
@@ -102,10 +109,22 @@ class Session:
             scene.cloud = cloud  # in place: a training that runs keeps its scene
             if model is not None:
                 scene.described.open(request.sidecar, model)
+                scene.header = header
             scene.model = model = model or scene.model
-        return SceneState(
-            request.scene, len(cloud), model.steps if model else 0, note, model.granularity if model else 0
-        )
+        return _state(request.scene, scene, note)
+
+    def open_model(self, request: OpenModel) -> SceneState:
+        """Take in the model of a loaded scene from the bytes of its file."""
+        scene = self._scene(request.scene)
+        scene.model, scene.header, scene.described = travelling.opened(request, len(scene.cloud))
+        return _state(request.scene, scene)
+
+    def fetch_model(self, request: FetchModel) -> ModelFile:
+        """The bytes of the file that the scene's model would be saved as."""
+        scene, _, model = self._trained(request.scene)
+        if scene.training:
+            raise UserError("This scene is being trained", fix="Wait for its end", code="busy")
+        return travelling.file_of(request.scene, model, scene.header, scene.described)
 
     def train(self, request: Train, control: Control) -> Trained:
         """Train a scene; its former model answers clicks until the first snapshot and stays if training fails."""
@@ -116,26 +135,30 @@ class Session:
             scene.model = model
 
         check_settings(request.settings)
+        header = sidecar.Header(request.scene, settings=json.dumps(asdict(request.settings)))
+        request, place = _placed(request)
         if request.sidecar:
             sidecar.check_place(request.sidecar)
         scene.training = True
         try:
             warm_up(control)
             given = message_inputs(request.sources, scene.cloud, request.settings, control, self.device)
-            sources = Sources(given.views, given.masks, _BLENDER_UP, publish, self.device)
+            checkpoint = Checkpoint(place, message_key(request))
+            sources = Sources(given.views, given.masks, _BLENDER_UP, publish, self.device, checkpoint)
             result = train(scene.cloud, request.settings, control, sources)
             if request.sidecar:
-                header = sidecar.Header(request.scene, settings=json.dumps(asdict(request.settings)))
                 sidecar.save(request.sidecar, result.model, header)
+            checkpoint.remove()
         except BaseException:
             scene.model = before
             raise
         finally:
             scene.training = False
-        scene.model = result.model
+        scene.model, scene.header = result.model, header
         return Trained(
             request.scene, result.model.steps, result.masks, len(result.views), min(given.coverage, result.coverage),
-            tuple(result.phases), tuple(result.phases.values()), request.sidecar, tuple(given.notes),
+            tuple(result.phases), tuple(result.phases.values()), request.sidecar,
+            (*given.notes, *checkpoint.notes),
             result.model.granularity,
         )  # fmt: skip
 
@@ -195,6 +218,10 @@ class Session:
         """A name for every node of the tree that was made last."""
         return answers.name_things(request, self._text_scene(request.scene, control), control)
 
+    def recolour(self, request: Recolour, control: Control) -> Recoloured:
+        """The colours that a text asks for; of no scene, and beside a training."""
+        return answers.recoloured(request, self.device, control)
+
     def _text_scene(self, name: str, control: Control) -> answers.TextScene:
         scene, cloud, model = self._trained(name)
         if scene.training:
@@ -248,12 +275,25 @@ def _given(value: float) -> float | None:
     return None if value < 0 else float(value)
 
 
-def _model_of(request: LoadScene, count: int) -> SceneModel:
+def _state(name: str, scene: _Scene, note: str = "") -> SceneState:
+    model = scene.model
+    return SceneState(name, len(scene.cloud), model.steps if model else 0, note, model.granularity if model else 0)
+
+
+def _placed(request: Train) -> tuple[Train, Path]:
+    """A training with a place for the masks that it finds, and where it is kept on the way: the user's cache, unless
+    the model has a place on this machine."""
+    sources = request.sources
+    if sources.masks == "sam" and not sources.masks_folder:
+        sources = replace(sources, masks_folder=str(places.of_scene("masks", request.scene)))
+    place = Path(request.sidecar) if request.sidecar else places.of_scene("trainings", request.scene)
+    return replace(request, sources=sources), place
+
+
+def _model_of(request: LoadScene, count: int) -> tuple[SceneModel, sidecar.Header]:
     model, header = sidecar.load(request.sidecar, request.scene)
-    if header.count != count:
-        why = f"it is for {header.count} Gaussians, the scene has {count}"
-        raise UserError(f"{Path(request.sidecar).name} is the model of another cloud", why, code="other_cloud")
-    return model
+    travelling.require_count(header, count, Path(request.sidecar).name)
+    return model, header
 
 
 def _whole_cloud(request: LoadScene) -> GaussianCloud:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
 from blender_saga.wire.errors import UserError
 
 from .methods.click_gaussian import storage
 from .model import AffinityModel
+from .replacing import replaced
 from .scene_model import SceneModel
 from .segment_set import Segments
 
 FORMAT = "2"
+_LENGTH = struct.Struct("<Q")  # of a safetensors file's header
 _ENTRIES = {"fingerprint": str, "source": str, "count": int, "steps": int, "settings": str}
 
 
@@ -49,7 +53,11 @@ def save(path: str | Path, model: SceneModel, header: Header) -> None:
     Raises:
         UserError: if the file cannot be written.
     """
-    path = Path(path)
+    write_tensors(Path(path), *contents(model, header))
+
+
+def contents(model: SceneModel, header: Header) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """The arrays of a model's file and the facts of its header."""
     facts: dict[str, object] = asdict(header) | {"count": model.count, "steps": model.steps, "format": FORMAT}
     tensors: dict[str, np.ndarray] = {
         "segments.offsets": model.segments.offsets.astype(np.int64),
@@ -64,7 +72,34 @@ def save(path: str | Path, model: SceneModel, header: Header) -> None:
         tensors["affinity.quantiles"] = model.affinity.quantiles.astype(np.float32)
     if model.levels is not None:
         tensors |= storage.arrays_of(model.levels)
-    write_tensors(path, tensors, facts)
+    return tensors, facts
+
+
+def packed(tensors: dict[str, np.ndarray], facts: dict[str, object]) -> bytes:
+    """The bytes of a `.saga` file."""
+    return to_bytes(tensors, {"saga": json.dumps(facts)})
+
+
+def unpacked(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict]:
+    """Arrays and facts of the bytes of a `.saga` file; what they say is not checked yet.
+
+    Args:
+        data: the bytes.
+        name: what the user knows the file as.
+
+    Raises:
+        UserError: if they are not such a file.
+    """
+    try:
+        tensors = from_bytes(data)  # first: it checks the length that the header's is read by
+        end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+        about = json.loads(data[_LENGTH.size : end]).get("__metadata__") or {}
+        facts = json.loads(about.get("saga", "{}"))
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:  # KeyError: of numbers that numpy has not
+        raise UserError(
+            f"{name} is not a readable .saga file", str(error), "Train the scene again", "bad_model"
+        ) from error
+    return tensors, facts if isinstance(facts, dict) else {}
 
 
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, object]) -> None:
@@ -73,9 +108,8 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, o
     Raises:
         UserError: if it cannot be written.
     """
-    with _beside(path) as beside:
-        beside.write_bytes(to_bytes(tensors, {"saga": json.dumps(facts)}))
-        beside.replace(path)
+    with _told(path), replaced(path) as part:
+        part.write_bytes(packed(tensors, facts))
 
 
 def check_place(path: str | Path) -> None:
@@ -84,20 +118,19 @@ def check_place(path: str | Path) -> None:
     Raises:
         UserError: if not.
     """
-    with _beside(Path(path)) as beside:
-        beside.touch()
-        beside.unlink()
+    path = Path(path)
+    trial = path.with_name(f"{path.name}.{os.getpid()}.trial")
+    with _told(path):
+        trial.touch()
+        trial.unlink()
 
 
 @contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """The name of a file to write first; where that fails, nothing is left of it and the user is told."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+def _told(path: Path) -> Iterator[None]:
+    """Where writing fails, the user is told."""
     try:
-        yield beside
+        yield
     except OSError as error:
-        with contextlib.suppress(OSError):  # it may never have come to be
-            beside.unlink()
         fix = "Choose a folder that you may write to, with room on its disk"
         why = error.strerror or str(error)
         raise UserError(f"The model cannot be saved to {path}", why, fix, "cannot_write") from error
@@ -116,24 +149,47 @@ def load(path: str | Path, fingerprint: str = "") -> tuple[SceneModel, Header]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no file {path}", fix="Train the scene first", code="no_model")
-    retrain = "Train the scene again"
+    return opened(*read_file(path), path.name, fingerprint)
+
+
+def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Arrays and facts of a `.saga` file; what they say is not checked yet.
+
+    Raises:
+        UserError: if it is not such a file.
+    """
     try:
         with safe_open(str(path), framework="numpy") as file:
             facts = json.loads((file.metadata() or {}).get("saga", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a file, not a dict
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path.name} is not a readable .saga file", str(error), retrain, "bad_model") from error
-    facts = facts if isinstance(facts, dict) else {}
+        what = f"{path.name} is not a readable .saga file"
+        raise UserError(what, str(error), "Train the scene again", "bad_model") from error
+    return tensors, facts if isinstance(facts, dict) else {}
+
+
+def opened(tensors: dict[str, np.ndarray], facts: dict, name: str, fingerprint: str = "") -> tuple[SceneModel, Header]:
+    """The model that arrays and facts of a file are.
+
+    Args:
+        tensors, facts: from `read_file` or `unpacked`.
+        name: what the user knows the file as.
+        fingerprint: as in `load`.
+
+    Raises:
+        UserError: if they are none, or it belongs to another cloud.
+    """
+    retrain = "Train the scene again"
     if facts.get("format") != FORMAT:
         why = f"its format is {facts.get('format', 'unknown')}, this version reads {FORMAT}"
-        raise UserError(f"{path.name} is not a readable .saga file", why, retrain, "bad_model")
-    if not all(isinstance(facts.get(name), kind) for name, kind in _ENTRIES.items()):
-        raise UserError(f"{path.name} is not a readable .saga file", "its header is not whole", retrain, "bad_model")
-    header = Header(*(facts[name] for name in _ENTRIES))
+        raise UserError(f"{name} is not a readable .saga file", why, retrain, "bad_model")
+    if not all(isinstance(facts.get(entry), kind) for entry, kind in _ENTRIES.items()):
+        raise UserError(f"{name} is not a readable .saga file", "its header is not whole", retrain, "bad_model")
+    header = Header(*(facts[entry] for entry in _ENTRIES))
     if fingerprint and header.fingerprint != fingerprint:
         why = "the cloud has changed since, or the file is another scene's"
-        raise UserError(f"{path.name} is the model of another cloud", why, retrain, "other_cloud")
-    return _checked(tensors, header, path.name), header
+        raise UserError(f"{name} is the model of another cloud", why, retrain, "other_cloud")
+    return _checked(tensors, header, name), header
 
 
 def _checked(tensors: dict[str, np.ndarray], header: Header, name: str) -> SceneModel:

@@ -13,7 +13,8 @@ from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import TrainSettings
 
-from .capture import CaptureSettings, capture
+from .capture import Capture, CaptureSettings, capture
+from .checkpoint import Checkpoint
 from .control import Control
 from .masks.found import Found, Looked, builtin_found, given_found, look
 from .methods.click_gaussian.model import LevelModel
@@ -23,7 +24,8 @@ from .methods.click_gaussian.train import ClickInput, train_click_gaussian
 from .methods.saga.settings import PAPER, PROTOTYPES, RECIPES, SagaSettings
 from .methods.saga.train import SagaInput, train_saga
 from .model import AffinityModel
-from .rasteriser import rasteriser
+from .rasteriser import Rasteriser, rasteriser
+from .resuming import capture_of, capture_state, found_of, found_state
 from .scene_model import SceneModel
 from .segment_set import scale_table
 
@@ -52,6 +54,7 @@ class Sources:
         up: direction away from the ground, for upright virtual views; y is down in splat files.
         publish: gets snapshots of the model while it trains.
         device: "cpu" or "cuda", where the features are trained.
+        checkpoint: keeps what a killed training would lose, and has what one before has left.
     """
 
     views: list[View] | None = None
@@ -59,6 +62,7 @@ class Sources:
     up: tuple[float, float, float] = (0.0, -1.0, 0.0)
     publish: Callable[[SceneModel], None] | None = None
     device: str = "cpu"
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
 
 
 @dataclass
@@ -82,18 +86,23 @@ def train(
         Cancelled: if the control was cancelled.
     """
     sources, settings = sources or Sources(), check_settings(settings)
+    try:
+        return _train(cloud, settings, control, sources)
+    except UserError:
+        sources.checkpoint.remove()  # it would come to the same end again
+        raise
+
+
+def _train(cloud: GaussianCloud, settings: TrainSettings, control: Control, sources: Sources) -> TrainedModel:
     watch, coverage, views = _Stopwatch(), 1.0, sources.views
     if views is None:
-        taken = capture(cloud, CaptureSettings(settings.views, settings.width, settings.height, sources.up), control)
+        taken = _captured(cloud, settings, sources, control)
         views, coverage = taken.views, taken.coverage
     watch.lap("views")
     raster = rasteriser(sources.device)
     looked = look(cloud, views, raster, settings.seed, control)
     watch.lap("rows")
-    if sources.masks is None:
-        found = builtin_found(looked, control)
-    else:
-        found = given_found(looked, sources.masks, raster, control)
+    found = _found(looked, sources, raster, control)
     watch.lap("masks")
     model = SceneModel(found.segments, scale_table(found.segments))
     if settings.method != "evidence":
@@ -103,6 +112,30 @@ def train(
         raise UserError("There is nothing to select by", why, "Use other masks or more views", "no_masks")
     watch.lap("training")
     return TrainedModel(model, views, coverage, sum(len(m.scales) for m in found.masks), watch.seconds)
+
+
+def _captured(cloud: GaussianCloud, settings: TrainSettings, sources: Sources, control: Control) -> Capture:
+    """Views of the cloud itself."""
+    kept = capture_of(sources.checkpoint.load("views"))
+    if kept is not None:
+        return kept
+    size = CaptureSettings(settings.views, settings.width, settings.height, sources.up)
+    taken = capture(cloud, size, control)
+    sources.checkpoint.offer("views", lambda: capture_state(taken))
+    return taken
+
+
+def _found(looked: Looked, sources: Sources, raster: Rasteriser, control: Control) -> Found:
+    """Masks and segments."""
+    kept = found_of(sources.checkpoint.load("segments"), looked)
+    if kept is not None:
+        return kept
+    if sources.masks is None:
+        found = builtin_found(looked, control)
+    else:
+        found = given_found(looked, sources.masks, raster, control)
+    sources.checkpoint.offer("segments", lambda: found_state(found))
+    return found
 
 
 def _with_features(
@@ -119,13 +152,15 @@ def _with_features(
             tell(replace(model, levels=levels))
 
         how = click_settings(settings, sources.device)
-        return replace(model, levels=train_click_gaussian(ClickInput(*about), how, control, publish_levels))
+        levels = train_click_gaussian(ClickInput(*about), how, control, publish_levels, sources.checkpoint)
+        return replace(model, levels=levels)
 
     def publish(affinity: AffinityModel) -> None:
         tell(replace(model, affinity=affinity))
 
     data = SagaInput(*about, model.quantiles)
-    return replace(model, affinity=train_saga(data, saga_settings(settings, sources.device), control, publish))
+    recipe = saga_settings(settings, sources.device)
+    return replace(model, affinity=train_saga(data, recipe, control, publish, sources.checkpoint))
 
 
 def click_settings(settings: TrainSettings, device: str) -> ClickSettings:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from blender_saga.wire.errors import UserError
 
+from ..checkpoint import Checkpoint, State, fits
 from ..control import Control
+
+log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", covariant=True)
 
@@ -25,31 +30,75 @@ class Trainer(Protocol[Model]):
         """The model after so many steps."""
         ...
 
+    def state(self) -> State:
+        """All that the steps change, random generators too; arrays may go on changing with the next step."""
+        ...
 
-def run(
-    trainer: Trainer[Model], steps: int, due: range, control: Control, publish: Callable[[Model], None] | None
-) -> Model:
-    """Train.
+    def resume(self, state: State) -> None:
+        """Take over a state that has the shapes of its own. Raises ValueError if it is none; nothing is changed."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Watchers(Generic[Model]):
+    """Who looks on while features are trained.
+
+    Attributes:
+        control: progress and cancel.
+        publish: gets the snapshots, for queries while training runs; None: nobody.
+        checkpoint: keeps the state, and has the one to go on from.
+    """
+
+    control: Control
+    publish: Callable[[Model], None] | None = None
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+
+
+def run(trainer: Trainer[Model], steps: int, due: range, watchers: Watchers) -> Model:
+    """Train; a training that was interrupted goes on as if it had not been.
 
     Args:
         trainer: of a method.
         steps: optimiser steps.
         due: steps after which a snapshot is published.
-        control: progress and cancel.
-        publish: gets the snapshots, for queries while training runs; None: nobody.
+        watchers: progress, snapshots, checkpoints.
 
     Raises:
         UserError: if the features stop being numbers.
         Cancelled: if the control was cancelled.
     """
-    watch = _NaNWatch()
-    for index in range(steps):
+    control, publish, checkpoint = watchers.control, watchers.publish, watchers.checkpoint
+    first, watch = _resumed(trainer, steps, checkpoint), _NaNWatch()
+    if publish and due.start < first < steps:
+        publish(trainer.model(first))
+    for index in range(first, steps):
         control.progress("training", index, steps)
         control.loss = trainer.step(index)
         watch.look(control.loss, index)
         if publish and index in due and index + 1 < steps:
             publish(trainer.model(index + 1))
+        if checkpoint.due():
+            checkpoint.save("features", trainer.state() | {"steps": np.array([index + 1, steps])})
     return trainer.model(steps)
+
+
+def _resumed(trainer: Trainer, steps: int, checkpoint: Checkpoint) -> int:
+    """Have the trainer go on from the checkpoint; returns how many steps it has done."""
+    state = checkpoint.load("features")
+    if state is None:
+        return 0
+    own = trainer.state() | {"steps": np.array([0, steps])}
+    if not fits(state, own) or not 0 < int(state["steps"][0]) <= steps:
+        log.warning("The checkpoint does not fit its training, which begins anew")
+        return 0
+    try:
+        trainer.resume(state)
+    except ValueError as error:
+        log.warning("The checkpoint cannot be used (%s), training begins anew", error)
+        return 0
+    done = int(state["steps"][0])
+    checkpoint.notes.append(f"It was interrupted and went on from step {done:,} of {steps:,}")
+    return done
 
 
 class _NaNWatch:

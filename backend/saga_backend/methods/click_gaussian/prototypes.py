@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...checkpoint import State, draws_of, go_on_drawing, part_of, prefixed
 from ..saga.optimiser import RowAdam
 from .levels import LevelView, SegmentLevels
 from .regularise import sphere
@@ -55,6 +56,15 @@ class CodeTrainer:
             return loss
         self._codes.step(self._all, s.rate)
         return loss
+
+    def state(self) -> State:
+        """Codes, moments, draws."""
+        return prefixed("codes", self._codes.state()) | {"draws": draws_of(self._rng)}
+
+    def resume(self, state: State) -> None:
+        """Take over what `state` gave. Raises ValueError."""
+        go_on_drawing(self._rng, state["draws"])
+        self._codes.resume(part_of(state, "codes"))
 
     def features(self) -> np.ndarray:
         """[N,D] float32: of every Gaussian."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...checkpoint import State, part_of, prefixed
 from ...rows import Rows
 from ..saga.blend import scatter_rows
 from ..saga.optimiser import RowAdam
@@ -30,6 +31,14 @@ class Stepper:
     def features(self) -> np.ndarray:
         """[N,D] as they are; later steps go on changing them."""
         return self._adam.values
+
+    def state(self) -> State:
+        """Features and moments."""
+        return prefixed("features", self._adam.state())
+
+    def resume(self, state: State) -> None:
+        """Take over what `state` gave."""
+        self._adam.resume(part_of(state, "features"))
 
     def step(self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None) -> float:
         """One optimiser step; returns the loss.

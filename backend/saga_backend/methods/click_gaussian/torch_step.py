@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from ...checkpoint import State, part_of, prefixed
 from ...rows import Rows
 from ..saga.optimiser import BETA1, BETA2, EPSILON
 from .settings import ClickSettings
@@ -23,6 +24,23 @@ class TorchStepper:
     def features(self) -> np.ndarray:
         """[N,D] as they are."""
         return self._features.detach().cpu().numpy()
+
+    def state(self) -> State:
+        """Features and moments, as step.Stepper has them."""
+        none = torch.zeros_like(self._features)
+        kept = self._adam.state.get(self._features, {"exp_avg": none, "exp_avg_sq": none, "step": torch.zeros(())})
+        arrays = {"values": self._features, "first": kept["exp_avg"], "second": kept["exp_avg_sq"]}
+        state = {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()}
+        return prefixed("features", state | {"steps": np.array([int(kept["step"])])})
+
+    def resume(self, state: State) -> None:
+        """Take over what `state` gave."""
+        of, device = part_of(state, "features"), self._features.device
+        with torch.no_grad():
+            self._features.copy_(torch.as_tensor(of["values"]))
+        moments = {"exp_avg": of["first"], "exp_avg_sq": of["second"]}
+        kept = {name: torch.tensor(array, device=device) for name, array in moments.items()}
+        self._adam.state[self._features] = kept | {"step": torch.tensor(float(of["steps"][0]))}
 
     def step(self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None) -> float:
         """One optimiser step; returns the loss. As step.Stepper.step."""

@@ -10,12 +10,13 @@ import numpy as np
 
 from blender_saga.wire.errors import UserError
 
+from ...checkpoint import Checkpoint, State, draws_of, go_on_drawing, part_of, prefixed
 from ...control import Control
 from ...masks.pool import PoolMasks
 from ...neighbours import nearest
 from ...rows import Rows
 from ...segment_set import Segments
-from ..loop import Trainer, run
+from ..loop import Trainer, Watchers, run
 from .guidance import global_clusters
 from .levels import LevelView, SegmentLevels, level_view, levels_of_masks
 from .model import LevelModel, model_of
@@ -44,7 +45,11 @@ class ClickInput:
 
 
 def train_click_gaussian(
-    data: ClickInput, settings: ClickSettings, control: Control, publish: Callable[[LevelModel], None] | None = None
+    data: ClickInput,
+    settings: ClickSettings,
+    control: Control,
+    publish: Callable[[LevelModel], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> LevelModel:
     """Train features and find their clusters.
 
@@ -53,6 +58,7 @@ def train_click_gaussian(
         settings: hyper-parameters.
         control: progress and cancel.
         publish: gets a snapshot now and then once the features say something, for queries while training runs.
+        checkpoint: keeps the training; None: nobody does.
 
     Raises:
         UserError: if there is nothing to learn from, or if the features stop being numbers.
@@ -70,7 +76,7 @@ def train_click_gaussian(
     else:
         trainer = _ByPixels(data, views, (settings, control))
     due = range(settings.begin, settings.steps, settings.refresh)
-    return run(trainer, settings.steps, due, control, publish)
+    return run(trainer, settings.steps, due, Watchers(control, publish, checkpoint or Checkpoint()))
 
 
 class _ByPrototypes:
@@ -84,6 +90,12 @@ class _ByPrototypes:
 
     def step(self, index: int) -> float:
         return self._trainer.step()
+
+    def state(self) -> State:
+        return self._trainer.state()
+
+    def resume(self, state: State) -> None:
+        self._trainer.resume(state)
 
     def model(self, steps: int) -> LevelModel:
         return _finished(self._trainer.features(), self._trainer.clusters(), self._data, (self._settings, steps))
@@ -109,6 +121,20 @@ class _ByPixels:
         rows, labels = self._views[rng.integers(len(self._views))].sample(s.pixels, rng)
         around = np.sort(rng.integers(count, size=min(s.around, count))).astype(np.int32)  # memory is read in order
         return self._stepper.step(rows, labels, around, self._clusters)
+
+    def state(self) -> State:
+        clusters = {str(level): centres for level, centres in enumerate(self._clusters or [])}
+        return self._stepper.state() | prefixed("clusters", clusters) | {"draws": draws_of(self._rng)}
+
+    def resume(self, state: State) -> None:
+        s, clusters = self._settings, part_of(state, "clusters")
+        found = [clusters[str(level)] for level in range(s.levels) if str(level) in clusters]
+        widths = [s.span(level).stop - s.span(level).start for level in range(s.levels)]
+        if found and [(c.dtype, c.shape[1:]) for c in found] != [(np.float32, (width,)) for width in widths]:
+            raise ValueError("its clusters are of another kind")
+        go_on_drawing(self._rng, state["draws"])
+        self._stepper.resume(state)
+        self._clusters = found or None
 
     def model(self, steps: int) -> LevelModel:
         return _finished(self._stepper.features().copy(), self._found(), self._data, (self._settings, steps))
@@ -151,6 +177,8 @@ class _Steps(Protocol):
 
     def step(self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None) -> float: ...
     def features(self) -> np.ndarray: ...
+    def state(self) -> State: ...
+    def resume(self, state: State) -> None: ...
 
 
 def stepper(features: np.ndarray, neighbours: np.ndarray, settings: ClickSettings) -> _Steps:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from ...checkpoint import State
+
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-15
 
 
@@ -28,6 +30,17 @@ class RowAdam:
         bias = np.sqrt(1 - BETA2**self._step) / (1 - BETA1**self._step)
         rate_now = np.float32(rate * bias)
         _update(self.values, self.gradient, self._first, self._second, rows, rate_now)
+
+
+    def state(self) -> State:
+        """Values, moments and steps, for `resume`."""
+        return {"values": self.values, "first": self._first, "second": self._second, "steps": np.array([self._step])}
+
+    def resume(self, state: State) -> None:
+        """Take over what `state` gave, in place."""
+        for mine, name in ((self.values, "values"), (self._first, "first"), (self._second, "second")):
+            mine[:] = state[name]
+        self._step = int(state["steps"][0])
 
 
 @numba.njit(parallel=True, cache=True)

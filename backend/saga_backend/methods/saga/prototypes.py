@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from ...checkpoint import State, draws_of, go_on_drawing, part_of, prefixed
 from ...distinct import distinct
 from ...rows import SHOWN_ALPHA, Rows
 from ...segment_query import HOLDS
@@ -118,6 +119,18 @@ class PrototypeTrainer:
             optimiser.gradient[:] = gradient
             optimiser.step(np.arange(len(gradient), dtype=np.int32), rate)
         return result.loss
+
+    def state(self) -> State:
+        """Codes, gate, moments, draws."""
+        codes, gate = self._optimisers
+        draws = {"draws": draws_of(self._rng)}
+        return prefixed("codes", codes.state()) | prefixed("gate", gate.state()) | draws
+
+    def resume(self, state: State) -> None:
+        """Take over what `state` gave. Raises ValueError."""
+        go_on_drawing(self._rng, state["draws"])
+        for name, optimiser in zip(("codes", "gate"), self._optimisers, strict=True):
+            optimiser.resume(part_of(state, name))
 
     def _sample(self) -> tuple[Contrast, np.ndarray]:
         found, levels = self._found, self._settings.scales

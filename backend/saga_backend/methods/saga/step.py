@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...checkpoint import State, part_of, prefixed
 from .batch import Batch, Contrast
 from .blend import blend, blend_gradient
 from .optimiser import RowAdam
@@ -96,3 +97,12 @@ class Stepper:
     def parameters(self) -> Parameters:
         """The parameters as they are; later steps go on changing them."""
         return self._parameters
+
+    def state(self) -> State:
+        """Parameters and moments."""
+        return prefixed("features", self._features.state()) | prefixed("gate", self._gate.state())
+
+    def resume(self, state: State) -> None:
+        """Take over what `state` gave."""
+        self._features.resume(part_of(state, "features"))
+        self._gate.resume(part_of(state, "gate"))

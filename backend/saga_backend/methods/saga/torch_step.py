@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from ...checkpoint import State, part_of, prefixed
 from .batch import Batch
 from .optimiser import BETA1, BETA2, EPSILON
 from .pairs import HARD_NEGATIVE, HARD_POSITIVE, pair_weights
@@ -122,6 +123,24 @@ class TorchStepper:
                 second[rows] = BETA2 * second[rows] + (1 - BETA2) * g * g
                 self._values[i][rows] -= rate * first[rows] / (second[rows].sqrt() + EPSILON)
         return float(result.loss.detach())
+
+    def state(self) -> State:
+        """Parameters and moments, as step.Stepper has them."""
+        state: State = {}
+        for name, value, moments in zip(("features", "gate"), self._values, self._moments, strict=True):
+            arrays = [tensor.detach().cpu().numpy() for tensor in (value, *moments)]
+            named = dict(zip(("values", "first", "second"), arrays, strict=True))
+            state |= prefixed(name, named | {"steps": np.array([self._count])})
+        return state
+
+    def resume(self, state: State) -> None:
+        """Take over what `state` gave."""
+        with torch.no_grad():
+            for name, value, moments in zip(("features", "gate"), self._values, self._moments, strict=True):
+                of = part_of(state, name)
+                for mine, key in zip((value, *moments), ("values", "first", "second"), strict=True):
+                    mine.copy_(torch.as_tensor(of[key]))
+        self._count = int(state["features.steps"][0])
 
     def parameters(self) -> Parameters:
         """The parameters as they are, in host memory."""

@@ -10,13 +10,14 @@ import numpy as np
 
 from blender_saga.wire.errors import UserError
 
+from ...checkpoint import Checkpoint, State, draws_of, go_on_drawing
 from ...control import Control
 from ...masks.pool import PoolMasks
 from ...model import AffinityModel
 from ...neighbours import nearest
 from ...rows import Rows
 from ...segment_set import Segments
-from ..loop import Trainer, run
+from ..loop import Trainer, Watchers, run
 from .batch import Batch, TrainingView, sample, training_view
 from .blend import smooth
 from .prototypes import PrototypeTrainer, features_of, prototypes, worth_telling_apart
@@ -52,7 +53,11 @@ Publish = Callable[[AffinityModel], None]
 
 
 def train_saga(
-    data: SagaInput, settings: SagaSettings, control: Control, publish: Publish | None = None
+    data: SagaInput,
+    settings: SagaSettings,
+    control: Control,
+    publish: Publish | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> AffinityModel:
     """Train affinity features.
 
@@ -61,6 +66,7 @@ def train_saga(
         settings: hyper-parameters.
         control: progress and cancel.
         publish: gets a snapshot now and then, for queries while training runs.
+        checkpoint: keeps the training; None: nobody does.
 
     Raises:
         UserError: if there is nothing to learn from, or if the features stop being numbers.
@@ -70,7 +76,8 @@ def train_saga(
     by_prototypes = settings.recipe == "prototypes"
     trainer: Trainer[AffinityModel] = _ByPrototypes(data, settings) if by_prototypes else _ByPixels(data, settings)
     every = max(1, settings.steps // settings.snapshots)
-    return run(trainer, settings.steps, range(0, settings.steps, every), control, publish)
+    watchers = Watchers(control, publish, checkpoint or Checkpoint())
+    return run(trainer, settings.steps, range(0, settings.steps, every), watchers)
 
 
 class _ByPrototypes:
@@ -87,6 +94,12 @@ class _ByPrototypes:
 
     def step(self, index: int) -> float:
         return self._trainer.step(index)
+
+    def state(self) -> State:
+        return self._trainer.state()
+
+    def resume(self, state: State) -> None:
+        self._trainer.resume(state)
 
     def model(self, steps: int) -> AffinityModel:
         features = features_of(self._segments, self._trainer.codes)
@@ -114,6 +127,13 @@ class _ByPixels:
         view: TrainingView = self._views[self._rng.integers(len(self._views))]
         batch = sample(view, self._quantiles, (s.pixels, s.scales), self._rng)
         return self._stepper.step(batch, s.rate_at(index))
+
+    def state(self) -> State:
+        return self._stepper.state() | {"draws": draws_of(self._rng)}
+
+    def resume(self, state: State) -> None:
+        go_on_drawing(self._rng, state["draws"])
+        self._stepper.resume(state)
 
     def model(self, steps: int) -> AffinityModel:
         return _finished(self._stepper.parameters(), self._data, self._neighbours, self._quantiles, steps)
@@ -156,6 +176,8 @@ class _Steps(Protocol):
 
     def step(self, batch: Batch, rate: float) -> float: ...
     def parameters(self) -> Parameters: ...
+    def state(self) -> State: ...
+    def resume(self, state: State) -> None: ...
 
 
 def stepper(parameters: Parameters, neighbours: np.ndarray, device: str) -> _Steps:

@@ -1,0 +1,282 @@
+"""A training that was killed goes on where it was: to the last bit the one that was never interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clicks import CLOUD, SMALL
+from saga_backend import checkpoint, sidecar
+from saga_backend.checkpoint import Checkpoint, draws_of, go_on_drawing, training_key
+from saga_backend.control import Control
+from saga_backend.inputs import message_key
+from saga_backend.replacing import replaced
+from saga_backend.session import Session
+from safetensors.numpy import load_file, save_file
+
+from blender_saga.gaussians.view import look_at
+from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.wire.messages import LoadScene, Train, TrainSettings, TrainSources, View
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STEPS = 40
+WAYS = [("saga", "prototypes"), ("saga", "paper"), ("click-gaussian", "prototypes"), ("click-gaussian", "paper")]
+
+
+class Killed(BaseException):
+    """What ends a training at once, as a signal would: nothing that follows is done."""
+
+
+class KilledAt(Control):
+    """Ends a training at a step of a phase; remembers the steps of the features."""
+
+    def __init__(self, phase: str = "", step: int = 0) -> None:
+        super().__init__()
+        self.at, self.steps = (phase, step), []
+
+    def emit(self, phase: str, step: int, total: int) -> None:
+        self.steps += [step] if phase == "training" else []
+        if (phase, step) == self.at:
+            raise Killed
+
+
+@pytest.fixture(autouse=True)
+def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, "0")
+
+
+def request_of(path: Path, method: str = "saga", recipe: str = "prototypes", **changes) -> Train:
+    return Train("toy", str(path), replace(SMALL, method=method, recipe=recipe, steps=STEPS, **changes))
+
+
+def train(request: Train, control: Control | None = None) -> tuple[str, ...]:
+    session = Session("cpu")
+    session.load_scene(LoadScene("toy", CLOUD))
+    return session.train(request, control or Control()).notes
+
+
+def folder_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.unfinished")
+
+
+@pytest.mark.parametrize(("method", "recipe"), WAYS)
+def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, rng, method, recipe):
+    whole, cut = tmp_path / "whole.saga", tmp_path / "cut.saga"
+    train(request_of(whole, method, recipe))
+    for step in sorted(rng.integers(1, STEPS, 2)):
+        with pytest.raises(Killed):
+            train(request_of(cut, method, recipe), KilledAt("training", int(step)))
+    assert folder_of(cut).is_dir() and not cut.exists()
+    control = KilledAt()
+    notes = train(request_of(cut, method, recipe), control)
+    assert control.steps[0] == step and notes == (f"It was interrupted and went on from step {step} of {STEPS}",)
+    assert cut.read_bytes() == whole.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.saga", "whole.saga"]
+
+
+def test_guided_by_clusters_it_goes_on_with_them(tmp_path):
+    """Killed after Click-Gaussian has found its clusters, between two looks for them."""
+    whole, cut = tmp_path / "whole.saga", tmp_path / "cut.saga"
+    request = request_of(whole, "click-gaussian", "paper")
+    train(request)
+    with pytest.raises(Killed):
+        train(replace(request, sidecar=str(cut)), KilledAt("training", STEPS - 2))
+    kept = load_file(folder_of(cut) / "features.safetensors")
+    assert {"clusters.0", "clusters.1"} <= set(kept)
+    train(replace(request, sidecar=str(cut)))
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("phase", ["rasterising", "masking views", "starting features"])
+def test_killed_before_there_are_features(tmp_path, phase):
+    whole, cut = tmp_path / "whole.saga", tmp_path / "cut.saga"
+    train(request_of(whole))
+    with pytest.raises(Killed):
+        train(request_of(cut), KilledAt(phase, 0))
+    train(request_of(cut))
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_another_training_does_not_go_on_from_it(tmp_path):
+    path = tmp_path / "a.saga"
+    with pytest.raises(Killed):
+        train(request_of(path), KilledAt("training", 20))
+    control = KilledAt()
+    assert train(request_of(path, seed=1), control) == ()
+    assert control.steps[0] == 0
+
+
+def test_what_makes_a_training_another_one(tmp_path):
+    request = request_of(tmp_path / "a.saga")
+    (tmp_path / "masks").mkdir()
+    view = View(look_at(np.ones(3), np.zeros(3), np.array([0.0, 0, 1])), np.diag([50.0, 50, 1]), 64, 48)
+    files = replace(request, sources=TrainSources(masks="files", masks_folder=str(tmp_path / "masks")))
+    others = [
+        request, replace(request, scene="other"), replace(request, settings=replace(request.settings, views=3)),
+        replace(request, sources=TrainSources(views=(view,))), files,
+    ]  # fmt: skip
+    keys = [message_key(other) for other in others]
+    (tmp_path / "masks" / "one.png").write_bytes(b"1")
+    keys.append(message_key(files))
+    assert len(set(keys)) == len(keys)
+    assert message_key(replace(request, sidecar="elsewhere.saga")) == keys[0]
+
+
+def test_masks_that_are_found_meanwhile_make_no_other_training(tmp_path):
+    sources = TrainSources(masks="sam", masks_folder=str(tmp_path))
+    before = message_key(Train("toy", "", TrainSettings(), sources))
+    (tmp_path / "one.npz").write_bytes(b"1")
+    assert message_key(Train("toy", "", TrainSettings(), sources)) == before
+
+
+def spoil(path: Path, how: str) -> None:
+    """Damage a part of a checkpoint; its key stays what it was."""
+    state, key = load_file(path), checkpoint_key(path)
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-40])
+        return
+    name = next(iter(state)) if how != "draws" or "draws" not in state else "draws"
+    if how == "missing":
+        del state[name]
+    elif how == "shape":
+        state[name] = state[name][:-1]
+    elif how == "draws":
+        state[name] = np.zeros_like(state[name])
+    else:
+        state = {k: np.full_like(a, np.nan) if a.dtype.kind == "f" else a for k, a in state.items()}
+    save_file(state, path, {"key": key})
+
+
+def checkpoint_key(path: Path) -> str:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="numpy") as file:
+        return file.metadata()["key"]
+
+
+@pytest.mark.parametrize("how", ["truncated", "missing", "shape", "nan", "draws"])
+def test_a_damaged_checkpoint_is_as_none(tmp_path, how):
+    whole, cut = tmp_path / "whole.saga", tmp_path / "cut.saga"
+    train(request_of(whole))
+    with pytest.raises(Killed):
+        train(request_of(cut), KilledAt("training", 20))
+    spoil(folder_of(cut) / "features.safetensors", how)
+    train(request_of(cut))
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("part", ["views", "segments"])
+@pytest.mark.parametrize("how", ["truncated", "missing", "shape"])
+def test_a_damaged_preparation_is_done_again(tmp_path, part, how):
+    whole, cut = tmp_path / "whole.saga", tmp_path / "cut.saga"
+    train(request_of(whole))
+    with pytest.raises(Killed):
+        train(request_of(cut), KilledAt("training", 20))
+    spoil(folder_of(cut) / f"{part}.safetensors", how)
+    (folder_of(cut) / "features.safetensors").unlink()
+    train(request_of(cut))
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_a_cancelled_training_can_be_taken_up_again(tmp_path):
+    path = tmp_path / "a.saga"
+
+    class Cancels(KilledAt):
+        def emit(self, phase: str, step: int, total: int) -> None:
+            super().emit(phase, step, total)
+            if (phase, step) == ("training", 10):
+                self.cancel()
+
+    with pytest.raises(Cancelled):
+        train(request_of(path), Cancels())
+    control = KilledAt()
+    train(request_of(path), control)
+    assert control.steps[0] == 11
+
+
+def test_a_disk_that_is_full_ends_no_training(tmp_path, monkeypatch):
+    whole, path = tmp_path / "whole.saga", tmp_path / "a.saga"
+    train(request_of(whole))
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    (note,) = train(request_of(path))
+    assert note.startswith("The training could not be kept")
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_a_model_that_cannot_be_saved_is_not_lost(tmp_path, monkeypatch):
+    """The disk is full at the end: with room again, the training goes on from its last step."""
+    path = tmp_path / "a.saga"
+
+    def full(*args: object) -> None:
+        raise UserError("The model cannot be saved", code="cannot_write")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sidecar, "save", full)
+        with pytest.raises(UserError):
+            train(request_of(path))
+    control = KilledAt()
+    train(request_of(path), control)
+    assert control.steps == [] and path.is_file()  # all steps had been done
+
+
+def test_a_training_that_is_refused_leaves_nothing(tmp_path, monkeypatch):
+    from saga_backend.methods.saga.prototypes import PrototypeTrainer
+
+    monkeypatch.setattr(PrototypeTrainer, "step", lambda self, index: float("nan"))
+    with pytest.raises(UserError, match="no number"):
+        train(request_of(tmp_path / "a.saga"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_kept_of_a_short_training(tmp_path, monkeypatch):
+    monkeypatch.delenv(checkpoint.EVERY_VARIABLE)
+    with pytest.raises(Killed):
+        train(request_of(tmp_path / "a.saga"), KilledAt("training", 20))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_place_nothing_is_kept():
+    nowhere = Checkpoint()
+    nowhere.offer("views", dict)
+    nowhere.save("features", {})
+    assert not nowhere.due() and nowhere.load("views") is None
+    nowhere.remove()
+
+
+def test_random_generators_go_on(rng):
+    other = np.random.default_rng(0)
+    draws = draws_of(rng)
+    expected = rng.random(3)
+    go_on_drawing(other, draws)
+    np.testing.assert_array_equal(other.random(3), expected)
+    assert len(draws) == len(draws_of(other)) == 512
+
+
+def test_keys_tell_files_apart(tmp_path):
+    (tmp_path / "file").write_bytes(b"1")
+    before = training_key("a", files=[tmp_path])
+    assert before == training_key("a", files=[tmp_path]) != training_key("b", files=[tmp_path])
+    (tmp_path / "file").write_bytes(b"12")
+    assert training_key("a", files=[tmp_path]) != before
+
+
+def test_parts_of_killed_writers_go_with_the_next_write(tmp_path):
+    import os
+
+    old, fresh = tmp_path / "a.saga.1.part", tmp_path / "a.saga.2.part"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    with replaced(tmp_path / "a.saga") as part:
+        part.write_bytes(b"whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.saga", "a.saga.2.part"]
+    with pytest.raises(ZeroDivisionError), replaced(tmp_path / "a.saga") as part:
+        part.write_bytes(b"other")
+        raise ZeroDivisionError
+    assert (tmp_path / "a.saga").read_bytes() == b"whole" and len(list(tmp_path.iterdir())) == 2
