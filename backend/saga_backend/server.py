@@ -21,12 +21,17 @@ from blender_saga.wire.messages import (
     Colours,
     Done,
     Failed,
+    FetchModel,
     FetchWeights,
     FindText,
     LoadScene,
     LookAhead,
+    ModelFile,
     Names,
     NameThings,
+    OpenModel,
+    Recolour,
+    Recoloured,
     SceneState,
     Selection,
     Shutdown,
@@ -52,6 +57,8 @@ class Session(Protocol):
     """What the server needs of `session.Session`; tests bring one that needs no torch."""
 
     def load_scene(self, request: LoadScene) -> SceneState: ...
+    def open_model(self, request: OpenModel) -> SceneState: ...
+    def fetch_model(self, request: FetchModel) -> ModelFile: ...
     def train(self, request: Train, control: Control) -> Trained: ...
     def click(self, request: Click) -> Selection: ...
     def instant(self, request: Click, control: Control) -> Selection: ...
@@ -61,6 +68,7 @@ class Session(Protocol):
     def colour(self, request: Colour) -> Colours: ...
     def find_text(self, request: FindText, control: Control) -> Candidates: ...
     def name_things(self, request: NameThings, control: Control) -> Names: ...
+    def recolour(self, request: Recolour, control: Control) -> Recoloured: ...
     def unload(self, request: Unload) -> Done: ...
     def status(self, request: Status) -> BackendState: ...
 
@@ -139,7 +147,7 @@ class Server:
                 bug = failed_by_bug(error)
                 raise UserError(bug.what, bug.why, bug.fix, bug.code) from error
         device, _ = self._opened
-        return Welcome(backend=__version__, device=device.name, note=device.note)
+        return Welcome(backend=__version__, device=device.name, note=device.note, obstacle=device.obstacle)
 
     def _receive(self, client: _Client) -> None:
         """Take one message of a client and see to it."""
@@ -170,6 +178,8 @@ class Server:
         _, session = self._opened
         handlers: dict[type, Callable] = {
             LoadScene: session.load_scene,
+            OpenModel: session.open_model,
+            FetchModel: session.fetch_model,
             Click: session.click,
             Colour: session.colour,
             Unload: session.unload,
@@ -178,6 +188,7 @@ class Server:
             Cluster: session.cluster,
             FindText: session.find_text,
             NameThings: session.name_things,
+            Recolour: session.recolour,
         }
         pictures: dict[type, Callable] = {
             Click: session.instant,

@@ -13,12 +13,15 @@ from .requests import PROTOCOL_VERSION
 
 @dataclass(frozen=True, eq=False)
 class Welcome:
-    """The server is ready. `device` is "cuda" or "cpu", `note` says in plain words what was found."""
+    """The server is ready. `device` is "cuda" or "cpu", `note` says in plain words what was found, `machine` is the name
+    of its machine where clients come from others, `obstacle` why a GPU that is there is not used ("": none, or it is)."""
 
     protocol: int = PROTOCOL_VERSION
     backend: str = ""
     device: str = "cpu"
     note: str = ""
+    machine: str = ""
+    obstacle: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,14 @@ class SceneState:
     model_steps: int = 0
     note: str = ""
     levels: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A scene's trained model: `data` is [B] uint8, the bytes of a `.saga` file."""
+
+    scene: str
+    data: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +170,7 @@ class Candidates:
         matches: the first so many candidates fit; 0: nothing in the scene does.
         thumbnails: [K,h,w,3] uint8, sRGB, a picture of each.
         note: that nothing fits, or that the vectors could not be kept; else "".
+        described: whether the scene was described for this answer: its model's file has, or could have, more in it.
     """
 
     scene: str
@@ -170,6 +182,7 @@ class Candidates:
     matches: int
     thumbnails: np.ndarray
     note: str = ""
+    described: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,13 +193,22 @@ class Names:
         scene: fingerprint of the cloud.
         names: one a node, in the order of Clusters; "" where no word fits.
         scores: [T] float32, 0 to 1, how well the best word fits.
-        note: as in Candidates.
+        note, described: as in Candidates.
     """
 
     scene: str
     names: tuple[str, ...]
     scores: np.ndarray
     note: str = ""
+    described: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Recoloured:
+    """The colours that a text asks for: `shift` [n,3] float32 in the order of the request, to be added to each
+    Gaussian's colour (0 to 1, the same from all sides). Any share of it may be added."""
+
+    shift: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

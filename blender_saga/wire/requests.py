@@ -41,6 +41,30 @@ class LoadScene:
 
 
 @dataclass(frozen=True, eq=False)
+class OpenModel:
+    """Open the trained model of a loaded scene from the bytes of its `.saga` file, where the backend is on another
+    machine than the file. Answer: SceneState; Failed leaves the scene as it was.
+
+    Attributes:
+        scene: fingerprint of the cloud.
+        data: [B] uint8, the file. It is checked as a file is.
+        name: what the user knows the file as.
+    """
+
+    scene: str
+    data: np.ndarray
+    name: str = "The model"
+
+
+@dataclass(frozen=True, eq=False)
+class FetchModel:
+    """Send the trained model of a scene as the bytes of a `.saga` file, what texts found out included. Answer:
+    ModelFile."""
+
+    scene: str
+
+
+@dataclass(frozen=True, eq=False)
 class Train:
     """Train affinity features of a loaded scene. Progress with phase, step, total; answer: Trained.
 
@@ -192,6 +216,29 @@ class NameThings:
     words: tuple[str, ...]
     checkpoint: str
     sidecar: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Recolour:
+    """Lead the colours of some Gaussians from one text to another. Progress with the loss; answer: Recoloured.
+
+    The Gaussians themselves are sent, with the colours they have now: no scene is loaded and nothing is trained.
+
+    Attributes:
+        cloud: those that are to change, as they stand in a world whose z axis points up.
+        source: what they look like, as a person would say it: "red box".
+        text: what they shall look like: "blue box".
+        checkpoint: as in FindText.
+        steps: of the optimiser; 0: the default.
+        seed: of the order in which they are looked at.
+    """
+
+    cloud: GaussianCloud
+    source: str
+    text: str
+    checkpoint: str
+    steps: int = 0
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,14 +24,19 @@ from blender_saga.wire.messages import (
     Colour,
     Colours,
     Done,
+    FetchModel,
     FetchWeights,
     FindText,
     LoadScene,
     LookAhead,
+    ModelFile,
     Names,
     NameThings,
     ObjectPoints,
+    OpenModel,
     Prompt,
+    Recolour,
+    Recoloured,
     SceneState,
     Selection,
     Status,
@@ -68,6 +73,21 @@ class GeometricSession:
         levels = self._levels.get(request.scene, 0)
         return SceneState(request.scene, request.count, self._trained.get(request.scene, 0), note, levels)
 
+    def open_model(self, request: OpenModel) -> SceneState:
+        count = len(self._known(request.scene))
+        header = json.loads(request.data.tobytes())
+        if header["fingerprint"] != request.scene:
+            raise UserError(f"{request.name} is the model of another cloud", code="other_cloud")
+        self._trained[request.scene], self._levels[request.scene] = header["steps"], header["levels"]
+        return SceneState(request.scene, count, header["steps"], "", header["levels"])
+
+    def fetch_model(self, request: FetchModel) -> ModelFile:
+        content = self._file(request.scene, self._trained[request.scene], self._levels[request.scene])
+        return ModelFile(request.scene, np.frombuffer(content.encode(), np.uint8))
+
+    def _file(self, scene: str, steps: int, levels: int) -> str:
+        return json.dumps({"fingerprint": scene, "steps": steps, "levels": levels})
+
     def train(self, request: Train, control: Control) -> Trained:
         self._known(request.scene)
         steps, pause = request.settings.steps or 5, threading.Event()
@@ -78,8 +98,8 @@ class GeometricSession:
             if steps == DIES:
                 os._exit(3)
         levels = 2 if request.settings.method == "click-gaussian" else 0
-        header = {"fingerprint": request.scene, "steps": steps, "levels": levels}
-        Path(request.sidecar).write_text(json.dumps(header))
+        if request.sidecar:
+            Path(request.sidecar).write_text(self._file(request.scene, steps, levels))
         self._trained[request.scene], self._levels[request.scene] = steps, levels
         return Trained(request.scene, steps, 7, 3, 0.9, ("training",), (0.5,), request.sidecar, levels=levels)
 
@@ -140,7 +160,7 @@ class GeometricSession:
     def find_text(self, request: FindText, control: Control) -> Candidates:
         """The things of `cluster`, the wanted number first: "thing 1" finds node 1; other texts fit nothing."""
         if not request.checkpoint:
-            raise UserError("Text search needs CLIP", fix="Choose a file", code="bad_checkpoint")
+            raise UserError("What a text means needs CLIP", fix="Choose a file", code="bad_checkpoint")
         tree = self.cluster(Cluster(request.scene), control)
         masks = [tree.labels == 0, tree.labels > 0]
         wanted = int(request.text.removeprefix("thing ")) if request.text.startswith("thing ") else -1
@@ -159,6 +179,22 @@ class GeometricSession:
         count = len(self.cluster(Cluster(request.scene), control).parents)
         names = [*request.words, *[""] * count][:count]
         return Names(request.scene, tuple(names), np.ones(count, np.float32))
+
+    def recolour(self, request: Recolour, control: Control) -> Recoloured:
+        """From red to blue, a little more to the top; "forever" is never reached, "nothing" is refused."""
+        if not request.checkpoint:
+            raise UserError("What a text means needs CLIP", fix="Choose a file", code="bad_checkpoint")
+        if request.text == "nothing":
+            raise UserError("The two texts say the same", fix="Say what it shall look like instead", code="bad_text")
+        step, pause = 0, threading.Event()
+        while step < 3 or request.text == "forever":
+            control.loss = 1 / (1 + step)
+            control.progress("recolouring", step, 3)
+            pause.wait(0.005)
+            step += 1
+        shift = np.tile(np.array([-0.5, 0.0, 0.5], np.float32), (len(request.cloud), 1))
+        shift[:, 1] = 0.01 * request.cloud.means[:, 2]
+        return Recoloured(shift)
 
     def colour(self, request: Colour) -> Colours:
         count = len(self._known(request.scene))

@@ -18,12 +18,17 @@ from blender_saga.wire.messages import (
     Colour,
     Colours,
     Done,
+    FetchModel,
     FetchWeights,
     FindText,
     LoadScene,
     LookAhead,
+    ModelFile,
     Names,
     NameThings,
+    OpenModel,
+    Recolour,
+    Recoloured,
     SceneState,
     Selection,
     Status,
@@ -46,10 +51,21 @@ class FakeSession:
         self._counts: dict[str, int] = {}
         self._trained: set[str] = set()
         self._clicked = threading.Event()
+        self.opened: list[bytes] = []
 
     def load_scene(self, request: LoadScene) -> SceneState:
         self._counts[request.scene] = len(request.cloud)
         return SceneState(request.scene, len(request.cloud))
+
+    def open_model(self, request: OpenModel) -> SceneState:
+        self._count(request.scene)
+        self.opened.append(request.data.tobytes())
+        self._trained.add(request.scene)
+        return SceneState(request.scene, self._count(request.scene), 3)
+
+    def fetch_model(self, request: FetchModel) -> ModelFile:
+        self._count(request.scene)
+        return ModelFile(request.scene, np.frombuffer(f"model of {request.scene}".encode(), np.uint8))
 
     def train(self, request: Train, control: Control) -> Trained:
         self._count(request.scene)
@@ -102,6 +118,10 @@ class FakeSession:
 
     def name_things(self, request: NameThings, control: Control) -> Names:
         return Names(request.scene, (), np.zeros(0, np.float32))
+
+    def recolour(self, request: Recolour, control: Control) -> Recoloured:
+        control.progress("recolouring", 0, 1)
+        return Recoloured(np.zeros((len(request.cloud), 3), np.float32))
 
     def colour(self, request: Colour) -> Colours:
         return Colours(request.scene, np.zeros((self._count(request.scene), 3), np.uint8))

@@ -7,9 +7,7 @@ are the ones that independent projects check their downloads against (3D Slicer'
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from pathlib import Path
 from blender_saga.wire.errors import UserError
 
 from ..control import Control
+from ..places import cache_folder
 
 _BLOCK = 1 << 20
 _PHASE = "downloading"
@@ -110,13 +109,7 @@ def check_official(path: Path, sha256: str) -> None:
 
 def weights_folder() -> Path:
     """Where downloaded weights are kept: the user's cache folder."""
-    if sys.platform == "win32":
-        root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        root = Path.home() / "Library" / "Caches"
-    else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "blender_saga" / "weights"
+    return cache_folder("weights")
 
 
 def download(file: OfficialFile, folder: Path, control: Control, online: Callable[[], bool] = lambda: True) -> Path:

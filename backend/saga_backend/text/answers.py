@@ -12,7 +12,7 @@ import numpy as np
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import Candidates, Clusters, FindText, Names, NameThings
+from blender_saga.wire.messages import Candidates, Clusters, FindText, Names, NameThings, Recolour, Recoloured
 
 from ..capture import CaptureSettings, capture
 from ..control import Control
@@ -20,12 +20,15 @@ from ..rasteriser import rasteriser
 from ..scene_model import SceneModel
 from . import search, text_sidecar
 from .clip_model import LoadedClip, shared_clip
+from .recolour import RecolourSettings, recolour
 from .seen_masks import MOST_VIEWS, TextSources
 from .text_index import TextIndex
 
 CAPTURE = CaptureSettings(MOST_VIEWS)
 """Views of the splat itself that a scene is described by."""
 _MOST = 100  # candidates
+_MOST_STEPS = 10_000  # of recolouring
+_UP = (0.0, 0.0, 1.0)
 _log = logging.getLogger(__name__)
 
 
@@ -82,7 +85,7 @@ def find_text(request: FindText, scene: TextScene, control: Control) -> Candidat
         why = f"{request.limit} candidates were asked for"
         raise UserError("That many cannot be answered", why, f"Use 1 to {_MOST}", "bad_settings")
     clip = _clip(request.checkpoint, scene.device)
-    index, note = _index(way, scene, clip, request.sidecar, control)
+    index, described, note = _index(way, scene, clip, request.sidecar, control)
     ranking = search.find(index, request.text, clip, request.limit)
     masks = [index.mask(int(target)) for target in ranking.targets]
     bits = np.stack([np.packbits(mask) for mask in masks]) if masks else np.zeros((0, -(-index.count // 8)), np.uint8)
@@ -91,7 +94,7 @@ def find_text(request: FindText, scene: TextScene, control: Control) -> Candidat
     counts = np.array([mask.sum() for mask in masks], np.int32)
     return Candidates(
         request.scene, request.text, way, bits, counts, ranking.scores, ranking.matches,
-        index.thumbnails[ranking.targets], note,
+        index.thumbnails[ranking.targets], note, described,
     )  # fmt: skip
 
 
@@ -105,20 +108,38 @@ def name_things(request: NameThings, scene: TextScene, control: Control) -> Name
     if not [word for word in request.words if word.strip()]:
         raise UserError("There are no words to choose names from", fix="Give some, with commas between them")
     clip = _clip(request.checkpoint, scene.device)
-    index, note = _index("clusters", scene, clip, request.sidecar, control)
+    index, described, note = _index("clusters", scene, clip, request.sidecar, control)
     names, scores = search.names(index, [word for word in request.words if word.strip()], clip)
-    return Names(request.scene, tuple(names), scores, note)
+    return Names(request.scene, tuple(names), scores, note, described)
+
+
+def recoloured(request: Recolour, device: str, control: Control) -> Recoloured:
+    """Answer a wish for other colours.
+
+    Raises:
+        UserError: for a bad text, seed or number of steps, a bad file of weights, or Gaussians that nobody can see.
+        Cancelled: if the control was cancelled.
+    """
+    given = RecolourSettings(seed=request.seed)
+    if not 0 <= request.steps <= _MOST_STEPS or request.seed < 0:
+        why = f"{request.steps} steps and the seed {request.seed} were asked for"
+        fix = f"Use at most {_MOST_STEPS} steps, and nothing negative"
+        raise UserError("The colours cannot be fitted so", why, fix, "bad_settings")
+    settings = replace(given, steps=request.steps or given.steps)
+    control.progress("opening CLIP", 0, 1)
+    seeing = (_clip(request.checkpoint, device), rasteriser(device), _UP)
+    return Recoloured(recolour(request.cloud, (request.source, request.text), seeing, control, settings))
 
 
 def _clip(checkpoint: str, device: str) -> LoadedClip:
     if not checkpoint:
         fix = "Choose a file of OpenCLIP weights in the preferences of Blender SAGA, or with --clip"
-        raise UserError("Text search needs CLIP", "no file of its weights was given", fix, "bad_checkpoint")
+        raise UserError("What a text means needs CLIP", "no file of its weights was given", fix, "bad_checkpoint")
     return shared_clip(Path(checkpoint), device)
 
 
-def _index(way: str, scene: TextScene, clip: LoadedClip, sidecar: str, control: Control) -> tuple[TextIndex, str]:
-    """The index of a scene, made if need be, and why it could not be kept, if so."""
+def _index(way: str, scene: TextScene, clip: LoadedClip, sidecar: str, control: Control) -> tuple[TextIndex, bool, str]:
+    """The index of a scene, whether it was made now, and why it could not be kept, if so."""
     with _one_at_a_time:
         described = scene.described
         if described.model is not scene.model:
@@ -126,10 +147,10 @@ def _index(way: str, scene: TextScene, clip: LoadedClip, sidecar: str, control: 
         tree = scene.tree() if way == "clusters" else None
         index = described.indices.get(way)
         if index is not None and index.clip == clip.identity and _of_tree(index, tree):
-            return index, ""
+            return index, False, ""
         index = search.build_index(way, _sources(way, scene, control), clip, control, tree)
         described.indices[way] = index
-        return index, _kept(index, sidecar)
+        return index, True, _kept(index, sidecar)
 
 
 def _of_tree(index: TextIndex, tree: Clusters | None) -> bool:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from blender_saga.wire.errors import UserError
-
-from ..sidecar import write_tensors
+from ..sidecar import read_file, write_tensors
 from .text_index import WAYS, TextIndex
 
 _ARRAYS = ("offsets", "ids", "vectors", "target_of", "thumbnails")
@@ -22,25 +18,36 @@ def add(path: Path, index: TextIndex) -> None:
     Raises:
         UserError: if the file is gone, unreadable or cannot be written.
     """
-    tensors, facts = _read(path)
+    tensors, facts = read_file(path)
+    put(tensors, facts, index)
+    write_tensors(path, tensors, facts)
+
+
+def put(tensors: dict[str, np.ndarray], facts: dict[str, object], index: TextIndex) -> None:
+    """Put an index among the arrays and facts of a `.saga` file."""
     for key in _ARRAYS:
         tensors[f"text.{index.way}.{key}"] = np.ascontiguousarray(getattr(index, key))
     described = facts.get("text")
     facts["text"] = {**(described if isinstance(described, dict) else {}), index.way: index.clip}
-    write_tensors(path, tensors, facts)
 
 
 def read(path: Path, count: int) -> dict[str, TextIndex]:
-    """The indices of a `.saga` file by their way; one that is not whole is left out, it can be made again.
-
-    Args:
-        path: the file.
-        count: Gaussians of its cloud.
+    """The indices of a `.saga` file: `taken`.
 
     Raises:
         UserError: if the file is unreadable.
     """
-    tensors, facts = _read(path)
+    return taken(*read_file(path), count)
+
+
+def taken(tensors: dict[str, np.ndarray], facts: dict, count: int) -> dict[str, TextIndex]:
+    """The indices among the arrays of a `.saga` file by their way; one that is not whole is left out, it can be made
+    again.
+
+    Args:
+        tensors, facts: of the file.
+        count: Gaussians of its cloud.
+    """
     described, found = facts.get("text"), {}
     for way, clip in described.items() if isinstance(described, dict) else ():
         arrays = [tensors.get(f"text.{way}.{key}") for key in _ARRAYS]
@@ -67,13 +74,3 @@ def _whole(index: TextIndex) -> bool:
     inside = not len(ids) or 0 <= ids.min() <= ids.max() < index.count
     voting = not len(of) or 0 <= of.min() <= of.max() < targets
     return bool(rising and inside and voting and np.isfinite(vectors).all())
-
-
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            facts = json.loads((file.metadata() or {}).get("saga", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a file, not a dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path.name} is not a readable .saga file", str(error), code="bad_model") from error
-    return tensors, facts if isinstance(facts, dict) else {}

@@ -1,0 +1,24 @@
+"""Where the backend keeps what it may lose: the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+
+def cache_folder(name: str = "") -> Path:
+    """The extension's folder in the user's cache, or one inside; it is not made."""
+    if sys.platform == "win32":
+        root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        root = Path.home() / "Library" / "Caches"
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "blender_saga" / name
+
+
+def of_scene(name: str, scene: str) -> Path:
+    """Where something of a scene is kept for clients whose files are on another machine; `scene` may be any text."""
+    return cache_folder(name) / hashlib.sha256(scene.encode()).hexdigest()[:32]
