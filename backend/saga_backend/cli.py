@@ -231,6 +231,12 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--points", type=count, default=5, metavar="N", help="points on the thing, and off it (default: 5)"
     )
+    group.add_argument(
+        "--prompt",
+        choices=("points", "mask"),
+        default="points",
+        help="'mask': the whole reference mask in place of points (label propagation; with --method click-gaussian)",
+    )
 
 
 def _add_render(commands: argparse._SubParsersAction) -> None:

@@ -35,7 +35,7 @@ from .cli_instant import check_instant, instant_damage, instant_judge, instant_m
 from .cli_text import TextRun, check_text, judge_texts
 from .cli_train import train_settings
 from .device import find_device
-from .evaluation.benchmark import KINDS, PointSettings, run_benchmark
+from .evaluation.benchmark import KINDS, PromptSettings, Propagator, run_benchmark
 from .evaluation.curve import Snapshots, curve, seconds_to
 from .evaluation.datasets.common import Benchmark
 from .evaluation.instant import InstantJudge
@@ -129,12 +129,24 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"There is no dataset {options.dataset[0]}", f"known are {', '.join(KINDS)}")
     if options.curve and (options.model or options.dataset):
         raise UserError("There is no curve to draw", "it is about training on a scene with labels", "Leave out --curve")
+    _check_prompt(options)
     check_instant(options)
     if options.method != "instant":
         damage(options)
     check_text(options)
     if options.pictures:
         check_folder(options.pictures)
+
+
+def _check_prompt(options: argparse.Namespace) -> None:
+    if options.prompt == "points":
+        return
+    if not options.dataset or options.dataset[0] == "nvos":
+        fix = "Leave --prompt out, or give --dataset spin-nerf, lerf-mask or 3d-ovs"
+        raise UserError("There is no reference mask to propagate", "labels are clicked on, NVOS has scribbles", fix)
+    if options.method != "click-gaussian":
+        why = f"masks are propagated by clusters, which the method {options.method} does not make"
+        raise UserError("The mask cannot be propagated", why, "Add --method click-gaussian")
 
 
 def _scene(options: argparse.Namespace) -> _Scene:
@@ -227,11 +239,20 @@ def _title(run: _Run) -> str:
 def _judge_benchmark(run: _Run, model: SceneModel | InstantJudge) -> None:
     benchmark, options = run.scene.benchmark, run.options
     assert benchmark is not None  # the caller has looked
-    points = PointSettings(options.points, options.points, options.seed)
-    cloud = run.scene.subject.cloud
-    run.result["rules"], picture = run_benchmark(selector_by(run.options)(model), cloud, benchmark, points, run.control)
+    propagate = _propagator(model) if options.prompt == "mask" else None
+    prompts = PromptSettings(options.points, options.points, options.seed, propagate)
+    cloud, selector = run.scene.subject.cloud, selector_by(run.options)(model)
+    run.result["rules"], picture = run_benchmark(selector, cloud, benchmark, prompts, run.control)
     if options.pictures:
         log.info("%s", save_sheet(options.pictures, _title(run), picture))
+
+
+def _propagator(model: SceneModel | InstantJudge) -> Propagator:
+    levels = model.levels if isinstance(model, SceneModel) else None
+    if levels is None:
+        fix = "Train with --method click-gaussian"
+        raise UserError("The mask cannot be propagated", "the model has no clusters of Click-Gaussian", fix)
+    return lambda sight, inside, scale: levels.propagate(sight.rows, inside, scale).mask
 
 
 def _settings(run: _Run, frames: Sequence[Frame]) -> dict:
@@ -257,7 +278,8 @@ def _settings(run: _Run, frames: Sequence[Frame]) -> dict:
         "steps": options.steps or None,
         "pixels": options.pixels or None,
         "clicks": None if scene.benchmark else options.clicks,
-        "points": options.points if scene.benchmark else None,
+        "prompt": options.prompt if scene.benchmark else None,
+        "points": options.points if scene.benchmark and options.prompt == "points" else None,
         "seed": options.seed,
     }
 

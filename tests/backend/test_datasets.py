@@ -15,7 +15,7 @@ from saga_backend.cameras.frame import Frame
 from saga_backend.cameras.read import read_cameras
 from saga_backend.control import Control
 from saga_backend.evaluation import benchmark
-from saga_backend.evaluation.benchmark import KINDS, PointSettings, run_benchmark
+from saga_backend.evaluation.benchmark import KINDS, PromptSettings, run_benchmark
 from saga_backend.evaluation.datasets.common import read_mask
 
 from blender_saga.gaussians.ply import write_ply
@@ -192,7 +192,7 @@ def test_masks_with_1_or_255_or_alpha_inside(tmp_path):
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_perfect_selector_scores_one_in_every_benchmark(tmp_path, kind):
     made, _ = load(kind, MAKERS[kind](tmp_path))
-    rules, picture = run_benchmark(perfect, SCENE.cloud, made, PointSettings(3, 4), Control())
+    rules, picture = run_benchmark(perfect, SCENE.cloud, made, PromptSettings(3, 4), Control())
     for rule in ("default", "reference"):
         scores = rules[rule]["objects"]
         # Drawn by "more than half of the pixel", the truth by "the strongest label": borders differ a little.
@@ -207,11 +207,31 @@ def test_a_perfect_selector_scores_one_in_every_benchmark(tmp_path, kind):
     assert picture.shape[1] == 3 * 120 + 8 and picture.dtype == np.uint8
 
 
+def test_a_mask_is_propagated_in_place_of_points(tmp_path):
+    """The propagator gets the whole reference mask, in its view, and nothing is clicked."""
+    made, _ = load("lerf-mask", make_lerf_mask(tmp_path))
+    asked = []
+
+    def propagate(sight, inside, scale):
+        asked.append(inside)
+        weights = np.bincount(sight.rows.ids, np.repeat(inside, np.diff(sight.rows.offsets)) * sight.rows.weights)
+        label = np.bincount(SCENE.labels[: len(weights), 0], weights).argmax()
+        return SCENE.labels[:, 0] == label
+
+    settings = PromptSettings(propagate=propagate)
+    rules, picture = run_benchmark(lambda *_: pytest.fail("clicked"), SCENE.cloud, made, settings, Control())
+    scores = rules["reference"]["objects"]
+    assert scores["miou_2d"] > 0.95 and picture.std() > 10
+    assert all(entry["clicks"][0]["pixels"] == [] for entry in scores["per_object"])
+    for thing in made.things:
+        assert any(np.array_equal(thing.positive.ravel(), inside) for inside in asked)
+
+
 def test_scores_are_those_of_the_papers_definitions(tmp_path):
     """IoU = TP / (TP + FP + FN), accuracy = right pixels / all, the mean over target views, then over things."""
     made, _ = load("lerf-mask", make_lerf_mask(tmp_path))
     everything = np.ones(len(SCENE.cloud), bool)
-    rules, _ = run_benchmark(lambda *_: everything, SCENE.cloud, made, PointSettings(), Control())
+    rules, _ = run_benchmark(lambda *_: everything, SCENE.cloud, made, PromptSettings(), Control())
     means = []
     for entry, label, views in zip(rules["default"]["objects"]["per_object"], (1, 2), ((2, 4), (4,)), strict=True):
         ious = []
@@ -230,14 +250,14 @@ def test_targets_without_the_thing_are_not_judged(tmp_path):
     root = make_3d_ovs(tmp_path)
     save_mask(root / "bed" / "segmentations" / "03" / "red box.png", MASKS[0][1] & False)
     made, _ = load("3d-ovs", root)
-    rules, _ = run_benchmark(perfect, SCENE.cloud, made, PointSettings(), Control())
+    rules, _ = run_benchmark(perfect, SCENE.cloud, made, PromptSettings(), Control())
     red, blue = rules["default"]["objects"]["per_object"]
     assert red["miou_2d"] is None and red["targets"] == [] and blue["miou_2d"] > 0.95
     assert rules["default"]["objects"]["miou_2d"] == blue["miou_2d"]
     save_mask(root / "bed" / "segmentations" / "03" / "blue box.png", MASKS[0][1] & False)
     made, _ = load("3d-ovs", root)
     with pytest.raises(UserError, match="every mask of every target view is empty"):
-        run_benchmark(perfect, SCENE.cloud, made, PointSettings(), Control())
+        run_benchmark(perfect, SCENE.cloud, made, PromptSettings(), Control())
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -330,6 +350,15 @@ def test_the_command_trains_and_judges(tmp_path, splat, kind, capsys):
     assert np.asarray(Image.open(picture)).std() > 10 and picture.name.startswith(f"{kind}, ")
 
 
+def test_the_command_propagates_reference_masks(tmp_path, splat, capsys):
+    root = make_spin_nerf(tmp_path / "set")
+    words = ["evaluate", str(splat), "--dataset", "spin-nerf", str(root), "--json", "--steps", "40", "--device", "cpu"]
+    assert cli.main([*words, "--method", "click-gaussian", "--prompt", "mask"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["rules"]["reference"]["objects"]["miou_2d"] > 0.3
+    assert result["settings"]["prompt"] == "mask" and result["settings"]["points"] is None
+
+
 def test_the_command_refuses(tmp_path, splat, capsys):
     root = make_spin_nerf(tmp_path)
     for words, message in (
@@ -341,6 +370,8 @@ def test_the_command_refuses(tmp_path, splat, capsys):
         ([str(splat), "--dataset", "spin-nerf", str(root), "--masks", "simulated"], "made from labels"),
         ([str(splat), "--dataset", "spin-nerf", str(root), "--curve"], "no curve"),
         (["--synthetic", "--dataset", "spin-nerf", str(root)], "makes its own"),
+        ([str(splat), "--dataset", "spin-nerf", str(root), "--prompt", "mask"], "Add --method click-gaussian"),
+        ([str(splat), "--dataset", "nvos", str(root), "--prompt", "mask"], "NVOS has scribbles"),
     ):
         assert cli.main(["evaluate", *words]) == 2
         out, err = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Running a published benchmark: points in a reference view, IoU and accuracy in the target views.
+"""Running a published benchmark: points or a mask in a reference view, IoU and accuracy in the target views.
 
 SAGA (A.2): on NVOS points are drawn at random from the scribbles, on SPIn-NeRF inside and outside the reference mask,
 the selection is rendered in the target views and compared there. How many points it takes is not said; here it is a
@@ -7,10 +7,11 @@ setting. mIoU is the mean over a thing's target views, then over things, as LERF
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from PIL import Image
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import UserError
@@ -26,16 +27,26 @@ from .protocol import RULES, SCORES, Prompt, ProtocolSettings, Selector, Sight, 
 
 KINDS = {"nvos": nvos, "spin-nerf": spin_nerf, "lerf-mask": lerf_mask, "3d-ovs": ovs3d}
 """The modules that read the benchmarks: `cameras_of` and `load` each."""
+Propagator = Callable[[Sight, np.ndarray, float | None], np.ndarray]
+"""Label propagation: from a view, what of its P pixels [P] bool a mask covers, and a scale or None, to [N] bool."""
 _PICTURED = 6  # things on a sheet
 
 
 @dataclass(frozen=True)
-class PointSettings:
-    """How many positive and negative points are drawn at random in the reference view, and the seed of the draw."""
+class PromptSettings:
+    """What is said of a thing in its reference view.
+
+    Attributes:
+        positive: points drawn at random on the thing.
+        negative: points drawn at random off it.
+        seed: of the draw.
+        propagate: takes the whole reference mask in place of the points (Click-Gaussian, section 4.1); None: points.
+    """
 
     positive: int = 5
     negative: int = 5
     seed: int = 0
+    propagate: Propagator | None = None
 
 
 @dataclass(eq=False)
@@ -51,7 +62,7 @@ class _Case:
 
 
 def run_benchmark(
-    selector: Selector, cloud: GaussianCloud, benchmark: Benchmark, points: PointSettings, control: Control
+    selector: Selector, cloud: GaussianCloud, benchmark: Benchmark, prompts: PromptSettings, control: Control
 ) -> tuple[dict, np.ndarray]:
     """Judge a selector on a benchmark.
 
@@ -62,9 +73,9 @@ def run_benchmark(
     Raises:
         UserError: if the masks are damaged, or all targets are empty.
     """
-    rng = np.random.default_rng(points.seed)
-    cases = [_Case(thing, _prompt(thing, points, rng)) for thing in benchmark.things]
-    _select(selector, cloud, cases, control)
+    rng = np.random.default_rng(prompts.seed)
+    cases = [_Case(thing, _prompt(thing, prompts, rng)) for thing in benchmark.things]
+    _select(_selector_of(selector, prompts), cloud, cases, control)
     targets = {id(truth.frame): truth.frame for case in cases for truth in case.thing.targets}
     for index, frame in enumerate(targets.values()):
         control.progress("judging target views", index, len(targets))
@@ -72,22 +83,34 @@ def run_benchmark(
     if not any(case.scores["default"] for case in cases):
         raise UserError("There is nothing to compare with", "every mask of every target view is empty")
     rules = {rule: {"objects": summary([_entry(n, case, rule) for n, case in enumerate(cases)])} for rule in RULES}
-    titles = ("reference view, points", "target view, truth", "result")
+    said = "points" if prompts.propagate is None else "mask"
+    titles = (f"reference view, {said}", "target view, truth", "result")
     return rules, sheet([case.shown for case in cases if case.shown][:_PICTURED], titles)
 
 
-def _prompt(thing: Thing, points: PointSettings, rng: np.random.Generator) -> Prompt:
+def _prompt(thing: Thing, prompts: PromptSettings, rng: np.random.Generator) -> Prompt:
     pixels, positive = [], []
-    for region, count, sign in ((thing.positive, points.positive, True), (thing.negative, points.negative, False)):
+    points = (0, 0) if prompts.propagate else (prompts.positive, prompts.negative)
+    for region, count, sign in ((thing.positive, points[0], True), (thing.negative, points[1], False)):
         rows, columns = np.nonzero(region)
         some = rng.choice(len(rows), min(count, len(rows)), replace=False)
         pixels.append(np.stack([columns[some], rows[some]], axis=1))
         positive += [sign] * len(some)
     wanted, known = thing.positive.ravel(), (thing.positive | thing.negative).ravel()
-    return Prompt(np.concatenate(pixels), np.array(positive), wanted, known)
+    return Prompt(np.concatenate(pixels), np.array(positive, bool), wanted, known)
 
 
-def _select(selector: Selector, cloud: GaussianCloud, cases: Sequence[_Case], control: Control) -> None:
+def _selector_of(selector: Selector, prompts: PromptSettings) -> Callable[[_Case], Selector]:
+    """What selects a thing: by points the selector itself, else its whole mask in the reference view."""
+    propagate = prompts.propagate
+    if propagate is None:
+        return lambda case: selector
+    return lambda case: lambda sight, pixels, positive, scale: propagate(sight, case.prompt.wanted, scale)
+
+
+def _select(
+    selector_of: Callable[[_Case], Selector], cloud: GaussianCloud, cases: Sequence[_Case], control: Control
+) -> None:
     """Selections of every thing, one reference view's rows in memory at a time."""
     by_view: dict[int, list[_Case]] = {}
     for case in cases:
@@ -99,7 +122,8 @@ def _select(selector: Selector, cloud: GaussianCloud, cases: Sequence[_Case], co
         for case in group:
             for rule in RULES:
                 scales = ProtocolSettings.scales
-                case.scales[rule], case.masks[rule] = select_by(rule, selector, sight, case.prompt, scales)
+                chosen = select_by(rule, selector_of(case), sight, case.prompt, scales)
+                case.scales[rule], case.masks[rule] = chosen
 
 
 def _judge(cloud: GaussianCloud, frame: Frame, cases: Sequence[_Case]) -> None:
@@ -124,6 +148,9 @@ def _pictured(cloud: GaussianCloud, frame: Frame, case: _Case, true: np.ndarray,
     dots = [colour(0) if sign else np.zeros(3) + 0.9 for sign in prompt.positive]
     asked = reference.resized(frame.view.width, frame.view.height)
     left = mark(render(cloud, asked).rgb, _scaled(prompt, case, frame), dots)
+    if not len(dots):
+        whole = Image.fromarray(case.thing.positive).resize((asked.width, asked.height), Image.Resampling.NEAREST)
+        left = paint(left, [np.asarray(whole)])
     rgb = render(cloud, frame.view).rgb
     return left, paint(rgb, [true]), paint(rgb, [drawn])
 
