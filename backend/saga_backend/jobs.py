@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -131,13 +132,20 @@ class Job(Control):
             log.info("%s: %s", self.name, error)
             self.answer(Failed(error.code, error.what, error.why, error.fix))
         except Exception as error:
-            log.exception("%s ended in a bug", self.name)
             self.answer(failed_by_bug(error))
+            log.error("%s ended in a bug", self.name, exc_info=error)
+
+
+_NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "start new thread", "Cannot allocate")
+"""How torch, the system and Python's threads say that there is none left; numpy and numba raise MemoryError."""
 
 
 def failed_by_bug(error: BaseException) -> Failed:
-    """What the user is told about an exception that should not have happened."""
+    """What the user is told about an exception that should not have happened, or about memory that ran out."""
     why = f"{type(error).__name__}: {error}"[:500]
+    if isinstance(error, MemoryError) or any(words in why for words in _NO_MEMORY):
+        fix = "Close other programs, or train with fewer or smaller views; Restart frees what the backend holds"
+        return Failed("memory", "The backend ran out of memory", str(error)[:500], fix)
     return Failed("bug", "Something went wrong in the backend", why, "Please report this with the backend's log")
 
 
@@ -149,9 +157,13 @@ class Worker:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def put(self, work: Callable[[], None]) -> None:
-        """Queue a piece of work; it must not raise."""
+        """Queue a piece of work; it should not raise."""
         self._queue.put(work)
 
     def _work(self) -> None:
         while True:
-            self._queue.get()()
+            try:
+                self._queue.get()()
+            except Exception:  # without memory even an answer may fail; what comes next must not wait for ever
+                with contextlib.suppress(Exception):
+                    log.exception("A piece of work ended in a bug")
