@@ -19,6 +19,7 @@ from .cli_convert import add_convert, add_info
 from .cli_find import add_clip, add_find
 from .cli_masks import add_masks
 from .cli_options import add_inputs, add_method, add_training, cosine, count, share
+from .serve import add_serve
 
 _VIEW_FORMAT = """\
 A view file is JSON, in the axes and units of the scene file, in one of two forms:
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_render(commands)
     add_find(commands)
     add_masks(commands)
+    add_serve(commands)
     add_convert(commands)
     add_info(commands)
     return parser

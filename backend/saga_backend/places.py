@@ -1,4 +1,4 @@
-"""Where the backend keeps what it may lose: the user's cache folder."""
+"""Where the backend keeps what outlives it: the user's folders for caches and for settings."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ def cache_folder(name: str = "") -> Path:
     else:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "blender_saga" / name
+
+
+def config_folder() -> Path:
+    """The extension's folder among the user's settings; it is not made."""
+    if sys.platform == "win32":
+        root = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        root = Path.home() / "Library" / "Application Support"
+    else:
+        root = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return root / "blender_saga"
 
 
 def of_scene(name: str, scene: str) -> Path:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import platform
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from blender_saga.wire.channel import Channel, ChannelClosed, Listener
+from blender_saga.wire.channel import SILENCE_SECONDS, Channel, ChannelClosed, Listener
 from blender_saga.wire.codec import WireError
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
@@ -90,12 +91,23 @@ def open_session(wanted: str) -> tuple[Device, Session]:
 class Server:
     """Serves any number of clients from threads of its own.
 
+    Args:
+        listener: where they come from.
+        device: "auto", "cpu" or "cuda".
+        open_session: makes the session.
+        lasting: it outlives its clients, which come from other machines through tunnels: see docs/protocol.md.
+
     Attributes:
         ended: set when a client asked for the end of the process.
+        refused: clients that did not know the key.
     """
 
-    def __init__(self, listener: Listener, device: str, open_session: OpenSession = open_session) -> None:
+    def __init__(
+        self, listener: Listener, device: str, open_session: OpenSession = open_session, lasting: bool = False
+    ) -> None:
         self.ended = threading.Event()
+        self.refused = 0
+        self._lasting = lasting
         self._listener = listener
         self._wanted = device
         self._open_session = open_session
@@ -105,7 +117,10 @@ class Server:
         self._training = Worker("training")
         self._clustering = Worker("clustering")
         self._pictures = Worker("pictures")
-        self._trained_job: Job | None = None
+        self._trained: tuple[_Client, Job] | None = None
+        self._clients: set[_Client] = set()
+        self._scenes: set[str] = set()
+        self._counting = threading.Lock()
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
 
     def _accept(self) -> None:
@@ -121,10 +136,14 @@ class Server:
         try:
             self._listener.welcome(channel, self._welcome)
         except (UserError, ChannelClosed) as error:
-            log.warning("A client did not get in: %s", error)
+            self._refuse(error)
             return
         log.info("A client is connected")
+        if self._lasting:
+            channel.keep_alive(patience=None)
         client = _Client(channel)
+        with self._counting:
+            self._clients.add(client)
         try:
             while True:
                 self._receive(client)
@@ -133,7 +152,35 @@ class Server:
         except WireError as error:
             log.error("A client is not understood: %s", error)
         finally:
+            with self._counting:
+                self._clients.discard(client)
             client.close()
+
+    def _refuse(self, error: Exception) -> None:
+        if isinstance(error, UserError) and error.code == "wrong_key":
+            with self._counting:
+                self.refused += 1
+            log.warning("A client did not get in: %s It is number %d", error, self.refused)
+        else:
+            log.warning("A client did not get in: %s", error)
+
+    def close(self) -> None:
+        """Let nobody in any more, and part from the clients: their work is cancelled."""
+        self._listener.close()
+        with self._counting:
+            clients = list(self._clients)
+        for client in clients:
+            client.close()
+
+    def open(self) -> Device:
+        """Open the session now, not for the first client; returns what it computes on.
+
+        Raises:
+            UserError: if it cannot be.
+        """
+        self._welcome()
+        assert self._opened is not None
+        return self._opened[0]
 
     def _welcome(self) -> Welcome:
         with self._opening:
@@ -147,7 +194,10 @@ class Server:
                 bug = failed_by_bug(error)
                 raise UserError(bug.what, bug.why, bug.fix, bug.code) from error
         device, _ = self._opened
-        return Welcome(backend=__version__, device=device.name, note=device.note, obstacle=device.obstacle)
+        machine = platform.node() if self._lasting else ""
+        return Welcome(
+            backend=__version__, device=device.name, note=device.note, machine=machine, obstacle=device.obstacle
+        )
 
     def _receive(self, client: _Client) -> None:
         """Take one message of a client and see to it."""
@@ -161,6 +211,9 @@ class Server:
         if isinstance(request, Cancel):
             client.cancel(request.target)
             client.outbox.answer(job_id, Done())
+        elif isinstance(request, Shutdown) and self._lasting:
+            fix = "Press Ctrl C where it was started"
+            client.outbox.answer(job_id, Failed("not_yours", "This backend is not ended by its clients", fix=fix))
         elif isinstance(request, Shutdown):
             client.outbox.answer(job_id, Done())
             client.outbox.close(timeout=1.0)
@@ -170,14 +223,19 @@ class Server:
             session = self._opened[1]
             Job(job_id, request, client.outbox).run(lambda job: session.status(job.request))
         else:
-            self._queue(client, client.add(job_id, request))
+            job = client.add(job_id, request)
+            if job is None:
+                why = f"the request {job_id} is still being worked on, and another came by its number"
+                client.outbox.answer(job_id, Failed("wire", "A request was sent twice", why, "Press Restart"))
+            else:
+                self._queue(client, job)
 
     def _queue(self, client: _Client, job: Job) -> None:
         """Line a job up for the queries' thread, which passes long ones on: a scene is loaded before it is trained."""
         assert self._opened is not None  # it is, before the first client is welcome
         _, session = self._opened
         handlers: dict[type, Callable] = {
-            LoadScene: session.load_scene,
+            LoadScene: lambda request: self._load(client, session, request),
             OpenModel: session.open_model,
             FetchModel: session.fetch_model,
             Click: session.click,
@@ -212,20 +270,35 @@ class Server:
 
         self._queries.put(begin)
 
+    def _load(self, client: _Client, session: Session, request: LoadScene) -> SceneState:
+        """Load a scene; those that only clients had that have gone since are forgotten."""
+        client.scenes.add(request.scene)
+        with self._counting:
+            used = set().union(*(each.scenes for each in self._clients), client.scenes)
+            abandoned, self._scenes = self._scenes - used, used
+        for scene in abandoned:
+            session.unload(Unload(scene))
+        return session.load_scene(request)
+
     def _begin_training(self, client: _Client, session: Session, job: Job) -> None:
-        if self._trained_job is not None:
+        if self._trained is not None and self._lasting and self._trained[0].channel.silence > SILENCE_SECONDS:
+            log.warning("A client that has fallen silent gives way to another one's training")
+            self._trained[0].close()  # its training ends at its next step, and then this one begins
+            self._trained = None
+        if self._trained is not None:
             fix = "Wait for it to end, or cancel it"
             job.answer(Failed("busy", "The backend trains already", "it does one training at a time", fix))
             client.remove(job)
             return
-        self._trained_job = job
+        self._trained = client, job
 
         def work(job: Job) -> Trained:
             try:
                 job.check()
                 return session.train(job.request, job)
             finally:
-                self._trained_job = None  # before the answer: who has it may train again
+                if self._trained is not None and self._trained[1] is job:
+                    self._trained = None  # before the answer: who has it may train again
 
         def train() -> None:
             job.run(work)
@@ -248,19 +321,20 @@ def _dispatch(handlers: dict[type, Callable], job: Job) -> object:
 
 
 class _Client:
-    """A connected client and its jobs."""
+    """A connected client, its jobs, and the scenes that it has loaded."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        self.scenes: set[str] = set()
         self.outbox = Outbox(channel)
         self._jobs: dict[int, Job] = {}
         self._lock = threading.Lock()
 
-    def add(self, job_id: int, request: object) -> Job:
+    def add(self, job_id: int, request: object) -> Job | None:
+        """A new job; None if one of that id has not ended: in its place it could not be cancelled any more."""
         job = Job(job_id, request, self.outbox)
         with self._lock:
-            self._jobs[job_id] = job
-        return job
+            return job if self._jobs.setdefault(job_id, job) is job else None
 
     def remove(self, job: Job) -> None:
         with self._lock:

@@ -13,8 +13,9 @@ from .requests import PROTOCOL_VERSION
 
 @dataclass(frozen=True, eq=False)
 class Welcome:
-    """The server is ready. `device` is "cuda" or "cpu", `note` says in plain words what was found, `machine` is the name
-    of its machine where clients come from others, `obstacle` why a GPU that is there is not used ("": none, or it is)."""
+    """The server is ready. `device` is "cuda" or "cpu", `note` says in plain words what was found, `machine` is the
+    name of its machine where clients come from others, `obstacle` why a GPU that is there is not used ("" if there is none).
+    """
 
     protocol: int = PROTOCOL_VERSION
     backend: str = ""
