@@ -32,7 +32,7 @@ class GaussianCloud:
     sh: np.ndarray
 
     def __post_init__(self) -> None:
-        n = len(self.means)
+        n = len(self.means) if self.means.ndim else 0  # a single number has no length: its shape is refused below
         expected = {"means": (n, 3), "quats": (n, 4), "scales": (n, 3), "opacities": (n,)}
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
