@@ -2,6 +2,7 @@
 
     backend = Backend(Launch(python, launch_path, addon_dir, log_path))
     backend.start()                                    # returns at once; state goes starting -> connected
+    # Backend(remote_of("127.0.0.1:7860", key)) connects to one on another machine instead
     job = backend.submit(LoadScene(...), on_done=show)  # also while it starts: sent when it is connected
     backend.poll()                                     # from a timer on the main thread: runs the callbacks
     scene_state = backend.wait(job).outcome()          # instead, without a timer: headless, scripts, tests
@@ -20,22 +21,26 @@ from ..wire.messages import Progress, Welcome
 from .connection import Connection, ConnectionState
 from .jobs import Job, JobTable
 from .process import BackendProcess, Launch
+from .remote import Remote
 
 _RUNNING = (ConnectionState.starting, ConnectionState.connected)
 _UNCHANGED = "Press Restart; the scene in Blender is unchanged"
+_RECONNECT = "Press Reconnect; the scene in Blender is unchanged and will be sent anew"
 
 
 class Backend:
     """The backend's process, the connection to it and the jobs it works on.
 
     Attributes:
-        launch: what is started; a change takes effect at the next `start`.
+        launch: what is started, or connected to; a change takes effect at the next `start`.
+        remote: what it is connected to since the last `start`, None for a process of ours.
         error: one sentence for the user when the state is lost or failed, else "".
         starts: how often it was started; a loaded scene is gone when this number has changed.
     """
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch | Remote) -> None:
         self.launch = launch
+        self.remote: Remote | None = None
         self.error = ""
         self.starts = 0
         self._process: BackendProcess | None = None
@@ -60,23 +65,27 @@ class Backend:
         return self._table.active
 
     def start(self) -> None:
-        """Start the process and connect, in the background. Does nothing if it is starting or connected."""
+        """Start the process and connect, or only connect, in the background; nothing if that is so or under way."""
         self.poll()
         if self._state in _RUNNING:
             return
         self._release()
-        process = BackendProcess(self.launch)
+        self._state, self.error = ConnectionState.starting, ""
+        self.starts += 1
+        if isinstance(self.launch, Remote):
+            self.remote, self._connection = self.launch, Connection(self.launch.connect, carries=True)
+            return
+        self.remote, process = None, BackendProcess(self.launch)
 
         def start_and_connect() -> tuple[Channel, Welcome]:
             channel = open_socket(process.start())
             return channel, connect(channel, process.key, "Blender")
 
         self._process, self._connection = process, Connection(start_and_connect)
-        self._state, self.error = ConnectionState.starting, ""
-        self.starts += 1
 
     def stop(self) -> None:
-        """End the process (within about 2 s) and every job with it. Does nothing if it is stopped."""
+        """End the process (within about 2 s), or part from the one elsewhere, and end every job with it. Does nothing
+        if it is stopped."""
         try:
             self.poll()  # what had arrived still counts
         finally:
@@ -100,8 +109,8 @@ class Backend:
         Raises:
             UserError: if the backend is neither starting nor connected, or the message is too large.
         """
-        if self._connection is None:
-            raise UserError("The backend is not running", fix="Press Start and try again", code="not_running")
+        if self._connection is None or (self.remote is not None and self._connection.state not in _RUNNING):
+            raise UserError(*self.not_running(), code="not_running")
         job = self._table.submit(self._connection, message)
         if on_done is not None:
             self._callbacks[job] = on_done
@@ -172,16 +181,26 @@ class Backend:
 
     def _why_not_running(self) -> UserError:
         error = self._connection.error if self._connection is not None else None
-        return error or UserError("The backend is not running", fix="Press Start", code="not_running")
+        return error or UserError(*self.not_running(), code="not_running")
+
+    def not_running(self) -> tuple[str, str, str]:
+        """What, why and what to do where a backend is needed and there is none."""
+        if isinstance(self.launch, Remote):
+            return "Blender is not connected to the backend", "", "Press Connect in the SAGA sidebar"
+        return "The backend is not running", "", "Press Start in the SAGA sidebar"
 
     def _enter(self, state: ConnectionState) -> list[Job]:
         """Take over a state that the connection came to by itself, and return the jobs that it ended."""
         self._state = state
         error = self._connection.error if self._connection is not None else None
-        if error is None or self._process is None:
+        if error is None:
             return []
-        self._process.stop()
-        if error.code == "lost":
+        if self._process is not None:
+            self._process.stop()
+        if error.code == "lost" and self.remote is not None:
+            why = f"the tunnel at {self.remote.name} was cut, or the backend at its other end has ended"
+            error = UserError("The connection to the backend was lost", why, _RECONNECT, code="lost")
+        elif error.code == "lost" and self._process is not None:
             error = UserError(error.what, self._process.exit_note(), _UNCHANGED, code="lost")
         self.error = error.sentence()
         return self._table.fail_all(error)

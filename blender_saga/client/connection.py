@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -12,12 +13,16 @@ from enum import Enum
 from ..wire import codec
 from ..wire.channel import Channel, ChannelClosed
 from ..wire.errors import UserError
-from ..wire.messages import Welcome
+from ..wire.messages import Progress, Welcome
+from .courier import Courier, Parcel
 
 log = logging.getLogger(__name__)
 
 Event = tuple[int, object]
 """Id of the request, and what the backend says about it."""
+_TOLD_BYTES = 1 << 23
+"""Of larger frames it is told how far they are."""
+_TOLD_SECONDS = 0.1
 
 
 class ConnectionState(Enum):
@@ -38,12 +43,13 @@ class Connection:
         error: why it failed or was lost.
     """
 
-    def __init__(self, connect: Callable[[], tuple[Channel, Welcome]]) -> None:
+    def __init__(self, connect: Callable[[], tuple[Channel, Welcome]], carries: bool = False) -> None:
         """Start to connect.
 
         Args:
             connect: starts the backend if it must and does the handshake; runs in a thread, may
                 take its time, raises UserError.
+            carries: the backend is on another machine: `.saga` files are carried there and back.
         """
         self.welcome: Welcome | None = None
         self.error: UserError | None = None
@@ -52,8 +58,9 @@ class Connection:
         self._channel: Channel | None = None
         self._changed = threading.Condition()
         self._events: deque[Event] = deque()
-        self._frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._parcels: queue.SimpleQueue[tuple[int, Parcel] | None] = queue.SimpleQueue()
         self._last_id = 0
+        self._courier = Courier(self._arrived, self._post) if carries else None
         threading.Thread(target=self._read, name="saga connection", daemon=True).start()
 
     @property
@@ -71,10 +78,13 @@ class Connection:
         """
         if self._state not in (ConnectionState.starting, ConnectionState.connected):
             raise UserError("The backend is not running", fix="Press Start and try again", code="not_running")
-        frame = codec.encode(self._last_id + 1, message)
-        self._last_id += 1
-        self._frames.put(frame)
-        return self._last_id
+        number = self._last_id + 1
+        if self._courier is not None:
+            self._courier.send(number, message)
+        else:
+            self._post(number, codec.encode(number, message))
+        self._last_id = number
+        return number
 
     def events(self) -> list[Event]:
         """What has arrived since the last call, oldest first."""
@@ -117,7 +127,7 @@ class Connection:
         threading.Thread(target=self._write, args=(channel,), name="saga sender", daemon=True).start()
         try:
             while True:
-                self._arrived(channel.receive())
+                self._receive(*channel.receive())
         except ChannelClosed:
             self._end(ConnectionState.lost, UserError("The backend has stopped", code="lost"))
         except UserError as error:  # not a message: the two do not understand each other
@@ -125,17 +135,47 @@ class Connection:
 
     def _write(self, channel: Channel) -> None:
         """The writer thread: a large scene or a backend that hangs must not freeze Blender."""
-        while (frame := self._frames.get()) is not None:
+        while (parcel := self._parcels.get()) is not None:
+            number, frame = parcel[0], parcel[1]() if callable(parcel[1]) else parcel[1]
             try:
-                channel.send_frame(frame)
+                if frame is not None:
+                    channel.send_frame(frame, self._teller(number, len(frame)))
             except ChannelClosed:
                 return  # the reader thread sees the same and says so
+
+    def _post(self, number: int, parcel: Parcel) -> None:
+        """Queue what is sent for the sake of a request."""
+        self._parcels.put((number, parcel))
+
+    def _teller(self, number: int, size: int) -> Callable[[int], None] | None:
+        """Tells how far a large frame is, where that may take long: to another machine."""
+        if self._courier is None or size < _TOLD_BYTES:
+            return None
+        began = told = time.monotonic()
+
+        def tell(sent: int) -> None:
+            nonlocal told
+            now = time.monotonic()
+            if now - told >= _TOLD_SECONDS:
+                told = now
+                eta = (now - began) * (size - sent) / sent
+                self._arrived((number, Progress("sending the splat", sent >> 20, size >> 20, eta)))
+
+        return tell
+
+    def _receive(self, number: int, message: object) -> None:
+        if self._courier is not None:
+            self._courier.receive(number, message)
+        else:
+            self._arrived((number, message))
 
     def _open(self, channel: Channel, welcome: Welcome) -> bool:
         with self._changed:
             if self._is_over():
                 return False
             self._channel, self.welcome = channel, welcome
+            if self._courier is not None:
+                self._courier.machine = welcome.machine
             self._state = ConnectionState.connected
             self._changed.notify_all()
         return True
@@ -151,7 +191,7 @@ class Connection:
                 return  # the first reason counts
             self._state, self.error = state, error
             self._changed.notify_all()
-        self._frames.put(None)
+        self._parcels.put(None)
         if self._channel is not None:
             self._channel.close()
 

@@ -12,6 +12,7 @@ from ..client.connection import ConnectionState
 from ..client.installation import Installation
 from ..client.jobs import Job
 from ..client.process import Launch
+from ..client.remote import Remote
 from ..wire.errors import UserError
 from ..wire.messages import (
     Candidates,
@@ -24,13 +25,14 @@ from ..wire.messages import (
     LookAhead,
     NameThings,
     Progress,
+    Recolour,
     SceneState,
     Train,
     Trained,
 )
 from .watching import LossCurve, MemoryWatch
 
-Ask = Train | Click | Cluster | Colour | FindText | NameThings | FetchWeights | LookAhead
+Ask = Train | Click | Cluster | Colour | FindText | NameThings | Recolour | FetchWeights | LookAhead
 
 
 class Request:
@@ -125,8 +127,8 @@ class Session:
         self.levels: dict[str, int] = {}
         self._loaded: dict[str, tuple[int, np.ndarray]] = {}
 
-    def start(self, launch: Launch) -> Backend:
-        """Start the backend if it is not running; it comes up in the background."""
+    def start(self, launch: Launch | Remote) -> Backend:
+        """Start the backend if it is not running, or connect to it; it comes up in the background."""
         if self.backend is None:
             self.backend = Backend(launch)
         self.backend.launch = launch
@@ -155,8 +157,10 @@ class Session:
         state = self.backend.state if self.backend is not None else ConnectionState.stopped
         if self.backend is not None and state in (ConnectionState.connected, ConnectionState.starting):
             return self.backend
-        why = self.backend.error.rstrip(".") if self.backend is not None else ""
-        raise UserError("The backend is not running", why, "Press Start in the SAGA sidebar", code="not_started")
+        if self.backend is None:
+            raise UserError("The backend is not running", fix="Press Start in the SAGA sidebar", code="not_started")
+        what, _, fix = self.backend.not_running()
+        raise UserError(what, self.backend.error.rstrip("."), fix, code="not_started")
 
     def request(self, load: LoadScene | None, message: Ask) -> Request:
         """Send a request to the running backend, before it the scene if it has to be (re)loaded."""

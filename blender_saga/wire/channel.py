@@ -271,7 +271,8 @@ def connect(channel: Channel, key: bytes, client: str = "", seconds: float = 120
     """
     try:
         with _deadline(channel, seconds):
-            channel.authenticate(key, first=False)
+            with _deadline(channel, HANDSHAKE_SECONDS):  # at the end of a tunnel there may be nobody, or somebody else
+                channel.authenticate(key, first=False)
             channel.send(_HELLO_ID, Hello(PROTOCOL_VERSION, client))
             return _check_answer(channel.receive(_MAX_HELLO)[1])
     except AuthenticationError as error:
