@@ -16,6 +16,27 @@ _SHAPE = {"position": 3, "scale": 3, "rotation": 4, "radiance:base": 4}
 _TABLE = 1021  # columns of a checksum's table: a prime, so that points that changed places do not meet in a column
 
 
+@dataclass(frozen=True, eq=False)
+class Tint:
+    """Other colours for some points of a data-block while it is drawn; its attributes stay as they are.
+
+    Attributes:
+        count: points that the data-block must have.
+        points: [k] int, which of them.
+        base: [k,3] float32, their constant coefficients (radiance:base).
+        number: another one whenever they are others, above 0.
+    """
+
+    count: int
+    points: np.ndarray
+    base: np.ndarray
+    number: int
+
+
+tints: dict[int, Tint] = {}
+"""Of data-blocks by `session_uid`: what a preview shows."""
+
+
 @dataclass(eq=False)
 class Block:
     """One point cloud data-block.
@@ -25,7 +46,8 @@ class Block:
         sh: [N,K,3] float16: half the memory, and finer than a screen shows.
         selected, hidden: [N] bool.
         marks: attribute name -> values, for those of MARKS that are there.
-        geometry: another number whenever the Gaussians are others; `marking`: whenever selection or marks are.
+        geometry: another number whenever the Gaussians are others; `marking`: whenever selection or marks are;
+            `colouring`: that of the tint that is shown, 0 without one.
     """
 
     means: np.ndarray
@@ -40,9 +62,24 @@ class Block:
     marking: int
     stamp: tuple[int, int]
     digest: int
+    colouring: int = 0
+    _plain: tuple[np.ndarray, np.ndarray] | None = None  # points that are tinted, and their own coefficients
 
     def __len__(self) -> int:
         return len(self.means)
+
+    def tint(self, wanted: Tint | None) -> None:
+        """Show other colours, or (None) its own."""
+        wanted = wanted if wanted is not None and wanted.count == len(self) else None
+        if self.colouring == (wanted.number if wanted else 0):
+            return
+        if self._plain is not None:
+            points, base = self._plain
+            self.sh[points, 0], self._plain = base, None
+        if wanted is not None:
+            self._plain = wanted.points, self.sh[wanted.points, 0]
+            self.sh[wanted.points, 0] = wanted.base
+        self.colouring = wanted.number if wanted else 0
 
 
 @dataclass
@@ -62,6 +99,7 @@ class Blocks:
         elif block.stamp != stamp:
             block.selected, block.hidden, block.marks = _states(obj)
             block.marking, block.stamp = self._next(), stamp
+        block.tint(tints.get(points.session_uid))
         return block
 
     def keep_only(self, uids: set[int]) -> None:

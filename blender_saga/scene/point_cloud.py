@@ -174,6 +174,11 @@ def set_selection(obj: bpy.types.Object, mask: np.ndarray) -> None:
     obj.data.update_tag()
 
 
+def deselect(obj: bpy.types.Object) -> None:
+    """Select none of the points."""
+    set_selection(obj, np.zeros(len(obj.data.points), np.bool_))
+
+
 def set_similarity(obj: bpy.types.Object, scores: np.ndarray) -> None:
     """Record the similarity [N] float32 of the last query."""
     attributes.write(obj.data, _SIMILARITY, "FLOAT", scores)

@@ -23,6 +23,8 @@ BLENDER_DRAWS = bpy.app.version >= (5, 3, 0)
 
 listeners: list[Callable[[bpy.types.Context], None]] = []
 """Called when a setting of the selection has changed."""
+shaders: list[Callable[[float], None]] = []
+"""Called when the strength of a recolouring has changed."""
 
 AXES = (
     ("RDF", "Turned from the file", "The file's y axis points down; import turned it to z up, export turns it back"),
@@ -92,6 +94,11 @@ def _drawing_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) 
 def _selection_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
     for listener in listeners:
         listener(context)
+
+
+def _strength_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    for listener in shaders:
+        listener(self.recolour_strength)
 
 
 def _thing_renamed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
@@ -239,6 +246,16 @@ class SceneSettings(SamChoices, bpy.types.PropertyGroup):
     text: StringProperty(name="Text", description="What to look for: red chair")
     words: StringProperty(
         name="Words", description="Names to choose from, with commas between them: chair, table, lamp"
+    )
+    recolour_source: StringProperty(name="It Is", description="What the selection looks like: red box")
+    recolour_text: StringProperty(name="Make It", description="What the selection shall look like: blue box")
+    recolour_strength: FloatProperty(
+        name="Strength",
+        description="How far the colours go: 0 as they are, 1 all the way",
+        min=0.0,
+        max=1.0,
+        default=1.0,
+        update=_strength_changed,
     )
     prompts: CollectionProperty(type=PromptRecord, description="Clicks and boxes of the present selection")
     prompts_state: StringProperty(description="What the objects were when the prompts were answered")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty
+from bpy.props import BoolProperty, EnumProperty
 
 from ..client.installation import Installation, prepare
-from ..scene.paths import REQUIREMENTS
 from ..scene.session import session
 from ..wire.errors import UserError
 from .preferences import backend_launch, environment, launch_with
@@ -23,7 +22,7 @@ def wait_property() -> object:
 
 
 class SAGA_OT_backend_install(bpy.types.Operator):
-    """Install the backend's packages (about 7 GB) into the backend folder"""
+    """Install the backend's packages (about 7 GB) into the backend folder. What is installed there works until then"""
 
     bl_idname = "saga.backend_install"
     bl_label = "Install Backend"
@@ -43,8 +42,8 @@ class SAGA_OT_backend_install(bpy.types.Operator):
         if not bpy.app.online_access:
             fix = "Allow it in Preferences > System > Network"
             raise UserError("The backend cannot be installed", "online access is switched off", fix, code="offline")
-        installed = environment()
-        session.installation = Installation(installed, REQUIREMENTS, prepare(launch_with(installed.python)))
+        installed, trial = environment(), lambda python: prepare(launch_with(python))
+        session.installation = Installation(lambda report, cancelled: installed.install(report, cancelled, trial))
         if self.wait:
             session.installation.wait()
             self.report({"INFO"}, "The backend is installed")
@@ -93,10 +92,23 @@ class SAGA_OT_cancel(bpy.types.Operator):
     bl_idname = "saga.cancel"
     bl_label = "Cancel"
 
+    what: EnumProperty(
+        name="What",
+        items=(
+            ("ANY", "Any", "What runs, a training first"),
+            ("TRAINING", "Training", "Only a training"),
+            ("SEARCH", "Search", "Only what looks for things, words or colours"),
+        ),
+        options={"SKIP_SAVE"},
+    )
+
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Ask for it; the work ends at its next step."""
-        requests, installation = (session.training, session.search, session.fetching), session.installation
+        installation = session.installation if self.what == "ANY" else None
+        requests = {"TRAINING": (session.training,), "SEARCH": (session.search,)}.get(
+            self.what, (session.training, session.search, session.fetching)
+        )
         running = [request for request in requests if request is not None and not request.ended]
         if running:
             running[0].cancel()

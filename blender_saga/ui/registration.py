@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..scene import changes, live, native, properties, pump, rendering
+from ..scene import changes, live, native, properties, pump, recolouring, rendering
 from ..scene.session import session
 from . import (
     ahead,
@@ -15,6 +15,8 @@ from . import (
     import_ops,
     panels,
     preferences,
+    recolour_ops,
+    recolour_panel,
     refine_ops,
     select_ops,
     select_panels,
@@ -42,7 +44,8 @@ _MODULES = (
     refine_ops,
     edit_ops,
 )
-_MODULES += (transform_ops, thing_ops, text_ops, panels, train_panel, select_panels, text_panel, thing_panel)
+_MODULES += (transform_ops, thing_ops, text_ops, recolour_ops)
+_MODULES += (panels, train_panel, select_panels, text_panel, thing_panel, recolour_panel)
 CLASSES = (*properties.CLASSES, *(cls for module in _MODULES for cls in module.CLASSES))
 
 
@@ -59,6 +62,7 @@ def register() -> None:
     tool.register()
     changes.start()
     live.start()
+    recolouring.start()
     splat_draw.start()
     text_panel.start()
     ahead.start()
@@ -72,6 +76,7 @@ def unregister() -> None:
     ahead.stop()
     text_panel.stop()
     splat_draw.stop()
+    recolouring.stop()
     live.stop()
     changes.stop()
     tool.unregister()

@@ -15,7 +15,7 @@ import gpu
 import numpy as np
 from gpu.types import GPUTexture, GPUUniformBuf
 
-from ..scene import pump
+from ..scene import pump, recolouring
 from ..scene.drawables import Block, Blocks, shown
 from .splat_colours import view_dependent
 from .splat_order import Sorted, Sorter, Wish, sort
@@ -136,9 +136,10 @@ class Painter:
         views = np.stack([camera.view @ np.array(o.matrix_world, np.float64) for o in objects])
         look = (views.tobytes(), camera.projection.tobytes())
         if self._budget == _BUDGET["software"]:
-            look += (style, *(b.marking for b in blocks))
+            look += (style, *((b.marking, b.colouring) for b in blocks))
         share = 1.0 if wait else self._share(view, look, style.density * sum(map(len, blocks)))
-        wish = Wish(blocks, views, camera.orthographic, style.density * share, self._mode(view, blocks, style))
+        mode, tint = self._mode(view, blocks, style), _tint(blocks, style.mode)
+        wish = Wish(blocks, views, camera.orthographic, style.density * share, mode, tint if mode else ())
         self._sort(view, key, wish, wait)
         if view.answer is not None and view.order is not None and view.answer.wish.fits(wish):
             self._paint(atlas, view, camera, style)
@@ -206,7 +207,7 @@ class Painter:
         view.order = _texture([answer.order], 1, "R32F") if len(answer.order) else None
         if answer.colours is not None:
             view.colours = _texture([answer.colours], 4, "RGBA16F")
-            view.tint = _tint(answer.wish.blocks, answer.wish.mode)
+            view.tint = answer.wish.tint
         view.answer = replace(answer, colours=None)  # they are on the card now
 
     def _paint(self, atlas: _Atlas, view: _View, camera: Camera, style: Style) -> None:
@@ -238,7 +239,7 @@ def _strokes(wish: Wish, style: Style, moving: bool) -> Strokes:
 
 def _tint(blocks: tuple[Block, ...], mode: str) -> tuple[object, ...]:
     """What colours depend on besides the viewpoint."""
-    return mode, *((b.geometry, b.marking if mode != "COLOUR" else 0) for b in blocks)
+    return mode, *((b.geometry, b.marking if mode != "COLOUR" else b.colouring) for b in blocks)
 
 
 def _matrix_texture(drawn: Wish, wanted: Wish | None) -> GPUTexture:
@@ -287,9 +288,10 @@ _handle: object | None = None
 
 
 def style_of(scene: bpy.types.Scene) -> Style:
-    """As the sidebar says."""
+    """As the sidebar says; a preview of colours is not hidden by the highlight."""
     settings = scene.saga
-    return Style(settings.view_mode, settings.density, settings.drawing == "POINTS", settings.show_selection)
+    mark = settings.show_selection and recolouring.shown() is None
+    return Style(settings.view_mode, settings.density, settings.drawing == "POINTS", mark)
 
 
 def _handler() -> None:

@@ -25,6 +25,7 @@ class Wish:
         orthographic: whether the view is.
         density: 0 to 1, the share of the Gaussians that is drawn.
         mode: view mode to make colours for; "" for none.
+        tint: what these depend on besides the viewpoint, as it was when they were wished for.
     """
 
     blocks: tuple[Block, ...]
@@ -32,6 +33,7 @@ class Wish:
     orthographic: bool
     density: float
     mode: str
+    tint: tuple[object, ...] = ()
 
     def fits(self, other: Wish) -> bool:
         """Whether the answer to the other wish can be drawn for this one, though it may be old."""
@@ -42,13 +44,9 @@ class Wish:
         return (
             self.fits(other)
             and (self.density, self.orthographic) == (other.density, other.orthographic)
-            and (not self.mode or self._tint() == other._tint())
+            and (not self.mode or (self.mode, self.tint) == (other.mode, other.tint))
             and np.array_equal(self.views, other.views)
         )
-
-    def _tint(self) -> tuple[object, ...]:
-        """What the colours depend on besides the viewpoint."""
-        return self.mode, *((b.marking if self.mode != "COLOUR" else 0) for b in self.blocks)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ def checkpoint(given: str = "") -> str:
     path = given or absolute(preferences().clip_checkpoint)
     if not path:
         fix = "Choose a file of OpenCLIP weights (ViT-B-16) in the sidebar or the preferences"
-        raise UserError("Finding by words needs CLIP's weights", "no file was chosen", fix, "bad_checkpoint")
+        raise UserError("What words mean needs CLIP's weights", "no file was chosen", fix, "bad_checkpoint")
     return path
 
 

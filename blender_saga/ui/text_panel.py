@@ -34,16 +34,12 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
         problem = reason(lambda: check_clickable(context))
         if problem:
             draw_text(layout, problem, "INFO")
-        missing = reason(checkpoint)
-        if missing:
-            draw_text(layout, missing, "INFO")
-            layout.prop(preferences(), "clip_checkpoint", text="CLIP")
-            draw_fetch(layout, "CLIP")
+        missing = draw_missing_clip(layout)
         if search is not None and not search.ended and isinstance(search.message, FindText | NameThings):
             progress = search.job.progress
             text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Asking the backend"
             draw_progress(layout, search.job.fraction, text)
-            layout.operator("saga.cancel", icon="CANCEL")
+            layout.operator("saga.cancel", icon="CANCEL").what = "SEARCH"
             return
         row = layout.row(align=True)
         row.enabled = not problem and not missing
@@ -62,6 +58,16 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
         row.enabled = not off
         row.prop(context.scene.saga, "words", text="")
         row.operator("saga.name_things", text="Name Things")
+
+
+def draw_missing_clip(layout: bpy.types.UILayout) -> bool:
+    """What to do where no weights of CLIP were chosen; returns whether that is so."""
+    missing = reason(checkpoint)
+    if missing:
+        draw_text(layout, missing, "INFO")
+        layout.prop(preferences(), "clip_checkpoint", text="CLIP")
+        draw_fetch(layout, "CLIP")
+    return bool(missing)
 
 
 def draw_candidates(layout: bpy.types.UILayout, answer: Candidates) -> None:

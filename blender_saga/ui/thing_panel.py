@@ -49,7 +49,7 @@ class SAGA_PT_things(SagaPanel, bpy.types.Panel):
             progress = search.job.progress
             text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Asking the backend"
             draw_progress(layout, search.job.fraction, text)
-            layout.operator("saga.cancel", icon="CANCEL")
+            layout.operator("saga.cancel", icon="CANCEL").what = "SEARCH"
             return
         problem = reason(lambda: check_clickable(context))
         if problem:

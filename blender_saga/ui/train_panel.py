@@ -45,7 +45,7 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
 def _draw_running(layout: bpy.types.UILayout, training: Request) -> None:
     draw_progress(layout, training.job.fraction, _what_runs(training))
     _draw_losses(layout)
-    layout.operator("saga.cancel", icon="CANCEL")
+    layout.operator("saga.cancel", icon="CANCEL").what = "TRAINING"
 
 
 def _what_runs(training: Request) -> str:

@@ -42,9 +42,9 @@ class MeanColour:
 
 def red_ball(rng) -> GaussianCloud:
     """Half of it darker, as if something were drawn on it."""
-    cloud = ball(rng, (0.3, 0.1, 2.0), 0.5, 400, (0.8, 0.1, 0.1))
+    cloud = ball(rng, (0.3, 0.1, 2.0), 0.5, 400, (0.8, 0.25, 0.25))
     sh = cloud.sh.copy()
-    sh[:200] -= 0.2 / C0 * np.array([1, 0.2, 0.2])
+    sh[:200] -= 0.15 / C0
     return GaussianCloud(cloud.means, cloud.quats, cloud.scales, cloud.opacities, sh)
 
 
@@ -63,6 +63,7 @@ def test_a_red_ball_turns_blue(rng) -> None:
     assert shift.shape == (400, 3) and shift.dtype == np.float32 and np.isfinite(shift).all()
     assert hue(before.mean(axis=0)) < 10
     assert 200 < hue((before + shift).mean(axis=0)) < 280
+    assert 0 <= (before + shift).min() + 1e-5 and (before + shift).max() <= 1 + 1e-5
     lighter, darker = (before + shift)[200:].mean(), (before + shift)[:200].mean()
     assert lighter - darker > 0.03  # what was drawn on it is still to be seen
 

@@ -10,16 +10,29 @@ import numpy as np
 import pytest
 from clicks import CLOUD, SMALL, TRUTH, VIEW, N, chosen, front, iou
 from saga_backend import sidecar
+from saga_backend.evaluation.tiny_clip import TinySettings, save
 from saga_backend.model import AffinityModel
 from saga_backend.scene_model import SceneModel
 from saga_backend.segment_set import from_sets, scale_table
+from saga_backend.text.clip_model import LoadedClip, build
 from twins import toy_views
 
 from blender_saga.client.backend import Backend
 from blender_saga.client.jobs import JobState
 from blender_saga.client.process import Launch
-from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import CleanUp, Click, Cluster, Colour, LoadScene, Prompt, Status, Train, TrainSettings
+from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.wire.messages import (
+    CleanUp,
+    Click,
+    Cluster,
+    Colour,
+    LoadScene,
+    Prompt,
+    Recolour,
+    Status,
+    Train,
+    TrainSettings,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 180
@@ -136,3 +149,24 @@ def test_everything_is_answered_while_training_runs(backend):
     backend.cancel(train)
     assert backend.wait(train, SECONDS).state is JobState.cancelled
     np.testing.assert_array_equal(answered(backend, click(YES)).bits, before.bits)
+
+
+def test_clicks_are_answered_while_it_recolours(backend, tmp_path):
+    settings = TinySettings(side=32, text_width=16, text_layers=1, embed=16)
+    path = tmp_path / "random.pt"
+    save(LoadedClip(build(settings.config()).eval(), settings.config(), ""), path)
+    ball = CLOUD.take(np.flatnonzero(TRUTH == 0))
+    job = backend.submit(Recolour(ball, "red ball", "blue ball", str(path), steps=10_000))
+    answers = []
+
+    def clicks(progress: object) -> None:
+        if progress.phase == "recolouring" and progress.step and not answers:
+            answers.append(answered(backend, click(YES)))
+            assert np.isfinite(progress.loss) and progress.total == 10_000
+            backend.cancel(job)
+
+    with pytest.raises(Cancelled):
+        backend.wait(job, SECONDS, on_progress=clicks).outcome()
+    assert iou(chosen(answers[0]), TRUTH == 0) > 0.8
+    shift = answered(backend, Recolour(ball, "red ball", "blue ball", str(path), steps=1)).shift
+    assert shift.shape == (len(ball), 3)

@@ -20,6 +20,7 @@ PANELS = {
     **dict.fromkeys(("train", "train_settings"), "train_panel"),
     **dict.fromkeys(("select", "clean_up", "edit", "export"), "select_panels"),
     "things": "thing_panel",
+    "recolour": "recolour_panel",
 }
 
 

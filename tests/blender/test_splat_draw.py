@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import bpy
 import numpy as np
 import pytest
@@ -280,7 +278,8 @@ def test_a_selection_needs_no_new_order_unless_colours_say_something_of_it() -> 
     view = (_FLIP @ eye(False).viewmat)[None]
 
     def wish(mode: str) -> object:
-        return order.Wish((dataclasses.replace(blocks.of(obj)),), view, False, 1.0, mode)
+        block = (blocks.of(obj),)
+        return order.Wish(block, view, False, 1.0, mode, addon("ui.splat_draw")._tint(block, mode) if mode else ())
 
     before = {mode: wish(mode) for mode in ("", "COLOUR", "SIMILARITY")}
     points.set_selection(obj, np.ones(50, bool))
@@ -292,6 +291,48 @@ def test_a_selection_needs_no_new_order_unless_colours_say_something_of_it() -> 
         "SIMILARITY": False,
     }
     assert not after["COLOUR"].granted_by(before[""]) and after[""].granted_by(before["COLOUR"])
+
+
+@pytest.mark.parametrize(("mode", "degree"), [("CLUSTERS", 0), ("COLOUR", 0), ("COLOUR", 1)])
+def test_other_colours_are_drawn_though_nothing_moves(gpu: object, mode: str, degree: int) -> None:
+    draw, cloud = addon("ui.splat_draw"), addon("scene.point_cloud")
+    drawables, seen_from = addon("scene.drawables"), camera(eye(False))
+    obj = splat("s", small_cloud(300, degree, 19))
+    uid, everything = obj.data.session_uid, np.arange(300)
+    cloud.set_mark(obj, "saga:cluster", "INT", np.zeros(300, np.int32))
+    bpy.context.view_layer.update()
+    painter, target = draw.Painter(), gpu.types.GPUOffScreen(WIDTH, HEIGHT, format="RGBA16F")
+
+    def show() -> np.ndarray:
+        """What the window comes to show, drawn again whenever something has arrived."""
+        while True:
+            with target.bind():
+                frame = gpu.state.active_framebuffer_get()
+                frame.clear(color=(0, 0, 0, 0), depth=1.0)
+                painter.draw("v", [obj], seen_from, draw.Style(mode), wait=False)
+                pixels = frame.read_color(0, 0, WIDTH, HEIGHT, 4, 0, "FLOAT")
+            if painter.resting("v"):
+                pixels.dimensions = WIDTH * HEIGHT * 4
+                return np.array(pixels, np.float32)
+            with painter.sorter._condition:
+                waiting = painter._views["v"].asked is not None
+                assert not waiting or painter.sorter._condition.wait_for(lambda: painter.sorter._answers, 60)
+            painter.news()
+
+    first = show()
+    if mode == "CLUSTERS":
+        cloud.set_mark(obj, "saga:cluster", "INT", np.full(300, 3, np.int32))
+    else:
+        drawables.tints[uid] = drawables.Tint(300, everything, np.full((300, 3), 1.5, np.float32), 1)
+    bpy.context.view_layer.update()
+    assert np.abs(show() - first).max() > 0.1
+    if mode == "COLOUR":
+        drawables.tints[uid] = drawables.Tint(300, everything, np.full((300, 3), -1.5, np.float32), 2)
+        assert np.abs(show() - first).max() > 0.1
+        drawables.tints.clear()
+        np.testing.assert_array_equal(show(), first)
+    painter.sorter.stop()
+    target.free()
 
 
 def test_checksum_sees_every_single_change(rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.gaussians.sh import colours
+from blender_saga.gaussians.sh import C0, colours
 from blender_saga.wire.errors import UserError
 
 from ..control import Control
@@ -68,7 +68,7 @@ def recolour(
         settings: steps, rate, seed.
 
     Returns:
-        [n,3] float32, to be added to the colours (0..1).
+        [n,3] float32, to be added to the colours (0..1), which it leads no further out of that range than they are.
 
     Raises:
         UserError: if there is too little to see, or the texts are empty or alike.
@@ -83,8 +83,13 @@ def recolour(
         why = f"{len(part)} Gaussians are selected"
         raise UserError("There is too little to recolour", why, "Select a thing first", "bad_settings")
     scenes = _seen(part, raster, up, clip, control)
+    if not any(len(scene.ids) for scene in scenes):
+        fix = "Select something that is to be seen"
+        raise UserError("There is nothing to recolour", "the selection is transparent", fix, "bad_settings")
     before = torch.stack([_encoded(clip, scene, torch.zeros(1, 3)).detach() for scene in scenes])
-    shift = _start(clip, scenes[:: len(scenes) // _BATCH][:_BATCH], away).repeat(len(part), 1).requires_grad_()
+    room = _room(part)
+    start = _start(clip, scenes[:: len(scenes) // _BATCH][:_BATCH], away)
+    shift = start.repeat(len(part), 1).clamp(*room).requires_grad_()
     adam, random = torch.optim.Adam([shift], settings.rate), np.random.default_rng(settings.seed)
     for step in range(settings.steps):
         control.progress("recolouring", step, settings.steps)
@@ -98,7 +103,20 @@ def recolour(
         adam.zero_grad()
         loss.backward()
         adam.step()
+        with torch.no_grad():
+            shift.clamp_(*room)
     return shift.detach().numpy()
+
+
+def _room(part: GaussianCloud) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least and most [n,3] that the colours may shift: no further than black and full, where they can be seen to go.
+
+    Beyond that nothing changes to the eye, and half of the way there would look like all of it.
+    """
+    import torch
+
+    base = torch.tensor(0.5 + C0 * part.sh[:, 0])
+    return (-base).clamp(max=0), (1 - base).clamp(min=0)
 
 
 def _start(clip: LoadedClip, scenes: list[_Scene], away: torch.Tensor) -> torch.Tensor:
