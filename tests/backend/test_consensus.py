@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import slow_consensus
 from saga_backend.control import Control
 from saga_backend.masks.found import given_found, look
-from saga_backend.methods.evidence.consensus import confirmed, consensus, supports
+from saga_backend.methods.evidence.confirmed import confirmed
+from saga_backend.methods.evidence.consensus import consensus
 from saga_backend.methods.evidence.incidence import Incidence, IncidenceBuilder
-from saga_backend.methods.evidence.votes import agreements
+from saga_backend.methods.evidence.sample import Sample, sample_of
+from saga_backend.methods.evidence.supports import supports
+from saga_backend.methods.evidence.votes import agreements, to_bits
 from saga_backend.raster import all_pixels, contributions
 from saga_backend.rasteriser import rasteriser
 from saga_backend.rows import Rows
 from saga_backend.training import Sources, train
+from slow_consensus import Dense
 from toy_masks import Toy, iou, pool_masks
 from twins import CancelsAt, ball, toy_scene, toy_views
 
@@ -40,29 +45,44 @@ def test_damaged_masks_give_back_the_true_things(rng, merged, split, extra):
     assert wrong <= extra
 
 
+def whole(toy: Toy) -> Sample:
+    return sample_of(toy.evidence, np.arange(toy.count))
+
+
 @pytest.mark.steady
 def test_support_is_highest_for_true_masks(rng):
     toy = Toy(rng, views=24)
-    support, twins = supports(toy.evidence, Control())
-    views, masks = len(toy.evidence.first) - 1, len(toy.evidence.scales)
-    assert support.shape == (masks,) and len(twins) == masks and all(len(t[0]) == len(t[1]) == views for t in twins)
-    right = np.zeros(masks, bool)
-    for whole in toy.truth:
-        right |= agreements(toy.evidence, whole, toy.evidence.masses()) > 0.85
+    sample = whole(toy)
+    support, twins, likeness = supports(sample, Control())
+    views, masks = len(sample.first) - 1, len(sample.masses)
+    assert support.shape == (masks,) and twins.shape == likeness.shape == (masks, views)
+    right = (agreements(sample, to_bits(np.stack(toy.truth)))[0] > 0.85).any(axis=0)
     assert np.median(support[right]) > 1.3 * np.median(support[~right])
-    for m, (mask, likeness) in enumerate(twins):
-        assert likeness[toy.evidence.view_of[m]] == 0 and (likeness >= 0).all() and (likeness <= 1 + 1e-5).all()
-        assert (np.diff(np.searchsorted(toy.evidence.first, mask[likeness > 0], side="right")) > 0).all()
+    assert (likeness >= 0).all() and (likeness <= 1 + 1e-5).all()
+    assert not likeness[np.arange(masks), sample.view_of].any()
+    m, v = np.nonzero(likeness)
+    assert (sample.view_of[twins[m, v]] == v).all()
 
 
 def test_wrong_sets_are_not_confirmed(rng):
     toy = Toy(rng, views=24, merged=0.02, split=0.02)
     merged = [toy.truth[0] | toy.truth[1], toy.truth[2] | toy.truth[3]]
     halves = [np.arange(160) % 2 == 0, (np.arange(160) > 10) & (np.arange(160) < 30)]
-    sets = [*merged, *toy.truth, *halves]
-    assert confirmed(toy.evidence, sets) == list(range(2, 2 + len(toy.truth)))
-    assert confirmed(toy.evidence, [*sets, toy.knob])[-1] == len(sets)
-    assert confirmed(toy.evidence, []) == []
+    sets = np.stack([*merged, *toy.truth, *halves])
+    assert confirmed(whole(toy), to_bits(sets)) == list(range(2, 2 + len(toy.truth)))
+    assert confirmed(whole(toy), to_bits(np.stack([*sets, toy.knob])))[-1] == len(sets)
+    assert confirmed(whole(toy), to_bits(sets[:0])) == []
+
+
+def test_confirmed_by_loops(rng):
+    """True sets, wrong ones and noise in any order: those that are left are the same."""
+    toy = Toy(rng, views=10)
+    noise = [truth ^ (rng.random(160) < rng.uniform(0, 0.2)) for truth in toy.truth]
+    joined = [a | b for a, b in zip(toy.truth[:3], toy.truth[1:4], strict=True)]
+    sets = [*toy.truth, *noise, *joined, np.zeros(160, bool), np.ones(160, bool)]
+    sets = [sets[k] for k in rng.permutation(len(sets))]
+    wanted = slow_consensus.confirmed(Dense(toy.inside, toy.shown, toy.evidence.first.tolist()), sets)
+    assert confirmed(whole(toy), to_bits(np.stack(sets))) == wanted
 
 
 @pytest.mark.steady

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
+import numba
 import numpy as np
 import pytest
+import slow_consensus
 from saga_backend.control import Control
 from saga_backend.methods.evidence.consensus import consensus
 from saga_backend.methods.evidence.incidence import Incidence, IncidenceBuilder
-from saga_backend.methods.evidence.votes import POWER, agreements, best_of_views, refinement, vote
+from saga_backend.methods.evidence.sample import Sample, sample_of
+from saga_backend.methods.evidence.supports import supports
+from saga_backend.methods.evidence.votes import POWER, ROUNDS, agreements, refine, same_as_any, to_bits, vote
 from saga_backend.rows import Rows
+from slow_consensus import Dense
 from toy_masks import Toy, iou, pool_masks
 from twins import dense
 
@@ -49,16 +52,29 @@ def test_incidence_by_loops(rng):
     np.testing.assert_allclose(evidence.inside.toarray(), inside, atol=1e-5)
     np.testing.assert_allclose(evidence.shown.toarray(), shown, atol=1e-5)
     assert evidence.first.tolist() == [0, 3, 3, 10, 11] and evidence.view_of.tolist() == [0] * 3 + [2] * 7 + [3]
-    np.testing.assert_allclose(evidence.masses(), inside.sum(axis=1), rtol=1e-5)
     np.testing.assert_array_equal(evidence.shows(), shown.sum(axis=0) > 0)
-    chosen = rng.random(25)
-    in_masks, in_views = evidence.overlaps(chosen)
-    np.testing.assert_allclose(in_masks, inside @ chosen, atol=1e-5)
-    np.testing.assert_allclose(in_views, shown @ chosen, atol=1e-5)
+
+
+def test_a_sample_has_the_evidence_both_ways(rng):
+    evidence, inside, shown = random_evidence(rng)
     ids = rng.permutation(25)[:9]
-    part = evidence.columns(ids)
-    np.testing.assert_allclose(part.inside.toarray(), inside[:, ids], atol=1e-5)
-    np.testing.assert_allclose(part.shown.toarray(), shown[:, ids], atol=1e-5)
+    sample = sample_of(evidence, ids)
+    by_mask, by_gaussian, shares = np.zeros((11, 9)), np.zeros((11, 9)), np.zeros((11, 9))
+    by_view = np.zeros((4, 9))
+    for m in range(11):
+        for k in range(sample.mask_starts[m], sample.mask_starts[m + 1]):
+            by_mask[m, sample.mask_ids[k]] += sample.mask_weights[k]
+    for i in range(9):
+        held, views = (slice(starts[i], starts[i + 1]) for starts in (sample.held_starts, sample.shown_starts))
+        by_gaussian[sample.held_by[held], i] = sample.held_weights[held]
+        shares[sample.held_by[held], i] = sample.shares[held]
+        by_view[sample.shown_by[views], i] = sample.shown_weights[views]
+        assert (np.diff(sample.held_by[held]) > 0).all() and (np.diff(sample.shown_by[views]) > 0).all()
+    np.testing.assert_allclose(by_mask, inside[:, ids], atol=1e-5)
+    np.testing.assert_allclose(by_gaussian, inside[:, ids], atol=1e-5)
+    np.testing.assert_allclose(by_view, shown[:, ids], atol=1e-5)
+    np.testing.assert_allclose(sample.masses, inside[:, ids].sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(shares, Dense(inside, shown, evidence.first.tolist()).lifted[:, ids], atol=1e-4)
 
 
 def test_incidence_of_no_views_and_no_masks():
@@ -70,76 +86,111 @@ def test_incidence_of_no_views_and_no_masks():
 # --- votes ------------------------------------------------------------------------------------------------------------
 
 
-def vote_by_loops(inside, shown, masks, weights) -> np.ndarray:
-    out = np.zeros(inside.shape[1])
-    for i in range(len(out)):
-        above = sum(w * inside[m, i] for m, w in zip(masks, weights, strict=True) if w > 0)
-        below = sum(w * shown[v, i] for v, w in enumerate(weights) if w > 0)
-        out[i] = above / below if below > 1e-6 else 0
-    return out
+def everything(evidence: Incidence) -> Sample:
+    return sample_of(evidence, np.arange(evidence.inside.shape[1]))
 
 
-def ious_by_loops(inside, shown, view_of, selected) -> np.ndarray:
-    out = []
-    for m, v in enumerate(view_of):
-        common = inside[m][selected].sum()
-        union = inside[m].sum() + shown[v][selected].sum() - common
-        out.append(common / union if union > 0 else 0)
-    return np.array(out)
+def clear(scores: np.ndarray) -> np.ndarray:
+    """Where float32 cannot decide otherwise."""
+    return np.abs(scores - 0.5) > 1e-4
 
 
-def test_vote_and_agreements_by_loops(rng):
+def test_votes_by_loops(rng):
     evidence, inside, shown = random_evidence(rng)
-    masks, weights = np.array([1, -1, 6, 10]), np.array([0.7, 0.0, 0.2, 1.0], np.float32)
-    np.testing.assert_allclose(vote(evidence, masks, weights), vote_by_loops(inside, shown, masks, weights), atol=1e-5)
-    assert not vote(evidence, masks, np.zeros(4, np.float32)).any()
-    for share in (0.0, 0.3, 1.0):
-        selected = rng.random(25) < share
-        found = agreements(evidence, selected, evidence.masses())
-        np.testing.assert_allclose(found, ious_by_loops(inside, shown, evidence.view_of, selected), atol=1e-5)
+    masks = np.array([[1, -1, 6, 10], [0, 0, 3, 10]])
+    weights = np.array([[0.7, 0.0, 0.2, 1.0], [0.0, 0.0, 1.0, 0.5]], np.float32)
+    found = vote(evidence, masks, weights)
+    for k in range(2):
+        scores = slow_consensus.vote(Dense(inside, shown, evidence.first.tolist()), masks[k], weights[k])
+        sure = clear(scores)
+        assert sure.any() and ((scores > 0.5) == found[k])[sure].all()
+    assert not vote(evidence, masks[:1], np.zeros((1, 4), np.float32)).any()
 
 
-def test_best_of_views_by_loops(rng):
-    evidence, _, _ = random_evidence(rng)
-    values = rng.random(11)
-    masks, best = best_of_views(values, evidence.first)
-    assert masks[1] == -1 and best[1] == 0  # it has no masks
-    for v, (begin, end) in enumerate(pairwise(evidence.first.tolist())):
-        if begin < end:
-            assert masks[v] == begin + int(np.argmax(values[begin:end])) and best[v] == pytest.approx(
-                max(values[begin:end])
-            )
+def test_agreements_by_loops(rng):
+    evidence, inside, shown = random_evidence(rng, 90)
+    sets = np.stack([rng.random(90) < share for share in (0.0, 0.3, 1.0)])
+    ious, in_views = agreements(everything(evidence), to_bits(sets))
+    for k in range(3):
+        wanted = slow_consensus.agreements(Dense(inside, shown, evidence.first.tolist()), sets[k])
+        np.testing.assert_allclose(ious[k], wanted, atol=1e-5)
+        np.testing.assert_allclose(in_views[k], shown[:, sets[k]].sum(axis=1), atol=1e-4)
 
 
-def round_by_loops(inside, shown, first, selected) -> tuple[np.ndarray, list[int], list[float]]:
-    """In every view the mask most like the selection votes: scores, masks (-1: none is like it) and their weights."""
-    view_of = np.repeat(np.arange(len(shown)), np.diff(first))
-    ious = ious_by_loops(inside, shown, view_of, selected)
-    masks, weights = [], []
-    for begin, end in pairwise(first.tolist()):
-        best = begin + int(np.argmax(ious[begin:end])) if begin < end else -1
-        agrees = best >= 0 and ious[best] > 0.5
-        masks.append(best if agrees else -1)
-        weights.append(ious[best] ** POWER if agrees else 0.0)
-    return vote_by_loops(inside, shown, masks, weights), masks, weights
+def test_sets_as_bits(rng):
+    sets = rng.random((5, 130)) < 0.5
+    bits = to_bits(sets)
+    assert bits.shape == (5, 3)
+    for k in range(5):
+        assert same_as_any(bits[k], bits[k:]) and not same_as_any(bits[k], bits[:k])
+        assert not same_as_any(bits[k], bits[:0])
+    nearly = sets.copy()
+    nearly[2, np.flatnonzero(sets[2])[:4]] = False
+    assert same_as_any(to_bits(nearly)[2], bits[2:3]) == (iou(nearly[2], sets[2]) > 0.85)
 
 
 def test_refinement_by_loops(rng):
-    """Round by round, each from the selection of the one before, until it settles or no mask is like it."""
+    """Round by round, each from the selection of the one before, until it settles or no mask is like it; several
+    beginnings at a time.
+    """
     toy = Toy(rng, views=5)
-    evidence, masses = toy.evidence, toy.evidence.masses()
-    for k in range(5):
-        selected = toy.truth[k] ^ (rng.random(toy.count) < 0.1)
-        results = list(refinement(evidence, selected, masses, 4))
-        assert len(results) <= 4
-        for number, result in enumerate(results):
-            scores, masks, weights = round_by_loops(toy.inside, toy.shown, evidence.first, selected)
-            np.testing.assert_allclose(result.scores, scores, atol=1e-4)
-            assert result.masks.tolist() == masks
-            np.testing.assert_allclose(result.agreements**POWER, weights, atol=1e-4)
-            before, selected = selected, result.selected
-            assert iou(before, selected) <= 0.99 or number == len(results) - 1
-        if len(results) < 4:  # why it ended
-            weights = round_by_loops(toy.inside, toy.shown, evidence.first, selected)[2]
-            assert not any(weights) or iou(before, selected) > 0.99
-    assert list(refinement(evidence, np.zeros(toy.count, bool), masses)) == []
+    sample = everything(toy.evidence)
+    dense = Dense(toy.inside, toy.shown, toy.evidence.first.tolist())
+    seeds = rng.choice(len(sample.masses), 8, replace=False)
+    masks, weights = np.full((8, 5), -1), np.zeros((8, 5), np.float32)
+    masks[np.arange(8), sample.view_of[seeds]], weights[np.arange(8), sample.view_of[seeds]] = seeds, 1
+    refined = refine(sample, masks, weights, to_bits(np.zeros((0, toy.count), bool)))
+    assert not refined.known.any()
+    for b in range(8):
+        start = slow_consensus.vote(dense, masks[b], weights[b]) > 0.5
+        rounds = list(slow_consensus.refinement(dense, start))
+        assert refined.rounds[b] == len(rounds) <= ROUNDS
+        for number, wanted in enumerate(rounds):
+            np.testing.assert_array_equal(refined.selections[b, number], to_bits(wanted.selected[None])[0])
+        if rounds:
+            assert refined.masks[b].tolist() == rounds[-1].masks
+            np.testing.assert_allclose(
+                refined.agreements[b] ** POWER, np.power(rounds[-1].agreements, POWER), atol=1e-4
+            )
+
+
+def test_refinement_ends_at_what_is_known(rng):
+    toy = Toy(rng, views=8, dropped=0, merged=0, split=0, ragged=0)
+    sample, first = everything(toy.evidence), toy.evidence.first
+    masks, weights = np.full((2, 8), -1), np.zeros((2, 8), np.float32)
+    masks[:, 0], weights[:, 0] = [int(first[0]), int(first[1]) - 1], 1
+    nothing = to_bits(np.zeros((0, toy.count), bool))
+    free = refine(sample, masks, weights, nothing)
+    assert (free.rounds > 0).all() and not free.known.any()
+    known = free.selections[[0], free.rounds[0] - 1]
+    again = refine(sample, masks, weights, known)
+    assert again.known[0] and again.known[1] == same_as_any(free.selections[1, free.rounds[1] - 1], known)
+    none = refine(sample, masks, np.zeros_like(weights), nothing)
+    assert not none.rounds.any() and not none.selections.any()
+
+
+# --- supports and consensus -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("views", [1, 2, 5, 6])
+def test_supports_by_loops(rng, views):
+    """Every pair of masks of two views; views without masks and masks without Gaussians among them."""
+    evidence, inside, shown = random_evidence(rng, 25, (3, 0, 7, 1, 4, 2)[:views])
+    support, twins, likeness = supports(everything(evidence), Control())
+    wanted = slow_consensus.supports(Dense(inside, shown, evidence.first.tolist()))
+    np.testing.assert_allclose(support, wanted[0], atol=1e-4)
+    np.testing.assert_allclose(likeness, wanted[2], atol=1e-4)
+    alike = wanted[2] > 0
+    np.testing.assert_array_equal(twins[alike], wanted[1][alike])
+
+
+def test_consensus_by_loops(rng):
+    """The search as a whole: one mask at a time, and several at a time whose results depend on each other."""
+    for threads in (1, numba.config.NUMBA_NUM_THREADS, 1):
+        numba.set_num_threads(threads)
+        toy = Toy(rng, views=int(rng.integers(3, 9)))
+        found = consensus(toy.evidence, Control())
+        wanted = slow_consensus.consensus(Dense(toy.inside, toy.shown, toy.evidence.first.tolist()))
+        assert len(found) == len(wanted)
+        for a, b in zip(found, wanted, strict=True):
+            assert np.array_equal(a, b)

@@ -33,26 +33,9 @@ class Incidence:
         """[M] int64: the view of every mask."""
         return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
 
-    def masses(self) -> np.ndarray:
-        """[M] float32: blending weight inside every mask."""
-        return np.asarray(self.inside.sum(axis=1), np.float32).ravel()
-
     def shows(self) -> np.ndarray:
         """[N] bool: Gaussians that have weight in some view."""
         return np.bincount(self.shown.indices, minlength=self.inside.shape[1]) > 0
-
-    def overlaps(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Blending weight of some Gaussians in every mask [M] and in every view [V].
-
-        Args:
-            chosen: [N] float32, how much each Gaussian counts (0 or 1 for a selection).
-        """
-        chosen = np.ascontiguousarray(chosen, np.float32)
-        return _product(self.inside, chosen), _product(self.shown, chosen)
-
-    def columns(self, ids: np.ndarray) -> Incidence:
-        """The same masks over some Gaussians only, renumbered in the order of `ids`."""
-        return Incidence(self.inside[:, ids].tocsr(), self.shown[:, ids].tocsr(), self.first, self.scales)
 
 
 class IncidenceBuilder:
@@ -69,10 +52,10 @@ class IncidenceBuilder:
 
     def add(self, rows: Rows, masks: PoolMasks) -> None:
         """Take a view in: the rows of its pixels and its masks over the same pixels."""
-        weights = sparse.csr_matrix((rows.weights, rows.ids, rows.offsets), shape=(len(rows), self._count))
-        members = sparse.csr_matrix(masks.members().T.astype(np.float32))
-        self._inside.add((members @ weights).tocsr())
-        self._shown.add(sparse.csr_matrix(rows.mass(self._count).astype(np.float32)[None]))
+        whole = rows.mass(self._count).astype(np.float32)
+        ids = np.flatnonzero(whole).astype(np.int32)
+        self._shown.add(ids, whole[ids], np.array([len(ids)]))
+        self._inside.add(*_inside(rows, masks, self._count, len(ids)))
         self._scales.append(masks.scales)
 
     def build(self) -> Incidence:
@@ -89,12 +72,12 @@ class _Stack:
         self._values, self._ids = np.empty(0, np.float32), np.empty(0, np.int32)
         self._lengths: list[np.ndarray] = []
 
-    def add(self, part: sparse.csr_matrix) -> None:
-        start, end = len(self._values), len(self._values) + part.nnz
-        for array, more in ((self._values, part.data), (self._ids, part.indices)):
+    def add(self, ids: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> None:
+        start, end = len(self._values), len(self._values) + len(values)
+        for array, more in ((self._values, values), (self._ids, ids)):
             array.resize(end, refcheck=False)  # nobody else has it before `matrix`
             array[start:] = more
-        self._lengths.append(np.diff(part.indptr))
+        self._lengths.append(lengths)
 
     def matrix(self, count: int) -> sparse.csr_matrix:
         """All rows, of `count` columns."""
@@ -103,16 +86,65 @@ class _Stack:
         return sparse.csr_matrix((self._values, self._ids, offsets), shape=(len(lengths), count))
 
 
-def _product(matrix: sparse.csr_matrix, vector: np.ndarray) -> np.ndarray:
-    out = np.empty(matrix.shape[0], np.float32)
-    _times(matrix.indptr, matrix.indices, matrix.data, vector, out)
-    return out
+def _inside(rows: Rows, masks: PoolMasks, count: int, shown: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The weight of Gaussians in every mask of a view, as sparse rows: ids, weights and lengths [M].
+
+    Args:
+        rows: of the view's pixels.
+        masks: over the same pixels.
+        count: N, Gaussians.
+        shown: how many of them the view shows: a mask has no more.
+    """
+    total = len(masks.scales)
+    most = np.zeros(total, np.int64)
+    _count_entries(rows.offsets, masks.bits, most)
+    starts = np.concatenate([[0], np.cumsum(np.minimum(most, shown))])
+    ids, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    lengths = np.zeros(total, np.int64)
+    parts = min(4 * numba.get_num_threads(), max(total, 1))
+    _sum_masks(parts, (rows.offsets, rows.ids, rows.weights), masks.bits, count, (starts, ids, values, lengths))
+    kept = np.arange(starts[-1]) - np.repeat(starts[:-1], np.diff(starts)) < np.repeat(lengths, np.diff(starts))
+    return ids[kept], values[kept], lengths
+
+
+@numba.njit(inline="always")
+def _covers(bits, p, m):
+    return (bits[p, m // 64] >> np.uint64(m % 64)) & np.uint64(1) != 0
 
 
 @numba.njit(parallel=True, cache=True)
-def _times(offsets, ids, values, vector, out):
-    for row in numba.prange(len(offsets) - 1):
-        total = np.float32(0.0)
-        for k in range(offsets[row], offsets[row + 1]):
-            total += values[k] * vector[ids[k]]
-        out[row] = total
+def _count_entries(offsets, bits, out):
+    for m in numba.prange(len(out)):
+        total = 0
+        for p in range(len(bits)):
+            if _covers(bits, p, m):
+                total += offsets[p + 1] - offsets[p]
+        out[m] = total
+
+
+@numba.njit(parallel=True, cache=True)
+def _sum_masks(parts, rows, bits, count, out):
+    for part in numba.prange(parts):  # masks are sorted by size: every part gets some large ones
+        _sum_part(part, parts, rows, bits, count, out)
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_part(part, parts, rows, bits, count, out):
+    offsets, ids, weights = rows
+    starts, found, values, lengths = out
+    sums = np.zeros(count, np.float32)
+    for m in range(part, len(lengths), parts):
+        end = starts[m]
+        for p in range(len(bits)):
+            if not _covers(bits, p, m):
+                continue
+            for k in range(offsets[p], offsets[p + 1]):
+                if weights[k] > 0.0:
+                    if sums[ids[k]] == 0.0:
+                        found[end] = ids[k]
+                        end += 1
+                    sums[ids[k]] += weights[k]
+        for at in range(starts[m], end):
+            values[at] = sums[found[at]]
+            sums[found[at]] = 0.0
+        lengths[m] = end - starts[m]

@@ -1,0 +1,100 @@
+"""Which of some segments the masks confirm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .sample import Sample
+from .supports import SEES
+from .votes import agreements
+
+_SUPPORTS = 0.6  # IoU from which on a mask can speak for a segment
+_CONFIRMED = 0.2  # share of the views that see a segment in which a mask must speak for it
+_FEWEST = 2  # views
+_ROUNDING = 1 - 1e-4  # sums of weights in another order
+_BLOCK = 64  # segments that are compared with all masks at a time
+
+
+def confirmed(sample: Sample, sets: np.ndarray) -> list[int]:
+    """Which of some segments [K,W] (bits) the masks confirm: every mask speaks for the segment most like it, and for no
+    other.
+
+    A wrong segment (two things joined, half of one) looks like enough masks of the right ones; asked for masks that are
+    like it and like nothing else, it has few. The least confirmed one is dropped until all are confirmed, because what
+    spoke for it may then speak for another.
+    """
+    poll = _poll(sample, sets)
+    while poll.value.size:
+        worst = int(np.argmin(poll.value))
+        if poll.value[worst] >= _CONFIRMED:
+            break
+        poll.drop(worst)
+    return np.flatnonzero(np.isfinite(poll.value)).tolist()
+
+
+@dataclass(eq=False)
+class _Poll:
+    """Which mask speaks for which segment.
+
+    Attributes:
+        choices: segments [C] that masks are like, of one mask after another, the most alike first; those of mask m
+            from `begins[m]` on, of which it now speaks for the one at `at[m]`, up to `begins[m + 1]`: for none.
+        view_of: [M], each mask's view.
+        sees: [K,V] bool, whether a view sees a segment.
+        speaking: [K,V] int, masks of a view that speak for a segment.
+        value: [K] float, share of the views that see a segment in which a mask speaks for it; 0 for too few of them,
+            infinite for a segment that was dropped.
+    """
+
+    choices: np.ndarray
+    begins: np.ndarray
+    view_of: np.ndarray
+    sees: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.at = self.begins[:-1].copy()
+        self.speaking = np.zeros(self.sees.shape, np.int32)
+        speakers = np.flatnonzero(self.at < self.begins[1:])
+        np.add.at(self.speaking, (self.choices[self.at[speakers]], self.view_of[speakers]), 1)
+        self.value = self._valued(np.arange(len(self.sees)))
+
+    def _valued(self, segments: np.ndarray) -> np.ndarray:
+        agree, sees = self.speaking[segments] > 0, self.sees[segments]
+        share = (agree & sees).sum(axis=1) / np.maximum(sees.sum(axis=1), 1)
+        return np.where(agree.sum(axis=1) >= _FEWEST, share, 0)
+
+    def drop(self, segment: int) -> None:
+        """Leave a segment out; the masks that spoke for it speak for the next one that is there."""
+        self.value[segment] = np.inf
+        there = np.flatnonzero(self.at < self.begins[1:])
+        changed = set()
+        for m in there[self.choices[self.at[there]] == segment].tolist():
+            while self.at[m] < self.begins[m + 1] and np.isinf(self.value[self.choices[self.at[m]]]):
+                self.at[m] += 1
+            if self.at[m] < self.begins[m + 1]:
+                changed.add(int(self.choices[self.at[m]]))
+                self.speaking[self.choices[self.at[m]], self.view_of[m]] += 1
+        other = np.array(sorted(changed), np.int64)
+        self.value[other] = self._valued(other)
+
+
+def _poll(sample: Sample, sets: np.ndarray) -> _Poll:
+    views, total = len(sample.first) - 1, len(sample.masses)
+    smallest = np.full(views, np.inf, np.float32)
+    np.minimum.at(smallest, sample.view_of, sample.masses)
+    segments, masks, likeness = ([np.zeros(0, kind)] for kind in (np.int64, np.int64, np.float32))
+    sees = np.zeros((len(sets), views), bool)
+    for begin in range(0, len(sets), _BLOCK):
+        ious, shown = agreements(sample, sets[begin : begin + _BLOCK])
+        k, m = np.nonzero(ious > _SUPPORTS)
+        for values, more in ((segments, k + begin), (masks, m), (likeness, ious[k, m])):
+            values.append(more)
+        most = shown.max(axis=1, keepdims=True, initial=0)
+        # it shows it well, and not smaller than the masks it has at all
+        sees[begin : begin + _BLOCK] = (shown > SEES * most) & (shown >= _ROUNDING * smallest)
+    segment, mask, alike = np.concatenate(segments), np.concatenate(masks), np.concatenate(likeness)
+    order = np.lexsort((segment, -alike, mask))
+    begins = np.concatenate([[0], np.cumsum(np.bincount(mask, minlength=total))])
+    return _Poll(segment[order], begins, sample.view_of, sees)
