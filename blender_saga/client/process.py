@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import subprocess
 import threading
@@ -18,6 +19,8 @@ from ..wire.messages import PROTOCOL_VERSION
 START_SECONDS = 60.0
 """How long a Python on a slow, cold disk may take to print where it listens."""
 _STOP_SECONDS = 2.0
+_NO_MEMORY = r"Thread creation failed|MemoryError|bad_alloc|allocate memory|out of memory"
+"""Last words of a process that could not even say more."""
 _KILLED = -9
 """Exit code of a POSIX process that was killed."""
 
@@ -70,6 +73,13 @@ class BackendProcess:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._child is not None and self._child.poll() is None
+
+    def ended(self, timeout: float = 0.2) -> bool:
+        """Whether the process has ended; waits a moment, since the system closes its socket before that."""
+        try:
+            return self._child is not None and self._child.wait(timeout) is not None
+        except subprocess.TimeoutExpired:
+            return False
 
     def start(self, timeout: float = START_SECONDS) -> Address:
         """Start the process and wait until it listens.
@@ -128,7 +138,11 @@ class BackendProcess:
             return "it still runs"
         if code == _KILLED:
             return "it was killed from outside, often because memory ran out"
+        if code == 0:
+            return "the connection to it broke off"
         last = _last_line(self.launch.log_path)
+        if re.search(_NO_MEMORY, last):
+            return f"memory ran out ({last})"
         return f"it ended with code {code}" + (f", its last words were: {last}" if last else "")
 
     def _spawn(self) -> subprocess.Popen[bytes]:

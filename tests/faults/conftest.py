@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
+from blender_saga.client.backend import Backend
+
+from .real import launch_of
 from .table import FULL_VARIABLE, Row, write
 
 FULL = os.environ.get(FULL_VARIABLE) == "1"
@@ -40,3 +44,19 @@ def case() -> Callable[[str], AbstractContextManager[Row]]:
 def counts() -> Callable[[int, int], int]:
     """How often: `counts(reduced=500, full=100_000)`; full with `scripts/test.py --faults --full`."""
     return lambda reduced, full: full if FULL else reduced
+
+
+@pytest.fixture
+def backends(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
+    """Starts real backends: `backends()`, or with the arguments of `real.launch_of`. They are stopped at the end."""
+    started: list[Backend] = []
+
+    def start(**options: object) -> Backend:
+        backend = Backend(launch_of(tmp_path, **{"name": f"backend-{len(started)}.log"} | options))
+        started.append(backend)
+        backend.start()
+        return backend
+
+    yield start
+    for backend in started:
+        backend.stop()

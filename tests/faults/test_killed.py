@@ -1,0 +1,188 @@
+"""The backend is killed in the middle of something: the user reads why, restarts, and has lost nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from saga_backend import checkpoint
+
+from blender_saga.client.backend import Backend
+from blender_saga.client.connection import ConnectionState
+from blender_saga.client.jobs import Job
+from blender_saga.wire.messages import Selection, Train, Trained, TrainSettings
+
+from .real import PAPER, QUICK, SECONDS, arrays_of, balls, click_on, is_gone, load, pid_of, train_until, until
+
+KILLED = "killed from outside"
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+@pytest.fixture
+def cloud():
+    """The scene, and that nobody changed a byte of it."""
+    cloud = balls()
+    before = arrays_of(cloud)
+    yield cloud
+    assert arrays_of(cloud) == before
+
+
+def kill(backend: Backend, job: Job | None = None) -> float:
+    """Kill it; seconds until the client says so and every job has ended."""
+    pid = pid_of(backend)
+    began = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: backend.poll() and backend.state in (ConnectionState.lost, ConnectionState.failed), "the loss")
+    seconds = time.monotonic() - began
+    assert KILLED in backend.error and "Restart" in backend.error, backend.error
+    assert not backend.jobs and is_gone(pid)
+    if job is not None:
+        assert job.error is not None and job.error.code in ("lost", "unreachable")
+    return seconds
+
+
+def answers(backend: Backend, scene: str) -> None:
+    """It selects one of five things."""
+    selection = backend.wait(backend.submit(click_on(scene)), SECONDS).outcome()
+    assert isinstance(selection, Selection) and 0 < selection.count < selection.total / 2
+
+
+def test_while_it_trains(case, counts, backends, cloud, tmp_path: Path, monkeypatch) -> None:
+    """And the training goes on, to the last bit as if nothing had been."""
+    every = counts(reduced=1, full=20)  # seconds; 20 is what users have
+    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, str(every))
+    steps, pixels = counts(reduced=120, full=6000), counts(reduced=256, full=1000)
+    settings = TrainSettings(recipe="paper", steps=steps, views=6, width=96, height=72, pixels=pixels)
+    backend = backends()
+    load(backend, cloud)
+    whole, cut = tmp_path / "whole.saga", tmp_path / "cut.saga"
+    backend.wait(backend.submit(Train(cloud.fingerprint(), str(whole), settings)), SECONDS * 4).outcome()
+    with case("kill -9 while it trains") as row:
+        kept = Path(f"{cut}.unfinished", "features.safetensors")
+        job = backend.submit(Train(cloud.fingerprint(), str(cut), settings))
+        until(lambda: backend.poll() and kept.is_file() and not job.ended, "a checkpoint", SECONDS)
+        reached = job.progress.step
+        age = time.time() - kept.stat().st_mtime
+        row.right(kill(backend, job))
+        backend.restart()
+        load(backend, cloud)
+        trained = backend.wait(backend.submit(Train(cloud.fingerprint(), str(cut), settings)), SECONDS * 4).outcome()
+        assert isinstance(trained, Trained) and "went on from step" in trained.notes[0]
+        assert cut.read_bytes() == whole.read_bytes() and not kept.parent.exists()
+        answers(backend, cloud.fingerprint())
+        row.lost = "nothing"
+        row.remark = (
+            f"at step {reached}, checkpoint {age:.1f} s old (one every {every} s): {trained.notes[0][19:]}; "
+            "the model is that of an uninterrupted training, byte for byte"
+        )
+
+
+def test_while_it_answers(case, backends, cloud, tmp_path: Path) -> None:
+    backend = backends()
+    scene = load(backend, cloud)
+    model = tmp_path / "model.saga"
+    backend.wait(backend.submit(Train(scene, str(model), QUICK)), SECONDS).outcome()
+    before = model.read_bytes()
+    with case("kill -9 while it answers 50 clicks") as row:
+        jobs = [backend.submit(click_on(scene, i % 5, want_scores=True)) for i in range(50)]
+        backend.wait(jobs[0], SECONDS)
+        row.right(kill(backend))
+        assert all(job.ended for job in jobs)
+        backend.restart()
+        assert load(backend, cloud, str(model)) == scene
+        answers(backend, scene)
+        assert model.read_bytes() == before
+        row.lost = "nothing"
+        row.remark = f"{sum(job.error is not None for job in jobs)} of 50 clicks were told that it has stopped"
+
+
+def test_while_it_writes_the_model(case, backends, cloud, tmp_path: Path) -> None:
+    """The file is a pipe that takes no more after some bytes, so the process is killed in the middle of it."""
+    backend = backends()
+    scene = load(backend, cloud)
+    model = tmp_path / "model.saga"
+    backend.wait(backend.submit(Train(scene, str(model), QUICK)), SECONDS).outcome()
+    before = model.read_bytes()
+    with case("kill -9 while it writes the model") as row:
+        part = tmp_path / f"model.saga.{pid_of(backend)}.part"
+        os.mkfifo(part)
+        job = backend.submit(Train(scene, str(model), QUICK))
+        with part.open("rb") as pipe:
+            assert pipe.read(1000)
+            row.right(kill(backend, job))
+        assert model.read_bytes() == before
+        backend.restart()
+        load(backend, cloud, str(model))
+        answers(backend, scene)
+        os.utime(part, (0, 0))  # as if a minute had passed
+        backend.wait(backend.submit(Train(scene, str(model), QUICK)), SECONDS).outcome()
+        assert [p.name for p in tmp_path.iterdir() if ".saga" in p.name] == ["model.saga"]
+        row.lost, row.remark = "nothing", "the older model stays whole; what was half written goes with the next save"
+
+
+def test_in_the_handshake(case, backends, cloud) -> None:
+    with case("kill -9 in the handshake") as row:
+        backend = backends()
+        child = psutil.Process(pid_of(backend))
+        until(lambda: any(c.status == psutil.CONN_ESTABLISHED for c in child.net_connections("tcp")), "the handshake")
+        assert backend.state is ConnectionState.starting
+        waiting = backend.submit(click_on("any"))
+        row.right(kill(backend, waiting))
+        backend.restart()
+        load(backend, cloud)
+        row.lost = "nothing"
+
+
+def test_held_for_a_while(case, counts, backends, cloud, tmp_path: Path) -> None:
+    """SIGSTOP: nothing answers, the window goes on, and so does the training afterwards."""
+    seconds = counts(reduced=3, full=30)
+    backend = backends()
+    scene = load(backend, cloud)
+    with case(f"SIGSTOP for {seconds} s while it trains") as row:
+        job = train_until(backend, Train(scene, str(tmp_path / "model.saga"), PAPER), 50)
+        slowest, step = hold(backend, seconds, lambda: backend.submit(click_on(scene)))
+        began = time.monotonic()
+        until(lambda: backend.poll() and job.progress.step > step, "more steps")
+        row.right(time.monotonic() - began)
+        until(lambda: backend.poll() or len(backend.jobs) == 1, "the answers")
+        assert backend.state is ConnectionState.connected and not job.ended
+        row.lost = "nothing"
+        row.remark = f"Blender's thread never waited longer than {1000 * slowest:.0f} ms; the clicks were answered then"
+
+
+def hold(backend: Backend, seconds: float, act: Callable[[], object]) -> tuple[float, int]:
+    """Hold the process, do as Blender does meanwhile; the slowest turn in seconds, and the step it was held at."""
+    os.kill(pid_of(backend), signal.SIGSTOP)
+    until(lambda: psutil.Process(pid_of(backend)).status() == psutil.STATUS_STOPPED, "the stop")
+    backend.poll()
+    step = max((job.progress.step for job in backend.jobs if job.progress), default=0)
+    slowest, ends, tick = 0.0, time.monotonic() + seconds, threading.Event()
+    act()
+    while time.monotonic() < ends:
+        began = time.monotonic()
+        backend.poll()
+        slowest = max(slowest, time.monotonic() - began)
+        tick.wait(0.05)
+    os.kill(pid_of(backend), signal.SIGCONT)
+    return slowest, step
+
+
+def test_held_and_restarted(case, backends, cloud) -> None:
+    with case("SIGSTOP, then Restart") as row:
+        backend = backends()
+        scene = load(backend, cloud)
+        pid = pid_of(backend)
+        os.kill(pid, signal.SIGSTOP)
+        job = backend.submit(click_on(scene))
+        began = time.monotonic()
+        backend.restart()
+        row.right(time.monotonic() - began)
+        assert is_gone(pid) and job.error.code == "stopped"
+        load(backend, cloud)
+        row.lost = "nothing"
