@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
-from ..wire.channel import Address, Channel, connect, open_socket
+from ..wire.channel import BEAT_SECONDS, SILENCE_SECONDS, Address, Channel, connect, open_socket
 from ..wire.errors import UserError
 from ..wire.messages import Welcome
 
@@ -19,10 +19,13 @@ class Remote:
     Attributes:
         address: of the tunnel's near end.
         key: shared secret.
+        beat, patience: seconds, as of `Channel.keep_alive`.
     """
 
     address: Address
     key: bytes = field(repr=False)
+    beat: float = BEAT_SECONDS
+    patience: float = SILENCE_SECONDS
 
     @property
     def name(self) -> str:
@@ -52,7 +55,7 @@ class Remote:
             welcome = connect(channel, self.key, "Blender")
         except UserError as error:
             raise self._refused(error) from error
-        channel.keep_alive()
+        channel.keep_alive(self.beat, self.patience)
         return channel, welcome
 
     def _nobody(self) -> str:

@@ -13,6 +13,7 @@ import pytest
 from mathutils import Matrix, Vector
 
 from blender_saga.gaussians.cloud import GaussianCloud
+from tests.fakes.models import saga_file
 
 from .clouds import random_cloud, read_inria, write_inria
 from .support import ROOT, addon
@@ -192,7 +193,7 @@ def test_model_next_to_a_saved_file_moves_with_it(splat: bpy.types.Object, tmp_p
 def test_model_of_another_cloud_is_refused_with_the_reason(
     trained: bpy.types.Object, tmp_path: Path, snapshot: Callable
 ) -> None:
-    (tmp_path / "three.saga").write_text('{"fingerprint": "of something else", "steps": 1}')
+    (tmp_path / "three.saga").write_bytes(saga_file("of something else", steps=1))
     bpy.ops.saga.backend_stop()
     bpy.ops.saga.backend_start()
     before = snapshot()

@@ -5,7 +5,6 @@ So the tests in Blender see a real answer to a real view, matrices and ids, with
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from pathlib import Path
@@ -46,6 +45,8 @@ from blender_saga.wire.messages import (
     Weights,
 )
 
+from .models import facts_of, saga_file
+
 ENDLESS = 99_999
 """Training with this many steps goes on until it is cancelled; with `DIES` steps the process dies instead."""
 DIES = 66_666
@@ -65,7 +66,7 @@ class GeometricSession:
         means[request.ids if len(request.ids) else np.arange(request.count)] = request.cloud.means
         self._means[request.scene], note = means, ""
         if request.sidecar and Path(request.sidecar).is_file():
-            header = json.loads(Path(request.sidecar).read_text())
+            header = facts_of(Path(request.sidecar).read_bytes())
             if header["fingerprint"] == request.scene:
                 self._trained[request.scene], self._levels[request.scene] = header["steps"], header["levels"]
             else:
@@ -75,18 +76,15 @@ class GeometricSession:
 
     def open_model(self, request: OpenModel) -> SceneState:
         count = len(self._known(request.scene))
-        header = json.loads(request.data.tobytes())
+        header = facts_of(request.data.tobytes())
         if header["fingerprint"] != request.scene:
             raise UserError(f"{request.name} is the model of another cloud", code="other_cloud")
         self._trained[request.scene], self._levels[request.scene] = header["steps"], header["levels"]
         return SceneState(request.scene, count, header["steps"], "", header["levels"])
 
     def fetch_model(self, request: FetchModel) -> ModelFile:
-        content = self._file(request.scene, self._trained[request.scene], self._levels[request.scene])
-        return ModelFile(request.scene, np.frombuffer(content.encode(), np.uint8))
-
-    def _file(self, scene: str, steps: int, levels: int) -> str:
-        return json.dumps({"fingerprint": scene, "steps": steps, "levels": levels})
+        content = saga_file(request.scene, steps=self._trained[request.scene], levels=self._levels[request.scene])
+        return ModelFile(request.scene, np.frombuffer(content, np.uint8))
 
     def train(self, request: Train, control: Control) -> Trained:
         self._known(request.scene)
@@ -99,7 +97,7 @@ class GeometricSession:
                 os._exit(3)
         levels = 2 if request.settings.method == "click-gaussian" else 0
         if request.sidecar:
-            Path(request.sidecar).write_text(self._file(request.scene, steps, levels))
+            Path(request.sidecar).write_bytes(saga_file(request.scene, steps=steps, levels=levels))
         self._trained[request.scene], self._levels[request.scene] = steps, levels
         return Trained(request.scene, steps, 7, 3, 0.9, ("training",), (0.5,), request.sidecar, levels=levels)
 

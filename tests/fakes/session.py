@@ -38,6 +38,8 @@ from blender_saga.wire.messages import (
     Weights,
 )
 
+from .models import saga_file
+
 
 class FakeSession:
     """Trains nothing, selects the first Gaussian.
@@ -52,6 +54,7 @@ class FakeSession:
         self._trained: set[str] = set()
         self._clicked = threading.Event()
         self.opened: list[bytes] = []
+        self.describes = False
 
     def load_scene(self, request: LoadScene) -> SceneState:
         self._counts[request.scene] = len(request.cloud)
@@ -59,13 +62,15 @@ class FakeSession:
 
     def open_model(self, request: OpenModel) -> SceneState:
         self._count(request.scene)
+        if request.scene == "refuses models":
+            raise UserError(f"{request.name} is the model of another cloud", code="other_cloud")
         self.opened.append(request.data.tobytes())
         self._trained.add(request.scene)
         return SceneState(request.scene, self._count(request.scene), 3)
 
     def fetch_model(self, request: FetchModel) -> ModelFile:
         self._count(request.scene)
-        return ModelFile(request.scene, np.frombuffer(f"model of {request.scene}".encode(), np.uint8))
+        return ModelFile(request.scene, np.frombuffer(saga_file(request.scene), np.uint8))
 
     def train(self, request: Train, control: Control) -> Trained:
         self._count(request.scene)
@@ -114,7 +119,8 @@ class FakeSession:
     def find_text(self, request: FindText, control: Control) -> Candidates:
         bits = np.packbits(np.arange(self._count(request.scene)) == 0)[None]
         one, picture = np.ones(1, np.int32), np.zeros((1, 4, 4, 3), np.uint8)
-        return Candidates(request.scene, request.text, "votes", bits, one, np.ones(1, np.float32), 1, picture)
+        scores = np.ones(1, np.float32)
+        return Candidates(request.scene, request.text, "votes", bits, one, scores, 1, picture, described=self.describes)
 
     def name_things(self, request: NameThings, control: Control) -> Names:
         return Names(request.scene, (), np.zeros(0, np.float32))

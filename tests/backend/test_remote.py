@@ -1,0 +1,454 @@
+"""A backend elsewhere: client and server with a fake session, and between them what plays the tunnel."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from saga_backend import server as server_module
+from saga_backend.server import Server
+
+from blender_saga.client.backend import Backend
+from blender_saga.client.connection import ConnectionState
+from blender_saga.client.jobs import Job, JobState
+from blender_saga.client.remote import Remote, remote_of
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.wire import channel
+from blender_saga.wire.channel import Listener
+from blender_saga.wire.errors import UserError
+from blender_saga.wire.messages import (
+    FindText,
+    LoadScene,
+    ModelFile,
+    Shutdown,
+    Status,
+    Train,
+    TrainSettings,
+    TrainSources,
+)
+from tests.fakes import session as fake
+from tests.fakes.models import saga_file
+from tests.fakes.tunnel import Tunnel
+
+KEY = bytes(range(32))
+SECONDS = 60
+"""Limit of a test that hangs; nothing waits that long when all is well."""
+
+
+class Elsewhere:
+    """The other machine: a server that can be ended and started again at its port, with a session of its own."""
+
+    def __init__(self) -> None:
+        self.address = ("127.0.0.1", 0)
+        self.start()
+
+    def start(self) -> None:
+        listener = Listener(KEY, self.address)
+        self.address, self.session = listener.address, fake.FakeSession("cpu")
+        opened = fake.open_session("cpu")[0], self.session
+        self.server = Server(listener, "cpu", lambda _: opened, lasting=True)
+
+    def end(self) -> None:
+        self.server.close()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    elsewhere = Elsewhere()
+    yield elsewhere
+    elsewhere.end()
+
+
+@pytest.fixture
+def tunnel(elsewhere: Elsewhere) -> Iterator[Tunnel]:
+    tunnel = Tunnel(elsewhere.address)
+    yield tunnel
+    tunnel.close()
+
+
+@pytest.fixture
+def backend(tunnel: Tunnel) -> Iterator[Backend]:
+    backend = Backend(Remote(tunnel.address, KEY))
+    backend.start()
+    backend.wait_connected(SECONDS)
+    yield backend
+    backend.stop()
+
+
+def a_cloud(n: int = 5) -> GaussianCloud:
+    return GaussianCloud(*(np.ones((n, *s), np.float32) for s in [(3,), (4,), (3,), (), (1, 3)]))
+
+
+def answer(backend: Backend, message: object) -> object:
+    return backend.wait(backend.submit(message), SECONDS).outcome()
+
+
+def refusal(backend: Backend, message: object) -> UserError:
+    with pytest.raises(UserError) as caught:
+        answer(backend, message)
+    return caught.value
+
+
+def why_not(remote: Remote) -> UserError:
+    backend = Backend(remote)
+    backend.start()
+    with pytest.raises(UserError) as caught:
+        backend.wait_connected(SECONDS)
+    assert backend.state is ConnectionState.failed and backend.error == caught.value.sentence()
+    backend.stop()
+    return caught.value
+
+
+def until_lost(backend: Backend) -> str:
+    """Wait as a timer does: nothing is asked, nothing is sent."""
+    job = backend.submit(Train("forever"))
+    with pytest.raises(UserError):
+        backend.wait(job, SECONDS).outcome()
+    assert backend.state is ConnectionState.lost
+    return backend.error
+
+
+# --- the model's file ---------------------------------------------------------------------------------------------
+
+
+def test_the_models_file_is_written_here_and_opened_there(
+    backend: Backend, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    path = tmp_path / "scene.saga"
+    assert answer(backend, LoadScene("scene", a_cloud(), sidecar=str(path))).note == ""
+    trained = answer(backend, Train("scene", str(path), TrainSettings(steps=2)))
+    assert (trained.sidecar, trained.steps) == (str(path), 2)
+    assert path.read_bytes() == saga_file("scene")
+    assert [p.name for p in tmp_path.iterdir()] == ["scene.saga"]
+    answer(backend, LoadScene("scene", a_cloud(), sidecar=str(path)))
+    assert elsewhere.session.opened == []  # it comes from there
+    backend.restart()  # another connection, perhaps another server
+    state = answer(backend, LoadScene("scene", a_cloud(), sidecar=str(path)))
+    assert elsewhere.session.opened == [saga_file("scene")]
+    assert state.model_steps == 3  # what opening it has said
+    path.write_bytes(saga_file("scene", another=True))
+    answer(backend, LoadScene("scene", a_cloud(), sidecar=str(path)))
+    assert len(elsewhere.session.opened) == 2
+
+
+def test_what_a_text_found_out_comes_back(backend: Backend, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    path = tmp_path / "scene.saga"
+    path.write_bytes(saga_file("scene", old=True))
+    answer(backend, LoadScene("scene", a_cloud(), sidecar=str(path)))
+    answer(backend, FindText("scene", "red box", "/clip.pt", str(path)))
+    assert path.read_bytes() == saga_file("scene", old=True)  # nothing was found out
+    elsewhere.session.describes = True
+    found = answer(backend, FindText("scene", "red box", "/clip.pt", str(path)))
+    assert found.counts.tolist() == [1] and found.note == ""
+    assert path.read_bytes() == saga_file("scene")
+    path.unlink()
+    tmp_path.rmdir()
+    found = answer(backend, FindText("scene", "red box", "/clip.pt", str(path)))
+    assert found.counts.tolist() == [1] and "The description could not be kept" in found.note
+
+
+def test_a_bad_model_is_told_and_the_scene_is_there(backend: Backend, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    path = tmp_path / "castle.saga"
+    path.write_bytes(b"not a model")
+    state = answer(backend, LoadScene("refuses models", a_cloud(), sidecar=str(path)))
+    assert (state.count, state.model_steps) == (5, 0)
+    assert state.note == "castle.saga is the model of another cloud."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"short", saga_file("of another scene"), (10**9).to_bytes(8, "little") + b"{}", b"\x02" + b"\0" * 7],
+)
+def test_bytes_that_are_no_model_of_the_scene_replace_no_file(
+    backend: Backend, elsewhere: Elsewhere, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scene.saga"
+    path.write_bytes(b"the old one")
+    monkeypatch.setattr(
+        elsewhere.session, "fetch_model", lambda request: ModelFile("scene", np.frombuffer(content, np.uint8))
+    )
+    answer(backend, LoadScene("scene", a_cloud()))
+    error = refusal(backend, Train("scene", str(path), TrainSettings(steps=1)))
+    assert (error.code, path.read_bytes()) == ("bad_model", b"the old one")
+
+
+def test_a_place_that_cannot_be_written_begins_no_training(
+    backend: Backend, elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(backend, LoadScene("scene", a_cloud()))
+    monkeypatch.setattr(elsewhere.session, "train", None)  # it would be a bug
+    error = refusal(backend, Train("scene", str(tmp_path / "gone" / "scene.saga")))
+    assert error.code == "cannot_write" and "Choose a folder" in error.sentence()
+
+
+def test_a_disk_that_is_full_at_the_end_is_told(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(backend, LoadScene("scene", a_cloud()))
+    full = lambda path: (_ for _ in ()).throw(UserError("no", "No space left on device"))  # noqa: E731
+    monkeypatch.setattr("blender_saga.client.courier.replacing", full)
+    error = refusal(backend, Train("scene", str(tmp_path / "scene.saga"), TrainSettings(steps=1)))
+    assert error.code == "cannot_write" and "No space left on device" in error.sentence()
+
+
+# --- paths of the other machine -----------------------------------------------------------------------------------
+
+
+def test_failures_about_paths_name_the_machine(
+    backend: Backend, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module.platform, "node", lambda: "gpu-box")
+    backend.restart()
+    assert backend.wait_connected(SECONDS).machine == "gpu-box"
+    answer(backend, LoadScene("scene", a_cloud()))
+
+    def missing(request: Train, control: object) -> None:
+        raise UserError("The photos cannot be read", "there is no /data/photos", "Choose others", "no_folder")
+
+    monkeypatch.setattr(elsewhere.session, "train", missing)
+    with_path = refusal(backend, Train("scene", sources=TrainSources(cameras="/data/photos")))
+    assert with_path.sentence() == (
+        "The photos cannot be read: there is no /data/photos, on gpu-box, where the backend runs. Choose others"
+    )
+    assert "gpu-box" not in refusal(backend, Train("scene")).sentence()
+
+
+# --- getting in ---------------------------------------------------------------------------------------------------
+
+
+def test_nobody_at_the_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = other.getsockname()
+    error = why_not(Remote(address, KEY))
+    assert error.code == "unreachable"
+    assert f"nothing answers at 127.0.0.1:{address[1]}" in error.sentence()
+    assert f"Is the tunnel up? Start 'ssh -N -L {address[1]}:127.0.0.1:{address[1]} USER@SERVER'" in error.sentence()
+
+
+def test_a_tunnel_that_leads_nowhere(tunnel: Tunnel, elsewhere: Elsewhere) -> None:
+    elsewhere.end()
+    error = why_not(Remote(tunnel.address, KEY))
+    assert error.code == "unreachable" and "Is 'saga_backend serve' running at its other end" in error.sentence()
+
+
+def test_a_tunnel_in_which_nothing_moves(tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "HANDSHAKE_SECONDS", 0.2)
+    tunnel.stall()
+    assert why_not(Remote(tunnel.address, KEY)).code == "unreachable"
+
+
+@pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.9\r\n", b"\0\0\0\x03hey", b""])
+def test_something_else_at_the_port(banner: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "HANDSHAKE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def talk() -> None:
+            sock = other.accept()[0]
+            sock.sendall(banner)
+            while sock.recv(4096):
+                pass
+
+        threading.Thread(target=talk, daemon=True).start()
+        assert why_not(Remote(other.getsockname(), KEY)).code in ("unreachable", "wrong_key")
+
+
+def test_a_wrong_key_is_told_and_counted(tunnel: Tunnel, elsewhere: Elsewhere, backend: Backend) -> None:
+    for number in (1, 2):
+        error = why_not(Remote(tunnel.address, bytes(32)))
+        assert error.code == "wrong_key" and "Paste the one that 'serve' has printed" in error.sentence()
+        while elsewhere.server.refused < number:  # it counts when the client has been told
+            assert answer(backend, Status()).device == "a fake"
+    assert elsewhere.server.refused == 2
+
+
+def test_another_version(tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other_version(hello: object) -> None:
+        raise channel.version_error("they speak versions 3 and 4 of the protocol")
+
+    monkeypatch.setattr(channel, "_check_version", other_version)
+    error = why_not(Remote(tunnel.address, KEY))
+    assert error.code == "version" and "Install the same version on both machines" in error.sentence()
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "code"),
+    [
+        ("", KEY.hex(), "address"),
+        ("7860", KEY.hex(), "address"),
+        ("host:", KEY.hex(), "address"),
+        (":7860", KEY.hex(), "address"),
+        ("host:70000", KEY.hex(), "address"),
+        ("host:0", KEY.hex(), "address"),
+        ("host:٣", KEY.hex(), "address"),
+        ("host:7860", "", "key"),
+        ("host:7860", "hello", "key"),
+        ("host:7860", "00" * 31, "key"),
+    ],
+)
+def test_preferences_that_cannot_be(address: str, key: str, code: str) -> None:
+    with pytest.raises(UserError) as caught:
+        remote_of(address, key)
+    assert caught.value.code == code
+
+
+def test_preferences_that_can_be() -> None:
+    remote = remote_of(" 127.0.0.1:7860 ", f" {KEY.hex().upper()}\n")
+    assert (remote.address, remote.key, remote.name, remote.protected) == (
+        ("127.0.0.1", 7860), KEY, "127.0.0.1:7860", True,
+    )  # fmt: skip
+    assert remote_of("[::1]:7860", KEY.hex()).name == "[::1]:7860"
+    assert not remote_of("gpu-box:7860", KEY.hex()).protected
+    assert KEY.hex() not in repr(remote) and str(KEY) not in repr(remote)
+
+
+# --- what happens to a connection ---------------------------------------------------------------------------------
+
+
+def test_a_cut_tunnel_is_lost_and_reconnecting_sends_the_scene_anew(
+    backend: Backend, tunnel: Tunnel, elsewhere: Elsewhere
+) -> None:
+    answer(backend, LoadScene("forever", a_cloud()))
+    training = backend.submit(Train("forever"))
+    backend.wait(training, SECONDS, on_progress=lambda _: tunnel.cut())
+    assert training.state is JobState.failed and backend.state is ConnectionState.lost
+    assert backend.error.startswith("The connection to the backend was lost: the tunnel at 127.0.0.1:")
+    assert "Press Reconnect" in backend.error
+    with pytest.raises(UserError, match=r"Blender is not connected to the backend\. Press Connect"):
+        backend.submit(Status())
+    before = backend.starts
+    backend.start()
+    backend.wait_connected(SECONDS)
+    assert backend.starts == before + 1
+    answer(backend, LoadScene("scene", a_cloud()))
+    trained = _when_free(backend, Train("scene", settings=TrainSettings(steps=3)))
+    assert trained.steps == 3  # nobody waits for the other one any more
+
+
+def _when_free(backend: Backend, message: Train) -> object:
+    """The server learns of a cut by itself; until then it is busy."""
+    while True:
+        job: Job = backend.wait(backend.submit(message), SECONDS)
+        if job.error is None or job.error.code != "busy":
+            return job.outcome()
+
+
+def test_a_server_that_is_ended_and_started_again(backend: Backend, elsewhere: Elsewhere) -> None:
+    answer(backend, LoadScene("scene", a_cloud()))
+    elsewhere.end()
+    with pytest.raises(UserError, match=r"was lost|not connected"):
+        answer(backend, Train("scene"))
+    elsewhere.start()
+    backend.start()
+    backend.wait_connected(SECONDS)
+    assert refusal(backend, Train("scene")).code == "unknown_scene"
+    assert answer(backend, LoadScene("scene", a_cloud())).count == 5
+
+
+def test_disconnecting_ends_no_server_and_nor_does_shutdown(backend: Backend, elsewhere: Elsewhere) -> None:
+    error = refusal(backend, Shutdown())
+    assert error.code == "not_yours"
+    backend.stop()
+    assert backend.state is ConnectionState.stopped and not elsewhere.server.ended.is_set()
+    backend.start()
+    assert backend.wait_connected(SECONDS).device == "cpu"
+
+
+def test_a_half_open_tunnel_is_found_out(tunnel: Tunnel) -> None:
+    backend = Backend(Remote(tunnel.address, KEY, beat=0.02, patience=0.3))
+    backend.start()
+    backend.wait_connected(SECONDS)
+    tunnel.stall()
+    assert "The connection to the backend was lost" in until_lost(backend)
+    backend.stop()
+
+
+def test_a_half_open_tunnel_is_found_out_while_a_scene_is_sent(tunnel: Tunnel) -> None:
+    backend = Backend(Remote(tunnel.address, KEY, beat=30, patience=0.3))
+    backend.start()
+    backend.wait_connected(SECONDS)
+    tunnel.stall()
+    job = backend.submit(LoadScene("scene", a_cloud(400_000)))
+    with pytest.raises(UserError, match="was lost"):
+        backend.wait(job, SECONDS).outcome()
+    backend.stop()
+
+
+def test_a_large_scene_on_a_slow_line_arrives_and_says_how_far_it_is(
+    tunnel: Tunnel, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blender_saga.wire.channel.Channel.keep_alive.__defaults__", (0.02, None))
+    tunnel.piece = 4096
+    backend = Backend(Remote(tunnel.address, KEY, beat=0.02, patience=SECONDS))
+    backend.start()
+    backend.wait_connected(SECONDS)
+    monkeypatch.setattr("blender_saga.client.connection._TOLD_BYTES", 0)
+    monkeypatch.setattr("blender_saga.client.connection._TOLD_SECONDS", 0.0)
+    told: list[tuple[str, int]] = []
+    job = backend.submit(LoadScene("scene", a_cloud(200_000)))
+    backend.wait(job, SECONDS, on_progress=lambda p: told.append((p.phase, p.step)))
+    assert job.outcome().count == 200_000
+    assert told and all(phase == "sending the splat" for phase, _ in told)
+    backend.stop()
+
+
+def test_a_client_that_fell_silent_gives_way_to_another_ones_training(
+    backend: Backend, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(backend, LoadScene("forever", a_cloud()))
+    training = backend.submit(Train("forever"))
+    _begun(backend, training)
+    other = Backend(replace(backend.launch, address=elsewhere.address))
+    other.start()
+    other.wait_connected(SECONDS)
+    answer(other, LoadScene("scene", a_cloud()))
+    assert refusal(other, Train("scene")).code == "busy"
+    monkeypatch.setattr(server_module, "SILENCE_SECONDS", -1.0)
+    assert answer(other, Train("scene", settings=TrainSettings(steps=2))).steps == 2
+    with pytest.raises(UserError, match="was lost"):
+        backend.wait(training, SECONDS).outcome()
+    other.stop()
+
+
+def _begun(backend: Backend, job: Job) -> None:
+    """Wait until a training has said something."""
+    while job.progress is None and not job.ended:
+        backend._connection.wait(SECONDS)
+        backend.poll()
+    assert not job.ended
+
+
+def test_scenes_of_clients_that_are_gone_are_forgotten_when_room_is_needed(
+    backend: Backend, elsewhere: Elsewhere, tunnel: Tunnel
+) -> None:
+    answer(backend, LoadScene("first", a_cloud()))
+    backend.restart()
+    backend.wait_connected(SECONDS)
+    answer(backend, LoadScene("first", a_cloud()))
+    answer(backend, LoadScene("second", a_cloud()))
+    assert set(elsewhere.session._counts) == {"first", "second"}  # one client may have several
+    backend.stop()
+    backend.start()
+    backend.wait_connected(SECONDS)
+    _eventually(backend, lambda: set(elsewhere.session._counts) == {"third"})
+
+
+def _eventually(backend: Backend, condition: Callable[[], bool]) -> None:
+    """The server learns by itself that a client is gone: load a scene until it has."""
+    while not condition():
+        answer(backend, LoadScene("third", a_cloud()))
+
+
+def test_a_failure_of_the_fetch_fails_the_training(
+    backend: Backend, elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(request: object) -> None:
+        raise UserError("There is not enough memory", code="memory")
+
+    monkeypatch.setattr(elsewhere.session, "fetch_model", no_memory)
+    answer(backend, LoadScene("scene", a_cloud()))
+    assert refusal(backend, Train("scene", str(tmp_path / "x.saga"), TrainSettings(steps=1))).code == "memory"
