@@ -8,6 +8,8 @@ becomes of Blender, no process is left behind. Its log goes to standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import faulthandler
 import json
 import logging
 import os
@@ -17,6 +19,8 @@ import types
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+IN_USE = "saga_in_use.lock"
+"""Name that client/environments.py knows, too."""
 
 
 def main(argv: list[str] | None = None, open_session: object = None) -> int:
@@ -27,17 +31,18 @@ def main(argv: list[str] | None = None, open_session: object = None) -> int:
         open_session: see `saga_backend.server.OpenSession`; None for the real one. Tests bring their own.
 
     Returns:
-        Exit code: 2 if the key or the address is not usable.
+        Exit code: 2 if the key or the address is not usable, or the trial of `--warm-up` fails.
     """
     options = _parse(argv)
+    faulthandler.enable()  # a crash in native code leaves where it happened in the log
+    _occupy(Path(sys.prefix))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     make_importable(options.addon_dir)
     if options.warm_up:
         from saga_backend import warm_up
 
-        warm_up.main()
-        return 0
-    from saga_backend import server
+        return warm_up.main()
+    from saga_backend import confine, server
 
     from blender_saga.wire.channel import Listener
     from blender_saga.wire.errors import UserError
@@ -48,7 +53,8 @@ def main(argv: list[str] | None = None, open_session: object = None) -> int:
     except (UserError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    running = server.Server(listener, options.device, open_session or server.open_session)
+    confinement = confine.Confinement(options.root)
+    running = server.Server(listener, options.device, open_session or server.open_session, confinement=confinement)
     _announce(listener.address)
     threading.Thread(target=_watch, args=(stdin, running.ended), name="stdin", daemon=True).start()
     running.ended.wait()
@@ -66,6 +72,19 @@ def make_importable(addon_dir: Path) -> None:
     sys.path.insert(0, str(HERE))
 
 
+def _occupy(environment: Path) -> None:
+    """Hold a lock in our environment, so that an upgrade beside us does not remove what we run from.
+
+    (On Windows the files that are open do that.)
+    """
+    if os.name == "posix":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # it may be read-only; then nobody removes it
+            lock = os.open(environment / IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_SH)  # until this process ends
+
+
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The backend of Blender SAGA. Blender starts it; see its preferences.")
     parser.add_argument("--addon-dir", type=Path, default=_default_addon_dir(), help="folder that holds wire/")
@@ -76,6 +95,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         default=("127.0.0.1", 0),
         metavar="HOST:PORT",
         help="where to listen; port 0 lets the system choose (default: 127.0.0.1:0)",
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="the folder in which every file must lie that a client names"
     )
     parser.add_argument(
         "--warm-up", action="store_true", help="compile what training and clicks need into NUMBA_CACHE_DIR, and end"

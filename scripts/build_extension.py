@@ -29,6 +29,7 @@ COPY_LIST = (
     ("blender_saga/ui", "*.py", "ui"),
     ("backend", "launch.py", "backend"),
     ("backend/requirements", "backend.txt", "backend/requirements"),
+    ("backend/requirements", "uv.txt", "backend/requirements"),
     ("backend/saga_backend", "**/*.py", "backend/saga_backend"),
 )
 """What goes into the zip. The backend is plain source; it shares `wire` and `gaussians` with the add-on."""

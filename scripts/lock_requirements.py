@@ -1,4 +1,4 @@
-"""Write the lock files in backend/requirements from their .in files: names and versions, no addresses.
+"""Write the lock files in backend/requirements from their .in files: names, versions, checksums, no addresses.
 
 Usage, in the environment: `.venv/bin/python scripts/lock_requirements.py` (takes the newest versions that fit; run
 `scripts/test.py` before committing the result).
@@ -18,7 +18,7 @@ UV = ROOT / ".venv-uv" / ("Scripts/uv.exe" if sys.platform == "win32" else "bin/
 def lock(name: str, *constraints: str) -> None:
     """Resolve NAME.in for every platform into NAME.txt, within the versions of other lock files."""
     command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.13", "--upgrade"]
-    command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
+    command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--generate-hashes"]
     for constraint in constraints:
         command += ["--constraint", constraint]
     subprocess.run([*command, f"{name}.in", "--output-file", f"{name}.txt"], cwd=REQUIREMENTS, check=True)
@@ -30,6 +30,7 @@ def main() -> int:
     if not UV.is_file():
         print("uv is missing. Make the environment first: python3 scripts/bootstrap.py", file=sys.stderr)
         return 2
+    lock("uv")
     lock("backend")
     lock("cluster", "backend.txt")
     lock("dev", "backend.txt")

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 from pathlib import Path
 
+import numba
 import numpy as np
 from llvmlite.binding import get_host_cpu_name
 
@@ -22,6 +24,7 @@ from blender_saga.wire.messages import CleanUp, Click, LoadScene, Prompt, Train,
 
 from . import __version__
 from .control import Control
+from .device import find_device
 
 PHASE = "preparing (once)"
 _PHASES = 7  # that a training has, and a click
@@ -45,6 +48,10 @@ def warm_up(control: Control) -> None:
         _log.exception("The preparation has failed")
     finally:
         _at_work.release()
+    _write(stamp)
+
+
+def _write(stamp: Path) -> None:
     with contextlib.suppress(OSError):
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text("What numba compiled lies beside this file; all of it may be deleted.\n", encoding="utf-8")
@@ -52,7 +59,7 @@ def warm_up(control: Control) -> None:
 
 def _stamp() -> Path | None:
     folder = os.environ.get("NUMBA_CACHE_DIR")
-    return Path(folder, f"prepared-{__version__}-{get_host_cpu_name()}.txt") if folder else None
+    return Path(folder, f"prepared-{__version__}-{numba.__version__}-{get_host_cpu_name()}.txt") if folder else None
 
 
 class _Counts(Control):
@@ -106,6 +113,19 @@ class _Printed(Control):
             print(line, flush=True)
 
 
-def main() -> None:
-    """`warm_up` with a line for every step."""
-    warm_up(_Printed())
+def main() -> int:
+    """For Install: say what is computed on, and try the whole out, whatever was compiled before; returns the exit code.
+
+    The tiny training and its clicks touch every package that the first hour of work needs.
+    """
+    try:
+        print(f"device: {find_device('auto').note}", flush=True)
+        with _at_work:
+            _train_and_click(_Printed())
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    stamp = _stamp()
+    if stamp is not None:
+        _write(stamp)
+    return 0

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import queue
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ..wire.errors import Cancelled, UserError
 
 _TICK = 0.5  # seconds between looks at `cancelled` while a program prints nothing
+_END_SECONDS = 5.0  # for the guard to end what it guards
+_GUARD = Path(__file__).with_name("guard.py")
+_log = logging.getLogger(__name__)
 
 _KNOWN_FAILURES = (
     # what the program printed, the reason in words, what to do, code
+    (
+        r"hash mismatch|do not match the hashes|do not match.{0,40}hash|THESE PACKAGES DO NOT MATCH",
+        "a downloaded package is not the one that was released, its checksum differs; nothing of it was used",
+        "Install again; if it happens again, a proxy or a package mirror changes the files: ask who runs your network",
+        "checksum",
+    ),
+    (
+        r"was not found in the|there is no version of|there are no versions of|No matching distribution"
+        r"|has no wheels? with a matching|no usable wheels",
+        "a package is missing on the package index, or there is none for this system",
+        "Install again later; if your network uses a package mirror of its own, ask who runs it",
+        "index",
+    ),
     (
         r"UnknownIssuer|CERTIFICATE_VERIFY_FAILED|invalid peer certificate",
         "the certificate of the package index is not trusted here",
@@ -26,6 +46,13 @@ _KNOWN_FAILURES = (
         "the disk is full",
         "Free some space, then install again: what was downloaded is kept",
         "disk",
+    ),
+    (
+        r"Failed to (?:extract|unzip|read).{0,200}(?:zip|archive|wheel)|invalid (?:zip|local file)"
+        r"|unexpected end of file|InvalidChunkLength|end of file before message length|error decoding response body",
+        "a download was cut off or arrived damaged",
+        "Install again: what arrived whole is kept",
+        "network",
     ),
     (
         r"dns error|name resolution|Name or service not known|getaddrinfo|nodename nor servname|Network is unreachable"
@@ -82,10 +109,12 @@ def run(
         CommandFailed: if it cannot be started or ends with an error.
         Cancelled: if it was cancelled.
     """
+    _log.debug("runs %s", " ".join(command))
+    guarded = _guarded(command)
     try:
         process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
+            guarded or list(command),
+            stdin=subprocess.PIPE if guarded else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=child_environ() if environ is None else environ,
@@ -96,11 +125,28 @@ def run(
     try:
         output = _follow(process, cancelled, on_line)
     finally:
-        process.kill()  # does nothing to one that has ended
-        process.wait()
+        _end(process)
     if process.returncode != 0:
         raise CommandFailed(output)
     return output
+
+
+def _guarded(command: Sequence[str]) -> list[str]:
+    """The command line that runs it so that it ends with this process; empty where no Python is there to do that."""
+    if not Path(sys.executable or "").is_file():
+        return []
+    return [sys.executable, "-I", "-S", str(_GUARD), *command]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and what it started, if it still runs."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # tells the guard to
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+    process.kill()  # does nothing to one that has ended
+    process.wait()
 
 
 def _follow(process: subprocess.Popen[bytes], cancelled: Callable[[], bool], on_line: Callable[[str], None]) -> str:
@@ -116,6 +162,8 @@ def _follow(process: subprocess.Popen[bytes], cancelled: Callable[[], bool], on_
             process.wait()
             return "".join(seen)
         seen.append(line)
+        if line.strip():
+            _log.info("%s", line.rstrip())
         on_line(line.rstrip())
         if cancelled():
             raise Cancelled("installation")

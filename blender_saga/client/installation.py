@@ -5,17 +5,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from ..wire.errors import Cancelled, UserError
 from .commands import CommandFailed, run
-from .environment import Environment
+from .environments import Work
 from .install_progress import Report
 from .process import Launch
 
-Work = Callable[[Report, Callable[[], bool]], None]
-"""Something long: told how to report, and asks whether it is cancelled."""
-_INSTALLED = 0.9  # of the bar; the rest is for trying it out
 _STEP = re.compile(r": (\d+) of (\d+)$")
 
 
@@ -27,12 +23,9 @@ def prepare(launch: Launch) -> Work:
             found = _STEP.search(text)
             if found:
                 step, total = int(found[1]), int(found[2])
-                report(
-                    f"Preparing it for this machine, {step + 1} of {total}",
-                    _INSTALLED + (1 - _INSTALLED) * step / total,
-                )
+                report(f"Preparing it for this machine, {step + 1} of {total}", step / total)
 
-        report("Preparing it for this machine", _INSTALLED)
+        report("Trying it out and preparing it for this machine", 0.0)
         try:
             run([*launch.command(), "--warm-up"], cancelled, line, launch.environ())
         except CommandFailed as failure:
@@ -52,27 +45,22 @@ class Installation:
         cancelled: whether it was stopped on request.
     """
 
-    def __init__(self, environment: Environment, requirements: Path, then: Work | None = None) -> None:
+    def __init__(self, work: Work) -> None:
         """
         Args:
-            environment: what is installed.
-            requirements: its lock file.
-            then: done when that has ended well.
+            work: what is done, as `Environments.install`.
         """
         self.text, self.fraction = "Starting", 0.0
         self.error: Exception | None = None
         self.cancelled = False
         self._told: tuple[object, ...] = ()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(environment, requirements, then), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
-    def _run(self, environment: Environment, requirements: Path, then: Work | None) -> None:
+    def _run(self, work: Work) -> None:
         try:
-            share = 1.0 if then is None else _INSTALLED
-            environment.install(requirements, lambda text, part: self._report(text, share * part), self._stop.is_set)
-            if then is not None:
-                then(self._report, self._stop.is_set)
+            work(self._report, self._stop.is_set)
         except Cancelled:
             self.cancelled = True
         except Exception as error:  # a bug too is raised on the main thread, by `outcome`

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import bpy
 
 from ..client.connection import ConnectionState
+from ..client.environment import EnvironmentState
 from ..client.installation import Installation
 from ..scene import foreign, point_cloud
 from ..scene.lookup import find_splat, trained_model, trains_now
@@ -15,7 +16,7 @@ from ..wire.errors import UserError
 from ..wire.messages import BackendState
 from . import splat_draw
 from .drawing import draw_buttons, draw_progress, draw_text
-from .preferences import environment, is_installed
+from .preferences import environment, own_python
 from .splat_colours import MODE_ATTRIBUTES
 
 _STATE_ICONS = {
@@ -44,25 +45,40 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
     layout.label(text=text, icon=_STATE_ICONS[state])
     if session.memory.state is not None:
         _draw_memory(layout, session.memory.state)
+    if session.memory.silent:
+        text = f"It has not answered for {session.memory.silent} s. If it stays silent, press Stop, then Start"
+        draw_text(layout, text, "ERROR")
     if welcome and welcome.note and notes:
         draw_text(layout, welcome.note)
+    if welcome and welcome.obstacle:
+        draw_text(layout, welcome.obstacle, "ERROR")
     if session.backend is not None and session.backend.error:
         draw_text(layout, session.backend.error, "ERROR")
     if session.installation is not None:
         _draw_installation(layout, session.installation)
         if session.installation.running:
             return
-    missing = not is_installed()
-    if missing:
-        draw_text(layout, f"The backend is {environment().state.value}. Install takes about 7 GB.", "INFO")
+    old = _draw_missing_backend(layout)
+    missing = old is not None and not old
     start = "Restart" if state in (ConnectionState.lost, ConnectionState.failed) else "Start"
     runs = state in (ConnectionState.connected, ConnectionState.starting)
     draw_buttons(
         layout,
-        ("saga.backend_install", "Install", missing),
+        ("saga.backend_install", "Upgrade" if old else "Install", old is not None),
         ("saga.backend_start", start, not missing and not runs),
         ("saga.backend_stop", "Stop", runs),
     )
+
+
+def _draw_missing_backend(layout: bpy.types.UILayout) -> bool | None:
+    """Say that the backend has to be installed. Returns whether an older one works meanwhile; None: nothing to do."""
+    state = environment().state if own_python() is None else EnvironmentState.ready
+    if state is EnvironmentState.ready:
+        return None
+    old = state is EnvironmentState.outdated
+    button = "Upgrade takes about 7 GB; the old one works until then." if old else "Install takes about 7 GB."
+    draw_text(layout, f"The backend is {state.value}. {button}", "INFO")
+    return old
 
 
 def _draw_memory(layout: bpy.types.UILayout, state: BackendState) -> None:

@@ -9,7 +9,7 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 
 from ..client.connection import ConnectionState
-from ..client.environment import Environment, EnvironmentState
+from ..client.environments import Environments
 from ..client.process import Launch
 from ..scene.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, user_folder
 from ..scene.session import session
@@ -74,14 +74,14 @@ def backend_folder() -> Path:
     return Path(absolute(chosen)) if chosen else user_folder("backend")
 
 
-def environment() -> Environment:
-    """The environment that Install makes."""
-    return Environment(backend_folder() / "environment", REQUIREMENTS)
+def environment() -> Environments:
+    """The environment that Install makes, and exchanges for a newer one."""
+    return Environments(backend_folder() / "environment", REQUIREMENTS)
 
 
 def is_installed() -> bool:
     """Whether there is a Python to start the backend with: the user's own, or an installed environment."""
-    return own_python() is not None or environment().state is EnvironmentState.ready
+    return own_python() is not None or environment().usable
 
 
 def own_python() -> Path | None:
@@ -131,7 +131,8 @@ def backend_launch() -> Launch:
 
 def launch_with(python: Path) -> Launch:
     """The backend in a Python that has its packages."""
-    return Launch(python, LAUNCH, ADDON_DIR, _log_path(), preferences().device, backend_folder() / "compiled")
+    home = environment().holds(python) or backend_folder()
+    return Launch(python, LAUNCH, ADDON_DIR, _log_path(), preferences().device, home / "compiled")
 
 
 def _python() -> Path:
@@ -142,10 +143,10 @@ def _python() -> Path:
         fix = "Choose another one in the preferences of Blender SAGA, or leave it empty"
         raise UserError("The backend's Python is missing", f"there is no file {python}", fix, code="no_python")
     installed = environment()
-    if installed.state is not EnvironmentState.ready:
+    if not installed.usable:
         what = f"The backend is {installed.state.value}"
         raise UserError(what, fix="Press Install in the SAGA sidebar", code="not_installed")
-    return installed.python
+    return installed.current.python
 
 
 def _log_path() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import pytest
@@ -26,9 +27,13 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable:
 
     def use(work: Callable) -> list:
         tried = []
-        fake = type("Pretended", (), {"install": lambda _, requirements, report, cancelled: work(report, cancelled)})
-        fake.python = Path("python")
-        monkeypatch.setattr(addon("ui.backend_ops"), "environment", fake)
+
+        def install(report: Callable, cancelled: Callable, trial: Callable) -> None:
+            work(report, cancelled)
+            trial(Path("python"))(report, cancelled)
+
+        fake = SimpleNamespace(install=install, holds=lambda python: None)
+        monkeypatch.setattr(addon("ui.backend_ops"), "environment", lambda: fake)
         trying = lambda launch: lambda report, cancelled: tried.append(launch)  # noqa: E731
         monkeypatch.setattr(addon("ui.backend_ops"), "prepare", trying)
         return tried

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from blender_saga.client import environment as environment_module
+from blender_saga.client import uv_tool
 from blender_saga.client.commands import CommandFailed, child_environ, run
 from blender_saga.client.environment import Environment, EnvironmentState
 from blender_saga.client.install_progress import SyncProgress
@@ -50,10 +51,12 @@ elif "venv" in call:
     copy_to(folder / "bin" / "python")
     (folder / "pyvenv.cfg").touch()
 elif call[1:4] == ["-m", "pip", "install"]:
+    assert "--require-hashes" in call and call[-1].endswith("uv.txt")
     copy_to(pathlib.Path(sys.argv[0]).with_name("uv"))
 elif call[1:4] == ["-m", "pip", "config"]:
     print((work / "pip.txt").read_text())
 elif call[1:3] == ["pip", "sync"]:
+    assert "--require-hashes" in call and "--no-build" in call
     print("Resolved 1 package")
 elif call[1:3] == ["python", "find"]:
     print("/somewhere/python3.13")
@@ -67,6 +70,7 @@ class Workshop:
         self.folder = folder
         self.lock = folder / "lock.txt"
         self.lock.write_text("thing==1.0\n")
+        (folder / "uv.txt").write_text("uv==0.13.8 \\\n    --hash=sha256:0\n")
         self.environment = Environment(folder / "home" / "env", self.lock)
         for name in ("calls.txt", "faults.txt", "pip.txt"):
             (folder / name).touch()
@@ -86,9 +90,10 @@ class Workshop:
 
     def calls(self) -> list[str]:
         """What was called since the last time, without paths and questions."""
+        questions = (" -c ", "--version", " config ", "--dry-run")
         lines = (self.folder / "calls.txt").read_text().splitlines()
         (self.folder / "calls.txt").write_text("")
-        return [line for line in lines if " -c " not in line and "--version" not in line and " config " not in line]
+        return [line for line in lines if not any(question in line for question in questions)]
 
     def install(self, cancelled=lambda: False, project: Path | None = None) -> None:
         self.environment.install(self.lock, lambda *what: self.reports.append(what), cancelled, project)
@@ -135,7 +140,7 @@ def test_a_first_installation_brings_uv_and_python_and_packages_in_this_order(sh
         "python3.13 -m venv --clear",
         "python -m pip install",
         "uv venv --clear --python",
-        "uv pip sync --python",
+        "uv pip sync --require-hashes",
         "uv pip install --python",
     ]
     assert shop.environment.state is EnvironmentState.ready
@@ -289,12 +294,12 @@ def test_pips_own_index_and_certificate_are_handed_to_uv(ready: Workshop, monkey
     settings = "global.index-url='file:///mirror'\n:env:.cert='/from/variable.pem'\ninstall.cert='/from/file.pem'\n"
     (ready.folder / "pip.txt").write_text(settings + "global.extra-index-url='file:///other'\n")
     tools = ready.environment.folder.with_name("env-uv") / "bin" / "python"
-    environ = environment_module._uv_environ(tools)
+    environ = uv_tool.uv_environ(tools)
     assert environ["UV_DEFAULT_INDEX"] == "file:///mirror"
     assert environ["SSL_CERT_FILE"] == "/from/variable.pem"
     assert "file:///other" not in environ.values()
     monkeypatch.setenv("UV_INDEX_URL", "file:///own")
-    assert "UV_DEFAULT_INDEX" not in environment_module._uv_environ(tools)
+    assert "UV_DEFAULT_INDEX" not in uv_tool.uv_environ(tools)
 
 
 def test_other_pythons_get_no_python_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,21 +14,6 @@ from blender_saga.client.process import Launch
 from blender_saga.wire.errors import Cancelled, UserError
 
 
-class FakeEnvironment:
-    """Installs by doing what the test says."""
-
-    def __init__(self, work: Callable[[Callable[[str, float], None], Callable[[], bool]], None]) -> None:
-        self._work = work
-
-    def install(self, requirements: Path, report: Callable, cancelled: Callable) -> None:
-        assert requirements == Path("lock.txt")
-        self._work(report, cancelled)
-
-
-def installation(work: Callable, then: Callable | None = None) -> Installation:
-    return Installation(FakeEnvironment(work), Path("lock.txt"), then)
-
-
 def trial(tmp_path: Path, source: str) -> Callable:
     """`prepare` for a backend that is this Python source."""
     script = tmp_path / "launch.py"
@@ -44,7 +29,7 @@ def test_it_tells_how_far_it_is_and_ends() -> None:
         told.set()
         assert go_on.wait(30) and not cancelled()
 
-    running = installation(work)
+    running = Installation(work)
     assert told.wait(30)
     assert running.running and (running.text, running.fraction) == ("Fetching torch", 0.5)
     assert running.changed() and not running.changed()  # nothing new since
@@ -59,7 +44,7 @@ def test_cancel_reaches_the_work() -> None:
             pass
         raise Cancelled("install")
 
-    running = installation(work)
+    running = Installation(work)
     running.cancel()
     with pytest.raises(Cancelled):
         running.wait()
@@ -78,7 +63,7 @@ def test_what_goes_wrong_is_raised_for_who_waits(raised: Exception, expected: ty
     def work(report: Callable, cancelled: Callable) -> None:
         raise raised
 
-    running = installation(work)
+    running = Installation(work)
     with pytest.raises(expected):
         running.wait()
 
@@ -95,44 +80,20 @@ def test_what_was_installed_is_prepared(tmp_path: Path) -> None:
     told = []
     trial(tmp_path, source)(lambda text, fraction: told.append((text, fraction)), lambda: False)
     words = "Preparing it for this machine"
-    assert [text for text, _ in told] == [words, f"{words}, 1 of 2", f"{words}, 2 of 2", "Installed"]
+    first = "Trying it out and preparing it for this machine"
+    assert [text for text, _ in told] == [first, f"{words}, 1 of 2", f"{words}, 2 of 2", "Installed"]
     fractions = [fraction for _, fraction in told]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
 
 
-def test_the_bar_never_goes_back(tmp_path: Path) -> None:
-    """An environment reports until 1; what comes then has a share of the bar that was left for it."""
-    seen, running = [], threading.Event()
-
-    def then(report: Callable, cancelled: Callable) -> None:
-        assert running.wait(30)
-        seen.append(job.fraction)
-        report("Preparing", 0.95)
-
-    job = installation(lambda report, cancelled: report("Installed", 1.0), then)
-    running.set()
-    job.wait()
-    assert seen[0] < 0.95 == job.fraction
-
-
 def test_what_was_installed_and_does_not_work_is_said(tmp_path: Path) -> None:
-    running = installation(lambda report, cancelled: None, trial(tmp_path, "import no_such_module"))
+    running = Installation(trial(tmp_path, "import no_such_module"))
     with pytest.raises(UserError, match=r"installed, but it does not work: .*No module named 'no_such_module'"):
         running.wait()
 
 
 def test_preparing_can_be_cancelled(tmp_path: Path) -> None:
-    running = installation(lambda report, cancelled: None, trial(tmp_path, "import time; time.sleep(1000)"))
+    running = Installation(trial(tmp_path, "import time; time.sleep(1000)"))
     running.cancel()
     with pytest.raises(Cancelled):
         running.wait()
-
-
-def test_nothing_is_prepared_where_the_installation_failed(tmp_path: Path) -> None:
-    def work(report: Callable, cancelled: Callable) -> None:
-        raise UserError("No disk")
-
-    tried = []
-    with pytest.raises(UserError, match="No disk"):
-        installation(work, lambda report, cancelled: tried.append(1)).wait()
-    assert not tried

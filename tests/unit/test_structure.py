@@ -18,7 +18,8 @@ ADDON, BACKEND, REQUIREMENTS = ROOT / "blender_saga", ROOT / "backend", ROOT / "
 PURE = ("wire", "gaussians", "client")
 SCRIPTS = ("bootstrap.py", "test.py", "demo.py")
 INSTALLER = ("wire/errors.py", "client/commands.py", "client/environment.py")
-INSTALLER += ("client/install_progress.py", "client/pythons.py")
+INSTALLER += ("client/install_progress.py", "client/pythons.py", "client/uv_tool.py", "client/guard.py")
+INSTALLER += ("client/environments.py",)
 
 FILE_LINES, FUNCTION_LINES, TRAINING_FUNCTION_LINES, ARGUMENTS = 400, 40, 60, 6
 
@@ -242,16 +243,17 @@ def test_functions_take_few_arguments() -> None:
 
 # --- pins, paths, commands, the zip --------------------------------------------------------------------------------
 
-PIN = re.compile(r"([a-z0-9][a-z0-9.-]*)==([0-9][0-9a-z.]*)( ; [\w .'()=!<>]+)?")
+PIN = re.compile(
+    r"([a-z0-9][a-z0-9.-]*)==([0-9][0-9a-z.]*)( ; [\w .'()=!<>]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n"
+)
 DECIDED = {"torch": "2.11.0", "torchvision": "0.26.0", "gsplat": "1.5.3"}
 
 
 def pins(name: str) -> dict[str, str]:
-    """Package to version of a lock file, in which nothing else may stand."""
-    lines = (REQUIREMENTS / name).read_text(encoding="utf-8").splitlines()
-    matches = [(line, PIN.fullmatch(line)) for line in lines]
-    nobody([line for line, match in matches if match is None])
-    return {match[1]: match[2] for _, match in matches if match}
+    """Package to version of a lock file, in which nothing else may stand; each has checksums."""
+    text = (REQUIREMENTS / name).read_text(encoding="utf-8")
+    nobody(PIN.sub("", text).splitlines())
+    return {match[1]: match[2] for match in PIN.finditer(text)}
 
 
 def wanted(name: str) -> set[str]:
@@ -263,6 +265,7 @@ def test_lock_files_hold_names_and_versions_of_all_that_is_wanted() -> None:
     backend, dev, cluster = pins("backend.txt"), pins("dev.txt"), pins("cluster.txt")
     assert wanted("backend.in") <= backend.keys() and wanted("dev.in") <= dev.keys()
     assert wanted("cluster.in") <= cluster.keys() and cluster.items() <= dev.items()
+    assert pins("uv.txt").keys() == wanted("uv.in") == {"uv"}
     assert DECIDED.items() <= backend.items() and dev["bpy"] == "5.2.3"
     assert backend.items() <= dev.items(), "developers test other versions than users get"
     assert not {"bpy", "pytest"} & backend.keys()
