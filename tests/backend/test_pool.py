@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from saga_backend.masks.pool import from_labels, from_pictures, mask_scale, unproject
+from saga_backend.raster import all_pixels
+from scipy.ndimage import binary_erosion
 from twins import bits_to_bool, random_view
 
 
@@ -87,6 +89,30 @@ def test_from_pictures(rng):
             points.append((x, (row + 0.5 - view.K[1, 2]) / view.K[1, 1] * z, z))
         assert pool.scales[m] == pytest.approx(2 * np.sqrt(np.var(points, axis=0).sum()), rel=1e-4)
     assert (np.diff(pool.scales) >= 0).all()
+
+
+def test_many_masks_from_pictures_by_erosion(rng):
+    """More than one word of bits; masks up to the picture's edge, in pieces, of few pixels; any order."""
+    view = replace(random_view(rng, "perspective"), width=45, height=30)
+    y, x = np.ogrid[:30, :45]
+    middles = rng.uniform(0, 1, (120, 2)) * (30, 45)
+    masks = np.stack([(y - cy) ** 2 + (x - cx) ** 2 < rng.uniform(0.5, 14) ** 2 for cy, cx in middles])
+    masks &= rng.random(masks.shape) > 0.05
+    pixels = all_pixels(view)[rng.permutation(30 * 45)[:700]]
+    depths = (rng.uniform(1, 3, 700) * (rng.random(700) < 0.9)).astype(np.float32)
+    pool, points = from_pictures(masks, depths, view, pixels), unproject(view, pixels, depths)
+    wanted = []
+    for mask in masks:
+        inside = mask[pixels[:, 1], pixels[:, 0]]
+        there = inside & (depths > 0)
+        inner = there & binary_erosion(mask)[pixels[:, 1], pixels[:, 0]]
+        if inside.sum() >= 4 and there.any():
+            wanted.append((mask_scale(points[inner if inner.sum() >= 4 else there]), inside, mask.sum()))
+    wanted.sort(key=lambda one: one[0])
+    assert len(pool.scales) == len(wanted) > 64
+    np.testing.assert_allclose(pool.scales, [one[0] for one in wanted], rtol=1e-5)
+    np.testing.assert_array_equal(pool.members(), np.stack([one[1] for one in wanted], axis=1))
+    np.testing.assert_array_equal(pool.areas, [one[2] for one in wanted])
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -5,10 +5,11 @@ Training looks at a pool of pixels only, so a mask is one bit a pool pixel; pict
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numba
 import numpy as np
-from scipy.ndimage import binary_erosion
 
 from blender_saga.gaussians.view import View
 
@@ -82,33 +83,81 @@ def from_pictures(masks: np.ndarray, depths: np.ndarray, view: View, pixels: np.
         view: their view.
         pixels: [P,2] the pool's pixels (column, row).
     """
-    rows, columns = pixels[:, 1], pixels[:, 0]
-    points, there = unproject(view, pixels, depths), depths > 0
-    kept, scales, areas = [], [], []
-    for index, mask in enumerate(masks):
-        inside = mask[rows, columns]
-        if np.count_nonzero(inside) < MIN_POOL_PIXELS:
-            continue
-        inner = _eroded(mask)[rows, columns] & there
-        inner = inner if np.count_nonzero(inner) >= MIN_POOL_PIXELS else inside & there
-        if not inner.any():
-            continue
-        kept.append(index)
-        scales.append(mask_scale(points[inner]))
-        areas.append(float(np.count_nonzero(mask)))
-    members = np.zeros((len(pixels), len(kept)), bool)
-    for place, index in enumerate(kept):
-        members[:, place] = masks[index][rows, columns]
-    return _sorted(members, np.array(scales), np.array(areas))
+    places = pixels.astype(np.int64)
+    points = unproject(view, pixels, depths)
+    covers = np.empty((len(masks), len(pixels)), np.bool_)
+    scales, areas = np.empty(len(masks)), np.empty(len(masks), np.float32)
+    _measure(np.ascontiguousarray(masks), places, points, (covers, scales, areas))
+    order = np.argsort(scales, kind="stable")[: np.count_nonzero(np.isfinite(scales))]
+    bits = np.zeros((len(pixels), max(1, -(-len(order) // 64))), np.uint64)
+    _pack(covers, order, bits)
+    return PoolMasks(bits, scales[order].astype(np.float32), areas[order])
 
 
-def _eroded(mask: np.ndarray) -> np.ndarray:
-    """[H,W] bool: the mask without its outermost pixels; only the part of the picture that it lies in is looked at."""
-    y, x = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    crop = slice(max(y[0] - 1, 0), y[-1] + 2), slice(max(x[0] - 1, 0), x[-1] + 2)
-    out = np.zeros_like(mask)
-    out[crop] = binary_erosion(mask[crop])
-    return out
+@numba.njit(parallel=True, cache=True)
+def _measure(masks, places, points, out):
+    """Of every mask which pixels it covers, its scale (infinite where too little is known of it) and its area."""
+    for m in numba.prange(len(masks)):
+        _measure_one(m, masks[m], places, points, out)
+
+
+@numba.njit(cache=True, nogil=True)
+def _measure_one(m, mask, places, points, out):
+    covers, scales, areas = out
+    areas[m] = np.count_nonzero(mask)
+    scales[m] = _scale(mask, places, points, covers[m])
+
+
+@numba.njit(cache=True, nogil=True)
+def _scale(mask, places, points, covers):
+    inner, some = np.empty(len(places), np.int32), np.empty(len(places), np.int32)
+    inside = inners = there = 0
+    for p in range(len(places)):
+        x, y = places[p, 0], places[p, 1]
+        covers[p] = mask[y, x]
+        if not covers[p]:
+            continue
+        inside += 1
+        if points[p, 2] > 0:
+            some[there] = p
+            there += 1
+            if _within(mask, x, y):
+                inner[inners] = p
+                inners += 1
+    if inside < MIN_POOL_PIXELS or there == 0:
+        return np.inf
+    return _spread(points, inner[:inners]) if inners >= MIN_POOL_PIXELS else _spread(points, some[:there])
+
+
+@numba.njit(inline="always")
+def _within(mask, x, y):
+    """Whether a mask's pixel is none of its outermost: it stays when the mask is eroded by one."""
+    if x == 0 or y == 0 or y == mask.shape[0] - 1 or x == mask.shape[1] - 1:
+        return False
+    return mask[y - 1, x] and mask[y + 1, x] and mask[y, x - 1] and mask[y, x + 1]
+
+
+@numba.njit(cache=True, nogil=True)
+def _spread(points, chosen):
+    """`mask_scale` of some of the points."""
+    total = 0.0
+    for axis in range(3):
+        mean = square = 0.0
+        for at in range(len(chosen)):
+            mean += points[chosen[at], axis]
+        mean /= len(chosen)
+        for at in range(len(chosen)):
+            square += (points[chosen[at], axis] - mean) ** 2
+        total += square / len(chosen)
+    return 2 * math.sqrt(total)
+
+
+@numba.njit(parallel=True, cache=True)
+def _pack(covers, order, bits):
+    for word in numba.prange(bits.shape[1]):
+        for m in range(64 * word, min(64 * (word + 1), len(order))):
+            for p in range(len(bits)):
+                bits[p, word] |= np.uint64(covers[order[m], p]) << np.uint64(m - 64 * word)
 
 
 def _sorted(members: np.ndarray, scales: np.ndarray, areas: np.ndarray) -> PoolMasks:
