@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import Click, ObjectPoints
 
+from . import copies
+from .copies import Groups, groups
 from .projection import Projected, merge, project
 from .prompts import Sampled, prototypes, sample
 from .raster import contributions_of
@@ -30,6 +32,7 @@ class Actors:
         ids: of every object its ids, one array each.
         all_ids: [T] int32, the ids of all points of all objects, in order.
         own: of every object the Gaussians of its points, where some stand elsewhere than their ids; else None.
+        groups: where the points belong, if some ids are there more than once.
     """
 
     cloud: GaussianCloud
@@ -37,6 +40,7 @@ class Actors:
     ids: list[np.ndarray]
     all_ids: np.ndarray
     own: list[GaussianCloud | None]
+    groups: Groups | None = None
 
     def projected(self, view: View, pixels: np.ndarray | None = None) -> Projected:
         """All points where they stand, as `projection.project`; ids are places in `all_ids`."""
@@ -56,9 +60,16 @@ class Actors:
 
     def rows(self, view: View, pixels: np.ndarray) -> Rows:
         """Rows of pixels [P,2] int32; ids are the model's."""
+        return self.named(self.places_at(view, pixels))
+
+    def places_at(self, view: View, pixels: np.ndarray) -> Rows:
+        """Rows of pixels [P,2] int32; ids are places in `all_ids`."""
         if not len(pixels):
             return Rows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
-        rows = contributions_of(self.projected(view, pixels), view, pixels)
+        return contributions_of(self.projected(view, pixels), view, pixels)
+
+    def named(self, rows: Rows) -> Rows:
+        """Rows over places as rows over the model's ids."""
         return Rows(rows.offsets, self.all_ids[rows.ids], rows.weights)
 
 
@@ -70,12 +81,24 @@ class Asked:
         rows: of Q pixels or prototypes, over the model's Gaussians.
         positive: [Q] bool.
         wanted, refused: ids of the Gaussians that one sees at the positive and at the negative pixels.
+        pointed: the prompts that all this was put together from.
     """
 
     rows: Rows
     positive: np.ndarray
     wanted: np.ndarray
     refused: np.ndarray
+    pointed: tuple[Pointed, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pointed:
+    """What one prompt shows: its rows, sign, ids of the Gaussians that one sees, and the groups of points it hits."""
+
+    rows: Rows
+    positive: bool
+    main: np.ndarray
+    hits: np.ndarray
 
 
 def actors(cloud: GaussianCloud, objects: tuple[ObjectPoints, ...]) -> Actors:
@@ -87,7 +110,7 @@ def actors(cloud: GaussianCloud, objects: tuple[ObjectPoints, ...]) -> Actors:
     objects = objects or (ObjectPoints(np.eye(4)),)
     ids = [_ids(part, len(cloud)) for part in objects]
     own = [_own(cloud, part, members) for part, members in zip(objects, ids, strict=True)]
-    return Actors(cloud, objects, ids, np.concatenate(ids), own)
+    return Actors(cloud, objects, ids, np.concatenate(ids), own, groups(objects, ids, len(cloud)))
 
 
 def _ids(part: ObjectPoints, count: int) -> np.ndarray:
@@ -124,29 +147,43 @@ def asked(request: Click, taking_part: Actors, look: Callable[[Rows], np.ndarray
         raise UserError("The click is not usable", "it has no prompts", code="bad_click")
     sampled = [sample(prompt) for prompt in request.prompts]  # all, before the work: one bad prompt refuses the click
     seen = _look(request, taking_part, sampled)
-    kept = [
-        _of_prompt(prompt.kind, rows, len(part.pixels), look)
-        for prompt, rows, part in zip(request.prompts, seen, sampled, strict=True)
-    ]
-    main = [_main(rows) for rows in kept]
-    signs = [prompt.positive for prompt in request.prompts]
-    return Asked(
-        concatenate(kept),
-        np.repeat(signs, [len(rows) for rows in kept]),
-        *(np.unique(np.concatenate([i for i, s in zip(main, signs, strict=True) if s == sign] or [main[0][:0]]))
-          for sign in (True, False)),
-    )  # fmt: skip
+    pointed = []
+    for prompt, rows, part in zip(request.prompts, seen, sampled, strict=True):
+        inside, there = len(part.pixels), taking_part.groups
+        kept = _of_prompt(prompt.kind, taking_part.named(rows), inside, look)
+        hits = there.hit(rows, inside) if there is not None else np.zeros(0, int)
+        pointed.append(Pointed(kept, prompt.positive, _main(kept), hits))
+    return _together(pointed)
+
+
+def _together(pointed: Sequence[Pointed]) -> Asked:
+    signs = [prompt.positive for prompt in pointed]
+    none = pointed[0].main[:0]
+    wanted, refused = (
+        np.unique(np.concatenate([none, *(p.main for p in pointed if p.positive == sign)])) for sign in (True, False)
+    )
+    rows = concatenate([prompt.rows for prompt in pointed])
+    return Asked(rows, np.repeat(signs, [len(p.rows) for p in pointed]), wanted, refused, tuple(pointed))
+
+
+def readings(taking_part: Actors, asked: Asked) -> list[tuple[Asked, np.ndarray | None]]:
+    """What a click says of which points [T] bool (None: all), where copies of them take part (module copies)."""
+    pointed, there = asked.pointed, taking_part.groups
+    if there is None:
+        return [(asked, None)]
+    found = copies.readings(there, [p.hits for p in pointed], [p.positive for p in pointed])
+    return [(_together([pointed[i] for i in r.prompts]), r.scope) for r in found] or [(asked, None)]
 
 
 def _look(request: Click, taking_part: Actors, sampled: list[Sampled]) -> list[Rows]:
-    """The rows of every prompt, of the pixels inside and then of those around. A view is projected once."""
+    """The rows of every prompt over places, of the pixels inside and then of those around. A view is projected once."""
     out: dict[int, Rows] = {}
     of_view: dict[tuple, list[int]] = {}
     for index, prompt in enumerate(request.prompts):
         of_view.setdefault(view_key(prompt.view), []).append(index)
     for indices in of_view.values():
         pixels = [np.concatenate([sampled[i].pixels, sampled[i].around]) for i in indices]
-        rows = taking_part.rows(request.prompts[indices[0]].view, np.concatenate(pixels))
+        rows = taking_part.places_at(request.prompts[indices[0]].view, np.concatenate(pixels))
         ends = np.cumsum([len(p) for p in pixels])
         for index, end, count in zip(indices, ends, map(len, pixels), strict=True):
             out[index] = rows.take(np.arange(end - count, end))

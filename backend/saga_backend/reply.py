@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
@@ -17,11 +17,22 @@ from .visibility import seen
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a click found: among whom, pointing at what, and which Gaussians."""
+    """What a click found: among whom, pointing at what, and which Gaussians.
+
+    Attributes:
+        scope: [T] bool, the points that it speaks of; None: all.
+    """
 
     taking_part: Actors
     asked: Asked
     answer: Answer
+    scope: np.ndarray | None = None
+
+    @property
+    def points(self) -> np.ndarray:
+        """[T] bool: what was found, before it is cleaned up."""
+        points = self.answer.mask[self.taking_part.all_ids]
+        return points if self.scope is None else points & self.scope
 
 
 def reply(request: Click, found: Found, near: Callable[[], Neighbourhood]) -> Selection:
@@ -33,7 +44,7 @@ def reply(request: Click, found: Found, near: Callable[[], Neighbourhood]) -> Se
         near: gives the neighbours of the cloud; asked only if the clean-up needs them.
     """
     answer, ids = found.answer, found.taking_part.all_ids
-    points, cleaned = _cleaned(request, found, near) if answer.mask.any() else (answer.mask[ids], Cleaned())
+    points, cleaned = _cleaned(request, found, near) if answer.mask.any() else (found.points, Cleaned())
     note = answer.note
     if not note and not points.any():
         note = "Of what is like the click nothing is visible" if cleaned.visible else "Nothing of it takes part"
@@ -43,18 +54,38 @@ def reply(request: Click, found: Found, near: Callable[[], Neighbourhood]) -> Se
     )  # fmt: skip
 
 
+def merged(replies: list[Selection]) -> Selection:
+    """One answer of those to several readings of a click (module copies), which speak of different points.
+
+    A note stays only if nothing was selected by any of them, or all say it.
+    """
+    first = replies[0]
+    if len(replies) == 1:
+        return first
+    bits = np.bitwise_or.reduce([one.bits for one in replies])
+    notes = {one.note for one in replies}
+    count = int(np.unpackbits(bits, count=first.total).sum())
+    scores = np.max([one.scores for one in replies], axis=0)
+    cleaned = Cleaned(*(sum(counts) for counts in zip(*(astuple(one.cleaned) for one in replies), strict=True)))
+    return replace(
+        first, bits=bits, count=count, scores=scores, note=first.note if not count or len(notes) == 1 else "",
+        cleaned=cleaned,
+    )  # fmt: skip
+
+
 def _cleaned(request: Click, found: Found, near: Callable[[], Neighbourhood]) -> tuple[np.ndarray, Cleaned]:
     """[T] bool: the points that stay, and how many went or came."""
     wish, ids = request.clean_up, found.taking_part.all_ids
-    points, dropped = found.answer.mask[ids], {}
+    points, dropped = found.points, {}
     if wish.floaters or wish.connected or wish.holes:
         mask = np.zeros(len(found.answer.mask), bool)
         mask[ids[points]] = True  # what does not take part connects nothing
         piece = Piece(mask, found.asked.wanted, found.asked.refused)
         result = clean(piece, wish, found.taking_part.cloud, near())
-        points = result.mask[ids]
+        points = result.mask[ids] if found.scope is None else result.mask[ids] & found.scope
         steps = {"floaters": result.floaters, "connected": result.connected, "holes": result.holes}
-        dropped = {name: int(np.count_nonzero(step[ids])) for name, step in steps.items()}
+        own = slice(None) if found.scope is None else found.scope
+        dropped = {name: int(np.count_nonzero(step[ids[own]])) for name, step in steps.items()}
     if wish.visible:
         shown = _shown(request, found.taking_part, points)
         dropped["visible"] = int(np.count_nonzero(points & ~shown))

@@ -43,6 +43,7 @@ from blender_saga.wire.messages import (
 
 from . import places, query, sidecar, travelling
 from .checkpoint import Checkpoint
+from .checks import check_click, check_objects, check_scene, check_view
 from .cleanup import Neighbourhood, neighbourhood
 from .clustering import divide
 from .control import Control
@@ -50,7 +51,7 @@ from .display import colours_of
 from .inputs import message_inputs, message_key
 from .instant_desk import InstantDesk, Standing, standing_of, unsure
 from .memory import backend_state
-from .reply import Found, reply
+from .reply import Found, merged, reply
 from .scene_model import How, SceneModel
 from .text import answers
 from .training import Sources, check_settings, train
@@ -95,6 +96,7 @@ class Session:
 
     def load_scene(self, request: LoadScene) -> SceneState:
         """Take a cloud in, and its model if the sidecar has one."""
+        check_scene(request)
         cloud = _whole_cloud(request)
         model, note = None, ""
         if request.sidecar and Path(request.sidecar).is_file():
@@ -166,27 +168,33 @@ class Session:
         """Select what is under the pixels among the objects that take part."""
         scene, cloud, model = self._trained(request.scene)
         scale, threshold = _given(request.scale), _given(request.threshold)
+        check_click(request, len(cloud))
         taking_part = query.actors(cloud, request.objects)
         asked = query.asked(request, taking_part, model.look)
         how = How(request.method, scale, threshold, request.snap, request.want_scores)
+        parts = query.readings(taking_part, asked)
         answer = None
         if request.method == "auto" and request.checkpoint and threshold is None and unsure(model, asked):
             answer = self._instant.if_encoded(request, Standing(request.scene, cloud, model, taking_part))
-        answer = answer or model.select(asked.rows, asked.positive, how)
-        return reply(request, Found(taking_part, asked, answer), scene.near)
+        found = [Found(taking_part, a, answer or model.select(a.rows, a.positive, how), scope) for a, scope in parts]
+        return merged([reply(request, each, scene.near) for each in found])
 
     def instant(self, request: Click, control: Control) -> Selection:
         """Select what Segment Anything sees under the prompts; the scene needs no model."""
         _given(request.scale)
         scene = self._scene(request.scene)
+        check_click(request, len(scene.cloud))
         standing = standing_of(request.scene, scene.cloud, scene.model, request.objects)
         answer = self._instant.click(request, standing, control)
         asked = query.asked(request, standing.actors, lambda rows: rows.blend(scene.cloud.means))
-        return reply(request, Found(standing.actors, asked, answer), scene.near)
+        found = [Found(standing.actors, a, answer, scope) for a, scope in query.readings(standing.actors, asked)]
+        return merged([reply(request, each, scene.near) for each in found])
 
     def look_ahead(self, request: LookAhead, control: Control) -> Done:
         """Encode a view for instant clicks."""
         scene = self._scene(request.scene)
+        check_view(request.view)
+        check_objects(request.objects, len(scene.cloud))
         return self._instant.ahead(request, standing_of(request.scene, scene.cloud, None, request.objects), control)
 
     def fetch_weights(self, request: FetchWeights, control: Control) -> Weights:

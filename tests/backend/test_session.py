@@ -120,17 +120,6 @@ def test_what_does_not_take_part_is_clicked_through(session):
     assert answer.count == 0 and answer.total == len(only) and answer.note
 
 
-def test_duplicate_is_selected_in_both_copies(session):
-    moved = EYE.copy()
-    moved[:3, 3] = (0, 0, -1.5)
-    pixel = front(0, VIEW, moved)
-    answer = session.click(click_at(pixel, ObjectPoints(EYE), ObjectPoints(moved)))
-    assert answer.total == 2 * N
-    mask = chosen(answer)
-    np.testing.assert_array_equal(mask[:N], mask[N:])
-    assert iou(mask[:N], TRUTH == 0) > 0.9
-
-
 def test_copies_that_were_moved_by_themselves_are_clicked_where_they_stand(session):
     """One object holds ball 1 twice, the copies over the left border of where everything was."""
     copies = np.flatnonzero(TRUTH == 1).astype(np.int32)
