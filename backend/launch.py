@@ -77,7 +77,7 @@ def _occupy(environment: Path) -> None:
 
     (On Windows the files that are open do that.)
     """
-    if os.name == "posix":
+    if os.name == "posix" and sys.prefix != sys.base_prefix:  # a Python of the user's own is nobody's to remove
         import fcntl
 
         with contextlib.suppress(OSError):  # it may be read-only; then nobody removes it

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from pathlib import Path
 from ..wire.channel import Address, version_error
 from ..wire.errors import UserError
 from ..wire.messages import PROTOCOL_VERSION
+from .log_files import Drain, tail
 
 START_SECONDS = 60.0
 """How long a Python on a slow, cold disk may take to print where it listens."""
 _STOP_SECONDS = 2.0
+_DRAIN_SECONDS = 1.0
 _NO_MEMORY = r"Thread creation failed|MemoryError|bad_alloc|allocate memory|out of memory"
 """Last words of a process that could not even say more."""
 _KILLED = -9
@@ -33,7 +36,7 @@ class Launch:
         python: the Python that has torch.
         launch_path: `backend/launch.py`.
         addon_dir: the folder with `wire/` and `gaussians/`, handed to launch.py.
-        log_path: file the backend writes its log to; every running backend needs one of its own.
+        log_path: file for what the backend prints, bounded; every running backend needs one of its own.
         device: "auto", "cpu" or "cuda".
         cache_dir: where numba keeps what it compiles, unless NUMBA_CACHE_DIR says it; None: beside the source. That
             of an extension may be read-only, and goes with an upgrade.
@@ -66,6 +69,7 @@ class BackendProcess:
         self.launch = launch
         self.key = secrets.token_bytes(32)
         self._child: subprocess.Popen[bytes] | None = None
+        self._drain: Drain | None = None
         self._stopped = False
         self._lock = threading.Lock()
 
@@ -130,6 +134,12 @@ class BackendProcess:
             child.kill()
             child.wait()
         child.stdout.close()
+        self._written()
+
+    def _written(self) -> None:
+        """Wait a moment for the last words of a process that has ended to be in its log."""
+        if self._drain is not None:
+            self._drain.wait(_DRAIN_SECONDS)
 
     def exit_note(self) -> str:
         """Why the process ended, in words: what its exit code means and the last line of its log."""
@@ -140,10 +150,12 @@ class BackendProcess:
             return "it was killed from outside, often because memory ran out"
         if code == 0:
             return "the connection to it broke off"
-        last = _last_line(self.launch.log_path)
+        self._written()
+        last = _last_words(self.launch.log_path)
         if re.search(_NO_MEMORY, last):
             return f"memory ran out ({last})"
-        return f"it ended with code {code}" + (f", its last words were: {last}" if last else "")
+        crashed = f"it crashed ({signal.strsignal(-code) or -code})" if code < 0 else f"it ended with code {code}"
+        return crashed + (f", its last words were: {last}" if last else "")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         launch = self.launch
@@ -151,19 +163,20 @@ class BackendProcess:
             why = f"there is no Python at {launch.python}"
             raise UserError("The backend did not start", why, "Press Install in the preferences", code="not_installed")
         try:
-            _make_room(launch.log_path)
-            with self._lock, launch.log_path.open("wb") as log:
+            with self._lock:
                 if self._stopped:
                     raise UserError("The backend was stopped while it started", code="stopped")
                 self._child = subprocess.Popen(
                     launch.command(),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=log,
+                    stderr=subprocess.PIPE,
                     env=launch.environ(),
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows only
                     start_new_session=True,  # Ctrl+C in Blender's terminal is not for the child
                 )
+                assert self._child.stderr is not None  # it is a pipe
+                self._drain = Drain(self._child.stderr, launch.log_path)
                 return self._child
         except OSError as error:
             raise UserError("The backend did not start", str(error), "Press Install again", code="start") from error
@@ -182,20 +195,8 @@ class BackendProcess:
         return str(host), int(port)
 
 
-def _make_room(log_path: Path) -> None:
-    """Keep the log of the run before this one: it may say why that one died."""
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    if log_path.exists():
-        log_path.replace(log_path.with_suffix(".previous.log"))
-
-
-def _last_line(path: Path, tail: int = 4096) -> str:
-    """The last line of a text file that is not blank, or ""."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - tail))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-    except OSError:
-        return ""
-    return next((line for line in reversed(lines) if line), "")
+def _last_words(path: Path) -> str:
+    """The line of a log that says why a process ended: what Python says of a crash, else the last one; or ""."""
+    lines = [line.strip() for line in tail(path, 400)]
+    crashes = [line for line in lines if line.startswith("Fatal Python error:")]
+    return (crashes or lines or [""])[-1]
