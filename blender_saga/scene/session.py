@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +33,9 @@ from ..wire.messages import (
 )
 from .watching import LossCurve, MemoryWatch
 
+if TYPE_CHECKING:
+    from .training import Training
+
 Ask = Train | Click | Cluster | Colour | FindText | NameThings | Recolour | FetchWeights | LookAhead
 
 
@@ -40,6 +44,7 @@ class Request:
 
     Attributes:
         message: a Train, Click, Cluster or the like.
+        load: the scene that is sent before it, or None.
         job: the one that is under way, at the end the last one.
         ended: whether it is over, one way or the other.
     """
@@ -47,19 +52,20 @@ class Request:
     def __init__(self, backend: Backend, load: LoadScene | None, message: Ask) -> None:
         self.message, self.ended = message, False
         self.on_end: Callable[[Request], None] = lambda _: None
-        self._backend, self._load, self._note = backend, load, ""
+        self.load = load
+        self._backend, self._note = backend, ""
         first, then = (load, self._loaded) if load is not None else (message, self._end)
         self.job: Job = backend.submit(first, then)
 
     def _loaded(self, job: Job) -> None:
-        if not isinstance(job.result, SceneState) or self._load is None:
+        if not isinstance(job.result, SceneState) or self.load is None:
             self._end(job)
             return
         self._note = job.result.note
-        if self._load.sidecar and not Path(self._load.sidecar).is_file():
-            self._note = f"The model {self._load.sidecar} is gone"
-        session.scene_loaded(self._load, self._backend.starts)
-        session.levels[self._load.scene] = job.result.levels
+        if self.load.sidecar and not Path(self.load.sidecar).is_file():
+            self._note = f"The model {self.load.sidecar} is gone"
+        session.scene_loaded(self.load, self._backend.starts)
+        session.levels[self.load.scene] = job.result.levels
         try:
             self.job = self._backend.submit(self.message, self._end)
         except UserError as error:  # the backend died in between
@@ -101,6 +107,7 @@ class Session:
         training: the training that runs or ran last, or None; `search`: the same for finding things and colours;
             `fetching`: for weights.
         trained: what the last training came to, None before and while it runs.
+        interrupted: the training that the end of its backend has cut off, None without one.
         memory, losses: what the panels show of the backend and of its training.
         message: the last thing worth telling, for the panels; `failed` says whether it is an error.
         candidates: what the last text may mean, None before the first; `chosen`: number of the one that is selected, -1
@@ -119,6 +126,7 @@ class Session:
         self.search: Request | None = None
         self.fetching: Request | None = None
         self.trained: Trained | None = None
+        self.interrupted: Training | None = None
         self.memory, self.losses = MemoryWatch(), LossCurve()
         self.message, self.failed = "", False
         self.candidates: Candidates | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -14,6 +15,9 @@ from .lookup import trained_model
 from .paths import model_path, portable
 from .session import Request, session
 from .train_sources import Wanted, sources_of
+
+_CUT_OFF = ("lost", "stopped", "unreachable", "not_running", "memory", "cannot_write")
+"""Ends that a training can go on from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +54,33 @@ def start(context: bpy.types.Context, obj: bpy.types.Object, settings: TrainSett
     to_points = trained_space.applied(obj) if same else np.eye(4)
     sources = sources_of(context, obj, wanted, to_points)
     train = Train(scene, str(model_path(obj, scene)), settings, sources)
-    request = session.request(LoadScene(scene, cloud, count=len(cloud), sidecar=known), train)
-    session.training, session.trained = request, None
+    request = _sent(LoadScene(scene, cloud, count=len(cloud), sidecar=known), train)
+    return Training(request, obj.session_uid, scene, len(cloud))
+
+
+def resume() -> Training:
+    """Send the training that was cut off once more, as it was; the backend goes on from what it has kept of it.
+
+    Raises:
+        UserError: if there is none, or the backend does not run.
+    """
+    cut = session.interrupted
+    if cut is None or not isinstance(cut.request.message, Train):
+        raise UserError("No training was interrupted", fix="Press Train Affinity", code="idle")
+    return replace(cut, request=_sent(cut.request.load, cut.request.message))
+
+
+def _sent(load: LoadScene | None, train: Train) -> Request:
+    request = session.request(load, train)
+    session.training, session.trained, session.interrupted = request, None, None
     session.losses.clear()
     session.tell("")
-    return Training(request, obj.session_uid, scene, len(cloud))
+    return request
+
+
+def unfinished(obj: bpy.types.Object) -> bool:
+    """Whether the backend has kept something of a training of this splat that did not come to its end."""
+    return Path(f"{model_path(obj, obj.saga.fingerprint)}.unfinished").is_dir()
 
 
 def record(training: Training) -> Trained:
@@ -64,7 +90,11 @@ def record(training: Training) -> Trained:
         UserError: if it failed, or the object is gone or has other points than it had (its model is on disk).
         Cancelled: if it was cancelled.
     """
-    answer = training.request.outcome()
+    try:
+        answer = training.request.outcome()
+    except UserError as error:
+        session.interrupted = training if error.code in _CUT_OFF else None
+        raise
     assert isinstance(answer, Trained)
     session.models[training.fingerprint] = answer.sidecar
     session.levels[training.fingerprint] = answer.levels

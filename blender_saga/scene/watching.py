@@ -13,6 +13,7 @@ from ..wire.errors import UserError
 from ..wire.messages import BackendState, Status
 
 _EVERY_SECONDS = 2.0
+_PATIENCE_SECONDS = 5
 
 
 class MemoryWatch:
@@ -20,6 +21,7 @@ class MemoryWatch:
 
     Attributes:
         state: the newest answer, None while nothing is known.
+        silent: whole seconds for which a connected backend has owed its answer; 0 as long as that is no matter.
     """
 
     def __init__(self) -> None:
@@ -27,18 +29,22 @@ class MemoryWatch:
         self._asked: Job | None = None
         self._next = 0.0
         self._refused = 0
+        self._since = 0.0
+        self.silent = 0
 
     def look(self, backend: Backend | None) -> bool:
         """Ask if it is time to. Returns whether there is something new to show."""
-        before = self.state
+        before = self.state, self.silent
         if backend is None or backend.state is not ConnectionState.connected:
             self.state = self._asked = None
         elif self._asked is not None:
             self._take(backend)
         elif time.monotonic() >= self._next and self._refused != backend.starts:
             with contextlib.suppress(UserError):  # it is gone, and the next poll will say so
-                self._asked = backend.submit(Status())
-        return self.state is not before
+                self._asked, self._since = backend.submit(Status()), time.monotonic()
+        waited = int(time.monotonic() - self._since) if self._asked is not None else 0
+        self.silent = waited if waited >= _PATIENCE_SECONDS else 0
+        return self.state is not before[0] or self.silent != before[1]
 
     def _take(self, backend: Backend) -> None:
         if self._asked is None or not self._asked.ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import fields
 
 import bpy
@@ -16,7 +17,7 @@ from ..scene.train_sources import Wanted
 from ..wire.errors import Cancelled, UserError
 from ..wire.messages import Trained, TrainSettings
 from .backend_ops import wait_property
-from .preferences import ensure_started, sam_checkpoint
+from .preferences import backend_launch, ensure_started, sam_checkpoint
 from .reporting import Result, reported
 
 _SOURCES = tuple(field.name for field in fields(Wanted) if field.name != "sam")
@@ -90,15 +91,41 @@ class SAGA_OT_train(SamChoices, bpy.types.Operator):
         asked = self.masks_from == "SAM" and not self.sam_checkpoint
         sam = options_of(self, sam_checkpoint() if asked else self.sam_checkpoint)
         wanted = Wanted(**{name: getattr(self, name) for name in _SOURCES}, sam=sam)
-        started = training.start(context, find_splat(context, self.object), settings, wanted)
-        if not self.wait:
-            started.request.on_end = lambda _: _finish(started)
-            return {"FINISHED"}
-        started.request.wait()
-        answer = training.record(started)
-        session.tell(_summary(answer))
-        self.report({"INFO"}, _summary(answer))
+        return _follow(self, training.start(context, find_splat(context, self.object), settings, wanted))
+
+
+class SAGA_OT_train_resume(bpy.types.Operator):
+    """Go on with the training that the end of the backend has cut off, from where it was kept last"""
+
+    bl_idname = "saga.train_resume"
+    bl_label = "Resume Training"
+
+    wait: wait_property()
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """The button: training in the background."""
+        self.wait = bpy.app.background
+        return self.execute(context)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Start the backend where it does not run, then the training."""
+        if session.interrupted is not None:
+            session.start(backend_launch())
+        return _follow(self, training.resume())
+
+
+def _follow(operator: bpy.types.Operator, started: training.Training) -> Result:
+    """Have the end of a training told, or wait for it if told to."""
+    if not operator.wait:
+        started.request.on_end = lambda _: _finish(started)
         return {"FINISHED"}
+    with contextlib.suppress(UserError, Cancelled):  # recording raises it again
+        started.request.wait()
+    answer = training.record(started)
+    session.tell(_summary(answer))
+    operator.report({"INFO"}, _summary(answer))
+    return {"FINISHED"}
 
 
 def wanted_of(settings: bpy.types.PropertyGroup) -> Wanted:
@@ -115,7 +142,7 @@ def _finish(started: training.Training) -> None:
     except UserError as error:
         session.tell(error.sentence(), failed=True)
     except Cancelled:
-        session.tell("The training was cancelled; nothing was changed")
+        session.tell("The training was cancelled; nothing was changed. The same training again goes on from there")
     else:
         if not any(obj.saga.fingerprint == started.fingerprint for obj in bpy.data.objects):
             return  # another file was opened meanwhile: there is nothing to undo
@@ -129,4 +156,4 @@ def _summary(answer: Trained) -> str:
     return f"{done} {answer.views} views and {answer.masks:,} masks in {sum(answer.seconds):.0f} s"
 
 
-CLASSES = (SAGA_OT_train,)
+CLASSES = (SAGA_OT_train, SAGA_OT_train_resume)

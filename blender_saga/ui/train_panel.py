@@ -9,6 +9,7 @@ from ..scene import train_sources
 from ..scene.lookup import find_splat
 from ..scene.sam_choices import CHOICES
 from ..scene.session import Request, session
+from ..scene.training import unfinished
 from ..wire.messages import Trained
 from .drawing import curve_width, draw_curve, draw_progress, draw_text, remaining
 from .panels import SagaPanel, reason
@@ -29,6 +30,8 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
         if training is not None and not training.ended:
             _draw_running(layout, training)
             return
+        if session.interrupted is not None:
+            _draw_interrupted(layout, session.interrupted.request)
         _draw_sources(layout, settings)
         problem = reason(lambda: (find_splat(context, ""), usable_backend()))
         problem = problem or reason(lambda: train_sources.check(context, wanted_of(settings)))
@@ -40,6 +43,20 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
             draw_text(layout, problem, "INFO")
         elif session.trained is not None:
             _draw_trained(layout, session.trained)
+        elif session.interrupted is None and unfinished(find_splat(context, "")):
+            draw_text(
+                layout, "A training of this splat did not end. Training it the same way goes on from there", "INFO"
+            )
+
+
+def _draw_interrupted(layout: bpy.types.UILayout, training: Request) -> None:
+    """How far it was, and the button to go on."""
+    progress = training.job.progress
+    where = f" while {progress.phase}" if progress else ""
+    if progress is not None and progress.phase == "training":
+        where = f" at step {progress.step:,} of {progress.total:,}"
+    draw_text(layout, f"Training was interrupted{where}", "INFO")
+    layout.operator("saga.train_resume", icon="PLAY")
 
 
 def _draw_running(layout: bpy.types.UILayout, training: Request) -> None:
