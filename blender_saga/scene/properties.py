@@ -192,6 +192,8 @@ class SceneSettings(SamChoices, bpy.types.PropertyGroup):
         min=0,
         soft_max=200,
     )
+    show_sources: BoolProperty(description="Whether the panel Train shows its settings", default=True)
+    show_trained: BoolProperty(description="Whether the panel Train shows what was measured")
     scale_auto: BoolProperty(
         name="Auto", description="Choose the size from the first click", default=True, update=_selection_changed
     )

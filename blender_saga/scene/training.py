@@ -106,6 +106,8 @@ def record(training: Training) -> Trained:
         if sibling.saga.fingerprint == training.fingerprint:
             sibling.saga.sidecar = portable(answer.sidecar)
             sibling.saga.levels = answer.levels
+    for scene in obj.users_scene if obj is not None else ():
+        scene.saga.show_sources = False  # what comes next is the panel Select, further down
     return answer
 
 

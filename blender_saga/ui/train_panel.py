@@ -32,7 +32,11 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
             return
         if session.interrupted is not None:
             _draw_interrupted(layout, session.interrupted.request)
-        _draw_sources(layout, settings)
+        header, body = layout.panel_prop(settings, "show_sources")
+        header.label(text="Views and Masks")
+        if body is not None:
+            _draw_sources(body, settings)
+            _draw_more(body, settings)
         problem = reason(lambda: (find_splat(context, ""), usable_backend()))
         problem = problem or reason(lambda: train_sources.check(context, wanted_of(settings)))
         button = layout.column()
@@ -42,7 +46,7 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
         if problem:
             draw_text(layout, problem, "INFO")
         elif session.trained is not None:
-            _draw_trained(layout, session.trained)
+            _draw_trained(layout, settings, session.trained)
         elif session.interrupted is None and unfinished(find_splat(context, "")):
             draw_text(
                 layout, "A training of this splat did not end. Training it the same way goes on from there", "INFO"
@@ -104,40 +108,38 @@ def _draw_sources(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
     learns.prop(settings, "steps")
 
 
-def _draw_trained(layout: bpy.types.UILayout, trained: Trained) -> None:
-    """What was measured."""
-    _draw_losses(layout)
-    column = layout.column(align=True)
+def _draw_trained(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, trained: Trained) -> None:
+    """What was measured: a line, and more for who opens it."""
+    header, body = layout.panel_prop(settings, "show_trained")
+    icon = "INFO" if trained.notes else "NONE"
+    header.label(text=f"Trained on {trained.views} views in {sum(trained.seconds):.0f} s", icon=icon)
+    if body is None:
+        return
+    _draw_losses(body)
+    column = body.column(align=True)
     seen = f", {trained.coverage:.0%} of the splat seen" if trained.coverage < 1 else ""
-    draw_text(column, f"{trained.views} views{seen}")
-    draw_text(column, f"{trained.masks:,} masks")
+    draw_text(column, f"{trained.masks:,} masks{seen}")
     phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in zip(trained.phases, trained.seconds, strict=True))
     draw_text(column, f"{sum(trained.seconds):.0f} s: {phases}")
     for note in trained.notes:
         draw_text(column, note[:1].upper() + note[1:], "INFO")
 
 
-class SAGA_PT_train_settings(SagaPanel, bpy.types.Panel):
-    """What may be chosen for a training"""
-
-    bl_label = "More Settings"
-    bl_parent_id = "SAGA_PT_train"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """0 means the default."""
-        column = self.layout.column(align=True)
-        column.use_property_split = True
-        settings = context.scene.saga
-        column.prop(settings, "views")
-        learns = column.column(align=True)
-        learns.enabled = settings.method != "EVIDENCE"
-        learns.prop(settings, "recipe")
-        if settings.masks_from == "SAM":
-            sam = self.layout.column(align=True)
-            sam.use_property_split = True
-            for name in CHOICES:
-                sam.prop(settings, name)
+def _draw_more(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    """What may be chosen besides; 0 means the default."""
+    header, body = layout.panel("saga_more_settings", default_closed=True)
+    header.label(text="More Settings")
+    if body is None:
+        return
+    column = body.column(align=True)
+    column.use_property_split = True
+    column.prop(settings, "views")
+    learns = column.column(align=True)
+    learns.enabled = settings.method != "EVIDENCE"
+    learns.prop(settings, "recipe")
+    if settings.masks_from == "SAM":
+        for name in CHOICES:
+            column.prop(settings, name)
 
 
-CLASSES = (SAGA_PT_train, SAGA_PT_train_settings)
+CLASSES = (SAGA_PT_train,)

@@ -17,11 +17,14 @@ from .support import PACKAGE, addon
 ICONS = {item.identifier for item in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items}
 PANELS = {
     **dict.fromkeys(("scene", "view", "backend"), "panels"),
-    **dict.fromkeys(("train", "train_settings"), "train_panel"),
+    "train": "train_panel",
     **dict.fromkeys(("select", "clean_up", "edit", "export"), "select_panels"),
     "things": "thing_panel",
     "recolour": "recolour_panel",
 }
+
+
+SOURCES = "Views and Masks More Settings"
 
 
 class Layout:
@@ -40,6 +43,13 @@ class Layout:
         return Layout(self)
 
     column = grid_flow = row
+
+    def panel(self, idname: str, default_closed: bool = False) -> tuple[Layout, Layout]:
+        """Open, whatever the default: what is in it is drawn."""
+        return Layout(self), Layout(self)
+
+    def panel_prop(self, owner: object, name: str) -> tuple[Layout, Layout | None]:
+        return Layout(self), Layout(self) if getattr(owner, name) else None
 
     def label(self, text: str, icon: str = "NONE") -> None:
         assert icon in ICONS
@@ -208,9 +218,12 @@ def test_what_a_training_came_to(
         ("a photo is missing",),
     )
     monkeypatch.setattr(addon("scene.session").session, "trained", trained)
+    settings = bpy.context.scene.saga
     text, buttons = draw("train")
-    assert buttons == {"train": True}
-    for words in ("16 views, 99% of the splat seen", "1,217 masks", "31 s: views 7 s, rows 3 s, training 21 s"):
+    assert buttons == {"train": True} and text.endswith("Trained on 16 views in 31 s")  # and the panel Select is near
+    settings.show_trained = True
+    text, buttons = draw("train")
+    for words in ("1,217 masks, 99% of the splat seen", "31 s: views 7 s, rows 3 s, training 21 s"):
         assert words in text
     assert "A photo is missing" in text
 
@@ -219,17 +232,20 @@ def test_train_says_what_is_missing(splat: bpy.types.Object, tmp_path: Path, mon
     (tmp_path / "python").touch()
     monkeypatch.setenv("BLENDER_SAGA_PYTHON", str(tmp_path / "python"))
     settings = bpy.context.scene.saga
-    assert draw("train") == ("", {"train": True})
+    assert draw("train") == (SOURCES, {"train": True})
     settings.views_from = "CAMERAS"
-    assert draw("train") == ("There are no cameras in the scene. Add some that look at the splat", {"train": False})
+    assert draw("train") == (
+        f"{SOURCES} There are no cameras in the scene. Add some that look at the splat",
+        {"train": False},
+    )
     settings.views_from = "PHOTOS"
-    assert draw("train")[0].startswith("No folder of photos was given")
+    assert "No folder of photos was given" in draw("train")[0]
     settings.photos = str(tmp_path)
-    assert draw("train") == ("", {"train": True})
+    assert draw("train") == (SOURCES, {"train": True})
     settings.masks_from = "FILES"
-    assert draw("train")[0].startswith("No folder of masks was given")
+    assert "No folder of masks was given" in draw("train")[0]
     settings.masks_folder, settings.views_from = str(tmp_path), "VIRTUAL"
-    assert draw("train")[0].startswith("Mask files need views to belong to")
+    assert "Mask files need views to belong to" in draw("train")[0]
 
 
 def test_segment_anything_needs_weights(
@@ -250,8 +266,9 @@ def test_segment_anything_needs_weights(
     preferences = addon("ui.preferences").preferences()
     preferences.sam_checkpoint = "/weights/sam.pth"
     try:
-        assert draw("train") == ("", {"train": True})
-        draw("train_settings")
+        assert draw("train") == (SOURCES, {"train": True})
+        bpy.context.scene.saga.show_sources = False
+        assert draw("train") == ("Views and Masks", {"train": True})
     finally:
         preferences.sam_checkpoint = ""
 
