@@ -18,6 +18,7 @@ from .cameras.frame import Frame, virtual_frames
 from .cameras.read import read_cameras, resize_frames, seeing, spread
 from .capture import CaptureSettings, capture
 from .checkpoint import training_key
+from .checks import check_view
 from .control import Control
 from .masks.cache import MaskCache
 from .masks.extract import Local, Pictures, extract, tasks_of
@@ -119,6 +120,8 @@ def _message_views(sources: TrainSources, cloud: GaussianCloud, size: Size) -> I
         return photo_inputs(Path(sources.cameras), cloud, size, sources.to_object)
     if not sources.views:
         return Inputs()
+    for view in sources.views:
+        check_view(view)
     frames = virtual_frames(list(sources.views))
     if sources.names:
         if len(sources.names) != len(frames):

@@ -23,6 +23,7 @@ def replaced(path: Path) -> Iterator[Path]:
     _sweep(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        make_own(part)
         yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())  # else a crash of the machine may leave an empty file under the final name
@@ -31,6 +32,18 @@ def replaced(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # it may never have come to be
             part.unlink()
         raise
+
+
+def make_own(path: Path) -> None:
+    """Make an empty file where there is none. A link that somebody laid there is removed, and not written through.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    if path.is_symlink():
+        path.unlink()
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _sweep(path: Path) -> None:

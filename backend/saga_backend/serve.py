@@ -22,6 +22,7 @@ from pathlib import Path
 from blender_saga.wire.channel import Address, Listener
 from blender_saga.wire.errors import UserError
 
+from .confine import Confinement
 from .places import config_folder
 from .server import Server
 
@@ -57,6 +58,9 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
         help="of the key, made if it is missing (default: in the user's settings)",
     )
     serve.add_argument("--new-key", action="store_true", help="make another key: who has the old one stays outside")
+    serve.add_argument(
+        "--root", type=Path, metavar="DIR", help="the folder in which every file must lie that a client names"
+    )
     serve.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: CUDA if it works")
     serve.set_defaults(run=run_serve)
 
@@ -67,13 +71,13 @@ def run_serve(options: argparse.Namespace) -> None:
     Raises:
         UserError: if the address, the key or the device cannot be had.
     """
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
-    )
     check_host(options.listen[0], options.unprotected)
     key = key_of(options.key_file or config_folder() / "serve.key", options.new_key)
     listener = Listener(key.secret, options.listen)
-    server = Server(listener, options.device, lasting=True)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+    )
+    server = Server(listener, options.device, lasting=True, confinement=Confinement(options.root))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.ended.set())
     print(_directions(listener.address, key, server.open().note), flush=True)

@@ -45,6 +45,7 @@ from blender_saga.wire.messages import (
 )
 
 from . import __version__
+from .confine import Confinement
 from .jobs import Job, Outbox, Worker, failed_by_bug
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
     from .device import Device
 
 log = logging.getLogger(__name__)
+
+
+_ANYWHERE = Confinement()
 
 
 class Session(Protocol):
@@ -96,6 +100,7 @@ class Server:
         device: "auto", "cpu" or "cuda".
         open_session: makes the session.
         lasting: it outlives its clients, which come from other machines through tunnels: see docs/protocol.md.
+        confinement: where the paths of requests may lead.
 
     Attributes:
         ended: set when a client asked for the end of the process.
@@ -103,11 +108,17 @@ class Server:
     """
 
     def __init__(
-        self, listener: Listener, device: str, open_session: OpenSession = open_session, lasting: bool = False
+        self,
+        listener: Listener,
+        device: str,
+        open_session: OpenSession = open_session,
+        lasting: bool = False,
+        confinement: Confinement = _ANYWHERE,
     ) -> None:
         self.ended = threading.Event()
         self.refused = 0
         self._lasting = lasting
+        self._confinement = confinement
         self._listener = listener
         self._wanted = device
         self._open_session = open_session
@@ -223,12 +234,27 @@ class Server:
             session = self._opened[1]
             Job(job_id, request, client.outbox).run(lambda job: session.status(job.request))
         else:
-            job = client.add(job_id, request)
-            if job is None:
-                why = f"the request {job_id} is still being worked on, and another came by its number"
-                client.outbox.answer(job_id, Failed("wire", "A request was sent twice", why, "Press Restart"))
-            else:
-                self._queue(client, job)
+            self._take_up(client, job_id, request)
+
+    def _take_up(self, client: _Client, job_id: int, request: object) -> None:
+        """Queue a request, if none by its number is still at work."""
+        job = client.add(job_id, request)
+        if job is None:
+            why = f"the request {job_id} is still being worked on, and another came by its number"
+            client.outbox.answer(job_id, Failed("wire", "A request was sent twice", why, "Press Restart"))
+        else:
+            self._queue(client, job)
+
+    def _allowed(self, client: _Client, job: Job) -> bool:
+        """Whether the paths of a request are those of files it may use; else it has been answered."""
+        try:
+            self._confinement.check(job.request)
+        except UserError as error:
+            log.warning("%s was refused: %s", job.name, error)
+            job.answer(Failed(error.code, error.what, error.why, error.fix))
+            client.remove(job)
+            return False
+        return True
 
     def _queue(self, client: _Client, job: Job) -> None:
         """Line a job up for the queries' thread, which passes long ones on: a scene is loaded before it is trained."""
@@ -259,6 +285,8 @@ class Server:
             client.remove(job)
 
         def begin() -> None:
+            if not self._allowed(client, job):
+                return
             if isinstance(job.request, Train):
                 self._begin_training(client, session, job)
             elif type(job.request) in searches:  # beside a training, from the features as they are

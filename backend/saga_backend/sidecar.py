@@ -19,7 +19,7 @@ from blender_saga.wire.errors import UserError
 
 from .methods.click_gaussian import storage
 from .model import AffinityModel
-from .replacing import replaced
+from .replacing import make_own, replaced
 from .scene_model import SceneModel
 from .segment_set import Segments
 
@@ -121,7 +121,7 @@ def check_place(path: str | Path) -> None:
     path = Path(path)
     trial = path.with_name(f"{path.name}.{os.getpid()}.trial")
     with _told(path):
-        trial.touch()
+        make_own(trial)
         trial.unlink()
 
 

@@ -183,8 +183,8 @@ def test_a_bug_is_told_and_survived(backend: Backend, tmp_path: Path, scene: str
     with pytest.raises(UserError) as caught:
         backend.wait(backend.submit(a_click(scene)), SECONDS).outcome()
     assert caught.value.code == "bug"
+    assert load(backend, "scene").count == 5  # and by then the log is written, which is done after the answer
     assert "Traceback" in (tmp_path / "backend.log").read_text()
-    assert load(backend, "scene").count == 5
 
 
 def test_a_request_that_is_none(backend: Backend) -> None:

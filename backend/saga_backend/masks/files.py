@@ -81,13 +81,22 @@ class MaskFolder(Sequence[np.ndarray]):
         """A file with the frame's whole name (folders too), or just its stem where no other frame has that stem."""
         bases = [str(Path(frame.name).with_suffix("")), frame.name, *([frame.stem] if self._alone else [])]
         for base in bases:
-            found = [p for suffix in _READERS if (p := self._folder / (base + suffix)).is_file()]
+            if ".." in Path(base).parts or Path(base).is_absolute():
+                continue  # names come from files of others: none leads out of the folder
+            found = [p for suffix in _READERS if _is_file(p := self._folder / (base + suffix))]
             if len(found) > 1:
                 names = " and ".join(p.name for p in found)
                 raise UserError(f"The masks {self._folder} are not clear", f"{names} belong to the same photo")
             if found:
                 return found[0]
         return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def read_masks(path: Path, frame: Frame) -> np.ndarray:
