@@ -18,6 +18,8 @@ from .courier import Courier, Parcel
 
 log = logging.getLogger(__name__)
 
+_UNCHANGED = "Press Restart; the scene in Blender is unchanged"
+
 Event = tuple[int, object]
 """Id of the request, and what the backend says about it."""
 _TOLD_BYTES = 1 << 23
@@ -131,7 +133,11 @@ class Connection:
         except ChannelClosed:
             self._end(ConnectionState.lost, UserError("The backend has stopped", code="lost"))
         except UserError as error:  # not a message: the two do not understand each other
-            self._end(ConnectionState.lost, error)
+            self._end(ConnectionState.lost, UserError(error.what, error.why, _UNCHANGED, error.code))
+        except Exception as error:  # no memory for what came, a bug of ours: never a thread that ends in silence
+            log.exception("An answer could not be taken in")
+            why = f"{type(error).__name__}: {error}"[:300]
+            self._end(ConnectionState.lost, UserError("The backend was not understood", why, _UNCHANGED, "wire"))
 
     def _write(self, channel: Channel) -> None:
         """The writer thread: a large scene or a backend that hangs must not freeze Blender."""
@@ -182,6 +188,10 @@ class Connection:
 
     def _arrived(self, event: Event) -> None:
         with self._changed:
+            if isinstance(event[1], Progress) and self._events:
+                number, last = self._events[-1]
+                if number == event[0] and isinstance(last, Progress):
+                    self._events.pop()  # a newer one replaces it: Blender may not look for hours, while it renders
             self._events.append(event)
             self._changed.notify_all()
 

@@ -7,6 +7,7 @@ from enum import Enum
 
 from ..wire.errors import Cancelled, UserError
 from ..wire.messages import Cancel, Failed, Progress, Stopped
+from .answers import Asked, asked, complaint
 from .connection import Connection, Event
 
 
@@ -71,6 +72,7 @@ class JobTable:
 
     def __init__(self) -> None:
         self._jobs: dict[int, Job] = {}
+        self._asked: dict[int, Asked] = {}
 
     @property
     def active(self) -> list[Job]:
@@ -80,7 +82,7 @@ class JobTable:
     def submit(self, connection: Connection, message: object) -> Job:
         """Send a request. Raises UserError as `Connection.send` does."""
         job = Job(connection.send(message), type(message).__name__)
-        self._jobs[job.id] = job
+        self._jobs[job.id], self._asked[job.id] = job, asked(message)
         return job
 
     def cancel(self, connection: Connection, job: Job) -> None:
@@ -103,11 +105,15 @@ class JobTable:
             job.state, job.progress = JobState.running, message
             return job
         del self._jobs[job_id]
+        about = self._asked.pop(job_id)
         if isinstance(message, Failed):
             job.state = JobState.failed
             job.error = UserError(message.what, message.why, message.fix, message.code)
         elif isinstance(message, Stopped):
             job.state = JobState.cancelled
+        elif why := complaint(about, message):
+            fix = "Press Restart; nothing was changed"
+            job.state, job.error = JobState.failed, UserError("The backend's answer cannot be used", why, fix, "wire")
         else:
             job.state, job.result = JobState.finished, message
         return job
@@ -116,6 +122,7 @@ class JobTable:
         """End every job with this error, and return them: the backend is gone."""
         failed = self.active
         self._jobs.clear()
+        self._asked.clear()
         for job in failed:
             job.state, job.error = JobState.failed, error
         return failed

@@ -6,7 +6,7 @@ import pytest
 
 from blender_saga.client.jobs import Job, JobState, JobTable
 from blender_saga.wire.errors import Cancelled, UserError
-from blender_saga.wire.messages import Cancel, Done, Failed, Progress, Stopped, Train, Unload
+from blender_saga.wire.messages import Cancel, Done, Failed, Progress, Stopped, Train, Trained, Unload
 
 
 class Wire:
@@ -31,7 +31,7 @@ def test_from_waiting_to_finished() -> None:
     assert table.active == [job]
     assert table.handle((1, Progress("masks", 1, 4))) is job
     assert (job.state, job.fraction, job.ended) == (JobState.running, 0.25, False)
-    answer = Done()
+    answer = Trained("scene", 1, 1, 1, 1.0)
     table.handle((1, answer))
     assert (job.state, job.ended) == (JobState.finished, True)
     assert job.outcome() is answer
@@ -77,7 +77,7 @@ def test_cancelled() -> None:
 def test_too_late_to_cancel() -> None:
     table, wire, job = a_job()
     table.cancel(wire, job)
-    table.handle((1, Done()))
+    table.handle((1, Trained("scene", 1, 1, 1, 1.0)))
     assert job.state is JobState.finished
     table.cancel(wire, job)
     assert len(wire.sent) == 2
@@ -93,7 +93,7 @@ def test_answers_of_several_jobs_are_kept_apart() -> None:
 
 def test_what_comes_after_the_end_is_ignored() -> None:
     table, _, job = a_job()
-    table.handle((1, Done()))
+    table.handle((1, Trained("scene", 1, 1, 1, 1.0)))
     assert table.handle((1, Progress("late", 1, 1))) is None
     assert table.handle((1, Stopped())) is None
     assert job.state is JobState.finished
