@@ -12,6 +12,7 @@ Every method belongs to the main thread; none of them but `wait` and `stop` ever
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -23,6 +24,7 @@ from .jobs import Job, JobTable
 from .process import BackendProcess, Launch
 from .remote import Remote
 
+_log = logging.getLogger(__name__)
 _RUNNING = (ConnectionState.starting, ConnectionState.connected)
 _UNCHANGED = "Press Restart; the scene in Blender is unchanged"
 _RECONNECT = "Press Reconnect; the scene in Blender is unchanged and will be sent anew"
@@ -72,6 +74,7 @@ class Backend:
         self._release()
         self._state, self.error = ConnectionState.starting, ""
         self.starts += 1
+        _log.info("The backend is being started, for the %d. time", self.starts)
         if isinstance(self.launch, Remote):
             self.remote, self._connection = self.launch, Connection(self.launch.connect, carries=True)
             return
@@ -192,6 +195,7 @@ class Backend:
     def _enter(self, state: ConnectionState) -> list[Job]:
         """Take over a state that the connection came to by itself, and return the jobs that it ended."""
         self._state = state
+        _log.info("The backend is %s", state.value)
         error = self._connection.error if self._connection is not None else None
         if error is None:
             return []
@@ -204,6 +208,7 @@ class Backend:
         elif self._process is not None and (error.code == "lost" or (error.code == "unreachable" and died)):
             error = UserError(error.what, self._process.exit_note(), _UNCHANGED, code=error.code)
         self.error = error.sentence()
+        _log.warning("%s", self.error)
         return self._table.fail_all(error)
 
     def _finish(self, ended: list[Job]) -> None:

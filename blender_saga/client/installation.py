@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from .environments import Work
 from .install_progress import Report
 from .process import Launch
 
+_log = logging.getLogger(__name__)
 _STEP = re.compile(r": (\d+) of (\d+)$")
 
 
@@ -63,8 +65,10 @@ class Installation:
             work(self._report, self._stop.is_set)
         except Cancelled:
             self.cancelled = True
+            _log.info("The installation was cancelled at: %s", self.text)
         except Exception as error:  # a bug too is raised on the main thread, by `outcome`
             self.error = error
+            _log.warning("The installation has failed at: %s", self.text, exc_info=True)
 
     def _report(self, text: str, fraction: float) -> None:
         self.text, self.fraction = text, fraction

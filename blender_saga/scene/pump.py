@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import bpy
 
+from .journal import logger
 from .session import session
 
 _INTERVAL = 0.05  # seconds
@@ -40,6 +41,7 @@ def pump() -> None:
         words, pictures = session.poll(), any([watcher() for watcher in watchers])
     except Exception:  # a bug in a callback: shown, but it must not end the timer and with it all answers
         traceback.print_exc()
+        logger.exception("An answer could not be taken in")
         words = pictures = True
     if words or pictures:
         _redraw(pictures)

@@ -31,6 +31,7 @@ from ..wire.messages import (
     Train,
     Trained,
 )
+from .journal import journal, logger
 from .watching import LossCurve, MemoryWatch
 
 if TYPE_CHECKING:
@@ -194,6 +195,10 @@ class Session:
     def tell(self, message: str, failed: bool = False) -> None:
         """Set the line that the panels show."""
         self.message, self.failed = message, failed
+        if failed:
+            journal.failed("panel", message)
+        elif message:
+            logger.info("panel: %s", message)
 
 
 def means_of(load: LoadScene) -> np.ndarray:

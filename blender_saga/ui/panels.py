@@ -68,6 +68,7 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
         ("saga.backend_start", start, not missing and not runs),
         ("saga.backend_stop", "Stop", runs),
     )
+    layout.operator("saga.copy_report", icon="COPYDOWN")
 
 
 def _draw_missing_backend(layout: bpy.types.UILayout) -> bool | None:

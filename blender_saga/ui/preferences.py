@@ -10,6 +10,7 @@ from bpy.props import EnumProperty, StringProperty
 
 from ..client.connection import ConnectionState
 from ..client.environments import Environments
+from ..client.log_files import own_path
 from ..client.process import Launch
 from ..scene.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, user_folder
 from ..scene.session import session
@@ -20,7 +21,6 @@ DEVICES = (
     ("cpu", "Processor", "Always the processor"),
     ("cuda", "NVIDIA GPU", "Always the GPU; an error where there is none"),
 )
-_LOGS_KEPT = 8
 
 
 class SagaPreferences(bpy.types.AddonPreferences):
@@ -132,7 +132,7 @@ def backend_launch() -> Launch:
 def launch_with(python: Path) -> Launch:
     """The backend in a Python that has its packages."""
     home = environment().holds(python) or backend_folder()
-    return Launch(python, LAUNCH, ADDON_DIR, _log_path(), preferences().device, home / "compiled")
+    return Launch(python, LAUNCH, ADDON_DIR, log_path(), preferences().device, home / "compiled")
 
 
 def _python() -> Path:
@@ -149,15 +149,9 @@ def _python() -> Path:
     return installed.current.python
 
 
-def _log_path() -> Path:
-    """A log of its own for each Blender, because several may use one folder; the oldest are removed."""
-    folder = backend_folder() / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"backend-{os.getpid()}.log"
-    others = sorted((p for p in folder.glob("backend-*.log") if p != path), key=lambda p: p.stat().st_mtime)
-    for old in others[: max(0, len(others) + 1 - _LOGS_KEPT)]:
-        old.unlink(missing_ok=True)
-    return path
+def log_path() -> Path:
+    """The log of what the backend of this Blender prints."""
+    return own_path(backend_folder() / "logs", "backend")
 
 
 CLASSES = (SagaPreferences,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..scene import changes, live, native, properties, pump, recolouring, rendering
+from ..scene.journal import journal
 from ..scene.session import session
 from . import (
     ahead,
@@ -18,6 +19,7 @@ from . import (
     recolour_ops,
     recolour_panel,
     refine_ops,
+    report_ops,
     select_ops,
     select_panels,
     splat_draw,
@@ -44,19 +46,21 @@ _MODULES = (
     refine_ops,
     edit_ops,
 )
-_MODULES += (transform_ops, thing_ops, text_ops, recolour_ops)
+_MODULES += (transform_ops, thing_ops, text_ops, recolour_ops, report_ops)
 _MODULES += (panels, train_panel, select_panels, text_panel, thing_panel, recolour_panel)
 CLASSES = (*properties.CLASSES, *(cls for module in _MODULES for cls in module.CLASSES))
 
 
 def register() -> None:
     """Register everything; an error is a bug and is not hidden."""
+    journal.start()
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     properties.attach()
     import_ops.add_menu()
     export_ops.add_menu()
     transform_ops.add_menu()
+    report_ops.add_menu()
     native.start()
     rendering.start()
     tool.register()
@@ -82,9 +86,11 @@ def unregister() -> None:
     tool.unregister()
     rendering.stop()
     native.stop()
+    report_ops.remove_menu()
     transform_ops.remove_menu()
     export_ops.remove_menu()
     import_ops.remove_menu()
     properties.detach()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
+    journal.stop()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import bpy
 
+from ..scene.journal import journal, logger
 from ..wire.errors import Cancelled, UserError
 
 Result = set[str]
@@ -21,12 +22,24 @@ def reported(method: Callable[..., Result]) -> Callable[..., Result]:
 
     @functools.wraps(method)
     def wrapper(self: bpy.types.Operator, context: bpy.types.Context, *event: bpy.types.Event) -> Result:
+        who = self.bl_idname.replace("_OT_", ".").lower()  # as in a script: saga.train
+        journal.remember_texts(self.properties)
+        journal.remember_texts(context.scene.saga)
         try:
-            return method(self, context, *event)
+            result = method(self, context, *event)
         except UserError as error:
+            journal.failed(who, error.sentence())
             self.report({"ERROR"}, error.sentence())
         except Cancelled:
+            logger.info("%s: cancelled", who)
             self.report({"INFO"}, "Cancelled; nothing was changed")
+        except Exception:
+            logger.exception("%s has failed", who)
+            raise
+        else:
+            if result != {"PASS_THROUGH"}:
+                logger.info("%s: %s", who, ", ".join(sorted(result)).lower())
+            return result
         return {"CANCELLED"}
 
     return wrapper

@@ -17,6 +17,7 @@ from gpu.types import GPUTexture, GPUUniformBuf
 
 from ..scene import pump, recolouring
 from ..scene.drawables import Block, Blocks, shown
+from ..scene.journal import logger
 from .splat_colours import view_dependent
 from .splat_order import Sorted, Sorter, Wish, sort
 from .splat_shader import ROW, Strokes, floats, look, make_quad, make_shader
@@ -304,6 +305,7 @@ def _handler() -> None:
         painter.draw(key, shown(context.view_layer, context.space_data), camera, style_of(context.scene), wait=False)
     except Exception:  # a bug would print on every redraw: it is shown once and drawing ends
         painter.error = traceback.format_exc()
+        logger.error("Drawing has failed: %s", painter.error)
         print(painter.error)
 
 

@@ -124,12 +124,17 @@ def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BLENDER_SAGA_PYTHON", raising=False)
     text, buttons = draw("backend")
     assert "The backend is not installed" in text
-    assert buttons == {"Install": True, "Start": False, "Stop": False}
+    assert buttons == {"Install": True, "Start": False, "Stop": False, "copy_report": True}
 
 
 def test_installed_and_stopped(own_python: None) -> None:
     text, buttons = draw("backend")
-    assert text.startswith("Stopped") and buttons == {"Install": False, "Start": True, "Stop": False}
+    assert text.startswith("Stopped") and buttons == {
+        "Install": False,
+        "Start": True,
+        "Stop": False,
+        "copy_report": True,
+    }
 
 
 def test_install_says_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,171 @@
+"""Copy Report: what support needs to know, on the clipboard; the user's names, folders and keys are left out."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+
+from ..client.log_files import tail
+from ..client.report import Redactor, Section, compose, packages
+from ..scene.journal import journal, private_in_file, texts_of
+from ..scene.paths import ADDON_DIR
+from ..scene.session import session
+from ..wire.messages import PROTOCOL_VERSION
+from .preferences import backend_folder, environment, log_path, own_python, preferences
+from .reporting import Result, reported
+
+_LOG_LINES = 60
+_PACKAGES = ("torch", "torchvision", "numba", "gsplat", "numpy")
+_SMI_SECONDS = 5.0
+
+
+def report_text() -> str:
+    """The report, for scripts; the operator puts the same on the clipboard."""
+    sections = [
+        Section("Versions", _versions()),
+        Section("Device", _device()),
+        Section("Environment", _environment()),
+        Section("Backend", _backend()),
+        Section("Last errors", list(journal.errors)),
+        Section("Log of the extension", tail(journal.path, _LOG_LINES) if journal.path else []),
+        Section("Log of the backend", tail(log_path(), _LOG_LINES)),
+    ]
+    return compose(sections, _redactor())
+
+
+def _redactor() -> Redactor:
+    chosen = set(texts_of(preferences()))
+    private = journal.private | private_in_file() | chosen | {bpy.path.abspath(path) for path in chosen if path}
+    people = []
+    with contextlib.suppress(OSError, KeyError):
+        people = [getpass.getuser()]
+    people += [Path.home().name, socket.gethostname(), platform.node()]
+    known = [ADDON_DIR, Path(sys.prefix), Path(sys.base_prefix), Path(bpy.utils.resource_path("LOCAL"))]
+    known += [Path(bpy.utils.resource_path("USER")), Path("/usr/lib"), Path("/usr/bin")]
+    if not preferences().backend_folder:
+        known.append(backend_folder())
+    return Redactor(private - _harmless(), Path.home(), people, known)
+
+
+def _harmless() -> set[str]:
+    """Values that hide nothing and would only spoil the report."""
+    return {"", tempfile.gettempdir(), "/"}
+
+
+def _versions() -> list[str]:
+    manifest = tomllib.loads((ADDON_DIR / "blender_manifest.toml").read_text(encoding="utf-8"))
+    build = bpy.app.build_hash.decode(errors="replace")
+    return [
+        f"Blender {bpy.app.version_string} ({build}), Python {platform.python_version()}",
+        f"Extension {manifest['version']}, protocol {PROTOCOL_VERSION}",
+        f"{platform.system()} {platform.release()}, {platform.machine()}",
+    ]
+
+
+def _device() -> list[str]:
+    welcome = session.backend.welcome if session.backend is not None else None
+    lines = [f"The backend computes on: {welcome.note}", welcome.obstacle] if welcome else []
+    return [*filter(None, lines), f"Driver: {_driver()}", *_graphics()]
+
+
+def _driver() -> str:
+    """The GPUs by the driver's own tool."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return "there is no nvidia-smi"
+    command = [program, "--query-gpu=name,driver_version,memory.used,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SMI_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"nvidia-smi does not answer ({type(error).__name__})"
+    return done.stdout.strip().replace("\n", "; ") or f"nvidia-smi says nothing (code {done.returncode})"
+
+
+def _graphics() -> Iterator[str]:
+    """What draws the window; there is none in background mode."""
+    if not bpy.app.background:
+        import gpu
+
+        yield f"Window: {gpu.platform.renderer_get()}, {gpu.platform.version_get()}"
+
+
+def _environment() -> list[str]:
+    installed = environment()
+    folder = installed.current.folder
+    lines = [f"Own Python is {'chosen' if own_python() else 'not chosen'}; the environment is {installed.state.value}"]
+    with contextlib.suppress(OSError):
+        python = (folder / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+        lines += [line for line in python.splitlines() if line.startswith("version")]
+        lines.append(", ".join(packages(folder, _PACKAGES)))
+    with contextlib.suppress(OSError):
+        lines.append(f"{shutil.disk_usage(backend_folder()).free / 1e9:.1f} GB are free in the backend folder")
+    job = session.installation
+    if job is not None:
+        state = (
+            "runs" if job.running else "was cancelled" if job.cancelled else "has failed" if job.error else "has ended"
+        )
+        lines.append(f"The installation {state}: {job.text}, {job.fraction:.0%}. {job.error or ''}".rstrip())
+    return lines
+
+
+def _backend() -> list[str]:
+    backend = session.backend
+    if backend is None:
+        return ["It was not started yet"]
+    lines = [f"It is {backend.state.value}; it was started {backend.starts} times", backend.error]
+    if session.memory.state is not None:
+        memory = session.memory.state
+        lines.append(f"It takes {memory.memory} MB, {memory.available} MB are free on the machine")
+        if memory.device_total:
+            lines.append(f"{memory.device}: {memory.device_memory} of {memory.device_total} MB are taken")
+    lines += [f"At work: {job.kind}" for job in backend.jobs]
+    return [*filter(None, lines), *([f"The panel says: {session.message}"] if session.message else [])]
+
+
+class SAGA_OT_copy_report(bpy.types.Operator):
+    """Put a report for support on the clipboard: versions, device, last errors; no names or contents of files"""
+
+    bl_idname = "saga.copy_report"
+    bl_label = "Copy Report"
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Copy it; without a window it is printed."""
+        text = report_text()
+        if bpy.app.background:
+            print(text)
+        else:
+            context.window_manager.clipboard = text
+        self.report(
+            {"INFO"}, f"The report is on the clipboard: {len(text.splitlines())} lines. Read it before you send it"
+        )
+        return {"FINISHED"}
+
+
+def add_menu() -> None:
+    """Into the Help menu; what stands in a menu is found by F3."""
+    bpy.types.TOPBAR_MT_help.append(_draw_entry)
+
+
+def remove_menu() -> None:
+    """Out of it again."""
+    bpy.types.TOPBAR_MT_help.remove(_draw_entry)
+
+
+def _draw_entry(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
+    menu.layout.separator()
+    menu.layout.operator("saga.copy_report", text="Copy SAGA Report")
+
+
+CLASSES = (SAGA_OT_copy_report,)

@@ -1,0 +1,112 @@
+"""Copy Report and the extension's own log: nothing of the user's own leaves, what support needs is there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import bpy
+import pytest
+
+from .clouds import random_cloud, write_inria
+from .support import PACKAGE, addon
+from .test_backend_flow import fake_backend, splat, trained
+from .test_bad_input import refused
+
+__all__ = ["fake_backend", "splat", "trained"]  # fixtures
+
+
+def report() -> str:
+    return addon("ui.report_ops").report_text()
+
+
+def log() -> str:
+    return addon("scene.journal").journal.path.read_text()
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A user with secrets everywhere; returns the words that may not leave."""
+    home = tmp_path / "home" / "wilhelmina"
+    folder = home / "Customer Nightingale"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("LOGNAME", "wilhelmina")
+    good, bad = folder / "marble swan.ply", folder / "burnt otter.ply"
+    write_inria(good, random_cloud(30, 0))
+    bad.write_text("ply\nformat ascii 1.0\ncomment the crown jewels\nelement crownjewels 3\nend_header\n")
+    bpy.ops.saga.import_splat(filepath=str(good))
+    refused(lambda: bpy.ops.saga.import_splat(filepath=str(bad)), "burnt otter")
+    bpy.context.active_object.name = "Empress Theodora"
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "golden act.blend"))
+    bpy.context.scene.saga.text = "a purple unicorn"
+    key = secrets.token_hex(32)
+    session = addon("scene.session").session
+    session.tell(f"The model {folder}/marble swan.saga cannot be saved", failed=True)
+    session.tell("Nothing looks like a purple unicorn", failed=True)
+    path = addon("ui.preferences").log_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"INFO model saved at {folder}/velvet hammer.saga\nkey {key}\ntorch warns of {home}/.cache/x\n")
+    return ["wilhelmina", "Nightingale", "swan", "otter", "crown", "Theodora", "golden", "unicorn", "velvet", key]
+
+
+def test_nothing_of_the_users_own_leaves(planted: list[str]) -> None:
+    text = report()
+    assert [word for word in planted if word.lower() in text.lower()] == []
+    assert str(Path.home()) not in text
+    assert "cannot be saved" in text and "<name" in text  # the sentences themselves stay
+
+
+def test_it_says_what_support_needs(planted: list[str]) -> None:
+    text = report()
+    for words in (f"Blender {bpy.app.version_string}", "Extension 0.1.0, protocol 3", "Driver:", "GB are free"):
+        assert words in text
+    assert "saga.import_splat: finished" in text and "SAGA_OT_import_splat" not in text
+    assert "torch warns of ~/.cache/x" in text
+
+
+def test_an_earlier_file_is_remembered(planted: list[str]) -> None:
+    """What another file was called still stands in the log after it was closed."""
+    bpy.ops.wm.read_homefile(use_empty=True)
+    text = report()
+    assert [word for word in planted[:5] if word.lower() in text.lower()] == []
+
+
+def test_a_running_backend_is_described(trained: bpy.types.Object) -> None:
+    text = report()
+    assert "It is connected" in text and "The backend computes on:" in text
+    key = addon("scene.session").session.backend._process.key.hex()
+    assert key not in text and key not in log()
+
+
+def test_without_a_window_it_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert bpy.ops.saga.copy_report() == {"FINISHED"}
+    printed = capfd.readouterr().out
+    assert "Blender SAGA, report for support" in printed and "== Log of the backend ==" in printed
+
+
+def test_the_log_holds_reports_states_and_bugs(trained: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(lambda: bpy.ops.saga.import_splat(filepath=os.fspath(Path("nowhere") / "none.ply")), "none.ply")
+    monkeypatch.setattr(addon("scene.session").session, "poll", lambda: 1 / 0)
+    addon("scene.pump").pump()
+    text = log()
+    assert "The backend is connected" in text and "saga.train: finished" in text
+    assert "none.ply" in text  # unlike the report: it is the user's own disk
+    assert "ZeroDivisionError: division by zero" in text and "Traceback" in text
+
+
+def test_the_log_ends_and_begins_with_the_extension() -> None:
+    before = addon("scene.journal").journal.path
+    for _ in range(2):
+        bpy.ops.preferences.addon_disable(module=PACKAGE)
+        bpy.ops.preferences.addon_enable(module=PACKAGE)
+    import logging
+
+    handlers = [h for h in logging.getLogger(PACKAGE).handlers if type(h).__name__ == "BoundedLog"]
+    assert len(handlers) == 1 and addon("scene.journal").journal.path == before
+
+
+def test_it_is_in_a_menu_where_f3_finds_it() -> None:
+    drawn = [entry.__name__ for entry in bpy.types.TOPBAR_MT_help._dyn_ui_initialize()]
+    assert "_draw_entry" in drawn
