@@ -23,7 +23,7 @@ from .rows import Rows
 TILE = 16
 ALPHA_MAX = 0.999
 _T_MIN = 1e-4
-_MANY = 32  # asked pixels of a tile, of 256, from which going Gaussian by Gaussian is faster
+_MANY = 8  # asked pixels of a tile, of 256, from which going Gaussian by Gaussian is faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,50 +238,72 @@ def _pixel_by_pixel(tile, tiles, projected, asked, out):
                 passed = after
 
 
+@numba.njit(cache=True, nogil=True)
+def _lines(tile, tiles, asked):
+    """A tile's asked pixels line by line.
+
+    Returns:
+        pixels: [P] int64, their numbers, row by row and from left to right.
+        starts: [TILE,TILE+1] int64, how many of them come before column x of line y.
+    """
+    begin, end = asked.starts[tile], asked.starts[tile + 1]
+    left, top = (tile % tiles.columns) * TILE, (tile // tiles.columns) * TILE
+    place = np.zeros((TILE, TILE), np.int64)
+    for n in range(begin, end):
+        p = asked.order[n]
+        place[asked.pixels[p, 1] - top, asked.pixels[p, 0] - left] = p + 1
+    pixels, starts, count = np.empty(end - begin, np.int64), np.empty((TILE, TILE + 1), np.int64), 0
+    for y in range(TILE):
+        for x in range(TILE):
+            starts[y, x] = count
+            if place[y, x]:
+                pixels[count] = place[y, x] - 1
+                count += 1
+        starts[y, TILE] = count
+    return pixels, starts
+
+
 @numba.njit(inline="always")
-def _meet(splat, pixel, state, out):
+def _meet(splat, pixel, passed, out):
     """Blend a Gaussian into an asked pixel that is still open; returns 1 if that ends the pixel."""
     projected, g = splat
-    x, y, place = pixel
-    rows, passed = state
+    x, y, n, p = pixel
     cursors, ids, weights = out
     alpha = _alpha(projected, g, x, y)
     if alpha == 0.0:
         return 0
-    before = passed[place]
+    before = passed[n]
     after = np.float32(before * (1.0 - alpha))
     if after <= _T_MIN:
-        rows[place] = -1
+        passed[n] = 0.0
         return 1
-    passed[place] = after
-    cursor = cursors[rows[place]]
+    passed[n] = after
     if len(ids):
-        ids[cursor], weights[cursor] = g, before * alpha
-    cursors[rows[place]] = cursor + 1
+        ids[cursors[p]], weights[cursors[p]] = g, before * alpha
+    cursors[p] += 1
     return 0
 
 
 @numba.njit(cache=True, nogil=True)
 def _gaussian_by_gaussian(tile, tiles, projected, asked, out):
-    """The same for many of them: a small Gaussian costs its few pixels only."""
+    """The same for many of them: a Gaussian costs the asked pixels in its box."""
     left, top = (tile % tiles.columns) * TILE, (tile // tiles.columns) * TILE
-    rows = np.full(TILE * TILE, -1, np.int32)  # -1: not asked for, or ended
-    state = (rows, np.ones(TILE * TILE, np.float32))
-    still_open = asked.starts[tile + 1] - asked.starts[tile]
-    for n in range(asked.starts[tile], asked.starts[tile + 1]):
-        p = asked.order[n]
-        rows[(asked.pixels[p, 1] - top) * TILE + asked.pixels[p, 0] - left] = p
+    pixels, starts = _lines(tile, tiles, asked)
+    passed = np.ones(len(pixels), np.float32)  # 0: ended
+    still_open = len(pixels)
     for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
         if still_open == 0:
             break
         g = tiles.items[k]
         x0, x1 = _pixels_of(projected.means2d[g, 0], projected.radii[g, 0], left, left + TILE)
         y0, y1 = _pixels_of(projected.means2d[g, 1], projected.radii[g, 1], top, top + TILE)
+        if x1 < x0:
+            continue
         for y in range(y0, y1 + 1):
-            for x in range(x0, x1 + 1):
-                place = (y - top) * TILE + x - left
-                if rows[place] >= 0:
-                    still_open -= _meet((projected, g), (x, y, place), state, out)
+            for n in range(starts[y - top, x0 - left], starts[y - top, x1 - left + 1]):
+                if passed[n] > 0.0:
+                    p = pixels[n]
+                    still_open -= _meet((projected, g), (asked.pixels[p, 0], y, n, p), passed, out)
 
 
 @numba.njit(parallel=True, cache=True)
