@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blender_saga.client.report import Redactor, Section, compose, packages
 
-HOME = Path("/home/somebody")
+HOME = Path("/homes/somebody")
 KNOWN = (Path("/usr/lib"), HOME / ".config/blender/5.2/extensions/user_default/blender_saga")
 
 
@@ -34,7 +34,7 @@ def redactor(*private: str, people: tuple[str, ...] = ("somebody", "annas-laptop
         ("The file /data/Customer X/dragon.ply has no Gaussians", "The file <path>.ply has no Gaussians"),
         ("The file C:\\Work\\Customer X\\dragon.PLY has no Gaussians", "The file <path>.PLY has no Gaussians"),
         ("cannot write /mnt/share/customer, it is full", "cannot write <path>, it is full"),
-        ("/home/somebody/secret/scene.ply: line 1 says 'my poem'", "<path>.ply: line 1 says '...'"),
+        ("/homes/somebody/secret/scene.ply: line 1 says 'my poem'", "<path>.ply: line 1 says '...'"),
         ("reads //textures/face.png", "reads <path>.png"),
         # people, machines, keys
         ("user somebody on Annas-Laptop", "user <user> on <user>"),
