@@ -10,6 +10,8 @@ from ..wire.messages import Cancel, Failed, Progress, Stopped
 from .answers import Asked, asked, complaint
 from .connection import Connection, Event
 
+_LONGEST = 1000  # letters of a sentence
+
 
 class JobState(Enum):
     """How far a job is; the values are words for the user."""
@@ -67,6 +69,11 @@ class Job:
         return self.result
 
 
+def _line(text: str) -> str:
+    """What another process says as one line of a length that can be shown, of letters that can be written."""
+    return " ".join(text.split())[:_LONGEST].encode("utf-8", "replace").decode()
+
+
 class JobTable:
     """The jobs that have not ended, by id."""
 
@@ -108,7 +115,8 @@ class JobTable:
         about = self._asked.pop(job_id)
         if isinstance(message, Failed):
             job.state = JobState.failed
-            job.error = UserError(message.what, message.why, message.fix, message.code)
+            what = _line(message.what) or "The backend refused this without a word"
+            job.error = UserError(what, _line(message.why), _line(message.fix), message.code)
         elif isinstance(message, Stopped):
             job.state = JobState.cancelled
         elif why := complaint(about, message):

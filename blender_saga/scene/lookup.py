@@ -70,3 +70,14 @@ def trains_now(obj: bpy.types.Object) -> bool:
 def not_trained(obj: bpy.types.Object) -> UserError:
     """What to tell somebody who clicks before training."""
     return UserError(f"The splat {obj.name} is not trained yet", fix="Press Train Affinity first", code="no_model")
+
+
+def require_rows(obj: bpy.types.Object, rows: int) -> None:
+    """Make sure that an answer by `saga:id` has a row for every Gaussian of a splat's trained cloud.
+
+    Raises:
+        UserError: if not; nothing was changed.
+    """
+    if rows != obj.saga.count:
+        why = f"it speaks of {rows:,} Gaussians, the splat {obj.name} has {obj.saga.count:,}"
+        raise UserError("The backend's answer cannot be used", why, "Press Restart; nothing was changed", "wire")

@@ -170,6 +170,10 @@ def apply(query: Query, mode: str) -> Selection:
     answer = query.request.outcome()
     assert isinstance(answer, Selection)
     objects = objects_of(query)
+    taking_part = sum(_count(o, shown) for o, shown in zip(objects, query.shown, strict=True))
+    if answer.total != taking_part:
+        why = f"it speaks of {answer.total:,} points, and {taking_part:,} took part"
+        raise UserError("The backend's answer cannot be used", why, "Press Restart; nothing was changed", "wire")
     holders = {o.data.session_uid: o for o in objects}  # linked duplicates share their data: written once
     for uid, mask in _by_data(query, objects, unpack(answer.bits, answer.total)).items():
         old = point_cloud.selection(holders[uid])
@@ -185,12 +189,17 @@ def _by_data(query: Query, objects: list[bpy.types.Object], values: np.ndarray) 
     merged: dict[int, np.ndarray] = {}
     start = 0
     for obj, shown in zip(objects, query.shown, strict=True):
-        count = len(obj.data.points) if shown is None else int(np.count_nonzero(shown))
+        count = _count(obj, shown)
         part = _spread(values[start : start + count], shown)
         start += count
         uid = obj.data.session_uid
         merged[uid] = np.maximum(merged[uid], part) if uid in merged else part
     return merged
+
+
+def _count(obj: bpy.types.Object, shown: np.ndarray | None) -> int:
+    """Points of an object that took part."""
+    return len(obj.data.points) if shown is None else int(np.count_nonzero(shown))
 
 
 def _spread(values: np.ndarray, shown: np.ndarray | None) -> np.ndarray:

@@ -9,7 +9,7 @@ from ..gaussians.selection import combine, unpack
 from ..wire.errors import UserError
 from ..wire.messages import Candidates, Names
 from . import point_cloud, prompts
-from .lookup import participants, siblings
+from .lookup import participants, require_rows, siblings
 from .session import session
 
 
@@ -23,8 +23,10 @@ def write(obj: bpy.types.Object, answer: Candidates) -> str:
     """Keep an answer and select its best candidate, if it fits; returns it in words.
 
     Raises:
-        UserError: if the best candidate is hidden or deleted.
+        UserError: if the best candidate is hidden or deleted, or the answer is about another cloud.
     """
+    if answer.bits.shape[1] != -(-obj.saga.count // 8):
+        require_rows(obj, 8 * answer.bits.shape[1])
     session.candidates, session.chosen, session.texts = answer, -1, session.texts + 1
     if not answer.matches:
         return answer.note or f"Nothing here looks like '{answer.text}'"

@@ -10,7 +10,7 @@ import numpy as np
 from ..wire.errors import UserError
 from ..wire.messages import Candidates, Cluster, Clusters, Colour, Colours, FindText, Names, NameThings
 from . import attributes, point_cloud, queries, texts
-from .lookup import not_trained, siblings, trained_model, trains_now
+from .lookup import not_trained, require_rows, siblings, trained_model, trains_now
 from .session import Request, session
 
 CLUSTER, PCA = "saga:cluster", "saga:pca"
@@ -58,10 +58,12 @@ def record(asked: Asked) -> str:
         return texts.write_names(obj, answer)
     holders = {o.data.session_uid: o for o in siblings(obj)}.values()
     if isinstance(answer, Colours):
+        require_rows(obj, len(answer.rgb))
         for holder in holders:
             point_cloud.set_mark(holder, PCA, "FLOAT_VECTOR", answer.rgb[point_cloud.ids(holder)] / np.float32(255))
         return "The features are shown as colours"
     assert isinstance(answer, Clusters)
+    require_rows(obj, len(answer.labels))
     for holder in holders:
         point_cloud.set_mark(holder, CLUSTER, "INT", answer.labels[point_cloud.ids(holder)])
     for sibling in siblings(obj):
