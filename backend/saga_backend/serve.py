@@ -14,6 +14,7 @@ import os
 import platform
 import secrets
 import signal
+import socket
 import stat
 import sys
 from dataclasses import dataclass
@@ -78,14 +79,27 @@ def run_serve(options: argparse.Namespace) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
     )
     server = Server(listener, options.device, lasting=True, confinement=Confinement(options.root))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: server.ended.set())
+    told = _signals()
     print(_directions(listener.address, key, server.open().note), flush=True)
-    server.ended.wait()
+    told.recv(1)
     server.close()
     print("Ended", flush=True)
     logging.shutdown()
     os._exit(0)  # files are only ever replaced whole
+
+
+def _signals() -> socket.socket:
+    """Where a byte arrives when somebody wants the end.
+
+    (An event that a handler sets would not do: a signal may reach a thread of torch or numba, and then the main thread
+    goes on waiting for its lock, in which Python runs no handler.)
+    """
+    told, tells = socket.socketpair()
+    tells.setblocking(False)
+    signal.set_wakeup_fd(tells.detach())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    return told
 
 
 def check_host(host: str, unprotected: bool) -> None:
@@ -144,7 +158,7 @@ def _read(path: Path) -> bytes:
         raise UserError(f"The key file {path} is not yours alone", why, "Add --new-key", code="key")
     with contextlib.suppress(ValueError):
         secret = bytes.fromhex(content.decode("ascii"))
-        if len(secret) >= _KEY_BYTES:
+        if len(secret) == _KEY_BYTES:
             return secret
     why = f"a key is {_KEY_BYTES} bytes as hexadecimal digits"
     raise UserError(f"The key file {path} holds no key", why, "Add --new-key", code="key")

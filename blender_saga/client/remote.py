@@ -105,7 +105,7 @@ def remote_of(address: str, key: str) -> Remote:
         secret = bytes.fromhex(key.strip())
     except ValueError:
         secret = b""
-    if len(secret) < _KEY_BYTES:
+    if len(secret) != _KEY_BYTES:
         why = f"{2 * _KEY_BYTES} hexadecimal digits are expected" if key.strip() else "it is empty"
         raise UserError(
             "The backend's key is not usable", why, f"{where} paste the one that 'serve' has printed", "key"
