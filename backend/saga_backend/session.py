@@ -148,9 +148,9 @@ class Session:
             checkpoint = Checkpoint(place, message_key(request))
             sources = Sources(given.views, given.masks, _BLENDER_UP, publish, self.device, checkpoint)
             result = train(scene.cloud, request.settings, control, sources)
-            if request.sidecar:
-                sidecar.save(request.sidecar, result.model, header)
-            checkpoint.remove()
+            unsaved = _saved(request.sidecar, result.model, header)
+            if not unsaved:
+                checkpoint.remove()
         except BaseException:
             scene.model = before
             raise
@@ -159,9 +159,9 @@ class Session:
         scene.model, scene.header = result.model, header
         return Trained(
             request.scene, result.model.steps, result.masks, len(result.views), min(given.coverage, result.coverage),
-            tuple(result.phases), tuple(result.phases.values()), request.sidecar,
+            tuple(result.phases), tuple(result.phases.values()), "" if unsaved else request.sidecar,
             (*given.notes, *checkpoint.notes),
-            result.model.granularity,
+            result.model.granularity, unsaved,
         )  # fmt: skip
 
     def click(self, request: Click) -> Selection:
@@ -270,6 +270,17 @@ class Session:
             fix = "Click again; the scene is sent anew"
             raise UserError("The backend does not have this scene", fix=fix, code="no_scene")
         return scene
+
+
+def _saved(path: str, model: SceneModel, header: sidecar.Header) -> str:
+    """Save a model, if there is a path; returns why that was not possible, "" if it was: what was learned stays."""
+    try:
+        if path:
+            sidecar.save(path, model, header)
+    except UserError as error:
+        _log.warning("%s", error)
+        return error.sentence()
+    return ""
 
 
 def _same(a: Cluster, b: Cluster) -> bool:

@@ -193,6 +193,8 @@ class Courier:
             with contextlib.suppress(OSError):  # then it is sent again: nothing worse
                 self._there[errand.message.scene] = _stamp(errand.path)
         if isinstance(errand.answer, Trained):
+            if error is not None and error.code == "cannot_write":  # the backend still has what was learned
+                return replace(errand.answer, sidecar="", unsaved=error.sentence())
             return replace(errand.answer, sidecar=str(errand.path)) if error is None else _failed(error)
         if error is None:
             return errand.answer

@@ -14,7 +14,7 @@ from .requests import PROTOCOL_VERSION
 @dataclass(frozen=True, eq=False)
 class Welcome:
     """The server is ready. `device` is "cuda" or "cpu", `note` says in plain words what was found, `machine` is the
-    name of its machine where clients come from others, `obstacle` why a GPU that is there is not used ("" if there is none).
+    name of its machine where clients come from others, `obstacle` why a GPU that is there is not used.
     """
 
     protocol: int = PROTOCOL_VERSION
@@ -83,6 +83,8 @@ class Trained:
         sidecar: where the model was saved, or "".
         notes: what the user should know: photos, masks that were missing.
         levels: as in SceneState.
+        unsaved: why the model could not be saved where it was to be, ""; then `sidecar` is empty, the backend answers
+            clicks from its memory, and FetchModel gives the file.
     """
 
     scene: str
@@ -95,6 +97,7 @@ class Trained:
     sidecar: str = ""
     notes: tuple[str, ...] = ()
     levels: int = 0
+    unsaved: str = ""
 
 
 @dataclass(frozen=True, eq=False)

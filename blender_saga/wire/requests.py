@@ -68,7 +68,8 @@ class FetchModel:
 class Train:
     """Train affinity features of a loaded scene. Progress with phase, step, total; answer: Trained.
 
-    The sidecar is replaced only when training has ended well; "" keeps the model in memory only.
+    The sidecar is replaced only when training has ended well; "" keeps the model in memory only, and so does a place
+    that cannot be written to any more at the end.
     """
 
     scene: str

@@ -218,8 +218,7 @@ def test_a_model_that_cannot_be_saved_is_not_lost(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(sidecar, "save", full)
-        with pytest.raises(UserError):
-            train(request_of(path))
+        train(request_of(path))  # it is in the memory of that backend, which ends now
     control = KilledAt()
     train(request_of(path), control)
     assert control.steps == [] and path.is_file()  # all steps had been done

@@ -14,7 +14,7 @@ from twins import PHASES, CancelsAt
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import Cancelled, UserError
-from blender_saga.wire.messages import LoadScene, Selection, Train, Unload
+from blender_saga.wire.messages import FetchModel, LoadScene, Selection, Train, Unload
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,7 +48,8 @@ def test_cancelled_after_a_snapshot_goes_back_to_the_former_model(session):
     np.testing.assert_array_equal(before.scores, after.scores)
 
 
-def test_failed_training_leaves_the_model(session, tmp_path):
+def test_what_cannot_be_saved_is_kept_in_memory_and_can_be_fetched(session, tmp_path):
+    """The folder is gone when the training ends: clicks are answered from what was learned, and it can be saved yet."""
     before = session.click(click_at(front(0), want_scores=True))
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -58,10 +59,16 @@ def test_failed_training_leaves_the_model(session, tmp_path):
             if phase == "training" and folder.exists():
                 folder.rmdir()
 
-    with pytest.raises(UserError, match="cannot be saved"):  # trained, but the file cannot be written
-        session.train(Train("toy", str(folder / "a.saga"), replace(SMALL, steps=2, seed=4)), Locks())
+    trained = session.train(Train("toy", str(folder / "a.saga"), replace(SMALL, steps=2, seed=4)), Locks())
+    assert trained.sidecar == "" and trained.unsaved.startswith("The model cannot be saved") and trained.steps == 2
     after = session.click(click_at(front(0), want_scores=True))
-    np.testing.assert_array_equal(before.scores, after.scores)
+    assert np.abs(before.scores - after.scores).max() > 0
+    path = tmp_path / "elsewhere.saga"
+    path.write_bytes(session.fetch_model(FetchModel("toy")).data.tobytes())
+    again = Session("cpu")
+    assert again.load_scene(LoadScene("toy", CLOUD, sidecar=str(path))).model_steps == 2
+    other = again.click(click_at(front(0), want_scores=True))
+    np.testing.assert_array_equal(other.bits, after.bits)
 
 
 def test_a_file_that_cannot_be_written_is_said_before_the_training(session, tmp_path):
