@@ -14,7 +14,7 @@ from ..wire.messages import CleanUp, Prompt
 from . import instances, point_cloud
 from .cameras import flatten, picture_pixel, view_from_flat
 from .properties import PromptRecord
-from .weights import sam_weights
+from .weights import weights
 
 Corners = tuple[int, int, int, int]
 """Region pixels from the bottom left: where a drag began and ended; twice the same for a click."""
@@ -106,5 +106,5 @@ def refinement(scene: bpy.types.Scene) -> dict[str, object]:
         "clean_up": clean_up,
         "method": settings.select_by.lower(),
         "snap": settings.snap,
-        "checkpoint": sam_weights(),
+        "checkpoint": weights("SAM"),
     }

@@ -12,7 +12,8 @@ from ..wire.errors import UserError
 from ..wire.messages import SamOptions, TrainSources
 from . import trained_space
 from .cameras import camera_views, scene_cameras
-from .paths import absolute, model_path
+from .paths import model_path
+from .where import backends_path, elsewhere
 
 _MOST_VIEWS = 2000
 """Their numbers have to fit into the header of one message."""
@@ -66,8 +67,8 @@ def check(context: bpy.types.Context, wanted: Wanted) -> None:
 def _folder(what: str, path: str, fix: str) -> Path:
     if not path:
         raise UserError(f"No folder of {what} was given", fix=fix, code="no_folder")
-    found = Path(absolute(path))
-    if not found.exists():
+    found = Path(backends_path(f"folder of {what}", path))
+    if not elsewhere() and not found.exists():  # the other machine says so itself
         raise UserError(f"The folder of {what} is missing", f"there is no {found}", fix, code="no_folder")
     return found
 
@@ -91,7 +92,7 @@ def sources_of(
     views: tuple = ()
     cameras, to_object = "", np.eye(4)
     if wanted.views_from == "PHOTOS":
-        cameras = str(Path(absolute(wanted.photos)).resolve())
+        cameras = backends_path("folder of photos", wanted.photos)
         to_object = np.linalg.inv(to_points) @ trained_space.from_file(obj)
     if wanted.views_from == "CAMERAS":
         seen = camera_views(context, scene_cameras(context, wanted.cameras), wanted.frame_step, obj)
@@ -107,7 +108,7 @@ def sources_of(
 def _masks_folder(obj: bpy.types.Object, wanted: Wanted) -> str:
     if wanted.masks_from == "BUILTIN":
         return ""
-    if wanted.masks_folder:
-        return str(Path(absolute(wanted.masks_folder)).resolve())
+    if wanted.masks_folder or elsewhere():  # without one the other machine chooses
+        return backends_path("folder of masks", wanted.masks_folder)
     model = model_path(obj, obj.saga.fingerprint)
     return str(model.with_name(f"{model.stem}_masks"))

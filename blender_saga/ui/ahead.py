@@ -14,7 +14,7 @@ from ..scene import pump, queries
 from ..scene.cameras import flat_matrices, view_from_flat
 from ..scene.lookup import find_splat, participants
 from ..scene.session import Request, session
-from ..scene.weights import sam_weights
+from ..scene.weights import weights
 from ..wire.errors import UserError
 from . import tool
 
@@ -54,7 +54,7 @@ def consider(context: bpy.types.Context, key: tuple, view: View, now: float) -> 
     _watched.sent = True
     with contextlib.suppress(UserError):  # nothing to look at, or nobody: a click says why
         objects = participants(context, find_splat(context, ""))
-        _watched.request = queries.look_ahead(objects, view, sam_weights())
+        _watched.request = queries.look_ahead(objects, view, weights("SAM"))
     return _watched.request is not None
 
 

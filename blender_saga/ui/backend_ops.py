@@ -51,7 +51,7 @@ class SAGA_OT_backend_install(bpy.types.Operator):
 
 
 class SAGA_OT_backend_start(bpy.types.Operator):
-    """Start the backend process"""
+    """Start the backend process, or connect to the one on another machine"""
 
     bl_idname = "saga.backend_start"
     bl_label = "Start Backend"
@@ -69,12 +69,13 @@ class SAGA_OT_backend_start(bpy.types.Operator):
         backend = session.start(backend_launch())
         if self.wait:
             welcome = backend.wait_connected(_START_SECONDS)
-            self.report({"INFO"}, welcome.note or f"The backend runs on {welcome.device}")
+            where = f"Connected to {welcome.machine}: " if welcome.machine else ""
+            self.report({"INFO"}, where + (welcome.note or f"The backend runs on {welcome.device}"))
         return {"FINISHED"}
 
 
 class SAGA_OT_backend_stop(bpy.types.Operator):
-    """Stop the backend process and free its memory; trained models stay on disk"""
+    """Stop the backend process and free its memory, or part from the one on another machine, which goes on"""
 
     bl_idname = "saga.backend_stop"
     bl_label = "Stop Backend"

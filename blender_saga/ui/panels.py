@@ -12,11 +12,12 @@ from ..client.installation import Installation
 from ..scene import foreign, point_cloud
 from ..scene.lookup import find_splat, trained_model, trains_now
 from ..scene.session import session
+from ..scene.where import elsewhere, machine
 from ..wire.errors import UserError
 from ..wire.messages import BackendState
 from . import splat_draw
 from .drawing import draw_buttons, draw_progress, draw_text
-from .preferences import environment, own_python
+from .preferences import check_launch, environment, own_python
 from .splat_colours import MODE_ATTRIBUTES
 
 _STATE_ICONS = {
@@ -41,12 +42,12 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
     """The state of the backend and the buttons that change it; `notes`: also what it found on this machine."""
     state = session.backend.state if session.backend is not None else ConnectionState.stopped
     welcome = session.backend.welcome if session.backend is not None else None
-    text = f"{state.value.capitalize()}, {welcome.device.upper()}" if welcome else state.value.capitalize()
-    layout.label(text=text, icon=_STATE_ICONS[state])
+    layout.label(text=_state_text(state), icon=_STATE_ICONS[state])
     if session.memory.state is not None:
         _draw_memory(layout, session.memory.state)
     if session.memory.silent:
-        text = f"It has not answered for {session.memory.silent} s. If it stays silent, press Stop, then Start"
+        again = "Disconnect, then Connect" if elsewhere() else "Stop, then Start"
+        text = f"It has not answered for {session.memory.silent} s. If it stays silent, press {again}"
         draw_text(layout, text, "ERROR")
     if welcome and welcome.note and notes:
         draw_text(layout, welcome.note)
@@ -54,6 +55,45 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
         draw_text(layout, welcome.obstacle, "ERROR")
     if session.backend is not None and session.backend.error:
         draw_text(layout, session.backend.error, "ERROR")
+    if elsewhere():
+        _draw_connecting(layout, state)
+    else:
+        _draw_starting(layout, state)
+    layout.operator("saga.copy_report", icon="COPYDOWN")
+
+
+def _state_text(state: ConnectionState) -> str:
+    """Where the backend stands, and on which machine."""
+    backend = session.backend
+    welcome = backend.welcome if backend is not None else None
+    if not elsewhere():
+        return f"{state.value.capitalize()}, {welcome.device.upper()}" if welcome else state.value.capitalize()
+    if welcome is not None:
+        return f"Connected to {machine()}, {welcome.device.upper()}"
+    return {ConnectionState.starting: "Connecting", ConnectionState.stopped: "Not connected"}.get(
+        state, state.value.capitalize()
+    )
+
+
+def _draw_connecting(layout: bpy.types.UILayout, state: ConnectionState) -> None:
+    """Buttons for a backend on another machine, and what is missing for it."""
+    broken = state in (ConnectionState.lost, ConnectionState.failed)
+    runs = state in (ConnectionState.connected, ConnectionState.starting)
+    remote = session.backend.remote if session.backend is not None and runs else None
+    if remote is not None and not remote.protected:
+        draw_text(layout, f"What travels to {remote.name} is not encrypted", "ERROR")
+    missing = "" if runs else reason(check_launch)
+    if missing:
+        draw_text(layout, missing, "INFO")
+    draw_buttons(
+        layout,
+        ("saga.backend_start", "Reconnect" if broken else "Connect", not runs and not missing),
+        ("saga.backend_stop", "Disconnect", runs),
+    )
+
+
+def _draw_starting(layout: bpy.types.UILayout, state: ConnectionState) -> None:
+    """Buttons for a backend on this machine, and what is missing for it."""
     if session.installation is not None:
         _draw_installation(layout, session.installation)
         if session.installation.running:
@@ -68,7 +108,6 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
         ("saga.backend_start", start, not missing and not runs),
         ("saga.backend_stop", "Stop", runs),
     )
-    layout.operator("saga.copy_report", icon="COPYDOWN")
 
 
 def _draw_missing_backend(layout: bpy.types.UILayout) -> bool | None:
@@ -131,6 +170,9 @@ class SAGA_PT_scene(SagaPanel, bpy.types.Panel):
             layout.label(text=obj.name, icon="OUTLINER_OB_POINTCLOUD")
             layout.label(text=f"{len(obj.data.points):,} Gaussians, SH degree {point_cloud.sh_degree(obj)}")
             layout.label(text=_model_state(obj))
+            if session.holds(obj.saga.fingerprint):
+                draw_text(layout, session.unsaved[obj.saga.fingerprint][1], "ERROR")
+                layout.operator("saga.save_model", icon="FILE_TICK")
         if session.message:
             draw_text(layout, session.message, "ERROR" if session.failed else "NONE")
 
@@ -138,6 +180,8 @@ class SAGA_PT_scene(SagaPanel, bpy.types.Panel):
 def _model_state(obj: bpy.types.Object) -> str:
     if trains_now(obj):
         return "Model: being trained"
+    if session.holds(obj.saga.fingerprint):
+        return "Model: in memory, not saved"
     model = trained_model(obj)
     return f"Model: {bpy.path.basename(model)}" if model else "Model: not trained yet"
 

@@ -12,10 +12,16 @@ from ..client.connection import ConnectionState
 from ..client.environments import Environments
 from ..client.log_files import own_path
 from ..client.process import Launch
+from ..client.remote import Remote, remote_of
 from ..scene.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, user_folder
 from ..scene.session import session
 from ..wire.errors import UserError
+from .drawing import draw_text
 
+PLACES = (
+    ("HERE", "On This Machine", "Blender starts it, with the packages that Install has brought"),
+    ("ELSEWHERE", "Elsewhere", "On another machine, where 'saga_backend serve' runs, at the end of an SSH tunnel"),
+)
 DEVICES = (
     ("auto", "Automatic", "The NVIDIA GPU where there is one, else the processor"),
     ("cpu", "Processor", "Always the processor"),
@@ -50,17 +56,36 @@ class SagaPreferences(bpy.types.AddonPreferences):
         subtype="FILE_PATH",
     )
 
+    backend_where: EnumProperty(name="Backend Runs", items=PLACES)
+    remote_address: StringProperty(name="Address", description="HOST:PORT of the tunnel's near end: 127.0.0.1:7860")
+    remote_key: StringProperty(
+        name="Key",
+        description="What 'saga_backend serve' has printed. It is kept in Blender's preferences file, as plain text",
+        subtype="PASSWORD",
+    )
+    remote_sam_checkpoint: StringProperty(
+        name="SAM weights", description="File of Segment Anything's weights, its whole path on the other machine"
+    )
+    remote_clip_checkpoint: StringProperty(
+        name="CLIP weights", description="File of OpenCLIP weights, its whole path on the other machine"
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the settings and the backend's state."""
         from .panels import draw_backend
 
-        self.layout.use_property_split = True
-        self.layout.prop(self, "backend_folder")
-        self.layout.prop(self, "backend_python")
-        self.layout.prop(self, "device")
-        self.layout.prop(self, "sam_checkpoint")
-        self.layout.prop(self, "clip_checkpoint")
-        draw_backend(self.layout)
+        layout = self.layout
+        layout.use_property_split = True
+        layout.row().prop(self, "backend_where", expand=True)
+        if self.backend_where == "ELSEWHERE":
+            names = ("remote_address", "remote_key", "remote_sam_checkpoint", "remote_clip_checkpoint")
+        else:
+            names = ("backend_folder", "backend_python", "device", "sam_checkpoint", "clip_checkpoint")
+        for name in names:
+            layout.prop(self, name)
+        if self.backend_where == "ELSEWHERE":
+            draw_text(layout, "The key is kept in Blender's preferences file, as plain text", "INFO")
+        draw_backend(layout)
 
 
 def preferences() -> SagaPreferences:
@@ -90,12 +115,6 @@ def own_python() -> Path | None:
     return Path(chosen) if chosen else None
 
 
-def sam_checkpoint() -> str:
-    """Path of Segment Anything's weights, "" if none were chosen."""
-    chosen = preferences().sam_checkpoint
-    return absolute(chosen) if chosen else ""
-
-
 def usable_backend() -> None:
     """Make sure that a request can be sent: the backend runs, or it can be started.
 
@@ -106,7 +125,7 @@ def usable_backend() -> None:
     if state in (ConnectionState.lost, ConnectionState.failed):
         session.connected()  # says why not
     if state is ConnectionState.stopped:
-        _python()
+        check_launch()
 
 
 def ensure_started() -> None:
@@ -120,13 +139,34 @@ def ensure_started() -> None:
         session.start(backend_launch())
 
 
-def backend_launch() -> Launch:
-    """What Start starts.
+def check_launch() -> None:
+    """Make sure that there is something to start or connect to; quick enough for a panel.
 
     Raises:
-        UserError: if there is no Python with the backend's packages.
+        UserError: as `backend_launch`.
     """
-    return launch_with(_python())
+    if preferences().backend_where == "ELSEWHERE":
+        _remote()
+    else:
+        _python()
+
+
+def backend_launch() -> Launch | Remote:
+    """What Start starts, or connects to.
+
+    Raises:
+        UserError: if there is no Python with the backend's packages; or no usable address and key of one elsewhere.
+    """
+    return _remote() if preferences().backend_where == "ELSEWHERE" else launch_with(_python())
+
+
+def _remote() -> Remote:
+    remote = remote_of(preferences().remote_address, preferences().remote_key)
+    if not remote.protected and not bpy.app.online_access:
+        why = f"online access is switched off, and {remote.name} is not the end of a tunnel on this machine"
+        fix = "Use an SSH tunnel, or allow it in Preferences > System > Network"
+        raise UserError("Blender does not connect to the backend", why, fix, code="offline")
+    return remote
 
 
 def launch_with(python: Path) -> Launch:

@@ -6,8 +6,8 @@ import bpy
 import numpy as np
 
 from ..scene import point_cloud, queries
-from ..scene.lookup import find_splat, granularity, not_trained, participants, trained_model, trains_now
-from ..scene.weights import sam_weights
+from ..scene.lookup import find_splat, granularity, is_trained, not_trained, participants
+from ..scene.weights import weights
 from . import tool
 from .drawing import draw_buttons, draw_text
 from .granularity import draw_levels
@@ -90,8 +90,8 @@ def check_clickable(context: bpy.types.Context) -> None:
     """Raises a UserError where the active splat cannot be clicked now."""
     obj = find_splat(context, "")
     if context.scene.saga.select_by == "INSTANT":
-        queries.weights_chosen(sam_weights())
-    elif not trained_model(obj) and not trains_now(obj):
+        queries.weights_chosen(weights("SAM"))
+    elif not is_trained(obj):
         raise not_trained(obj)
     usable_backend()
 

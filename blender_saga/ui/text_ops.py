@@ -7,11 +7,10 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ..scene import texts, things
 from ..scene.lookup import find_splat, trained_model
-from ..scene.paths import absolute
+from ..scene.weights import weights
 from ..wire.errors import UserError
 from ..wire.messages import FindText, NameThings
 from .backend_ops import wait_property
-from .preferences import preferences
 from .reporting import Result, reported
 from .thing_ops import Asking, Combining
 
@@ -29,7 +28,7 @@ def checkpoint(given: str = "") -> str:
     Raises:
         UserError: if neither is there.
     """
-    path = given or absolute(preferences().clip_checkpoint)
+    path = given or weights("CLIP")
     if not path:
         fix = "Choose a file of OpenCLIP weights (ViT-B-16) in the sidebar or the preferences"
         raise UserError("What words mean needs CLIP's weights", "no file was chosen", fix, "bad_checkpoint")

@@ -9,6 +9,7 @@ import numpy as np
 from ..scene import texts
 from ..scene.lookup import find_splat
 from ..scene.session import session
+from ..scene.weights import weights_property
 from ..wire.messages import Candidates, FindText, NameThings
 from .drawing import draw_progress, draw_text, remaining
 from .panels import SagaPanel, reason
@@ -65,7 +66,7 @@ def draw_missing_clip(layout: bpy.types.UILayout) -> bool:
     missing = reason(checkpoint)
     if missing:
         draw_text(layout, missing, "INFO")
-        layout.prop(preferences(), "clip_checkpoint", text="CLIP")
+        layout.prop(preferences(), weights_property("CLIP"), text="CLIP")
         draw_fetch(layout, "CLIP")
     return bool(missing)
 

@@ -14,10 +14,11 @@ from ..scene.properties import MASKS_FROM, METHODS, RECIPES, VIEWS_FROM
 from ..scene.sam_choices import CHOICES, SamChoices, options_of
 from ..scene.session import session
 from ..scene.train_sources import Wanted
+from ..scene.weights import weights
 from ..wire.errors import Cancelled, UserError
 from ..wire.messages import Trained, TrainSettings
 from .backend_ops import wait_property
-from .preferences import backend_launch, ensure_started, sam_checkpoint
+from .preferences import backend_launch, ensure_started
 from .reporting import Result, reported
 
 _SOURCES = tuple(field.name for field in fields(Wanted) if field.name != "sam")
@@ -89,7 +90,7 @@ class SAGA_OT_train(SamChoices, bpy.types.Operator):
             seed=self.seed,
         )
         asked = self.masks_from == "SAM" and not self.sam_checkpoint
-        sam = options_of(self, sam_checkpoint() if asked else self.sam_checkpoint)
+        sam = options_of(self, weights("SAM") if asked else self.sam_checkpoint)
         wanted = Wanted(**{name: getattr(self, name) for name in _SOURCES}, sam=sam)
         return _follow(self, training.start(context, find_splat(context, self.object), settings, wanted))
 
@@ -132,7 +133,7 @@ def wanted_of(settings: bpy.types.PropertyGroup) -> Wanted:
     """Views and masks as the sidebar has them."""
     names = {name: getattr(settings, name) for name in _SOURCES}
     names["cameras"] = settings.cameras.name if settings.cameras else ""
-    return Wanted(**names, sam=options_of(settings, sam_checkpoint()))
+    return Wanted(**names, sam=options_of(settings, weights("SAM")))
 
 
 def _finish(started: training.Training) -> None:
@@ -153,7 +154,8 @@ def _finish(started: training.Training) -> None:
 
 def _summary(answer: Trained) -> str:
     done = f"Trained {answer.steps:,} steps on" if answer.steps else "Found the segments of"
-    return f"{done} {answer.views} views and {answer.masks:,} masks in {sum(answer.seconds):.0f} s"
+    words = f"{done} {answer.views} views and {answer.masks:,} masks in {sum(answer.seconds):.0f} s"
+    return f"{words}, but it is not saved: press Save Model" if answer.unsaved else words
 
 
 CLASSES = (SAGA_OT_train, SAGA_OT_train_resume)

@@ -10,6 +10,8 @@ from ..scene.lookup import find_splat
 from ..scene.sam_choices import CHOICES
 from ..scene.session import Request, session
 from ..scene.training import unfinished
+from ..scene.weights import weights_property
+from ..scene.where import elsewhere, machine
 from ..wire.messages import Trained
 from .drawing import curve_width, draw_curve, draw_progress, draw_text, remaining
 from .panels import SagaPanel, reason
@@ -97,11 +99,13 @@ def _draw_sources(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
         column.prop(settings, "frame_step")
     column.prop(settings, "masks_from")
     if settings.masks_from == "SAM":
-        column.prop(preferences(), "sam_checkpoint", text="Weights")
+        column.prop(preferences(), weights_property("SAM"), text="Weights")
         draw_fetch(column, "SAM")
         column.prop(settings, "masks_folder", text="Keep in")
     elif settings.masks_from == "FILES":
         column.prop(settings, "masks_folder")
+    if elsewhere() and (settings.views_from == "PHOTOS" or settings.masks_from != "BUILTIN"):
+        draw_text(column, f"Paths are those of {machine()}, where the backend runs", "INFO")
     column.prop(settings, "method")
     learns = column.column()
     learns.enabled = settings.method != "EVIDENCE"

@@ -6,6 +6,8 @@ import bpy
 from bpy.props import EnumProperty
 
 from ..scene.session import Request, session
+from ..scene.weights import weights, weights_property
+from ..scene.where import elsewhere, machine
 from ..wire.errors import Cancelled, UserError
 from ..wire.messages import FetchWeights, Weights
 from .backend_ops import wait_property
@@ -68,8 +70,8 @@ def _record(request: Request, family: str) -> str:
     """Note the file in the preferences; returns what to tell."""
     answer = request.outcome()
     assert isinstance(answer, Weights)
-    setattr(preferences(), f"{family.lower()}_checkpoint", answer.path)
-    return f"The weights are at {answer.path}"
+    setattr(preferences(), weights_property(family), answer.path)
+    return f"The weights are at {answer.path}" + (f" on {machine()}" if elsewhere() else "")
 
 
 def _finish(request: Request, family: str) -> None:
@@ -90,7 +92,7 @@ def draw_fetch(layout: bpy.types.UILayout, family: str) -> None:
         if progress:
             draw_text(layout, f"{progress.phase.capitalize()}: {progress.step:,} of {progress.total:,} MB")
         layout.operator("saga.cancel", icon="CANCEL")
-    elif not getattr(preferences(), f"{family.lower()}_checkpoint"):
+    elif not weights(family):
         kind = "ViT-B-16" if family == "CLIP" else "vit_b"
         layout.operator("saga.fetch_weights", icon="IMPORT", text=f"Download {family}").kind = kind
 
