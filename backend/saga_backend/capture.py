@@ -51,7 +51,12 @@ def extent(cloud: GaussianCloud) -> Extent:
     """
     weights = np.where(cloud.opacities > 0.05, cloud.opacities, 0).astype(np.float64)
     if not weights.sum() > 0:
-        raise UserError("Nothing can be seen in this cloud", "every Gaussian is transparent", code="empty_scene")
+        raise UserError(
+            "Nothing can be seen in this cloud",
+            "every Gaussian is transparent",
+            fix="Export the splat again from the trainer, or choose another one",
+            code="empty_scene",
+        )
     centre = np.array([_weighted_quantile(cloud.means[:, axis], weights, 0.5) for axis in range(3)])
     distances = np.linalg.norm(cloud.means - centre, axis=1)
     radius = float(_weighted_quantile(distances, weights, 0.95))
@@ -87,7 +92,12 @@ def capture(cloud: GaussianCloud, settings: CaptureSettings, control: Control | 
         seen[index] = _seen_cells(sample, view, cells[sample.index], len(mass), where)
     chosen, coverage = _greedy(seen, mass, settings.limit)
     if not chosen:
-        raise UserError("No view of this cloud shows anything", "all camera places were tried", code="empty_scene")
+        raise UserError(
+            "No view of this cloud shows anything",
+            "all camera places were tried",
+            fix="Choose Views: Blender Cameras, with cameras that look at the splat",
+            code="empty_scene",
+        )
     return Capture([candidates[i].resized(settings.width, settings.height) for i in chosen], coverage)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
 from blender_saga.wire.codec import MAX_FRAME
-from blender_saga.wire.errors import UserError
+from blender_saga.wire.errors import REPORT, UserError
 from blender_saga.wire.messages import Click, LoadScene, ObjectPoints
 
 MOST_PIXELS = 1 << 27
@@ -68,7 +68,7 @@ def check_view(view: View) -> None:
         raise UserError("The view is not usable", why, "Use a smaller picture", "bad_view")
     # A matrix that cannot be inverted shows everything on a line; the near plane may be as far off as float32 goes.
     if not (_sound(view.viewmat) and _sound(view.K)) or np.isnan(view.near) or not _invertible(view.viewmat):
-        raise UserError("The view is not usable", "its numbers are not those of a camera", code="bad_view")
+        raise UserError("The view is not usable", "its numbers are not those of a camera", fix=REPORT, code="bad_view")
 
 
 def check_objects(objects: tuple[ObjectPoints, ...], count: int) -> None:
@@ -82,14 +82,14 @@ def check_objects(objects: tuple[ObjectPoints, ...], count: int) -> None:
     for part in objects:
         if part.matrix.shape != (4, 4) or not _sound(part.matrix):
             why = "where it stands is not a matrix of 4x4 numbers"
-            raise UserError("An object is not usable", why, code="bad_view")
+            raise UserError("An object is not usable", why, fix=REPORT, code="bad_view")
         if not (_whole_numbers(part.ids) and _whole_numbers(part.moved)):
             raise _bad_object("its points are no list of whole numbers")
         check_cloud(part.cloud)
 
 
 def _bad_object(why: str) -> UserError:
-    return UserError("An object is not usable", why, code="bad_ids")
+    return UserError("An object is not usable", why, fix=REPORT, code="bad_ids")
 
 
 def check_click(request: Click, count: int) -> None:
@@ -105,7 +105,7 @@ def check_click(request: Click, count: int) -> None:
     for prompt in request.prompts:
         check_view(prompt.view)
         if prompt.pixels.dtype.kind not in "fiu":
-            raise UserError("The click is not usable", "its pixels are not numbers", code="bad_click")
+            raise UserError("The click is not usable", "its pixels are not numbers", fix=REPORT, code="bad_click")
     check_objects(request.objects, count)
 
 

@@ -90,9 +90,18 @@ def read_matrix(path: Path) -> np.ndarray:
         values = json.loads(path.read_text(encoding="utf-8"))
         matrix = np.array(values["matrix"] if isinstance(values, dict) else values, np.float64)
     except OSError as error:
-        raise UserError(f"The matrix {path} cannot be read", error.strerror or str(error), code="file") from error
+        raise UserError(
+            f"The matrix {path} cannot be read",
+            error.strerror or str(error),
+            fix="Check that the file is there and that you may read it",
+            code="file",
+        ) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"The matrix {path.name} cannot be used", f"it is no JSON of numbers ({error})") from error
+        raise UserError(
+            f"The matrix {path.name} cannot be used",
+            f"it is no JSON of numbers ({error})",
+            fix="Give 4 rows of 4 numbers",
+        ) from error
     if matrix.shape != (4, 4) or not np.array_equal(matrix[3], (0, 0, 0, 1)):
         why = f"its shape is {list(matrix.shape)}" if matrix.shape != (4, 4) else "its last row is not 0 0 0 1"
         raise UserError(f"The matrix {path.name} cannot be used", why, "Give 4 rows of 4 numbers")

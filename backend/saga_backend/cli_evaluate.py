@@ -126,7 +126,9 @@ def _check(options: argparse.Namespace) -> None:
     elif options.labels and options.dataset:
         raise UserError("A dataset has masks of its own", "--labels was given too", "Give one of the two")
     if options.dataset and options.dataset[0] not in KINDS:
-        raise UserError(f"There is no dataset {options.dataset[0]}", f"known are {', '.join(KINDS)}")
+        raise UserError(
+            f"There is no dataset {options.dataset[0]}", f"known are {', '.join(KINDS)}", fix="Use one of these"
+        )
     if options.curve and (options.model or options.dataset):
         raise UserError("There is no curve to draw", "it is about training on a scene with labels", "Leave out --curve")
     _check_prompt(options)

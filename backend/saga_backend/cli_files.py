@@ -57,7 +57,9 @@ def read_labels(path: Path, loaded: LoadedSplat) -> Labels:
         raise UserError(f"The labels {path} cannot be read", str(error), "Save them with numpy.save") from error
     count = len(loaded.cloud) if loaded.kept is None else len(loaded.kept)
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
-        raise UserError(f"The labels {path.name} cannot be used", "they are not whole numbers")
+        raise UserError(
+            f"The labels {path.name} cannot be used", "they are not whole numbers", fix="Save them as int32, 0 for none"
+        )
     if values.shape not in ((count,), (count, 1), (count, 2)):
         raise UserError(
             f"The labels {path.name} do not fit the scene",
@@ -66,7 +68,11 @@ def read_labels(path: Path, loaded: LoadedSplat) -> Labels:
         )
     values = values if loaded.kept is None else values[loaded.kept]
     if not (values > 0).any():
-        raise UserError(f"The labels {path.name} cannot be used", "all of them are 0, which means none")
+        raise UserError(
+            f"The labels {path.name} cannot be used",
+            "all of them are 0, which means none",
+            fix="Give every Gaussian of a thing the same number, from 1 on",
+        )
     return Labels(np.maximum(values, 0).astype(np.int32), (_names(path.with_name("objects.json")), {}))
 
 
@@ -94,7 +100,11 @@ def read_view(path: Path) -> View:
             return _looking(values, *size)
         return View(values["viewmat"], values["K"], *size, bool(values.get("orthographic", False)))
     except OSError as error:
-        raise UserError(f"The view {path} cannot be read", error.strerror or str(error)) from error
+        raise UserError(
+            f"The view {path} cannot be read",
+            error.strerror or str(error),
+            fix="Check that the file is there and that you may read it",
+        ) from error
     except KeyError as error:
         raise UserError(f"The view {path.name} cannot be used", f"it has no {error}", "See select --help") from error
     except (ValueError, TypeError) as error:

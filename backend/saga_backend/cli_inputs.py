@@ -115,7 +115,7 @@ def sources(options: argparse.Namespace, subject: Subject, control: Control) -> 
         raise UserError("Simulated masks are made from labels", "there are none", "Give --labels labels.npy")
     if kind not in _NAMES and not Path(kind).is_dir():
         why = "it is neither a folder nor one of " + ", ".join(_NAMES)
-        raise UserError(f"There are no masks {kind}", why)
+        raise UserError(f"There are no masks {kind}", why, fix="Give one of these")
     frames = frames or captured(options, subject.cloud, control)
     views = [frame.view for frame in frames]
     if kind == "simulated":

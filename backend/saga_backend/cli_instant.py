@@ -39,7 +39,11 @@ def check_instant(options: argparse.Namespace) -> None:
     if options.dataset and not options.sam:
         raise UserError("A dataset has no labels in 3D to simulate masks from", fix="Give --sam WEIGHTS")
     if not 0 <= options.neighbours <= len(NEIGHBOURS):
-        raise UserError(f"There are no {options.neighbours} neighbours", f"it is a number from 0 to {len(NEIGHBOURS)}")
+        raise UserError(
+            f"There are no {options.neighbours} neighbours",
+            f"it is a number from 0 to {len(NEIGHBOURS)}",
+            fix="Give such a number",
+        )
     instant_damage(options)
 
 

@@ -46,7 +46,11 @@ def _folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"The masks cannot be written to {path}", error.strerror or str(error)) from error
+        raise UserError(
+            f"The masks cannot be written to {path}",
+            error.strerror or str(error),
+            fix="Choose a folder that you may write to",
+        ) from error
     return path
 
 

@@ -133,7 +133,9 @@ def _propagated(options: argparse.Namespace, model: SceneModel, cloud: GaussianC
     mask = read_mask(options.mask)
     if mask.shape != (view.height, view.width):
         why = f"it has {mask.shape[1]} x {mask.shape[0]} pixels, the view {view.width} x {view.height}"
-        raise UserError(f"The mask {options.mask.name} does not fit the view", why)
+        raise UserError(
+            f"The mask {options.mask.name} does not fit the view", why, fix="Give a mask of the size of the view"
+        )
     return model.levels.propagate(contributions(cloud, view, all_pixels(view)), mask.ravel(), options.scale)
 
 
@@ -154,5 +156,5 @@ def run_render(options: argparse.Namespace) -> None:
     try:
         imsave(options.out, rgb, check_contrast=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{options.out} cannot be written", str(error)) from error
+        raise UserError(f"{options.out} cannot be written", str(error), fix="Choose another place for it") from error
     print(f"{options.out}: {view.width} x {view.height} pixels")

@@ -147,7 +147,9 @@ def _scales(request: Cluster) -> np.ndarray:
     """[L] float32 rising, without repeats: from the finest level to the coarsest."""
     scales = np.unique(request.scales if request.scales.size else SWEEP).astype(np.float32)
     if request.scales.ndim != 1 or not ((scales >= 0) & (scales <= 1)).all():
-        raise UserError("The scales to cluster at must lie between 0 and 1", code="bad_settings")
+        raise UserError(
+            "The scales to cluster at must lie between 0 and 1", fix="Use numbers from 0 to 1", code="bad_settings"
+        )
     if request.smallest < 0:
         why = f"the smallest cluster has {request.smallest} Gaussians"
         raise UserError("The scene cannot be clustered", why, "Give a positive number, or 0", "bad_settings")

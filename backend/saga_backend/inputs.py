@@ -11,7 +11,7 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
 from blender_saga.wire import codec
-from blender_saga.wire.errors import UserError
+from blender_saga.wire.errors import REPORT, UserError
 from blender_saga.wire.messages import Train, TrainSettings, TrainSources
 
 from .cameras.frame import Frame, virtual_frames
@@ -75,7 +75,9 @@ def message_inputs(
     if sources.masks not in MASKS:
         raise UserError(f"There are no masks '{sources.masks}'", fix=f"Use: {', '.join(MASKS)}", code="bad_settings")
     if sources.cameras and sources.views:
-        raise UserError("Views come from photos or from cameras, not from both", code="bad_settings")
+        raise UserError(
+            "Views come from photos or from cameras, not from both", fix="Leave one of the two out", code="bad_settings"
+        )
     inputs = _message_views(sources, cloud, size)
     if sources.masks != "builtin":
         if not inputs.frames:
@@ -104,7 +106,9 @@ def find_masks(sources: TrainSources, inputs: Inputs, cloud: GaussianCloud, devi
         Cancelled: if the control was cancelled; what was found stays.
     """
     if not sources.masks_folder:
-        raise UserError("There is no folder to keep the masks in", code="bad_settings")
+        raise UserError(
+            "There is no folder to keep the masks in", fix="Choose a folder for the masks", code="bad_settings"
+        )
     values = vars(sources.sam).copy()
     sam = open_sam(chosen_file(values.pop("checkpoint")), device, control)
     settings = SamSettings(**values)
@@ -126,7 +130,7 @@ def _message_views(sources: TrainSources, cloud: GaussianCloud, size: Size) -> I
     if sources.names:
         if len(sources.names) != len(frames):
             why = f"{len(sources.names)} names for {len(frames)} views"
-            raise UserError("The views are not usable", why, code="bad_view")
+            raise UserError("The views are not usable", why, fix=REPORT, code="bad_view")
         # With an ending, as photos have one: that of "Camera.001" would be taken for one.
         frames = [replace(frame, name=f"{name}.png") for frame, name in zip(frames, sources.names, strict=True)]
     return _seen(frames, cloud, size)
@@ -157,7 +161,9 @@ def photo_inputs(path: Path, cloud: GaussianCloud, size: Size, to_cloud: np.ndar
 def _inverse(matrix: np.ndarray) -> np.ndarray:
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
         why = "the matrix from their world to the splat's is none"
-        raise UserError("The cameras are not usable", why, code="bad_view")
+        raise UserError(
+            "The cameras are not usable", why, fix="Give the splat's object a scale other than zero", code="bad_view"
+        )
     return np.linalg.inv(matrix)
 
 
@@ -178,7 +184,12 @@ def rigid(view: View) -> View:
     """
     scale = float(np.cbrt(abs(np.linalg.det(view.viewmat[:3, :3]))))
     if not scale > 0:
-        raise UserError("The view is not usable", "the object's scale is zero", code="bad_view")
+        raise UserError(
+            "The view is not usable",
+            "the object's scale is zero",
+            fix="Give the object a scale other than zero",
+            code="bad_view",
+        )
     viewmat = view.viewmat.copy()
     viewmat[:3] /= scale
     K = view.K.copy()

@@ -12,7 +12,7 @@ import numpy as np
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import UserError
+from blender_saga.wire.errors import REPORT, UserError
 from blender_saga.wire.messages import Click, Done, FetchWeights, LookAhead, ObjectPoints, Weights
 
 from . import query
@@ -73,10 +73,15 @@ class InstantDesk:
             Cancelled: if the control was cancelled.
         """
         if not request.prompts:
-            raise UserError("The click is not usable", "it has no prompts", code="bad_click")
+            raise UserError("The click is not usable", "it has no prompts", fix=REPORT, code="bad_click")
         count = _DEFAULT_NEIGHBOURS[self._device] if request.neighbours < 0 else request.neighbours
         if count > len(NEIGHBOURS):
-            raise UserError(f"There are no {count} neighbours", f"at most {len(NEIGHBOURS)}", code="bad_settings")
+            raise UserError(
+                f"There are no {count} neighbours",
+                f"at most {len(NEIGHBOURS)}",
+                fix="Use fewer views from around",
+                code="bad_settings",
+            )
         control.progress("looking", 0, 1)
         instant = self._instant(request.checkpoint, standing, count, control)
         lifted = instant.select(request.prompts, None if request.scale < 0 else request.scale)

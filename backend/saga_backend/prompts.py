@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 
 from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import UserError
+from blender_saga.wire.errors import REPORT, UserError
 from blender_saga.wire.messages import Prompt
 
 from .rows import Rows
@@ -49,7 +49,9 @@ def sample(prompt: Prompt) -> Sampled:
     """
     corners = prompt.pixels
     if corners.ndim != 2 or corners.shape[1] != 2 or not len(corners):
-        raise UserError("The click is not usable", "it must be pixels of two numbers each", code="bad_click")
+        raise UserError(
+            "The click is not usable", "it must be pixels of two numbers each", fix=REPORT, code="bad_click"
+        )
     if prompt.kind == "points":
         if not prompt.view.contains(corners).all():
             raise UserError("The click lies outside the view", fix="Click inside the picture", code="bad_click")
@@ -57,7 +59,7 @@ def sample(prompt: Prompt) -> Sampled:
     if prompt.kind not in ("box", "lasso"):
         raise UserError(f"There is no prompt '{prompt.kind}'", fix="Use points, box or lasso", code="bad_click")
     if not np.isfinite(corners).all():
-        raise UserError(f"The {prompt.kind} is not usable", "its corners are not numbers", code="bad_click")
+        raise UserError(f"The {prompt.kind} is not usable", "its corners are not numbers", fix=REPORT, code="bad_click")
     return _spread(inside(_polygon(prompt), prompt.view), prompt.kind)
 
 
@@ -70,7 +72,7 @@ def _polygon(prompt: Prompt) -> np.ndarray:
             raise UserError("The lasso is not usable", why, "Draw around the thing", "bad_click")
         return corners
     if len(corners) != 2:
-        raise UserError("The box is not usable", "it must be two opposite corners", code="bad_click")
+        raise UserError("The box is not usable", "it must be two opposite corners", fix=REPORT, code="bad_click")
     (x0, y0), (x1, y1) = corners
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import UserError
+from blender_saga.wire.errors import REPORT, UserError
 from blender_saga.wire.messages import Click, ObjectPoints
 
 from . import copies
@@ -125,7 +125,7 @@ def _own(cloud: GaussianCloud, part: ObjectPoints, ids: np.ndarray) -> GaussianC
     if not len(part.moved):
         return None
     if len(part.moved) != len(part.cloud) or part.moved.min() < 0 or part.moved.max() >= len(ids):
-        raise UserError("An object is not usable", "its moved points do not fit it", code="bad_ids")
+        raise UserError("An object is not usable", "its moved points do not fit it", fix=REPORT, code="bad_ids")
     there = cloud.with_degree(0).take(ids)
     for name in ("means", "quats", "scales", "opacities"):
         getattr(there, name)[part.moved] = getattr(part.cloud, name)
@@ -144,7 +144,7 @@ def asked(request: Click, taking_part: Actors, look: Callable[[Rows], np.ndarray
         UserError: if a prompt is not usable (prompts.sample), or there is none.
     """
     if not request.prompts:
-        raise UserError("The click is not usable", "it has no prompts", code="bad_click")
+        raise UserError("The click is not usable", "it has no prompts", fix=REPORT, code="bad_click")
     sampled = [sample(prompt) for prompt in request.prompts]  # all, before the work: one bad prompt refuses the click
     seen = _look(request, taking_part, sampled)
     pointed = []

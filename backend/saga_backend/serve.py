@@ -140,7 +140,12 @@ def key_of(path: Path, renew: bool = False) -> Key:
             return Key(_made(path), path, new=True)
         return Key(_read(path), path, new=False)
     except OSError as error:
-        raise UserError(f"The key file {path} cannot be used", error.strerror or str(error), code="key") from error
+        raise UserError(
+            f"The key file {path} cannot be used",
+            error.strerror or str(error),
+            fix="Choose a place that you may write to",
+            code="key",
+        ) from error
 
 
 def _made(path: Path) -> bytes:

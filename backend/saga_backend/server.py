@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from blender_saga.wire.channel import SILENCE_SECONDS, Channel, ChannelClosed, Listener
 from blender_saga.wire.codec import WireError
-from blender_saga.wire.errors import UserError
+from blender_saga.wire.errors import REPORT, UserError
 from blender_saga.wire.messages import (
     BackendState,
     Cancel,
@@ -46,6 +46,7 @@ from blender_saga.wire.messages import (
 
 from . import __version__
 from .confine import Confinement
+from .door import Door
 from .jobs import Job, Outbox, Worker, failed_by_bug
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Server:
 
     Attributes:
         ended: set when a client asked for the end of the process.
-        refused: clients that did not know the key.
+        door: who waits to be let in, and how many were not.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Server:
         confinement: Confinement = _ANYWHERE,
     ) -> None:
         self.ended = threading.Event()
-        self.refused = 0
+        self.door = Door()
         self._lasting = lasting
         self._confinement = confinement
         self._listener = listener
@@ -134,21 +135,34 @@ class Server:
         self._counting = threading.Lock()
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
 
+    @property
+    def refused(self) -> int:
+        """How many clients did not know the key."""
+        return self.door.refused
+
     def _accept(self) -> None:
         try:
             while True:
                 channel = self._listener.accept()
-                threading.Thread(target=self._serve, args=(channel,), name="client", daemon=True).start()
+                self.door.enter(channel)
+                try:
+                    threading.Thread(target=self._serve, args=(channel,), name="client", daemon=True).start()
+                except (RuntimeError, MemoryError) as error:  # no thread is left: the next one may find one
+                    self.door.leave(channel)
+                    channel.close()
+                    log.error("A client cannot be served: %s", error)
         except ChannelClosed:
             self.ended.set()
 
     def _serve(self, channel: Channel) -> None:
         """One client, from its handshake to its end."""
         try:
-            self._listener.welcome(channel, self._welcome)
+            self._listener.welcome(channel, lambda: self._known(channel))
         except (UserError, ChannelClosed) as error:
-            self._refuse(error)
+            self.door.turn_away(error)
             return
+        finally:
+            self.door.leave(channel)
         log.info("A client is connected")
         if self._lasting:
             channel.keep_alive(patience=None)
@@ -167,14 +181,6 @@ class Server:
                 self._clients.discard(client)
             client.close()
 
-    def _refuse(self, error: Exception) -> None:
-        if isinstance(error, UserError) and error.code == "wrong_key":
-            with self._counting:
-                self.refused += 1
-            log.warning("A client did not get in: %s It is number %d", error, self.refused)
-        else:
-            log.warning("A client did not get in: %s", error)
-
     def close(self) -> None:
         """Let nobody in any more, and part from the clients: their work is cancelled."""
         self._listener.close()
@@ -192,6 +198,10 @@ class Server:
         self._welcome()
         assert self._opened is not None
         return self._opened[0]
+
+    def _known(self, channel: Channel) -> Welcome:
+        self.door.leave(channel)  # it may have to wait for torch now
+        return self._welcome()
 
     def _welcome(self) -> Welcome:
         with self._opening:
@@ -344,7 +354,9 @@ def _dispatch(handlers: dict[type, Callable], job: Job) -> object:
     job.check()
     handler = handlers.get(type(job.request))
     if handler is None:
-        raise UserError("The backend cannot do this", f"{type(job.request).__name__} is not a request", code="wire")
+        raise UserError(
+            "The backend cannot do this", f"{type(job.request).__name__} is not a request", fix=REPORT, code="wire"
+        )
     return handler(job.request)
 
 

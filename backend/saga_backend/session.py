@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.wire.errors import UserError
+from blender_saga.wire.errors import REPORT, UserError
 from blender_saga.wire.messages import (
     BackendState,
     Candidates,
@@ -290,7 +290,12 @@ def _same(a: Cluster, b: Cluster) -> bool:
 def _given(value: float) -> float | None:
     """A scale or threshold of a message: negative means "not given"."""
     if not value <= 1:  # so that NaN is refused too
-        raise UserError("Scale and threshold must lie between 0 and 1", f"got {value:g}", code="bad_settings")
+        raise UserError(
+            "Scale and threshold must lie between 0 and 1",
+            f"got {value:g}",
+            fix="Use a number from 0 to 1",
+            code="bad_settings",
+        )
     return None if value < 0 else float(value)
 
 
@@ -321,7 +326,7 @@ def _whole_cloud(request: LoadScene) -> GaussianCloud:
     if not len(request.ids):
         return cloud
     if len(request.ids) != len(cloud) or request.ids.min() < 0 or request.ids.max() >= count:
-        raise UserError("The scene cannot be loaded", "its ids do not fit its points", code="bad_scene")
+        raise UserError("The scene cannot be loaded", "its ids do not fit its points", fix=REPORT, code="bad_scene")
     place = np.zeros(count, np.int64)
     place[request.ids] = np.arange(len(cloud))
     whole = cloud.take(place)

@@ -194,11 +194,13 @@ def check_settings(settings: TrainSettings) -> TrainSettings:
         lowest = 2 if name == "pixels" else 1  # the loss is about pairs
         if value and not lowest <= value <= limits[name]:
             why = f"{name} is {value}, it must be between {lowest} and {limits[name]} (0: the default, {default})"
-            raise UserError("The training settings are not usable", why, code="bad_settings")
+            raise UserError(
+                "The training settings are not usable", why, fix="Use a number that fits", code="bad_settings"
+            )
         chosen[name] = value or default
     if settings.seed < 0:
         why = f"seed is {settings.seed}, it must not be negative"
-        raise UserError("The training settings are not usable", why, code="bad_settings")
+        raise UserError("The training settings are not usable", why, fix="Use a number that fits", code="bad_settings")
     return TrainSettings(settings.method, settings.recipe, seed=settings.seed, **chosen)
 
 

@@ -24,7 +24,12 @@ def opened(request: OpenModel, count: int) -> tuple[SceneModel, sidecar.Header, 
         UserError: if it is no readable model, or that of another cloud.
     """
     if request.data.dtype != np.uint8 or request.data.ndim != 1:
-        raise UserError(f"{request.name} is not a readable .saga file", "it is not made of bytes", code="bad_model")
+        raise UserError(
+            f"{request.name} is not a readable .saga file",
+            "it is not made of bytes",
+            fix="Train it again",
+            code="bad_model",
+        )
     tensors, facts = sidecar.unpacked(request.data.tobytes(), request.name)
     model, header = sidecar.opened(tensors, facts, request.name, request.scene)
     require_count(header, count, request.name)
@@ -39,7 +44,7 @@ def require_count(header: sidecar.Header, count: int, name: str) -> None:
     """
     if header.count != count:
         why = f"it is for {header.count} Gaussians, the scene has {count}"
-        raise UserError(f"{name} is the model of another cloud", why, code="other_cloud")
+        raise UserError(f"{name} is the model of another cloud", why, fix="Train it again", code="other_cloud")
 
 
 def file_of(scene: str, model: SceneModel, header: sidecar.Header, described: Described) -> ModelFile:

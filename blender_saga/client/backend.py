@@ -94,7 +94,9 @@ class Backend:
         finally:
             self._release()
             self._state, self.error = ConnectionState.stopped, ""
-            self._finish(self._table.fail_all(UserError("The backend was stopped", code="stopped")))
+            self._finish(
+                self._table.fail_all(UserError("The backend was stopped", fix="Press Start to go on", code="stopped"))
+            )
 
     def restart(self) -> None:
         """Stop, then start. Scenes have to be loaded again."""

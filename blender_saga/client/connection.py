@@ -131,7 +131,7 @@ class Connection:
             while True:
                 self._receive(*channel.receive())
         except ChannelClosed:
-            self._end(ConnectionState.lost, UserError("The backend has stopped", code="lost"))
+            self._end(ConnectionState.lost, UserError("The backend has stopped", fix=_UNCHANGED, code="lost"))
         except UserError as error:  # not a message: the two do not understand each other
             self._end(ConnectionState.lost, UserError(error.what, error.why, _UNCHANGED, error.code))
         except Exception as error:  # no memory for what came, a bug of ours: never a thread that ends in silence

@@ -130,7 +130,12 @@ class Courier:
             return frame
         except OSError as error:
             why = error.strerror or str(error)
-            self._opened(number, _failed(UserError(f"The model {path.name} cannot be read", why, code="bad_model")))
+            self._opened(
+                number,
+                _failed(
+                    UserError(f"The model {path.name} cannot be read", why, fix="Train it again", code="bad_model")
+                ),
+            )
         except UserError as error:  # it is too large to be sent
             self._opened(number, _failed(error))
         return None

@@ -102,6 +102,10 @@ class Installation:
         if self.cancelled:
             raise Cancelled("installation")
         if isinstance(self.error, OSError):
-            raise UserError("The backend could not be installed", str(self.error)) from self.error
+            raise UserError(
+                "The backend could not be installed",
+                str(self.error),
+                fix="Check that you may write to the backend folder, then press Install again",
+            ) from self.error
         if self.error is not None:
             raise self.error

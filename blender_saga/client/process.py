@@ -165,7 +165,9 @@ class BackendProcess:
         try:
             with self._lock:
                 if self._stopped:
-                    raise UserError("The backend was stopped while it started", code="stopped")
+                    raise UserError(
+                        "The backend was stopped while it started", fix="Press Start to try again", code="stopped"
+                    )
                 self._child = subprocess.Popen(
                     launch.command(),
                     stdin=subprocess.PIPE,

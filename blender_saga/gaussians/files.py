@@ -35,7 +35,12 @@ def bad_file(path: Path, why: str, at: int | None = None, fix: str = "Copy or ex
 
 def unreadable(path: Path, error: OSError) -> UserError:
     """The error for a file that the operating system does not give."""
-    return UserError(f"The file {path} cannot be read", error.strerror or str(error), code="file")
+    return UserError(
+        f"The file {path} cannot be read",
+        error.strerror or str(error),
+        fix="Check that the file is there and that you may read it",
+        code="file",
+    )
 
 
 def map_bytes(path: Path) -> np.ndarray:
@@ -180,7 +185,12 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             yield stream
         partial.replace(path)
     except OSError as error:
-        raise UserError(f"The file {path} cannot be written", error.strerror or str(error), code="file") from error
+        raise UserError(
+            f"The file {path} cannot be written",
+            error.strerror or str(error),
+            fix="Choose another place for it",
+            code="file",
+        ) from error
     finally:
         _discard(partial)
 

@@ -81,7 +81,12 @@ def assemble(path: Path, decoded: Decoded, keep_invalid: bool = False) -> Loaded
         warnings.append(f"{bad} of {n} Gaussians were left out because they hold numbers that are not finite")
     if not len(decoded.means):
         why = "none of them is finite" if n else "it holds none"
-        raise UserError(f"The file {path.name} has no usable Gaussians", why, code="bad_file")
+        raise UserError(
+            f"The file {path.name} has no usable Gaussians",
+            why,
+            fix="Export it again from the trainer",
+            code="bad_file",
+        )
     zero = normalise(decoded.quats)
     if zero:
         warnings.append(f"{zero} Gaussians had a rotation of length zero; they are now unrotated")

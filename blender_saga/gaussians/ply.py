@@ -93,7 +93,9 @@ def _check(header: Header, path: Path) -> None:
     vertex, names = header.vertex, set(header.vertex.names)
     if "packed_position" in names:
         why = "it is a compressed PLY, and this reader is for plain ones"
-        raise UserError(f"The file {path.name} cannot be read", why, code="bad_file")
+        raise UserError(
+            f"The file {path.name} cannot be read", why, fix="Export it again from the trainer", code="bad_file"
+        )
     missing = [name for name in (*_GEOMETRY, *_DC) if name not in names]
     if missing:
         mesh = "face" in header.elements or not names & set(_GEOMETRY[3:])
@@ -102,13 +104,19 @@ def _check(header: Header, path: Path) -> None:
             f"The file {path.name} is not a Gaussian splat", why, "Choose the PLY of a splat trainer", code="bad_file"
         )
     if vertex.count == 0:
-        raise UserError(f"The file {path.name} has no Gaussians", "its header counts 0 vertices", code="bad_file")
+        raise UserError(
+            f"The file {path.name} has no Gaussians",
+            "its header counts 0 vertices",
+            fix="Export it again from the trainer",
+            code="bad_file",
+        )
     rest = sorted((n for n in names if n.startswith("f_rest_")), key=lambda n: (len(n), n))
     allowed = [3 * (k - 1) for k in SH_COEFFICIENTS]
     if len(rest) not in allowed or rest != [f"f_rest_{i}" for i in range(len(rest))]:
         raise UserError(
             f"The file {path.name} cannot be read",
             f"it has {len(rest)} f_rest properties, and spherical harmonics need 0, 9, 24, 45 or 72",
+            fix="Export it again from the trainer",
             code="bad_file",
         )
 

@@ -111,7 +111,11 @@ def _by_blocks(values: np.ndarray, change: Callable[[np.ndarray], np.ndarray], o
 def _split(matrix: np.ndarray) -> tuple[np.ndarray, float | None]:
     """The orthogonal polar factor [3,3] of a matrix, and its scale if it is a similarity (else None)."""
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise UserError("The object cannot be transformed", "its matrix is not made of 4x4 finite numbers")
+        raise UserError(
+            "The object cannot be transformed",
+            "its matrix is not made of 4x4 finite numbers",
+            fix="Reset the object's location, rotation and scale",
+        )
     u, stretch, vt = np.linalg.svd(matrix[:3, :3])
     if stretch[2] <= 1e-9 * stretch[0]:
         raise UserError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..wire.errors import UserError
+from ..wire.errors import REPORT, UserError
 
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -36,11 +36,11 @@ class View:
         object.__setattr__(self, "viewmat", np.asarray(self.viewmat, dtype=np.float64))
         object.__setattr__(self, "K", np.asarray(self.K, dtype=np.float64))
         if self.viewmat.shape != (4, 4) or self.K.shape != (3, 3):
-            raise UserError("The view is not usable", "its matrices must be 4x4 and 3x3", code="bad_view")
+            raise UserError("The view is not usable", "its matrices must be 4x4 and 3x3", fix=REPORT, code="bad_view")
         finite = np.isfinite(self.viewmat).all() and np.isfinite(self.K).all()
         if not finite or self.width < 1 or self.height < 1 or self.K[0, 0] == 0 or self.K[1, 1] == 0:
             why = "it has a zero size or numbers that are not finite"
-            raise UserError("The view is not usable", why, code="bad_view")
+            raise UserError("The view is not usable", why, fix=REPORT, code="bad_view")
 
     @property
     def camera_position(self) -> np.ndarray:
@@ -77,7 +77,9 @@ def view_from_opengl(view_matrix: np.ndarray, projection: np.ndarray, width: int
     p = np.asarray(projection, dtype=np.float64)
     orthographic = bool(abs(p[3, 3] - 1.0) < 1e-6 and abs(p[3, 2]) < 1e-6)
     if p.shape != (4, 4) or (not orthographic and abs(p[3, 2] + 1.0) > 1e-6):
-        raise UserError("The view is not usable", "the projection matrix is not a camera's", code="bad_view")
+        raise UserError(
+            "The view is not usable", "the projection matrix is not a camera's", fix=REPORT, code="bad_view"
+        )
     fx, fy = 0.5 * width * p[0, 0], 0.5 * height * p[1, 1]
     # Clip x = P00 x + P02 z (perspective: divided by -z) or P00 x + P03 (orthographic); rows grow downwards.
     shift_x, shift_y = (p[0, 3], -p[1, 3]) if orthographic else (-p[0, 2], p[1, 2])

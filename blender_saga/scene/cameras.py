@@ -47,7 +47,7 @@ def picture_pixel(view: View, x: int, y: int) -> np.ndarray:
     pixel = np.array([[x, view.height - 1 - y]], np.float32)
     if not view.contains(pixel).all():
         where = f"pixel {x}, {y} is not inside {view.width} x {view.height}"
-        raise UserError("The click is outside of the view", where, code="bad_view")
+        raise UserError("The click is outside of the view", where, fix="Click inside the viewport", code="bad_view")
     return pixel
 
 

@@ -37,7 +37,7 @@ def adopt(obj: bpy.types.Object) -> bpy.types.Object:
         )
     cloud = _cloud(obj)
     if not len(cloud):
-        raise UserError(f"{obj.name} has no points", code="empty")
+        raise UserError(f"{obj.name} has no points", fix="Choose another object", code="empty")
     if not all(np.isfinite(values).all() for values in (cloud.means, cloud.scales, cloud.sh)):
         raise UserError(
             f"{obj.name} holds numbers that are not finite", fix="Import its file again", code="bad_numbers"

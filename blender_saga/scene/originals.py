@@ -70,7 +70,7 @@ def _same(path: Path, rows: np.ndarray, now: Points) -> np.ndarray | None:
     def work(part: slice) -> None:
         before = transform_cloud(activate_rows(path, rows[part]), RDF_TO_BLENDER, overwrite=True)
         if len(before) != part.stop - part.start:  # rows that are not finite were left out: the ids mean others
-            raise UserError(f"The file {path.name} is another one")
+            raise UserError(f"The file {path.name} is another one", fix="Import it again")
         for name, slack in _SLACK.items():
             old, new = getattr(before, name), getattr(now.cloud, name)[part]
             equal = np.abs(new - old) <= slack * np.maximum(np.abs(old), name != "scales")

@@ -91,7 +91,7 @@ def named(context: bpy.types.Context, name: str) -> list[Placed]:
     """
     obj = bpy.data.objects.get(name)
     if obj is None:
-        raise UserError(f"There is no object {name}", code="no_object")
+        raise UserError(f"There is no object {name}", fix="Choose one that is there", code="no_object")
     point_cloud.require(obj)
     found = placed(context, lambda other: other == obj)
     if not found:

@@ -78,7 +78,7 @@ def require(obj: bpy.types.Object) -> None:
             code="not_a_splat",
         )
     if len(obj.data.points) == 0:
-        raise UserError(f"The splat {obj.name} has no Gaussians", code="empty")
+        raise UserError(f"The splat {obj.name} has no Gaussians", fix="Undo, or import its file again", code="empty")
 
 
 def to_cloud(obj: bpy.types.Object) -> GaussianCloud:
@@ -195,7 +195,12 @@ def split(obj: bpy.types.Object) -> bpy.types.Object:
     if not mask.any():
         raise UserError(f"Nothing is selected in {obj.name}", fix="Click on a thing first", code="no_selection")
     if mask.all():
-        raise UserError(f"There is nothing to split off from {obj.name}", "all of it is selected", code="all_selected")
+        raise UserError(
+            f"There is nothing to split off from {obj.name}",
+            "all of it is selected",
+            fix="Select a part of it, or move the object itself",
+            code="all_selected",
+        )
     part = _copy(obj)
     if obj.data.users > 1:  # a linked duplicate stands elsewhere and keeps all of its points
         obj.data = obj.data.copy()

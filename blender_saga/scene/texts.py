@@ -54,7 +54,12 @@ def select(context: bpy.types.Context, obj: bpy.types.Object, number: int, mode:
     objects = list({o.data.session_uid: o for o in participants(context, obj)}.values())
     masks = [inside[point_cloud.ids(o)] & ~point_cloud.hidden(o) for o in objects]
     if not any(mask.any() for mask in masks):
-        raise UserError("This candidate is not to be seen", "it is hidden or deleted", code="hidden")
+        raise UserError(
+            "This candidate is not to be seen",
+            "it is hidden or deleted",
+            fix="Press Show Hidden, or choose another candidate",
+            code="hidden",
+        )
     for each, mask in zip(objects, masks, strict=True):
         point_cloud.set_selection(each, combine(point_cloud.selection(each), mask, mode))
     prompts.forget(context.scene)

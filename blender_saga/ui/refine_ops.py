@@ -56,7 +56,7 @@ class SAGA_OT_prompt_remove(bpy.types.Operator):
         settings = context.scene.saga
         count = len(settings.prompts)
         if self.index >= count or not count:
-            raise UserError("There is no such click", code="no_prompt")
+            raise UserError("There is no such click", fix="Choose one from the list of clicks", code="no_prompt")
         place = count - 1 if self.index < 0 else self.index
         taken = prompts.take(context.scene, place)
         if not len(settings.prompts):

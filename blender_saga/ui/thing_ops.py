@@ -131,7 +131,12 @@ class SAGA_OT_thing_select(Combining, bpy.types.Operator):
         objects = {o.data.session_uid: o for o in participants(context, find_splat(context, ""))}.values()
         masks = [things.members(o, self.node) & ~point_cloud.hidden(o) for o in objects]
         if not any(mask.any() for mask in masks):
-            raise UserError("This thing is not to be seen", "it is hidden or deleted", code="hidden")
+            raise UserError(
+                "This thing is not to be seen",
+                "it is hidden or deleted",
+                fix="Press Show Hidden, or choose another thing",
+                code="hidden",
+            )
         for obj, mask in zip(objects, masks, strict=True):
             point_cloud.set_selection(obj, combine(point_cloud.selection(obj), mask, self.mode.lower()))
         prompts.forget(context.scene)

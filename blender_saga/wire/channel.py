@@ -9,6 +9,7 @@ A frame of no bytes says "I am still here" and nothing else: `keep_alive`.
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,9 @@ BEAT_SECONDS = 5.0
 """How often a side says that it is still there, where a tunnel may be cut without anybody being told."""
 SILENCE_SECONDS = 60.0
 """After so long without a byte the other side is taken for gone; a machine under load may well pause for ten."""
+_NONE_FREE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PAUSE = 0.1
+"""Seconds until a handle is asked for again where none is free."""
 _HELLO_ID = 0
 """Id of Hello and its answer; requests count from 1."""
 _MAX_HELLO = 1 << 16
@@ -155,12 +159,17 @@ class Listener:
         Raises:
             UserError: if the address cannot be had.
         """
-        self._key = key
+        self._key, self._closed = key, threading.Event()
         try:
             self._socket = socket.create_server(address)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise UserError(f"The backend cannot listen at {address[0]}:{address[1]}", why, code="address") from error
+            raise UserError(
+                f"The backend cannot listen at {address[0]}:{address[1]}",
+                why,
+                fix="Choose another address",
+                code="address",
+            ) from error
 
     @property
     def address(self) -> Address:
@@ -175,7 +184,10 @@ class Listener:
             except ConnectionAbortedError:
                 continue
             except OSError as error:
-                raise ChannelClosed("The listener was closed") from error
+                if error.errno not in _NONE_FREE or self._closed.is_set():
+                    raise ChannelClosed("The listener was closed") from error
+                self._closed.wait(_PAUSE)  # one that is in the handshake gives its own back soon
+                continue
             try:
                 return Channel(sock)
             except OSError:  # it has hung up already
@@ -210,6 +222,7 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening; a waiting `accept` ends."""
+        self._closed.set()
         try:
             self._socket.shutdown(socket.SHUT_RDWR)  # closing alone does not wake accept on Linux
         except OSError:

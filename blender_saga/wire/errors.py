@@ -6,6 +6,9 @@ installer imports it before there is an environment.
 
 from __future__ import annotations
 
+REPORT = "Try again; if it happens again, press Copy Report and report it"
+"""What to do about an error that no user can have caused."""
+
 
 class UserError(Exception):
     """What happened, why, and what the user can do: shown in Blender as an operator report, on stderr by the CLI.

@@ -31,9 +31,17 @@ def read_llff(path: Path) -> list[Frame]:
         raise UserError(f"The cameras {path} cannot be read", str(error), "Give LLFF's poses_bounds.npy") from error
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[1] != 17 or values.dtype.kind != "f":
         shape = list(getattr(values, "shape", ()))
-        raise UserError(f"The cameras {path} are not understood", f"the shape is {shape} instead of [N, 17]")
+        raise UserError(
+            f"The cameras {path} are not understood",
+            f"the shape is {shape} instead of [N, 17]",
+            fix="Give LLFF's own poses_bounds.npy",
+        )
     if not np.isfinite(values).all() or not len(values):
-        raise UserError(f"The cameras {path} are not understood", "there are none, or numbers that are not finite")
+        raise UserError(
+            f"The cameras {path} are not understood",
+            "there are none, or numbers that are not finite",
+            fix="Give LLFF's own poses_bounds.npy",
+        )
     images = _images(path.parent, len(values))
     poses = values[:, :15].reshape(-1, 3, 5).astype(np.float64)
     return [_frame(pose, image) for pose, image in zip(poses, images, strict=True)]

@@ -45,7 +45,11 @@ def read_cameras(path: Path) -> Cameras:
         UserError: if there is nothing there, it is damaged, or none of the photos exists.
     """
     if not path.exists():
-        raise UserError(f"The cameras {path} cannot be read", "there is no such file or folder")
+        raise UserError(
+            f"The cameras {path} cannot be read",
+            "there is no such file or folder",
+            fix="Choose the folder with the photos and their cameras",
+        )
     model = find_model(path) if path.is_dir() else None
     notes: list[str] = []
     missing = 0

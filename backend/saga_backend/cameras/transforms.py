@@ -47,7 +47,11 @@ def read_transforms(path: Path) -> tuple[list[Frame], list[str], int]:
             pose[:3, 3] *= scale
             frames.append(_frame(values | entry, pose, image))
     except OSError as error:
-        raise UserError(f"The cameras {path} cannot be read", error.strerror or str(error)) from error
+        raise UserError(
+            f"The cameras {path} cannot be read",
+            error.strerror or str(error),
+            fix="Check that the file is there and that you may read it",
+        ) from error
     except (ValueError, TypeError, KeyError, AttributeError, np.linalg.LinAlgError) as error:
         why = f"{type(error).__name__}: {error}"
         raise UserError(f"The cameras {path} are not understood", why, "Give a transforms.json") from error

@@ -81,7 +81,11 @@ def run_benchmark(
         control.progress("judging target views", index, len(targets))
         _judge(cloud, frame, cases)
     if not any(case.scores["default"] for case in cases):
-        raise UserError("There is nothing to compare with", "every mask of every target view is empty")
+        raise UserError(
+            "There is nothing to compare with",
+            "every mask of every target view is empty",
+            fix="Give masks that show something",
+        )
     rules = {rule: {"objects": summary([_entry(n, case, rule) for n, case in enumerate(cases)])} for rule in RULES}
     said = "points" if prompts.propagate is None else "mask"
     titles = (f"reference view, {said}", "target view, truth", "result")

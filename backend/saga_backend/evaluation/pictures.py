@@ -104,7 +104,11 @@ def check_folder(folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise UserError(f"The pictures cannot be written to {folder}", error.strerror or str(error)) from error
+        raise UserError(
+            f"The pictures cannot be written to {folder}",
+            error.strerror or str(error),
+            fix="Choose a folder that you may write to",
+        ) from error
 
 
 def save_sheet(folder: Path, name: str, picture: np.ndarray) -> Path:
@@ -117,5 +121,7 @@ def save_sheet(folder: Path, name: str, picture: np.ndarray) -> Path:
     try:
         Image.fromarray(picture).save(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be written", error.strerror or str(error)) from error
+        raise UserError(
+            f"{path} cannot be written", error.strerror or str(error), fix="Choose another place for it"
+        ) from error
     return path

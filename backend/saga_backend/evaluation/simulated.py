@@ -38,10 +38,20 @@ class MaskDamage:
         shares = self.dropped, self.merged, self.split
         if not all(0 <= share <= 1 for share in shares):
             why = f"dropped, merged and split are {', '.join(map(str, shares))}: shares lie between 0 and 1"
-            raise UserError("The masks cannot be damaged like that", why, code="bad_settings")
+            raise UserError(
+                "The masks cannot be damaged like that",
+                why,
+                fix="Use shares from 0 to 1, pixels from 0 to 100",
+                code="bad_settings",
+            )
         if not 0 <= self.ragged[0] <= self.ragged[1] <= 100 or self.smallest < 1:
             why = f"ragged goes from {self.ragged[0]} to {self.ragged[1]} pixels, smallest is {self.smallest}"
-            raise UserError("The masks cannot be damaged like that", why, code="bad_settings")
+            raise UserError(
+                "The masks cannot be damaged like that",
+                why,
+                fix="Use shares from 0 to 1, pixels from 0 to 100",
+                code="bad_settings",
+            )
 
 
 def label_maps(rows: Rows, labels: np.ndarray, height: int, width: int) -> np.ndarray:

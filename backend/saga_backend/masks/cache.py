@@ -63,7 +63,11 @@ class MaskCache:
         parts = PurePosixPath(name.replace("\\", "/"))
         safe = [part for part in parts.with_suffix("").parts if part not in ("..", ".", "/") and ":" not in part]
         if not safe:
-            raise UserError(f"There is no place for the masks of '{name}'", "it is no name of a picture")
+            raise UserError(
+                f"There is no place for the masks of '{name}'",
+                "it is no name of a picture",
+                fix="Give the photo another name",
+            )
         return self.folder.joinpath(*safe).with_name(safe[-1] + ".npz")
 
     def has(self, name: str, key: str) -> bool:
@@ -89,7 +93,12 @@ class MaskCache:
             with contextlib.suppress(OSError):
                 part.unlink()
             why = error.strerror or str(error)
-            raise UserError(f"The masks cannot be written to {self.folder}", why, code="cannot_write") from error
+            raise UserError(
+                f"The masks cannot be written to {self.folder}",
+                why,
+                fix="Choose a folder that you may write to, on a disk with space",
+                code="cannot_write",
+            ) from error
 
 
 def file_bytes(masks: RunMasks, key: str) -> bytes:

@@ -145,8 +145,14 @@ def _photo(path: Path, frame: Frame) -> np.ndarray:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"The photo {path} cannot be read", str(error)) from error
+        raise UserError(
+            f"The photo {path} cannot be read", str(error), fix="Put a photo there that opens in other programs"
+        ) from error
     if not frame.fits(pixels.shape[1], pixels.shape[0]):
         why = f"it has {pixels.shape[1]} x {pixels.shape[0]} pixels, its camera is for another aspect"
-        raise UserError(f"The photo {path} is not the one of its camera", why)
+        raise UserError(
+            f"The photo {path} is not the one of its camera",
+            why,
+            fix="Put the photo there that the camera was made from",
+        )
     return pixels

@@ -43,7 +43,11 @@ class MaskFolder(Sequence[np.ndarray]):
             UserError: if the folder is missing or has a file for none of the frames, or two for one.
         """
         if not folder.is_dir():
-            raise UserError(f"The masks {folder} cannot be read", "there is no such folder")
+            raise UserError(
+                f"The masks {folder} cannot be read",
+                "there is no such folder",
+                fix="Choose the folder with the mask files",
+            )
         self._folder, self._frames = folder, frames
         stems = [frame.stem for frame in frames]
         self._alone = len(set(stems)) == len(stems)
@@ -86,7 +90,11 @@ class MaskFolder(Sequence[np.ndarray]):
             found = [p for suffix in _READERS if _is_file(p := self._folder / (base + suffix))]
             if len(found) > 1:
                 names = " and ".join(p.name for p in found)
-                raise UserError(f"The masks {self._folder} are not clear", f"{names} belong to the same photo")
+                raise UserError(
+                    f"The masks {self._folder} are not clear",
+                    f"{names} belong to the same photo",
+                    fix="Keep one file for each photo",
+                )
             if found:
                 return found[0]
         return None

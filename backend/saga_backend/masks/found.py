@@ -88,14 +88,14 @@ def given_found(looked: Looked, pictures: Sequence[np.ndarray], raster: Rasteris
     """
     if len(pictures) != len(looked.views):
         why = f"{len(pictures)} for {len(looked.views)} views"
-        raise UserError("The masks do not fit the views", why, code="bad_masks")
+        raise UserError("The masks do not fit the views", why, fix="Have the masks found again", code="bad_masks")
     builder, masks = IncidenceBuilder(len(looked.cloud)), []
     for index, view in enumerate(looked.views):
         control.progress("masking views", index, len(looked.views))
         picture = pictures[index]
         if picture.shape[1:] != (view.height, view.width):
             why = f"masks of view {index} are {picture.shape[2]} x {picture.shape[1]} pixels"
-            raise UserError("The masks do not fit the views", why, code="bad_masks")
+            raise UserError("The masks do not fit the views", why, fix="Have the masks found again", code="bad_masks")
         more = raster.contributions(looked.cloud, view, looked.pools[index][POOL_PIXELS:])
         rows = concatenate([looked.rows[index], more])
         every = from_pictures(picture, _depths(looked.cloud, view, rows), view, looked.pools[index])

@@ -82,7 +82,11 @@ def sha256_of(path: Path, control: Control | None = None) -> str:
                 digest.update(block)
                 control.progress("checking the weights", file.tell() >> 20, size >> 20)
     except OSError as error:
-        raise UserError(f"{path} cannot be read", error.strerror or str(error)) from error
+        raise UserError(
+            f"{path} cannot be read",
+            error.strerror or str(error),
+            fix="Check that the file is there and that you may read it",
+        ) from error
     return digest.hexdigest()
 
 
@@ -155,7 +159,7 @@ def _check_room(file: OfficialFile, part: Path) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < file.size - there:
         why = f"{(file.size - there) / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free on {part.parent}"
-        raise UserError(f"There is no room for {file.name}", why)
+        raise UserError(f"There is no room for {file.name}", why, fix="Free some space on that disk, then try again")
 
 
 def _fetch(file: OfficialFile, part: Path, control: Control) -> None:

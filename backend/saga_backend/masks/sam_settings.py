@@ -41,7 +41,9 @@ class SamSettings:
             value = getattr(self, name)
             if not low <= value <= high:
                 why = f"{name} is {value}, it must be between {low} and {high}"
-                raise UserError("The settings of SAM are not usable", why, code="bad_settings")
+                raise UserError(
+                    "The settings of SAM are not usable", why, fix="Use a number between these", code="bad_settings"
+                )
 
     def meaning(self) -> dict[str, float]:
         """What the masks depend on: everything but the batch, which only decides how fast they come."""

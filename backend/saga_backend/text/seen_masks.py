@@ -128,7 +128,12 @@ def _large_masks(sources: TextSources, index: int, rows: Rows) -> PoolMasks:
     else:
         pictures = sources.masks[index]
         if pictures.shape[1:] != (view.height, view.width):
-            raise UserError("The masks do not fit the views", f"view {index} has another size", code="bad_masks")
+            raise UserError(
+                "The masks do not fit the views",
+                f"view {index} has another size",
+                fix="Train it again",
+                code="bad_masks",
+            )
     large = pictures.sum(axis=(1, 2)) >= SMALLEST
     z = sources.cloud.means @ view.viewmat[2, :3].astype(np.float32) + np.float32(view.viewmat[2, 3])
     alphas = rows.alphas()

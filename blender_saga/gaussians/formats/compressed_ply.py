@@ -63,7 +63,12 @@ def _check(path: Path, header: Header) -> None:
     if header.ascii or chunk is None or vertex is None:
         raise bad_file(path, "a compressed PLY is binary and has chunks")
     if vertex.count == 0:
-        raise UserError(f"The file {path.name} has no Gaussians", "its header counts 0 vertices", code="bad_file")
+        raise UserError(
+            f"The file {path.name} has no Gaussians",
+            "its header counts 0 vertices",
+            fix="Export it again from the trainer",
+            code="bad_file",
+        )
     for element, wanted, kind in ((chunk, PLACES + SCALES, "f4"), (vertex, WORDS, "u4")):
         missing = [name for name in wanted if (name, kind) not in element.properties]
         if missing:

@@ -82,7 +82,12 @@ def read_ksplat(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     sections = [section for section in sections if section.count]
     total = sum(section.count for section in sections)
     if total == 0:
-        raise UserError(f"The file {path.name} has no Gaussians", "its sections count 0", code="bad_file")
+        raise UserError(
+            f"The file {path.name} has no Gaussians",
+            "its sections count 0",
+            fix="Export it again from the trainer",
+            code="bad_file",
+        )
     k = SH_COEFFICIENTS[max(section.degree for section in sections)]
     parts = [_decode(data, header, section, k) for section in sections]
     columns = [np.concatenate(column) for column in zip(*(part.columns() for part in parts), strict=True)]

@@ -162,7 +162,11 @@ def read_splat(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     try:
         return identify(path).read(path, keep_invalid)
     except MemoryError as error:
-        raise UserError(f"The file {path.name} cannot be read", "it does not fit into the memory") from error
+        raise UserError(
+            f"The file {path.name} cannot be read",
+            "it does not fit into the memory",
+            fix="Close other programs, or import a smaller file",
+        ) from error
 
 
 def format_for(path: str | Path) -> Format:
@@ -226,7 +230,7 @@ def _without_what_only_ply_holds(
     if finite.all():
         return cloud, losses
     if not finite.any():
-        raise UserError("There is nothing to write", "none of the Gaussians is finite")
+        raise UserError("There is nothing to write", "none of the Gaussians is finite", fix="Import its file again")
     bad = len(cloud) - int(np.count_nonzero(finite))
     losses.append(f"{bad:,} Gaussians were left out because they hold numbers that are not finite")
     return cloud.take(finite), losses

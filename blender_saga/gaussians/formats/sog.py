@@ -137,7 +137,12 @@ class _Meta:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise bad_file(self._path, f"its {META} counts {str(count)[:20]} Gaussians")
         if count == 0:
-            raise UserError(f"The file {self._path.name} has no Gaussians", f"its {META} counts 0", code="bad_file")
+            raise UserError(
+                f"The file {self._path.name} has no Gaussians",
+                f"its {META} counts 0",
+                fix="Export it again from the trainer",
+                code="bad_file",
+            )
         return count
 
     def has(self, part: str) -> bool:

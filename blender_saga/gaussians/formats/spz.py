@@ -89,7 +89,12 @@ def _header(path: Path, data: bytes, versions: range) -> SpzHeader:
         why = f"SPZ version {version} is not known here"
         raise bad_file(path, why, 4, "Export it as SPZ version 3 or as PLY")
     if count == 0:
-        raise UserError(f"The file {path.name} has no Gaussians", "its header counts 0", code="bad_file")
+        raise UserError(
+            f"The file {path.name} has no Gaussians",
+            "its header counts 0",
+            fix="Export it again from the trainer",
+            code="bad_file",
+        )
     if degree >= len(SH_COEFFICIENTS):
         raise bad_file(path, f"spherical harmonics of degree {degree} are not known", 12)
     if fraction > 24:

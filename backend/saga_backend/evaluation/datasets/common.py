@@ -86,7 +86,7 @@ def read_mask(path: Path) -> np.ndarray:
                 rgba = np.asarray(picture.convert("RGBA")).astype(np.int64)
                 grey, opaque = rgba[..., :3].max(axis=2), rgba[..., 3] > 127
     except (OSError, ValueError) as error:
-        raise UserError(f"The mask {path} cannot be read", str(error)) from error
+        raise UserError(f"The mask {path} cannot be read", str(error), fix="Fetch the dataset again") from error
     grey = grey * opaque
     return 2 * grey > max(int(grey.max()), 1)
 
@@ -126,7 +126,9 @@ def scene_folder(root: Path, marker: str, name: str) -> Path:
         UserError: if there is no such scene, or several and no name.
     """
     if not root.is_dir():
-        raise UserError(f"The dataset {root} cannot be read", "there is no such folder")
+        raise UserError(
+            f"The dataset {root} cannot be read", "there is no such folder", fix="Give the folder of the dataset"
+        )
     if (root / marker).exists():
         return root
     scenes = sorted(p for p in root.iterdir() if (p / marker).exists())
@@ -144,7 +146,11 @@ def pick_scene(root: Path, scenes: Sequence[Path], name: str) -> Path:
         return wanted[0]
     names = ", ".join(p.name for p in scenes) or "none"
     if not wanted:
-        raise UserError(f"There is no scene {name or 'at all'} in {root}", f"the scenes found are: {names}")
+        raise UserError(
+            f"There is no scene {name or 'at all'} in {root}",
+            f"the scenes found are: {names}",
+            fix="Name one of these with --name",
+        )
     raise UserError(f"The dataset {root} has several scenes", names, "Name one with --name")
 
 
@@ -168,5 +174,9 @@ def things_of(truths: dict[str, list[Truth]]) -> tuple[list[Thing], list[str]]:
             continue
         things.append(Thing(name, masks[0].frame, positive, negative, masks[1:]))
     if not things:
-        raise UserError("The dataset has nothing to judge", "; ".join(notes) or "it has no masks")
+        raise UserError(
+            "The dataset has nothing to judge",
+            "; ".join(notes) or "it has no masks",
+            fix="docs/evaluation.md says what it must hold",
+        )
     return things, notes

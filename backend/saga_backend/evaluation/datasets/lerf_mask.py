@@ -37,7 +37,9 @@ def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
     scene = scene_folder(root, _MARKER, name)
     if not (scene / "images_train").is_dir():
         why = "without images_train it is not known which photos are the test views"
-        raise UserError(f"The scene {scene.name} is not complete", why)
+        raise UserError(
+            f"The scene {scene.name} is not complete", why, fix="Fetch the dataset again, with all of its files"
+        )
     train = {p.stem for p in (scene / "images_train").iterdir()}
     tests = sorted((f for f in frames if f.stem not in train), key=lambda frame: frame.name)
     truths: dict[str, list[Truth]] = {}
@@ -58,4 +60,8 @@ def _frame(name: str, tests: Sequence[Frame]) -> Frame:
         return by_stem(tests)[name]
     if name.isdigit() and int(name) < len(tests):
         return tests[int(name)]
-    raise UserError(f"No camera belongs to the test view {name}", f"{len(tests)} photos are not in images_train")
+    raise UserError(
+        f"No camera belongs to the test view {name}",
+        f"{len(tests)} photos are not in images_train",
+        fix="Fetch the dataset again, with all of its photos",
+    )

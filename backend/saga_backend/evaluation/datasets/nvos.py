@@ -42,12 +42,18 @@ def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
     target = _only(labels / "masks" / scene, "*_mask.png")
     photos = [p for p in (labels / "reference_image" / scene).glob("*") if p.suffix in IMAGE_SUFFIXES]
     if len(photos) != 1:
-        raise UserError(f"The scene {scene} is not complete", f"it has {len(photos)} reference images instead of 1")
+        raise UserError(
+            f"The scene {scene} is not complete",
+            f"it has {len(photos)} reference images instead of 1",
+            fix="Fetch the dataset again, with all of its files",
+        )
     reference, truth = _frame(photos[0].stem, frames), _frame(target.stem.removesuffix("_mask"), frames)
     scribbles = labels / "scribbles" / scene
     positive, negative = (strokes(_only(scribbles, f"{kind}_*.png"), reference) for kind in ("pos", "neg"))
     if not positive.any():
-        raise UserError(f"The scene {scene} is not complete", "its positive scribble is empty")
+        raise UserError(
+            f"The scene {scene} is not complete", "its positive scribble is empty", fix="Fetch the dataset again"
+        )
     thing = Thing(scene, reference, positive, negative & ~positive, [Truth(truth, target)])
     return Benchmark(scene, [f for f in frames if f is not truth] or frames, [thing])
 
@@ -67,7 +73,11 @@ def _scene(root: Path, name: str) -> str:
 def _only(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
-        raise UserError(f"The scene {folder.name} is not complete", f"{folder} has {len(found)} files {pattern}")
+        raise UserError(
+            f"The scene {folder.name} is not complete",
+            f"{folder} has {len(found)} files {pattern}",
+            fix="Fetch the dataset again, with all of its files",
+        )
     return found[0]
 
 

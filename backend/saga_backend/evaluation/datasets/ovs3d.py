@@ -43,7 +43,11 @@ def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
         masks = {p.stem.strip(): p for p in folder.glob("*.png")}
         for thing, found in truths.items():
             if thing not in masks:
-                raise UserError(f"The scene {scene.name} is not complete", f"{folder} has no mask of {thing}")
+                raise UserError(
+                    f"The scene {scene.name} is not complete",
+                    f"{folder} has no mask of {thing}",
+                    fix="Fetch the dataset again, with all of its files",
+                )
             found.append(Truth(frame, masks[thing]))
     things, notes = things_of(truths)
     return Benchmark(scene.name, frames, things, notes)
@@ -53,7 +57,9 @@ def _classes(path: Path) -> list[str]:
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
-        raise UserError(f"The classes {path} cannot be read", error.strerror or str(error)) from error
+        raise UserError(
+            f"The classes {path} cannot be read", error.strerror or str(error), fix="Fetch the dataset again"
+        ) from error
     return [name for name in names if name]
 
 

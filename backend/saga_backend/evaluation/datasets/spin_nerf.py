@@ -49,7 +49,9 @@ def _masks(folder: Path) -> list[Path]:
 
 def _scene(root: Path, name: str) -> Path:
     if not root.is_dir():
-        raise UserError(f"The dataset {root} cannot be read", "there is no such folder")
+        raise UserError(
+            f"The dataset {root} cannot be read", "there is no such folder", fix="Give the folder of the dataset"
+        )
     if _masks(root):
         return root
     return pick_scene(root, sorted(p for p in root.iterdir() if p.is_dir() and _masks(p)), name)
