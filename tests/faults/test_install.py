@@ -1,0 +1,376 @@
+"""Installing and upgrading the backend with real pip and uv from an index on this machine, and what goes wrong in it.
+
+The promise: whatever happens, the environment that worked before works on, byte for byte, and the next try succeeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from blender_saga.client.environment import EnvironmentState
+from blender_saga.client.environments import Environments
+
+from .conftest import FULL
+from .stub_index import LAUNCH, REAL_UV, ROOT, UV_VERSION, StubIndex, publish
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for uv is a #! script"),
+    pytest.mark.skipif(not REAL_UV.is_file(), reason="there is no uv of this checkout (scripts/bootstrap.py makes it)"),
+]
+PHASES = ("Fetching uv", "Making the environment", "Looking at", "Downloading", "Installing", "Trying", "Preparing")
+FIRST = [(how, phase) for how in ("cancel", "kill") for phase in PHASES]
+AGAIN = [(how, phase) for how, phase in FIRST if phase != PHASES[0]]
+if not FULL:
+    FIRST, AGAIN = (
+        [("cancel", PHASES[0]), ("kill", "Downloading")],
+        [(how, p) for how, p in AGAIN if p[:3] in ("Dow", "Pre")],
+    )
+SOON = 60.0  # seconds in which something that is not waiting for a fault has to end
+
+
+class Shop:
+    """A backend folder, an index, and installers as processes of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.index, self.folder = StubIndex(), folder / "backend"
+        self.folder.mkdir(parents=True)
+        self.lock, self.launch = folder / "lock.txt", folder / "launch.py"
+        self.launch.write_text(LAUNCH)
+        self.publish("1.0")
+        self.environ = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PIP_", "PYTHON"))}
+        self.environ |= {"UV_DEFAULT_INDEX": self.index.url, "PIP_INDEX_URL": self.index.url, "UV_HTTP_RETRIES": "1"}
+        self.environ |= {"PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", "NO_PROXY": "127.0.0.1"}
+        self.environ |= {"PYTHONPATH": str(ROOT), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        self.running: list[subprocess.Popen[str]] = []
+
+    @property
+    def installed(self) -> Environments:
+        return Environments(self.folder / "environment", self.lock)
+
+    def publish(self, torch: str) -> None:
+        """Have this version wanted from now on."""
+        self.lock.write_text(publish(self.index, torch))
+        self.lock.with_name("uv.txt").write_text(self.index.pin("uv", UV_VERSION))
+
+    def fault(self, text: str) -> None:
+        """What the trial ends with, "" for well."""
+        self.launch.with_name("fault.txt").write_text(text)
+
+    def begin(self, *wishes: str) -> subprocess.Popen[str]:
+        """Start an installer."""
+        command = [sys.executable, "-m", "tests.faults.installing", self.folder / "environment", self.lock, self.launch]
+        process = subprocess.Popen(
+            [*map(str, command), *wishes], cwd=ROOT, env=self.environ, stdout=subprocess.PIPE, text=True
+        )
+        self.running.append(process)
+        return process
+
+    def install(self, *wishes: str) -> tuple[int, str]:
+        """Run an installer to its end; its exit code and last line."""
+        process = self.begin(*wishes)
+        lines = process.communicate(timeout=SOON)[0].splitlines()
+        return process.returncode, lines[-1] if lines else ""
+
+    def works(self, torch: str) -> None:
+        """What is in use has this torch."""
+        python = self.installed.current.python
+        run = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True)
+        assert (run.returncode, run.stdout.strip()) == (0, torch), run.stderr
+
+    def content(self) -> dict[str, str]:
+        """Every file of the environment in use, but what its own use writes."""
+        home = self.installed.current.folder
+        files = (p for p in home.rglob("*") if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".lock")
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    def environments(self) -> list[str]:
+        return sorted(p.name for p in self.folder.iterdir() if p.name.partition("-")[2].isdecimal())
+
+    def close(self) -> None:
+        self.index.close()
+        for process in self.running:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an installation leaves beside the environment: uv, which pip takes seconds to bring."""
+    shop = Shop(tmp_path_factory.mktemp("tools"))
+    assert shop.install() == (0, "1.000 Installed")
+    shop.close()
+    return shop.folder / "environment-uv"
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Shop]:
+    """Nothing is there."""
+    shop = Shop(tmp_path)
+    yield shop
+    shop.close()
+
+
+@pytest.fixture
+def shop(bare: Shop, tools: Path) -> Shop:
+    """Nothing but uv is there."""
+    shutil.copytree(tools, bare.folder / tools.name, symlinks=True)
+    return bare
+
+
+@pytest.fixture
+def old(shop: Shop) -> Shop:
+    """Version 1.0 is installed, 2.0 is wanted."""
+    assert shop.install() == (0, "1.000 Installed")
+    shop.works("1.0")
+    shop.publish("2.0")
+    assert shop.installed.state is EnvironmentState.outdated and shop.installed.usable
+    return shop
+
+
+def nobody_works_in(folder: Path) -> None:
+    """Wait until no process has the folder in its command line."""
+    deadline = time.monotonic() + 10
+    while (found := _working_in(folder)) and time.monotonic() < deadline:
+        pass
+    assert not found
+
+
+def _working_in(folder: Path) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        found += [line] if str(folder) in line and int(process.name) != os.getpid() else []
+    return found
+
+
+def untouched(shop: Shop, before: dict[str, str]) -> None:
+    """The old environment is as it was and works; then the upgrade succeeds and the old one is gone."""
+    assert shop.installed.usable and shop.content() == before
+    shop.works("1.0")
+
+
+def upgraded(shop: Shop) -> None:
+    shop.index.release()
+    shop.fault("")
+    assert shop.install() == (0, "1.000 Installed")
+    shop.works("2.0")
+    assert shop.installed.state is EnvironmentState.ready and len(shop.environments()) == 1
+
+
+def test_a_first_installation_and_an_upgrade(bare: Shop, case: Callable) -> None:
+    shop = bare
+    with case("install, then upgrade to another lock") as row:
+        assert shop.installed.state is EnvironmentState.missing
+        began = time.monotonic()
+        assert shop.install() == (0, "1.000 Installed")
+        row.right(time.monotonic() - began)
+        shop.works("1.0")
+        assert shop.install()[0] == 0  # again: nothing to do but the trial
+        assert shop.environments() == ["environment-1"]
+        shop.publish("2.0")
+        upgraded(shop)
+        assert shop.environments() == ["environment-2"]
+        row.lost = "nothing"
+
+
+@pytest.mark.parametrize(("how", "phase"), FIRST)
+def test_a_first_installation_that_is_stopped(
+    request: pytest.FixtureRequest, case: Callable, how: str, phase: str
+) -> None:
+    shop: Shop = request.getfixturevalue("bare" if phase == PHASES[0] else "shop")
+    with case(f"first installation, {how} at: {phase}") as row:
+        code, _ = shop.install(how, phase)
+        began = time.monotonic()
+        assert code == (3 if how == "cancel" else -9)
+        nobody_works_in(shop.folder)
+        row.right(time.monotonic() - began)
+        assert not shop.installed.usable
+        assert shop.install() == (0, "1.000 Installed")
+        shop.works("1.0")
+        assert len(shop.environments()) == 1
+        row.lost = "nothing"
+
+
+@pytest.mark.parametrize(("how", "phase"), AGAIN)
+def test_an_upgrade_that_is_stopped(old: Shop, case: Callable, how: str, phase: str) -> None:
+    with case(f"upgrade, {how} at: {phase}") as row:
+        before = old.content()
+        code, _ = old.install(how, phase)
+        began = time.monotonic()
+        assert code == (3 if how == "cancel" else -9)
+        nobody_works_in(old.folder)
+        untouched(old, before)
+        row.right(time.monotonic() - began)
+        upgraded(old)
+        row.lost = "nothing"
+
+
+def test_killed_in_the_middle_of_a_download(old: Shop, case: Callable) -> None:
+    with case("upgrade, kill -9 in the middle of torch's download") as row:
+        before, process = old.content(), None
+        old.index.held.add("torch")
+        process = old.begin()
+        assert old.index.asked.wait(SOON)
+        process.kill()
+        process.wait()
+        began = time.monotonic()
+        nobody_works_in(old.folder)  # uv is ended, too: it would go on for gigabytes
+        untouched(old, before)
+        row.right(time.monotonic() - began)
+        upgraded(old)
+        row.lost = "nothing"
+
+
+FAULTS = {
+    "a wheel that arrives damaged": (lambda shop: shop.index.corrupt.add("torch"), "network"),
+    "a connection that breaks in torch": (lambda shop: shop.index.cut.add("torch"), "network"),
+    "a package that is missing": (lambda shop: shop.index.remove("numba"), "index"),
+    "no network": (lambda shop: shop.index.close(), "network"),
+    "a trial that fails": (lambda shop: shop.fault("ImportError: libtorch is broken"), "install"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_an_upgrade_that_fails(old: Shop, case: Callable, name: str) -> None:
+    do, expected = FAULTS[name]
+    with case(f"upgrade, {name}") as row:
+        before = old.content()
+        do(old)
+        began = time.monotonic()
+        code, line = old.install()
+        assert code == 2 and line.startswith(f"error {expected} "), line
+        untouched(old, before)
+        row.right(time.monotonic() - began)
+        assert len(old.environments()) == 1
+        if name != "no network":  # that index is closed for good
+            old.index.corrupt.clear()
+            old.index.cut.clear()
+            old.publish("2.0")
+            upgraded(old)
+        row.lost, row.remark = "nothing", line.partition(" ")[2]
+
+
+def test_a_wheel_that_is_not_the_locked_one_never_runs(shop: Shop, case: Callable) -> None:
+    """Not a damaged but another wheel of the same name and version: what a tampered index would serve."""
+    with case("install, an exchanged wheel of the same name and version") as row:
+        shop.index.add("numba", "1.0", {"numba.py": b"raise SystemExit('owned')\n", "numba.pth": b"import numba\n"})
+        code, line = shop.install()
+        assert code == 2 and line.startswith("error checksum"), line
+        assert not list(shop.folder.rglob("numba.py")) and shop.environments() == []
+        row.lost, row.remark = "nothing", line.partition(" ")[2]
+
+
+def test_too_little_space_is_told_before_anything_is_fetched(old: Shop, case: Callable) -> None:
+    with case("upgrade, too little disk space") as row:
+        before = old.content()
+        old.index.close()  # it would notice if it asked
+        began = time.monotonic()
+        code, line = old.install("free", str(10**18))
+        row.right(time.monotonic() - began)
+        assert code == 2 and line.startswith("error disk")
+        untouched(old, before)
+        row.lost = "nothing"
+
+
+def test_a_disk_that_is_full_in_the_middle(shop: Shop, case: Callable, tmp_path: Path) -> None:
+    with case("upgrade, the disk is full in the middle (tmpfs)") as row:
+        mount = tmp_path / "small"
+        mount.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(mount)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode != 0:
+            pytest.skip("a small disk can only be made by root")
+        try:
+            shop.folder = mount / "backend"
+            assert shop.install() == (0, "1.000 Installed")
+            filler = mount / "filler"
+            filler.write_bytes(bytes(shutil.disk_usage(mount).free - 3 * 2**20))
+            shop.publish("2.0")
+            before = shop.content()
+            began = time.monotonic()
+            code, line = shop.install()
+            assert code == 2 and line.startswith("error disk"), line
+            untouched(shop, before)
+            row.right(time.monotonic() - began)
+            filler.unlink()
+            upgraded(shop)
+        finally:
+            shop.close()
+            subprocess.run(["umount", "-l", str(mount)], check=True)
+        row.lost, row.remark = "nothing", line.partition(" ")[2]
+
+
+def test_two_blenders_install_at_once(old: Shop, case: Callable) -> None:
+    with case("two Blenders upgrade at once") as row:
+        old.index.held.add("torch")
+        first = old.begin()
+        assert old.index.asked.wait(SOON)
+        began = time.monotonic()
+        code, line = old.install()
+        row.right(time.monotonic() - began)
+        assert code == 2 and line.startswith("error busy")
+        old.works("1.0")
+        old.index.release()
+        assert first.communicate(timeout=SOON)[0].endswith("1.000 Installed\n")
+        old.works("2.0")
+        row.lost = "nothing"
+
+
+OCCUPY = """
+import importlib.util, sys
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("launch", sys.argv[1])
+launch = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(launch)
+launch._occupy(Path(sys.prefix))
+print("up", flush=True)
+sys.stdin.read()
+import torch, numba
+print(torch.__version__)
+"""
+
+
+def test_a_backend_that_runs_keeps_its_environment(old: Shop, case: Callable) -> None:
+    """Another Blender trains while this one upgrades: its packages stay until it has ended."""
+    with case("upgrade beside another Blender's running backend") as row:
+        command = [old.installed.current.python, "-c", OCCUPY, ROOT / "backend" / "launch.py"]
+        backend = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert backend.stdout is not None and backend.stdout.readline() == "up\n"
+        assert old.install() == (0, "1.000 Installed")
+        old.works("2.0")
+        assert len(old.environments()) == 2
+        assert backend.communicate("", timeout=SOON)[0] == "1.0\n"  # it imports only now
+        old.publish("3.0")
+        assert old.install() == (0, "1.000 Installed")
+        assert old.environments() == [old.installed.current.folder.name]
+        row.lost = "nothing"
+
+
+def test_an_environment_of_before_there_were_upgrades_is_taken_over(old: Shop) -> None:
+    """Made by an earlier version of the extension: a plain folder, no name of the one in use."""
+    old.installed.current.folder.rename(old.folder / "environment")
+    (old.folder / "environment.current").unlink()
+    assert old.installed.usable
+    old.works("1.0")
+    upgraded(old)
+    assert not (old.folder / "environment").exists()
+
+
+def test_packages_of_the_old_one_leave_the_cache(old: Shop) -> None:
+    upgraded(old)
+    kept = [path.read_bytes() for path in (old.folder / "environment-cache").rglob("torch/__init__.py")]
+    assert kept == [b"__version__ = '2.0'\n"]
+    old.publish("1.0")  # and what is gone from there can come again
+    assert old.install() == (0, "1.000 Installed")
+    old.works("1.0")
