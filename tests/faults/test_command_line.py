@@ -1,0 +1,48 @@
+"""The command line is killed in a training; the same command goes on, another one does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from saga_backend import checkpoint
+
+from blender_saga.gaussians.formats.registry import write_splat
+
+from .real import ROOT, balls, until
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+def command(folder: Path, out: str, seed: int = 0) -> list[str]:
+    """`saga_backend train`."""
+    what = ["--recipe", "paper", "--steps", "120", "--pixels", "256", "--views", "6", "--width", "96", "--height", "72"]
+    scene = ["train", str(folder / "balls.ply"), "--out", str(folder / out), "--device", "cpu"]
+    return [sys.executable, "-m", "saga_backend", *scene, "--seed", str(seed), *what]
+
+
+def test_killed_and_run_again(case, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, "0.2")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "backend")]))
+    write_splat(tmp_path / "balls.ply", balls())
+    kept = tmp_path / "cut.saga.unfinished" / "features.safetensors"
+    with case("kill -9 the command line in `train`, run it again") as row:
+        subprocess.run(command(tmp_path, "whole.saga"), check=True, capture_output=True)
+        cut = subprocess.Popen(command(tmp_path, "cut.saga"), stderr=subprocess.DEVNULL)
+        until(lambda: kept.is_file() or cut.poll() is not None, "a checkpoint")
+        os.kill(cut.pid, signal.SIGKILL)
+        assert cut.wait() == -signal.SIGKILL
+        began = time.monotonic()
+        again = subprocess.run(command(tmp_path, "cut.saga"), check=True, capture_output=True, text=True)
+        row.right(time.monotonic() - began)
+        assert "went on from step" in again.stderr and not kept.parent.exists()
+        assert (tmp_path / "cut.saga").read_bytes() == (tmp_path / "whole.saga").read_bytes()
+        other = subprocess.run(command(tmp_path, "cut.saga", seed=1), check=True, capture_output=True, text=True)
+        assert "went on" not in other.stderr
+        row.lost = "nothing"
+        row.remark = "byte for byte the model of an uninterrupted training; seconds: of the rest of the training"
