@@ -70,7 +70,7 @@ def ensure() -> None:
     command = [str(env.python), *sys.argv]
     if sys.platform == "win32":  # there, exec would return to the prompt at once
         sys.exit(subprocess.run(command, env=child_environ(), check=False).returncode)
-    os.execve(command[0], command, child_environ())
+    os.execve(command[0], command, child_environ())  # noqa: S606 - this very command in the environment it made
 
 
 def main() -> int:

@@ -100,7 +100,7 @@ def private_in_file() -> set[str]:
     return found - _EVERYBODYS
 
 
-_EVERYBODYS = {"", "Scene", "Camera", "Cube", "Light", "Collection", "Render Result", "Viewer Node", "Text", "/tmp/"}
+_EVERYBODYS = {"", "Scene", "Camera", "Cube", "Light", "Collection", "Render Result", "Viewer Node", "Text", "/tmp/"}  # noqa: S108 - not used as one
 """Names that Blender gives by itself."""
 
 journal = Journal()
