@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clicks import CLOUD, SMALL
+from safetensors.numpy import load_file, save_file
 from saga_backend import checkpoint, sidecar
-from saga_backend.checkpoint import Checkpoint, draws_of, go_on_drawing, training_key
+from saga_backend.checkpoint import Checkpoint, draws_of, fits, go_on_drawing, training_key
 from saga_backend.control import Control
 from saga_backend.inputs import message_key
 from saga_backend.replacing import replaced
 from saga_backend.session import Session
-from safetensors.numpy import load_file, save_file
 
 from blender_saga.gaussians.view import look_at
 from blender_saga.wire.errors import Cancelled, UserError
@@ -279,3 +279,68 @@ def test_parts_of_killed_writers_go_with_the_next_write(tmp_path):
         part.write_bytes(b"other")
         raise ZeroDivisionError
     assert (tmp_path / "a.saga").read_bytes() == b"whole" and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("method", ["saga", "click-gaussian"])
+def test_what_a_gpu_trains_goes_on_too(rng, method):
+    """The same steps on torch's tensors (here on the CPU): the state is that of the numpy stepper, and goes on."""
+    first, again, own, step = (torch_saga if method == "saga" else torch_click)(rng)
+    assert fits(first.state(), own.state())  # so either can go on from the other's
+    for index in range(3):
+        step(first, index)
+    state = {key: array.copy() for key, array in first.state().items()}
+    again.resume(state)
+    own.resume(state)
+    for key, array in own.state().items():
+        np.testing.assert_array_equal(array, state[key])
+    for stepper in (first, again):
+        for index in range(3, 6):
+            step(stepper, index)
+    for key, array in first.state().items():
+        np.testing.assert_array_equal(array, again.state()[key])
+    assert any(not np.array_equal(first.state()[key], state[key]) for key in state)
+
+
+def torch_saga(rng):
+    from saga_backend.methods.saga.batch import sample, training_view
+    from saga_backend.methods.saga.step import Parameters, Stepper
+    from saga_backend.methods.saga.torch_step import TorchStepper
+
+    rows, masks, near = toy_pool(rng)
+    view = training_view(rows, masks)
+    batches = [sample(view, np.linspace(0.1, 2, 9), (8, 2), rng) for _ in range(6)]
+    start = rng.normal(size=(30, 4)).astype(np.float32), rng.normal(size=(2, 4)).astype(np.float32)
+
+    def step(stepper, index: int) -> None:
+        stepper.step(batches[index], 0.01)
+
+    twice = [TorchStepper(Parameters(*start), near, "cpu") for _ in range(2)]
+    return *twice, Stepper(Parameters(*(a.copy() for a in start)), near), step
+
+
+def torch_click(rng):
+    from saga_backend.methods.click_gaussian.settings import ClickSettings
+    from saga_backend.methods.click_gaussian.step import Stepper
+    from saga_backend.methods.click_gaussian.torch_step import TorchStepper
+
+    rows, _, near = toy_pool(rng)
+    labels, around = rng.integers(0, 3, (2, len(rows))).astype(np.int32), np.arange(10, dtype=np.int32)
+    start, settings = rng.normal(size=(30, 24)).astype(np.float32), ClickSettings()
+
+    def step(stepper, index: int) -> None:
+        stepper.step(rows, labels, around, None)
+
+    twice = [TorchStepper(start.copy(), near, settings) for _ in range(2)]
+    return *twice, Stepper(start.copy(), near, settings), step
+
+
+def toy_pool(rng):
+    """Rows of 20 pixels over 30 Gaussians, two masks, and everybody's neighbours."""
+    from saga_backend.masks.pool import from_labels
+    from saga_backend.rows import Rows
+
+    ids = np.concatenate([np.sort(rng.permutation(30)[:3]) for _ in range(20)]).astype(np.int32)
+    rows = Rows(np.arange(0, 61, 3), ids, rng.uniform(0.1, 0.3, 60).astype(np.float32))
+    masks = from_labels((np.arange(20) % 2)[:, None].astype(np.int32), np.array([0.5, 1.5]), 1.0)
+    near = np.stack([rng.permutation(30)[:4] for _ in range(30)]).astype(np.int32)
+    return rows, masks, near

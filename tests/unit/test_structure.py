@@ -292,7 +292,7 @@ def test_the_readme_commands_exist_and_ci_runs_the_test_command() -> None:
     readme, ci = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", ".ci/run"))
     for script in ("demo.py", "test.py"):
         assert f"python3 scripts/{script}\n" in readme and (ROOT / "scripts" / script).is_file()
-    assert "exec python3 scripts/test.py --gui\n" in ci
+    assert "exec python3 scripts/test.py --gui --faults\n" in ci
 
 
 def test_version_and_blender_version_stand_in_the_manifest_as_elsewhere() -> None:
