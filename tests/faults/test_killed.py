@@ -57,7 +57,7 @@ def test_while_it_trains(case, counts, backends, cloud, tmp_path: Path, monkeypa
     """And the training goes on, to the last bit as if nothing had been."""
     every = counts(reduced=1, full=20)  # seconds; 20 is what users have
     monkeypatch.setenv(checkpoint.EVERY_VARIABLE, str(every))
-    steps, pixels = counts(reduced=120, full=6000), counts(reduced=256, full=1000)
+    steps, pixels = counts(reduced=120, full=2500), counts(reduced=256, full=1000)
     settings = TrainSettings(recipe="paper", steps=steps, views=6, width=96, height=72, pixels=pixels)
     backend = backends()
     load(backend, cloud)
