@@ -81,7 +81,7 @@ def unsafe(source: str, name: str = "") -> list[str]:
 
 def forbidden(call: ast.Call, what: str, name: str) -> bool:
     shell = constant(call, "shell")
-    if what in CALLS or any(given.arg == "shell" for given in call.keywords) and shell is not False:
+    if what in CALLS or (any(given.arg == "shell" for given in call.keywords) and shell is not False):
         return True
     if what.startswith(EXEC_FAMILY):
         return name not in ALLOWED_EXEC
