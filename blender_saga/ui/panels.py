@@ -55,6 +55,10 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
         draw_text(layout, welcome.obstacle, "ERROR")
     if session.backend is not None and session.backend.error:
         draw_text(layout, session.backend.error, "ERROR")
+    if session.installation is not None:
+        _draw_installation(layout, session.installation)
+        if session.installation.running:
+            return
     if elsewhere():
         _draw_connecting(layout, state)
     else:
@@ -94,10 +98,6 @@ def _draw_connecting(layout: bpy.types.UILayout, state: ConnectionState) -> None
 
 def _draw_starting(layout: bpy.types.UILayout, state: ConnectionState) -> None:
     """Buttons for a backend on this machine, and what is missing for it."""
-    if session.installation is not None:
-        _draw_installation(layout, session.installation)
-        if session.installation.running:
-            return
     old = _draw_missing_backend(layout)
     missing = old is not None and not old
     start = "Restart" if state in (ConnectionState.lost, ConnectionState.failed) else "Start"

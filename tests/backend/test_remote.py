@@ -1,25 +1,20 @@
-"""A backend elsewhere: client and server with a fake session, and between them what plays the tunnel."""
+"""A backend elsewhere: the model's file travels, and whatever happens to the tunnel loses nothing."""
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from faraway import KEY, SECONDS, Elsewhere, a_cloud, answer, backend, elsewhere, refusal, tunnel
 from saga_backend import server as server_module
-from saga_backend.server import Server
 
 from blender_saga.client.backend import Backend
 from blender_saga.client.connection import ConnectionState
 from blender_saga.client.jobs import Job, JobState
-from blender_saga.client.remote import Remote, remote_of
-from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.wire import channel
-from blender_saga.wire.channel import Listener
+from blender_saga.client.remote import Remote
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     FindText,
@@ -31,77 +26,10 @@ from blender_saga.wire.messages import (
     TrainSettings,
     TrainSources,
 )
-from tests.fakes import session as fake
 from tests.fakes.models import saga_file
 from tests.fakes.tunnel import Tunnel
 
-KEY = bytes(range(32))
-SECONDS = 60
-"""Limit of a test that hangs; nothing waits that long when all is well."""
-
-
-class Elsewhere:
-    """The other machine: a server that can be ended and started again at its port, with a session of its own."""
-
-    def __init__(self) -> None:
-        self.address = ("127.0.0.1", 0)
-        self.start()
-
-    def start(self) -> None:
-        listener = Listener(KEY, self.address)
-        self.address, self.session = listener.address, fake.FakeSession("cpu")
-        opened = fake.open_session("cpu")[0], self.session
-        self.server = Server(listener, "cpu", lambda _: opened, lasting=True)
-
-    def end(self) -> None:
-        self.server.close()
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Elsewhere]:
-    elsewhere = Elsewhere()
-    yield elsewhere
-    elsewhere.end()
-
-
-@pytest.fixture
-def tunnel(elsewhere: Elsewhere) -> Iterator[Tunnel]:
-    tunnel = Tunnel(elsewhere.address)
-    yield tunnel
-    tunnel.close()
-
-
-@pytest.fixture
-def backend(tunnel: Tunnel) -> Iterator[Backend]:
-    backend = Backend(Remote(tunnel.address, KEY))
-    backend.start()
-    backend.wait_connected(SECONDS)
-    yield backend
-    backend.stop()
-
-
-def a_cloud(n: int = 5) -> GaussianCloud:
-    return GaussianCloud(*(np.ones((n, *s), np.float32) for s in [(3,), (4,), (3,), (), (1, 3)]))
-
-
-def answer(backend: Backend, message: object) -> object:
-    return backend.wait(backend.submit(message), SECONDS).outcome()
-
-
-def refusal(backend: Backend, message: object) -> UserError:
-    with pytest.raises(UserError) as caught:
-        answer(backend, message)
-    return caught.value
-
-
-def why_not(remote: Remote) -> UserError:
-    backend = Backend(remote)
-    backend.start()
-    with pytest.raises(UserError) as caught:
-        backend.wait_connected(SECONDS)
-    assert backend.state is ConnectionState.failed and backend.error == caught.value.sentence()
-    backend.stop()
-    return caught.value
+__all__ = ["backend", "elsewhere", "tunnel"]  # fixtures
 
 
 def until_lost(backend: Backend) -> str:
@@ -216,94 +144,6 @@ def test_failures_about_paths_name_the_machine(
         "The photos cannot be read: there is no /data/photos, on gpu-box, where the backend runs. Choose others"
     )
     assert "gpu-box" not in refusal(backend, Train("scene")).sentence()
-
-
-# --- getting in ---------------------------------------------------------------------------------------------------
-
-
-def test_nobody_at_the_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        address = other.getsockname()
-    error = why_not(Remote(address, KEY))
-    assert error.code == "unreachable"
-    assert f"nothing answers at 127.0.0.1:{address[1]}" in error.sentence()
-    assert f"Is the tunnel up? Start 'ssh -N -L {address[1]}:127.0.0.1:{address[1]} USER@SERVER'" in error.sentence()
-
-
-def test_a_tunnel_that_leads_nowhere(tunnel: Tunnel, elsewhere: Elsewhere) -> None:
-    elsewhere.end()
-    error = why_not(Remote(tunnel.address, KEY))
-    assert error.code == "unreachable" and "Is 'saga_backend serve' running at its other end" in error.sentence()
-
-
-def test_a_tunnel_in_which_nothing_moves(tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "HANDSHAKE_SECONDS", 0.2)
-    tunnel.stall()
-    assert why_not(Remote(tunnel.address, KEY)).code == "unreachable"
-
-
-@pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.9\r\n", b"\0\0\0\x03hey", b""])
-def test_something_else_at_the_port(banner: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "HANDSHAKE_SECONDS", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as other:
-
-        def talk() -> None:
-            sock = other.accept()[0]
-            sock.sendall(banner)
-            while sock.recv(4096):
-                pass
-
-        threading.Thread(target=talk, daemon=True).start()
-        assert why_not(Remote(other.getsockname(), KEY)).code in ("unreachable", "wrong_key")
-
-
-def test_a_wrong_key_is_told_and_counted(tunnel: Tunnel, elsewhere: Elsewhere, backend: Backend) -> None:
-    for number in (1, 2):
-        error = why_not(Remote(tunnel.address, bytes(32)))
-        assert error.code == "wrong_key" and "Paste the one that 'serve' has printed" in error.sentence()
-        while elsewhere.server.refused < number:  # it counts when the client has been told
-            assert answer(backend, Status()).device == "a fake"
-    assert elsewhere.server.refused == 2
-
-
-def test_another_version(tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def other_version(hello: object) -> None:
-        raise channel.version_error("they speak versions 3 and 4 of the protocol")
-
-    monkeypatch.setattr(channel, "_check_version", other_version)
-    error = why_not(Remote(tunnel.address, KEY))
-    assert error.code == "version" and "Install the same version on both machines" in error.sentence()
-
-
-@pytest.mark.parametrize(
-    ("address", "key", "code"),
-    [
-        ("", KEY.hex(), "address"),
-        ("7860", KEY.hex(), "address"),
-        ("host:", KEY.hex(), "address"),
-        (":7860", KEY.hex(), "address"),
-        ("host:70000", KEY.hex(), "address"),
-        ("host:0", KEY.hex(), "address"),
-        ("host:٣", KEY.hex(), "address"),
-        ("host:7860", "", "key"),
-        ("host:7860", "hello", "key"),
-        ("host:7860", "00" * 31, "key"),
-    ],
-)
-def test_preferences_that_cannot_be(address: str, key: str, code: str) -> None:
-    with pytest.raises(UserError) as caught:
-        remote_of(address, key)
-    assert caught.value.code == code
-
-
-def test_preferences_that_can_be() -> None:
-    remote = remote_of(" 127.0.0.1:7860 ", f" {KEY.hex().upper()}\n")
-    assert (remote.address, remote.key, remote.name, remote.protected) == (
-        ("127.0.0.1", 7860), KEY, "127.0.0.1:7860", True,
-    )  # fmt: skip
-    assert remote_of("[::1]:7860", KEY.hex()).name == "[::1]:7860"
-    assert not remote_of("gpu-box:7860", KEY.hex()).protected
-    assert KEY.hex() not in repr(remote) and str(KEY) not in repr(remote)
 
 
 # --- what happens to a connection ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from .clouds import write_inria
 from .support import addon
 from .test_bad_input import refused
 from .test_end_to_end import PLACES, two_balls
+from .test_panels import draw
 from .views import Eye, click
 
 EYE = Eye((0, -6, 1.2), (0, 0, 0.5))
@@ -175,3 +176,23 @@ def test_whole_paths_of_any_system(chosen: object, path: str, whole: bool) -> No
 def test_the_key_is_hidden_and_in_no_report(chosen: object, served: Served) -> None:
     assert chosen.bl_rna.properties["remote_key"].subtype == "PASSWORD"
     assert served.key.strip() not in addon("ui.report_ops").report_text()
+
+
+def test_panels_say_where_it_runs(chosen: object, splat: bpy.types.Object, tunnel: Tunnel) -> None:
+    text, buttons = draw("backend")
+    assert text == "Not connected" and buttons["Connect"] and not buttons["Disconnect"]
+    bpy.ops.saga.backend_start()
+    text, buttons = draw("backend")
+    machine = session().backend.welcome.machine
+    assert text.startswith(f"Connected to {machine}, CPU") and buttons["Disconnect"] and not buttons["Connect"]
+    bpy.context.scene.saga.masks_from = "SAM"
+    assert f"Paths are those of {machine}, where the backend runs" in draw("train")[0]
+    tunnel.cut()
+    while session().backend.state.value == "connected":
+        session().backend._connection.wait(1)
+        session().poll()
+    text, buttons = draw("backend")
+    assert text.startswith("Lost The connection to the backend was lost") and buttons["Reconnect"]
+    chosen.remote_key = ""
+    text, buttons = draw("backend")
+    assert "The backend's key is not usable: it is empty" in text and not buttons["Reconnect"]

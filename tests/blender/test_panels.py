@@ -298,11 +298,17 @@ def test_last_message_is_shown() -> None:
     assert "There is nothing under the click" in draw("scene")[0]
 
 
-def test_preferences_draw(own_python: None) -> None:
+@pytest.mark.parametrize(("where", "button"), [("HERE", "Start"), ("ELSEWHERE", "Connect")])
+def test_preferences_draw(own_python: None, where: str, button: str) -> None:
     layout = Layout()
     preferences = bpy.context.preferences.addons[PACKAGE].preferences
-    type(preferences).draw(SimpleNamespace(layout=layout, bl_rna=preferences.bl_rna), bpy.context)
-    assert "Start" in layout.buttons
+    preferences.backend_where = where
+    drawn = SimpleNamespace(layout=layout, bl_rna=preferences.bl_rna, backend_where=where)
+    try:
+        type(preferences).draw(drawn, bpy.context)
+    finally:
+        preferences.property_unset("backend_where")
+    assert button in layout.buttons
 
 
 def test_clicks_are_listed_with_a_button_each(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
