@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 from skimage.io import imsave
 
 from blender_saga.client.backend import Backend
@@ -17,6 +19,7 @@ from blender_saga.wire.messages import LoadScene, Selection, Train, TrainSetting
 
 from .real import PAPER, SECONDS, balls, click_on, load, megabytes, pid_of, train_until
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read as Linux tells it")
 GIGABYTE = 1024.0  # MB
 
 

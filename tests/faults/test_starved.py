@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,6 +34,10 @@ from .real import (
     train_until,
     until,
 )
+
+if sys.platform != "linux":
+    pytest.skip("limits are set on a running process as Linux does it", allow_module_level=True)
+import resource  # noqa: E402 - Windows has none
 
 NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 MEGABYTE = 2**20
