@@ -21,6 +21,7 @@ from pathlib import Path
 from ..wire.errors import UserError
 from .environment import Environment, EnvironmentState, cache_of, exclusive
 from .install_progress import Report
+from .owner import check_owner
 
 Work = Callable[[Report, Callable[[], bool]], None]
 """Something long: told how to report, and asks whether it is cancelled."""
@@ -71,7 +72,8 @@ class Environments:
     def install(self, report: Report, cancelled: Callable[[], bool], trial: Callable[[Path], Work]) -> None:
         """Make one for the lock, try it out, and only then put it in the place of the old one.
 
-        Whatever goes wrong, the one in use stays as it is. What was downloaded is kept for the next try.
+        Whatever goes wrong, the one in use stays as it is. What was downloaded is kept for the next try. One that fits
+        the lock already is only tried out; if it has been damaged, it is replaced.
 
         Args:
             report: called with what is being done and how far it is, 0 to 1.
@@ -82,11 +84,14 @@ class Environments:
             UserError: as `Environment.install`, and what the trial raises.
             Cancelled: if it was stopped.
         """
+        check_owner(self._folder)
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(self._folder.with_name(self._folder.name + ".lock")):
             if self.current.state is EnvironmentState.ready:
-                trial(self.current.python)(report, cancelled)
-                return
+                with contextlib.suppress(UserError):
+                    trial(self.current.python)(report, cancelled)
+                    return
+                shutil.rmtree(cache_of(self._folder), ignore_errors=True)  # its files are those that are damaged
             self._tidy()
             fresh = self._environment(self._next())
             try:

@@ -19,7 +19,7 @@ PURE = ("wire", "gaussians", "client")
 SCRIPTS = ("bootstrap.py", "test.py", "demo.py")
 INSTALLER = ("wire/errors.py", "client/commands.py", "client/environment.py")
 INSTALLER += ("client/install_progress.py", "client/pythons.py", "client/uv_tool.py", "client/guard.py")
-INSTALLER += ("client/environments.py",)
+INSTALLER += ("client/environments.py", "client/owner.py")
 
 FILE_LINES, FUNCTION_LINES, TRAINING_FUNCTION_LINES, ARGUMENTS = 400, 40, 60, 6
 
