@@ -13,7 +13,7 @@ from typing import Any
 
 from blender_saga.wire import codec
 from blender_saga.wire.channel import Channel, ChannelClosed
-from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.wire.errors import Cancelled, REPORT, UserError
 from blender_saga.wire.messages import Failed, Progress, Stopped
 
 from .control import Control
@@ -146,7 +146,7 @@ def failed_by_bug(error: BaseException) -> Failed:
     if isinstance(error, MemoryError) or any(words in why for words in _NO_MEMORY):
         fix = "Close other programs, or train with fewer or smaller views; Restart frees what the backend holds"
         return Failed("memory", "The backend ran out of memory", str(error)[:500], fix)
-    return Failed("bug", "Something went wrong in the backend", why, "Please report this with the backend's log")
+    return Failed("bug", "Something went wrong in the backend", why, REPORT)
 
 
 class Worker:

@@ -236,7 +236,7 @@ class Backend:
 
 
 def _timeout(why: str) -> UserError:
-    return UserError("The backend did not answer in time", why, "Look at its log, or press Restart", code="timeout")
+    return UserError("The backend did not answer in time", why, "Wait, or press Stop, then Start", code="timeout")
 
 
 def _remaining(deadline: float | None) -> float | None:

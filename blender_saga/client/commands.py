@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..wire.errors import Cancelled, UserError
+from ..wire.errors import REPORT, Cancelled, UserError
 
 _TICK = 0.5  # seconds between looks at `cancelled` while a program prints nothing
 _END_SECONDS = 5.0  # for the guard to end what it guards
@@ -82,8 +82,9 @@ class CommandFailed(Exception):
         for pattern, why, fix, code in _KNOWN_FAILURES:
             if re.search(pattern, self.output, re.IGNORECASE):
                 return UserError(what, why, fix, code)
-        last = [line.strip() for line in self.output.splitlines() if line.strip()][-3:]
-        return UserError(what, " / ".join(last), "Install again; if that does not help, report this text", "install")
+        last = [line.strip() for line in self.output.splitlines() if line.strip()]
+        said = last[-1:] if "Traceback (most recent call last)" in self.output else last[-3:]
+        return UserError(what, " / ".join(said), f"Install again. {REPORT}", "install")
 
 
 def child_environ() -> dict[str, str]:

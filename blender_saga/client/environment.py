@@ -143,7 +143,7 @@ class Environment:
     def _check_place(self) -> None:
         if self.folder.exists() and not (self.folder / "pyvenv.cfg").exists() and any(self.folder.iterdir()):
             why = f"{self.folder} holds other files and no Python environment"
-            raise UserError("The environment cannot be made there", why, "Choose an empty folder", "folder")
+            raise UserError("The environment cannot be made there", why, "Choose an empty folder for it", "folder")
         have = _size(self._cache) if self._cache is not None else 0  # of an earlier run: it becomes the environment
         free, needed = shutil.disk_usage(self.folder.parent).free, MINIMUM_FREE_BYTES - have
         if free < needed:

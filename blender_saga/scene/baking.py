@@ -54,7 +54,11 @@ def apply_transforms(objects: list[bpy.types.Object], parts: Parts) -> None:
 def _bake(obj: bpy.types.Object, parts: Parts) -> Baked:
     point_cloud.require(obj)
     if obj.library is not None or obj.data.library is not None:
-        raise UserError(f"The splat {obj.name} is linked from another file", fix="Make it local first", code="linked")
+        raise UserError(
+            f"The splat {obj.name} is linked from another file",
+            fix="Make it local first (Object > Relations > Make Local)",
+            code="linked",
+        )
     what = f"The transform of {obj.name} cannot be applied"
     if obj.data.users > 1:
         fix = "Use Object > Relations > Make Single User first"

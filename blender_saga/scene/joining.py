@@ -33,7 +33,7 @@ def join(target: bpy.types.Object, others: list[bpy.types.Object]) -> None:
         point_cloud.require(obj)
         if obj.library is not None or obj.data.library is not None:
             what = f"The splat {obj.name} is linked from another file"
-            raise UserError(what, fix="Make it local first", code="linked")
+            raise UserError(what, fix="Make it local first (Object > Relations > Make Local)", code="linked")
     if abs(target.matrix_world.determinant()) < 1e-30:
         fix = "Give it a scale other than zero"
         raise UserError(f"Nothing can be joined to {target.name}", "its scale is zero along an axis", fix)

@@ -25,7 +25,11 @@ def find_splat(context: bpy.types.Context, name: str) -> bpy.types.Object:
         raise UserError(what, why, "Select one of these, or use Object > Apply > Make Instances Real", "instance")
     point_cloud.require(obj)
     if obj.library is not None or obj.data.library is not None:
-        raise UserError(f"The splat {obj.name} is linked from another file", fix="Make it local first", code="linked")
+        raise UserError(
+            f"The splat {obj.name} is linked from another file",
+            fix="Make it local first (Object > Relations > Make Local)",
+            code="linked",
+        )
     return obj
 
 
@@ -45,13 +49,22 @@ def participants(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.
     space = context.space_data if isinstance(context.space_data, bpy.types.SpaceView3D) else None
     visible = [o for o in siblings(obj) if o.visible_get(viewport=space)]
     if not visible:
-        raise UserError(f"The splat {obj.name} is hidden", fix="Show it first", code="hidden")
+        raise UserError(
+            f"The splat {obj.name} is hidden", fix="Show it first, with the eye in the Outliner", code="hidden"
+        )
     return visible
 
 
 def trained_model(obj: bpy.types.Object) -> str:
-    """Absolute path of the model of a splat, "" before training."""
+    """Absolute path of the model of a splat; "" before training, and while the newest is only in the backend."""
+    if session.holds(obj.saga.fingerprint):
+        return ""  # an older file must not take its place
     return absolute(obj.saga.sidecar) if obj.saga.sidecar else session.models.get(obj.saga.fingerprint, "")
+
+
+def is_trained(obj: bpy.types.Object) -> bool:
+    """Whether a splat can be clicked: it has a model on disk or in the backend, or gets one now."""
+    return bool(trained_model(obj)) or trains_now(obj) or session.holds(obj.saga.fingerprint)
 
 
 def granularity(obj: bpy.types.Object | None) -> int:

@@ -116,7 +116,9 @@ def _bare(obj: bpy.types.Object) -> UserError:
     if obj.visible_get() and obj.modifiers:
         fix = "Look at its modifiers"
         return UserError(f"The splat {obj.name} shows no Gaussians", "its modifiers leave none", fix, code="empty")
-    return UserError(f"The splat {obj.name} is hidden", fix="Show it first", code="no_object")
+    return UserError(
+        f"The splat {obj.name} is hidden", fix="Show it first, with the eye in the Outliner", code="no_object"
+    )
 
 
 def _some(found: list[Placed], what: str, fix: str) -> list[Placed]:

@@ -86,7 +86,11 @@ def ask(objects: Iterable[bpy.types.Object], words: Recolour) -> Wish:
 
 def _part(obj: bpy.types.Object, points: np.ndarray) -> _Part:
     if obj.data.library is not None or obj.library is not None:
-        raise UserError(f"The splat {obj.name} is linked from another file", fix="Make it local first", code="linked")
+        raise UserError(
+            f"The splat {obj.name} is linked from another file",
+            fix="Make it local first (Object > Relations > Make Local)",
+            code="linked",
+        )
     base = attributes.read(obj.data.attributes[_BASE])
     return _Part(obj.data.session_uid, len(base), points, base[points])
 

@@ -104,10 +104,15 @@ def _draw_starting(layout: bpy.types.UILayout, state: ConnectionState) -> None:
     runs = state in (ConnectionState.connected, ConnectionState.starting)
     draw_buttons(
         layout,
-        ("saga.backend_install", "Upgrade" if old else "Install", old is not None),
+        ("saga.backend_install", "Upgrade" if old else "Install", old is not None or _broken(state)),
         ("saga.backend_start", start, not missing and not runs),
         ("saga.backend_stop", "Stop", runs),
     )
+
+
+def _broken(state: ConnectionState) -> bool:
+    """Whether what is installed may be damaged: Install tries it out and makes it anew."""
+    return state is ConnectionState.failed and own_python() is None
 
 
 def _draw_missing_backend(layout: bpy.types.UILayout) -> bool | None:

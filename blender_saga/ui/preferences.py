@@ -184,6 +184,8 @@ def _python() -> Path:
         raise UserError("The backend's Python is missing", f"there is no file {python}", fix, code="no_python")
     installed = environment()
     if not installed.usable:
+        if session.installation is not None and session.installation.running:
+            raise UserError("The backend is being installed", fix="Wait for its end", code="not_installed")
         what = f"The backend is {installed.state.value}"
         raise UserError(what, fix="Press Install in the SAGA sidebar", code="not_installed")
     return installed.current.python

@@ -6,7 +6,7 @@ installer imports it before there is an environment.
 
 from __future__ import annotations
 
-REPORT = "Try again; if it happens again, press Copy Report and report it"
+REPORT = "If it happens again, press Copy Report and report it"
 """What to do about an error that no user can have caused."""
 
 

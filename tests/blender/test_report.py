@@ -42,13 +42,31 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "golden act.blend"))
     bpy.context.scene.saga.text = "a purple unicorn"
     key = secrets.token_hex(32)
+    preferences = addon("ui.preferences").preferences()
+    monkeypatch.setattr(preferences, "remote_key", "hidden-behind-the-mill")
+    monkeypatch.setattr(preferences, "clip_checkpoint", "/data/basilisk weights/clip.pt")
     session = addon("scene.session").session
     session.tell(f"The model {folder}/marble swan.saga cannot be saved", failed=True)
     session.tell("Nothing looks like a purple unicorn", failed=True)
     path = addon("ui.preferences").log_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"INFO model saved at {folder}/velvet hammer.saga\nkey {key}\ntorch warns of {home}/.cache/x\n")
-    return ["wilhelmina", "Nightingale", "swan", "otter", "crown", "Theodora", "golden", "unicorn", "velvet", key]
+    path.write_text(
+        f"the key hidden-behind-the-mill of /data/basilisk weights/clip.pt\nINFO model saved at {folder}/velvet hammer.saga\nkey {key}\ntorch warns of {home}/.cache/x\n"
+    )
+    return [
+        "wilhelmina",
+        "Nightingale",
+        "swan",
+        "otter",
+        "crown",
+        "Theodora",
+        "golden",
+        "unicorn",
+        "velvet",
+        "mill",
+        "basilisk",
+        key,
+    ]
 
 
 def test_nothing_of_the_users_own_leaves(planted: list[str]) -> None:

@@ -367,6 +367,20 @@ def test_an_environment_of_before_there_were_upgrades_is_taken_over(old: Shop) -
     assert not (old.folder / "environment").exists()
 
 
+def test_one_that_was_damaged_is_repaired(shop: Shop, case: Callable) -> None:
+    """A virus scanner has taken a file: Install, pressed again, finds it out and makes a new one."""
+    with case("install again over an environment that was damaged") as row:
+        assert shop.install() == (0, "1.000 Installed")
+        next(shop.installed.current.folder.rglob("torch/__init__.py")).unlink()
+        assert shop.installed.state is EnvironmentState.ready  # nobody looks into every file
+        began = time.monotonic()
+        assert shop.install() == (0, "1.000 Installed")
+        shop.works("1.0")
+        row.right(time.monotonic() - began)
+        assert len(shop.environments()) == 1
+        row.lost = "nothing"
+
+
 def test_packages_of_the_old_one_leave_the_cache(old: Shop) -> None:
     upgraded(old)
     kept = [path.read_bytes() for path in (old.folder / "environment-cache").rglob("torch/__init__.py")]

@@ -19,7 +19,13 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import blender_window  # noqa: E402
 
 
-def run_scenario(scenario: str, out: Path, zip_path: Path, folder: Path | None = None) -> str:
+def run_scenario(
+    scenario: str,
+    out: Path,
+    zip_path: Path,
+    folder: Path | None = None,
+    own: bool = True,
+) -> str:
     """Run `FILE.FUNCTION` in a Blender window.
 
     Args:
@@ -27,6 +33,7 @@ def run_scenario(scenario: str, out: Path, zip_path: Path, folder: Path | None =
         out: folder for screenshots, logs and files; the user profile is made in it.
         zip_path: the built extension.
         folder: where the scenario's file lies; this folder if None.
+        own: the backend runs in this environment; False: it has to be installed, from the registry that we use.
 
     Returns:
         "ok", or what went wrong.
@@ -44,11 +51,14 @@ def run_scenario(scenario: str, out: Path, zip_path: Path, folder: Path | None =
         zip_path.parent,
         *filter(None, [folder]),
         *([DATA] if DATA.is_dir() else []),
+        *([] if own else _registry_files()),
     ]
     with blender_window.screen(shared, SIZE) as screen:
         driver = ROOT / "tests" / "gui" / "driver.py"
         command = [*_BLENDER, "--python", str(driver), "--", scenario, str(out), str(zip_path.resolve())]
-        process = screen.start(command, _environ(out, folder), out / "blender.log")
+        process = screen.start(
+            command, _environ(out, folder) | ({} if own else _registry_environ(interpreter)), out / "blender.log"
+        )
         try:
             process.wait(_SECONDS)
         except subprocess.TimeoutExpired:
@@ -70,3 +80,21 @@ def _environ(out: Path, folder: Path | None) -> dict[str, str]:
         "SAGA_DATA": str(DATA),
         "LP_NUM_THREADS": str(os.cpu_count() or 1),
     }
+
+
+def _registry_files() -> list[Path]:
+    """What the settings of the registry name: certificates."""
+    files = [Path(value).resolve() for name, value in os.environ.items() if name in ("SSL_CERT_FILE", "PIP_CERT")]
+    return sorted({file.parent for file in files if file.is_file()})
+
+
+def _registry_environ(interpreter: Path) -> dict[str, str]:
+    """No backend of its own, a Python 3.13 to be found, this machine's way to the registry."""
+    names = ("SSL_CERT_FILE", "PIP_CERT", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+    found = {
+        name: str(Path(os.environ[name]).resolve()) if "CERT" in name else os.environ[name]
+        for name in names
+        if name in os.environ
+    }
+    path = f"{interpreter / 'bin'}:/usr/bin:/bin:/usr/sbin:/sbin"
+    return {"BLENDER_SAGA_PYTHON": "", "PATH": path, **found}
