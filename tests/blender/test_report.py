@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
@@ -26,8 +27,8 @@ def log() -> str:
 
 
 @pytest.fixture
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A user with secrets everywhere; returns the words that may not leave."""
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A user with secrets everywhere; gives the words that may not leave."""
     home = tmp_path / "home" / "wilhelmina"
     folder = home / "Customer Nightingale"
     folder.mkdir(parents=True)
@@ -43,30 +44,19 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     bpy.context.scene.saga.text = "a purple unicorn"
     key = secrets.token_hex(32)
     preferences = addon("ui.preferences").preferences()
-    monkeypatch.setattr(preferences, "remote_key", "hidden-behind-the-mill")
-    monkeypatch.setattr(preferences, "clip_checkpoint", "/data/basilisk weights/clip.pt")
+    preferences.remote_key, preferences.clip_checkpoint = "hidden-behind-the-mill", "/data/basilisk weights/clip.pt"
     session = addon("scene.session").session
     session.tell(f"The model {folder}/marble swan.saga cannot be saved", failed=True)
     session.tell("Nothing looks like a purple unicorn", failed=True)
     path = addon("ui.preferences").log_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        f"the key hidden-behind-the-mill of /data/basilisk weights/clip.pt\nINFO model saved at {folder}/velvet hammer.saga\nkey {key}\ntorch warns of {home}/.cache/x\n"
-    )
-    return [
-        "wilhelmina",
-        "Nightingale",
-        "swan",
-        "otter",
-        "crown",
-        "Theodora",
-        "golden",
-        "unicorn",
-        "velvet",
-        "mill",
-        "basilisk",
-        key,
-    ]
+    lines = ["the key hidden-behind-the-mill of /data/basilisk weights/clip.pt", f"torch warns of {home}/.cache/x"]
+    lines += [f"INFO model saved at {folder}/velvet hammer.saga", f"key {key}"]
+    path.write_text("\n".join(lines))
+    words = ["wilhelmina", "Nightingale", "swan", "otter", "crown", "Theodora", "golden", "unicorn", "velvet"]
+    yield [*words, "mill", "basilisk", key]
+    for name in ("remote_key", "clip_checkpoint"):
+        preferences.property_unset(name)
 
 
 def test_nothing_of_the_users_own_leaves(planted: list[str]) -> None:
