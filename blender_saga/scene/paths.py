@@ -22,13 +22,13 @@ def user_folder(name: str) -> Path:
     return Path(bpy.utils.extension_path_user(PACKAGE, path=name, create=True))
 
 
-def model_path(obj: bpy.types.Object, fingerprint: str) -> Path:
+def model_path(obj: bpy.types.Object, fingerprint: str, folder: Path | None = None) -> Path:
     """Where a newly trained model of a splat is saved: `NAME.saga`.
 
-    Next to the .blend when it is saved, else next to the imported file, else in the user's folder. A file of that
-    name that is not this cloud's own model stays as it is: then the fingerprint becomes part of the name.
+    In `folder`, else next to the .blend when it is saved, else next to the imported file, else in the user's folder.
+    A file of that name that is not this cloud's own model stays as it is: then the fingerprint is part of the name.
     """
-    folder, name = _model_folder(obj), bpy.path.clean_name(obj.name)
+    folder, name = folder or _model_folder(obj), bpy.path.clean_name(obj.name)
     path = folder / f"{name}.saga"
     own = obj.saga.sidecar and obj.saga.fingerprint == fingerprint and Path(absolute(obj.saga.sidecar)) == path
     return path if own or not path.exists() else folder / f"{name}-{fingerprint[:8]}.saga"

@@ -14,7 +14,7 @@ from ..wire.errors import UserError
 from ..wire.messages import CleanUp, Click, LoadScene, LookAhead, ObjectPoints, Prompt, Selection
 from . import instances, point_cloud, trained_space
 from .copies import all_there, points_of
-from .lookup import not_trained, siblings, trained_model, trains_now
+from .lookup import is_trained, not_trained, siblings, trained_model
 from .session import Request, means_of, session
 
 
@@ -108,10 +108,10 @@ def _here(objects: list[bpy.types.Object], instant: bool) -> _Here:
     """Who takes part, and where they stand; `instant`: they need no model."""
     objects = [o for o in objects if not point_cloud.hidden(o).all()]
     if not objects:
-        raise UserError("All of the splat is hidden", fix="Press Show Hidden", code="hidden")
+        raise UserError("All of the splat is hidden", fix="Press Show All", code="hidden")
     first = objects[0]
     model = next(filter(None, map(trained_model, objects)), "")
-    if not instant and not model and not trains_now(first):
+    if not instant and not model and not is_trained(first):
         raise not_trained(first)
     objects, places = _standing(objects)
     shown, load = tuple(_shown(o) for o in objects), needed(objects, model)

@@ -20,6 +20,7 @@ from ..wire.messages import (
     Click,
     Cluster,
     Colour,
+    FetchModel,
     FetchWeights,
     FindText,
     LoadScene,
@@ -37,7 +38,7 @@ from .watching import LossCurve, MemoryWatch
 if TYPE_CHECKING:
     from .training import Training
 
-Ask = Train | Click | Cluster | Colour | FindText | NameThings | Recolour | FetchWeights | LookAhead
+Ask = Train | Click | Cluster | Colour | FindText | NameThings | Recolour | FetchModel | FetchWeights | LookAhead
 
 
 class Request:
@@ -115,6 +116,7 @@ class Session:
             for none; `texts`: how many there were.
         models: fingerprint -> path of models trained in this run, so that an undo does not forget them.
         levels: fingerprint -> levels of granularity that its model knows, 0 for any scale.
+        unsaved: fingerprint -> start number of the backend that alone has its model, and why that could not be saved.
     """
 
     def __init__(self) -> None:
@@ -134,6 +136,7 @@ class Session:
         self.chosen, self.texts = -1, 0
         self.models: dict[str, str] = {}
         self.levels: dict[str, int] = {}
+        self.unsaved: dict[str, tuple[int, str]] = {}
         self._loaded: dict[str, tuple[int, np.ndarray]] = {}
 
     def start(self, launch: Launch | Remote) -> Backend:
@@ -169,6 +172,8 @@ class Session:
         if self.backend is None:
             raise UserError("The backend is not running", fix="Press Start in the SAGA sidebar", code="not_started")
         what, _, fix = self.backend.not_running()
+        if self.backend.error and self.backend.remote is not None:
+            fix = ""  # the error of a connection says itself what to do
         raise UserError(what, self.backend.error.rstrip("."), fix, code="not_started")
 
     def request(self, load: LoadScene | None, message: Ask) -> Request:
@@ -178,6 +183,11 @@ class Session:
     def scene_loaded(self, load: LoadScene, starts: int) -> None:
         """Remember what the backend has of a scene, since its start number `starts`."""
         self._loaded[load.scene] = (starts, means_of(load))
+
+    def holds(self, scene: str) -> bool:
+        """Whether the running backend has a model of a scene that is in no file."""
+        starts, _ = self.unsaved.get(scene, (0, ""))
+        return self.backend is not None and starts == self.backend.starts
 
     def loaded_means(self, scene: str) -> np.ndarray | None:
         """[count,3] float32 centres by id as the running backend has them, NaN for missing ones; None: not loaded."""

@@ -10,7 +10,7 @@ import numpy as np
 from ..wire.errors import UserError
 from ..wire.messages import Candidates, Cluster, Clusters, Colour, Colours, FindText, Names, NameThings
 from . import attributes, point_cloud, queries, texts
-from .lookup import not_trained, require_rows, siblings, trained_model, trains_now
+from .lookup import is_trained, not_trained, require_rows, siblings, trained_model
 from .session import Request, session
 
 CLUSTER, PCA = "saga:cluster", "saga:pca"
@@ -35,7 +35,7 @@ def ask(obj: bpy.types.Object, message: Cluster | Colour | FindText | NameThings
         raise UserError("The backend is looking for things already", fix="Wait for its end, or cancel it", code="busy")
     objects = siblings(obj)
     model = next(filter(None, map(trained_model, objects)), "")
-    if not model and not trains_now(obj):
+    if not model and not is_trained(obj):
         raise not_trained(obj)
     session.search = session.request(queries.needed(objects, model), message)
     return Asked(session.search, obj.session_uid, obj.saga.fingerprint)

@@ -96,7 +96,7 @@ def record(training: Training) -> Trained:
         session.interrupted = training if error.code in _CUT_OFF else None
         raise
     assert isinstance(answer, Trained)
-    session.models[training.fingerprint] = answer.sidecar
+    _note_place(answer)
     session.levels[training.fingerprint] = answer.levels
     session.trained = answer
     obj = next((o for o in bpy.data.objects if o.session_uid == training.uid), None)
@@ -104,11 +104,20 @@ def record(training: Training) -> Trained:
         _adopt(obj, training)
     for sibling in bpy.data.objects:
         if sibling.saga.fingerprint == training.fingerprint:
-            sibling.saga.sidecar = portable(answer.sidecar)
+            sibling.saga.sidecar = portable(answer.sidecar) if answer.sidecar else sibling.saga.sidecar
             sibling.saga.levels = answer.levels
     for scene in obj.users_scene if obj is not None else ():
         scene.saga.show_sources = False  # what comes next is the panel Select, further down
     return answer
+
+
+def _note_place(answer: Trained) -> None:
+    """Where the model is now: in a file, or in the memory of the backend alone."""
+    session.unsaved.pop(answer.scene, None)
+    if answer.unsaved and session.backend is not None:
+        session.unsaved[answer.scene] = session.backend.starts, answer.unsaved
+    else:
+        session.models[answer.scene] = answer.sidecar
 
 
 def _adopt(obj: bpy.types.Object, training: Training) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..scene import changes, live, native, properties, pump, recolouring, rendering
+from ..scene import changes, live, native, properties, pump, recolouring, rendering, saving
 from ..scene.journal import journal
 from ..scene.session import session
 from . import (
@@ -14,6 +14,7 @@ from . import (
     edit_ops,
     export_ops,
     import_ops,
+    model_ops,
     panels,
     preferences,
     recolour_ops,
@@ -41,6 +42,7 @@ _MODULES = (
     export_ops,
     backend_ops,
     train_ops,
+    model_ops,
     select_ops,
     box,
     refine_ops,
@@ -67,6 +69,7 @@ def register() -> None:
     changes.start()
     live.start()
     recolouring.start()
+    saving.start()
     splat_draw.start()
     text_panel.start()
     ahead.start()
@@ -80,6 +83,7 @@ def unregister() -> None:
     ahead.stop()
     text_panel.stop()
     splat_draw.stop()
+    saving.stop()
     recolouring.stop()
     live.stop()
     changes.stop()

@@ -96,10 +96,15 @@ class GeometricSession:
             if steps == DIES:
                 os._exit(3)
         levels = 2 if request.settings.method == "click-gaussian" else 0
-        if request.sidecar:
-            Path(request.sidecar).write_bytes(saga_file(request.scene, steps=steps, levels=levels))
+        path, unsaved = request.sidecar, ""
+        try:
+            if path:
+                Path(path).write_bytes(saga_file(request.scene, steps=steps, levels=levels))
+        except OSError as error:
+            path, unsaved = "", f"The model cannot be saved to {path}: {error.strerror}."
         self._trained[request.scene], self._levels[request.scene] = steps, levels
-        return Trained(request.scene, steps, 7, 3, 0.9, ("training",), (0.5,), request.sidecar, levels=levels)
+        phases = ("training",), (0.5,)
+        return Trained(request.scene, steps, 7, 3, 0.9, *phases, path, levels=levels, unsaved=unsaved)
 
     def click(self, request: Click) -> Selection:
         means = self._known(request.scene)

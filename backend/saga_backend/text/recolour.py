@@ -33,7 +33,7 @@ _NEAR = 0.05  # added to how far the vectors have moved: where they begin, a dir
 _BATCH = 3  # views a step
 _PLAIN = (0.1, 0.5, 0.9)  # red, green and blue of the colours that are tried first
 _FAR = 1.0  # weight of how far the pictures have come, beside that of their direction
-_DETAIL = 4.0  # weight that keeps the shifts of all Gaussians alike: what was drawn on the thing stays to be seen
+_DETAIL = 100.0  # weight that keeps the shifts of all Gaussians alike: freer, they make noise that only CLIP likes
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,55 @@
+"""Save a trained model where the user wants it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from ..scene import saving
+from ..scene.lookup import find_splat
+from ..scene.paths import absolute, model_path
+from ..scene.session import session
+from .preferences import ensure_started
+from .reporting import Result, reported
+
+_ONCE = {"SKIP_SAVE"}
+
+
+class SAGA_OT_save_model(bpy.types.Operator):
+    """Save the trained model to a file of your choice; the splat then uses that one"""
+
+    bl_idname = "saga.save_model"
+    bl_label = "Save Model"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    filepath: StringProperty(name="File", description="Empty: beside the .blend", subtype="FILE_PATH", options=_ONCE)
+    filter_glob: StringProperty(default="*.saga", options={"HIDDEN"})
+    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """The file dialog, with the name that it would have had."""
+        return self._choose(context)
+
+    @reported
+    def _choose(self, context: bpy.types.Context) -> Result:
+        obj = find_splat(context, self.object)
+        self.filepath = self.filepath or str(model_path(obj, obj.saga.fingerprint))
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Write it."""
+        obj = find_splat(context, self.object)
+        ensure_started()
+        given = Path(absolute(self.filepath)) if self.filepath else model_path(obj, obj.saga.fingerprint)
+        path = given if given.suffix == ".saga" else given.with_name(f"{given.name}.saga")
+        saving.save(obj, path)
+        session.tell(f"The model was saved as {path}")
+        self.report({"INFO"}, f"Saved {path}")
+        return {"FINISHED"}
+
+
+CLASSES = (SAGA_OT_save_model,)
