@@ -7,8 +7,10 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -18,7 +20,7 @@ from blender_saga.client.jobs import Job
 from blender_saga.client.process import BackendProcess
 from blender_saga.wire import codec
 from blender_saga.wire.channel import connect, open_socket
-from blender_saga.wire.messages import LoadScene, SceneState, Train, TrainSettings
+from blender_saga.wire.messages import LoadScene, ObjectPoints, SceneState, Train, TrainSettings
 
 from . import launch_cut
 from .real import (
@@ -37,7 +39,7 @@ from .real import (
 
 if sys.platform != "linux":
     pytest.skip("limits are set on a running process as Linux does it", allow_module_level=True)
-import resource  # noqa: E402 - Windows has none
+import resource
 
 NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 MEGABYTE = 2**20
@@ -111,7 +113,8 @@ def test_memory_runs_out_in_a_query(case, backends, tmp_path: Path) -> None:
     backend.wait(backend.submit(click_on(scene)), SECONDS).outcome()
     with case("out of memory in a query (RLIMIT_AS)") as row:
         starve(backend, MEGABYTE // 4)
-        job = backend.submit(click_on(scene, want_scores=True))
+        copies = tuple(ObjectPoints(np.eye(4)) for _ in range(40))  # 16 million points: more than it has ever held
+        job = backend.submit(replace(click_on(scene, want_scores=True), objects=copies))
         ended(backend, job)
         began = time.monotonic()
         sentence, how = told(job), serves_again(backend, scene, cloud)
