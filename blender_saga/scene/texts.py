@@ -57,7 +57,7 @@ def select(context: bpy.types.Context, obj: bpy.types.Object, number: int, mode:
         raise UserError(
             "This candidate is not to be seen",
             "it is hidden or deleted",
-            fix="Press Show Hidden, or choose another candidate",
+            fix="Press Show All, or choose another candidate",
             code="hidden",
         )
     for each, mask in zip(objects, masks, strict=True):

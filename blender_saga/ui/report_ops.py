@@ -147,9 +147,8 @@ class SAGA_OT_copy_report(bpy.types.Operator):
             print(text)
         else:
             context.window_manager.clipboard = text
-        self.report(
-            {"INFO"}, f"The report is on the clipboard: {len(text.splitlines())} lines. Read it before you send it"
-        )
+            lines = len(text.splitlines())
+            self.report({"INFO"}, f"The report is on the clipboard: {lines} lines. Read it before you send it")
         return {"FINISHED"}
 
 

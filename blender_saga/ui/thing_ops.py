@@ -134,7 +134,7 @@ class SAGA_OT_thing_select(Combining, bpy.types.Operator):
             raise UserError(
                 "This thing is not to be seen",
                 "it is hidden or deleted",
-                fix="Press Show Hidden, or choose another thing",
+                fix="Press Show All, or choose another thing",
                 code="hidden",
             )
         for obj, mask in zip(objects, masks, strict=True):
