@@ -43,7 +43,7 @@ from blender_saga.wire.messages import (
 
 from . import places, query, sidecar, travelling
 from .checkpoint import Checkpoint
-from .checks import check_click, check_objects, check_scene, check_view
+from .checks import check_click, check_cloud, check_objects, check_scene, check_view
 from .cleanup import Neighbourhood, neighbourhood
 from .clustering import divide
 from .control import Control
@@ -228,6 +228,7 @@ class Session:
 
     def recolour(self, request: Recolour, control: Control) -> Recoloured:
         """The colours that a text asks for; of no scene, and beside a training."""
+        check_cloud(request.cloud)
         return answers.recoloured(request, self.device, control)
 
     def _text_scene(self, name: str, control: Control) -> answers.TextScene:

@@ -93,7 +93,10 @@ def test_what_is_refused(rng, monkeypatch, bad: dict, code: str) -> None:
 def test_what_nobody_can_see_is_refused(rng, sees_colours) -> None:
     cloud = red_ball(rng)
     hidden = replace(cloud, opacities=np.zeros_like(cloud.opacities))
-    for bad, why in ((hidden, "transparent"), (cloud.take(np.arange(0)), "0 Gaussians")):
+    sh = cloud.sh.copy()
+    sh[3] = np.nan
+    none, no_number = cloud.take(np.arange(0)), replace(cloud, sh=sh)
+    for bad, why in ((hidden, "transparent"), (none, "0 Gaussians"), (no_number, "not finite")):
         with pytest.raises(UserError, match=why):
             Session("cpu").recolour(wish(bad), Control())
 

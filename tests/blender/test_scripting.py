@@ -19,10 +19,10 @@ def test_examples_of_the_scripting_page(tmp_path: Path) -> None:
     write_inria(tmp_path / "SCENE.ply", three_clusters())
     page = (ROOT / "docs" / "scripting.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(examples) == 4
+    assert len(examples) == 5
     for i, example in enumerate(examples):
         script = tmp_path / f"example{i}.py"
-        script.write_text(re.sub(r'"((?:SCENE|WORK|PART)\.\w+)"', lambda m: repr(str(tmp_path / m[1])), example))
+        script.write_text(re.sub(r'"((?:SCENE|WORK|PART|CLIP)\.\w+)"', lambda m: repr(str(tmp_path / m[1])), example))
         bpy.utils.execfile(str(script))
     part = read_inria(tmp_path / "PART.ply")
     assert len(part["means"]) == 20  # the cluster of that Gaussian
