@@ -1,12 +1,20 @@
-"""Take the pictures of docs/guide.md in a real Blender window, with the demo's tabletop. About 6 minutes on 2 cores.
+"""Take the pictures of docs/guide.md in a real Blender window. About 12 minutes on 2 cores.
 
 Usage, in the environment, as root (blender_window.py says why): `.venv/bin/python scripts/guide_pictures.py`
+
+Most of them show the demo's tabletop; those about words the standard synthetic scene, for which a tiny CLIP is fitted
+first (or `--clip FILE` names one of scripts/tiny_clip.py). For those of a backend elsewhere `serve` is started on this
+machine. `--only pictures`, `--only words` or `--only elsewhere` takes a part of them.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import blender_window
@@ -17,6 +25,9 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures" / "guide"
 _WIDTH, _QUALITY = 1280, 85
+_SCENARIOS = ("pictures", "words", "elsewhere")
+_OF_ELSEWHERE = ("elsewhere", "elsewhere_preferences")  # the others are for the tests
+_THINGS = 2  # seed of a synthetic scene with one red box and no blue one
 sys.path.insert(0, str(ROOT))
 
 
@@ -35,25 +46,85 @@ def write_tabletop(folder: Path) -> None:
     np.save(folder / "labels.npy", marks.astype(np.int32))
 
 
+def write_things(folder: Path) -> None:
+    """`scene.ply` and `labels.npy` of a synthetic scene in which one box is red (2)."""
+    from saga_backend.evaluation.captions import scene_captions
+    from saga_backend.evaluation.synthetic import standard_scene
+
+    from blender_saga.gaussians.ply import write_ply
+
+    scene = standard_scene(objects=4, views=1, seed=_THINGS)
+    write_ply(folder / "scene.ply", scene.cloud)
+    called = scene_captions(scene.cloud, scene.labels[:, 1])
+    red = next(part for part, caption in called.items() if caption == "red box")
+    np.save(folder / "labels.npy", np.where(scene.labels[:, 1] == red, 2, 0).astype(np.int32))
+
+
+def write_clip(path: Path, given: Path | None) -> None:
+    """The weights that know such things: copied, or fitted, which takes some minutes."""
+    from saga_backend.evaluation.tiny_clip import TinySettings, fit, save
+
+    if given is None:
+        save(fit(TinySettings(steps=500, scenes=6)), path)
+        return
+    for end in (".pt", ".json"):
+        path.with_suffix(end).write_bytes(given.with_suffix(end).read_bytes())
+
+
+@contextlib.contextmanager
+def serving(out: Path) -> Iterator[None]:
+    """A backend as on another machine, at the port of the guide; what it has printed is in `serve.json`."""
+    from tests.fakes.served import Served
+
+    served = Served(out, "--listen", "127.0.0.1:7860")
+    try:
+        (out / "serve.json").write_text(json.dumps({"address": served.address, "key": served.key}))
+        yield
+    finally:
+        served.end()
+
+
 def main() -> int:
-    """Run the scenario and put its pictures, smaller, where the guide shows them."""
+    """Run the scenarios and put their pictures, smaller, where the guide shows them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=_SCENARIOS, help="default: all")
+    parser.add_argument("--clip", type=Path, metavar="FILE", help="weights of scripts/tiny_clip.py")
+    options = parser.parse_args()
+    blender_window.prepare()
+    results = [take(name, options.clip) for name in _SCENARIOS if options.only in (None, name)]
+    return 0 if all(result == "ok" for result in results) else 1
+
+
+def take(name: str, clip: Path | None) -> str:
+    """Run one scenario; returns "ok" or what went wrong."""
     from tests.gui.runner import run_scenario
 
-    blender_window.prepare()
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary)
-        write_tabletop(out)
-        result = run_scenario("guide.pictures", out, build_extension.build(out / "zip"))
+        if name == "words":
+            write_things(out)
+            write_clip(out / "clip.pt", clip)
+        else:
+            write_tabletop(out)
+        zip_path = build_extension.build(out / "zip")
+        if name == "elsewhere":
+            with serving(out):
+                result = run_scenario("elsewhere_story.pictures", out, zip_path)
+        else:
+            result = run_scenario(f"guide.{name}", out, zip_path)
         PICTURES.mkdir(parents=True, exist_ok=True)
         for path in sorted(out.glob("*.png")):
+            if name == "elsewhere" and path.stem not in _OF_ELSEWHERE:
+                continue
             picture = Image.open(path).convert("RGB")
             size = (_WIDTH, round(_WIDTH * picture.height / picture.width))
             target = PICTURES / f"{path.stem}.jpg"
             picture.resize(size, Image.Resampling.LANCZOS).save(target, quality=_QUALITY, optimize=True)
             print(f"{target.name}: {target.stat().st_size / 1024:.0f} kB")
+        print(*(line for line in (out / "blender.log").read_text().splitlines() if "hue of" in line or "IoU" in line))
     if result != "ok":
         print(result, file=sys.stderr)
-    return 0 if result == "ok" else 1
+    return result
 
 
 if __name__ == "__main__":

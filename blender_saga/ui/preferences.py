@@ -64,10 +64,10 @@ class SagaPreferences(bpy.types.AddonPreferences):
         subtype="PASSWORD",
     )
     remote_sam_checkpoint: StringProperty(
-        name="SAM weights", description="File of Segment Anything's weights, its whole path on the other machine"
+        name="SAM weights there", description="File of Segment Anything's weights, its whole path on the other machine"
     )
     remote_clip_checkpoint: StringProperty(
-        name="CLIP weights", description="File of OpenCLIP weights, its whole path on the other machine"
+        name="CLIP weights there", description="File of OpenCLIP weights, its whole path on the other machine"
     )
 
     def draw(self, context: bpy.types.Context) -> None:

@@ -112,7 +112,7 @@ def test_a_tunnel_that_is_cut_loses_nothing(
     while session().backend.state.value == "connected":
         session().backend._connection.wait(1)
         session().poll()
-    refused(lambda: click(Vector(PLACES[1]), EYE), "not connected.*was lost.*Press Connect")
+    refused(lambda: click(Vector(PLACES[1]), EYE), "not connected.*was lost.*Press Reconnect")
     assert snapshot() == before
     bpy.ops.saga.backend_start()
     click(Vector(PLACES[0]), EYE, scale=0.6)
