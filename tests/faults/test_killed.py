@@ -53,34 +53,62 @@ def answers(backend: Backend, scene: str) -> None:
     assert isinstance(selection, Selection) and 0 < selection.count < selection.total / 2
 
 
-def test_while_it_trains(case, counts, backends, cloud, tmp_path: Path, monkeypatch) -> None:
+def test_while_it_trains(case, backends, cloud, tmp_path: Path, monkeypatch) -> None:
     """And the training goes on, to the last bit as if nothing had been."""
-    every = counts(reduced=0.2, full=20)  # seconds; 20 is what users have
-    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, str(every))
-    steps, pixels = counts(reduced=300, full=2500), counts(reduced=256, full=1000)
-    settings = TrainSettings(recipe="paper", steps=steps, views=6, width=96, height=72, pixels=pixels)
+    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, "0.2")
+    settings = TrainSettings(recipe="paper", steps=300, views=6, width=96, height=72, pixels=256)
     backend = backends()
     load(backend, cloud)
     whole, cut = tmp_path / "whole.saga", tmp_path / "cut.saga"
     backend.wait(backend.submit(Train(cloud.fingerprint(), str(whole), settings)), SECONDS * 4).outcome()
     with case("kill -9 while it trains") as row:
-        kept = Path(f"{cut}.unfinished", "features.safetensors")
-        job = backend.submit(Train(cloud.fingerprint(), str(cut), settings))
-        apart = two_checkpoints(backend, job, kept)
+        request = Train(cloud.fingerprint(), str(cut), settings)
+        job = backend.submit(request)
+        two_checkpoints(backend, job, kept_of(cut))
         reached = job.progress.step
         row.right(kill(backend, job))
         backend.restart()
         load(backend, cloud)
-        trained = backend.wait(backend.submit(Train(cloud.fingerprint(), str(cut), settings)), SECONDS * 4).outcome()
-        assert isinstance(trained, Trained) and "went on from step" in trained.notes[0]
-        assert cut.read_bytes() == whole.read_bytes() and not kept.parent.exists()
+        trained = backend.wait(backend.submit(request), SECONDS * 4).outcome()
+        assert isinstance(trained, Trained)
+        assert cut.read_bytes() == whole.read_bytes() and not kept_of(cut).parent.exists()
         answers(backend, cloud.fingerprint())
         row.lost = "nothing"
+        row.remark = f"killed at step {reached}, went on from {gone_on(trained.notes)}; "
+        row.remark += "the model is that of an uninterrupted training, byte for byte"
+
+
+def test_checkpoints_are_as_old_as_they_may(case, counts, backends, cloud, tmp_path: Path, monkeypatch) -> None:
+    """In full, with the time that users have: 20 seconds."""
+    every, model = counts(reduced=1, full=20), tmp_path / "model.saga"
+    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, str(every))
+    backend = backends()
+    load(backend, cloud)
+    request = Train(cloud.fingerprint(), str(model), PAPER)
+    with case(f"kill -9 while it trains, a checkpoint every {every} s") as row:
+        job = backend.submit(request)
+        apart = two_checkpoints(backend, job, kept_of(model))
+        reached = job.progress.step
+        row.right(kill(backend, job))
+        backend.restart()
+        load(backend, cloud)
+        again = train_until(backend, request, 1)
+        assert reached - 20 < again.progress.step <= reached + 20
+        row.lost = "nothing"
         row.remark = (
-            f"killed at step {reached}, checkpoints {apart:.1f} s apart (one every {every} s and a step); "
-            f"went on from step {trained.notes[0].split('step ')[1]}; "
-            "the model is that of an uninterrupted training, byte for byte"
+            f"checkpoints {apart:.1f} s apart; killed at step {reached:,}, first step then {again.progress.step:,}"
         )
+
+
+def kept_of(model: Path) -> Path:
+    """Where the features of an unfinished training are."""
+    return Path(f"{model}.unfinished", "features.safetensors")
+
+
+def gone_on(notes: tuple[str, ...]) -> str:
+    """The step of "It was interrupted and went on from step 6 of 120"."""
+    assert "went on from step" in notes[0]
+    return notes[0].split("step ")[1]
 
 
 def two_checkpoints(backend: Backend, job: Job, kept: Path) -> float:
