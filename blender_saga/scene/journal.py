@@ -40,7 +40,7 @@ class Journal:
         """Begin to log."""
         logger.setLevel(logging.INFO)
         logger.propagate = False
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: run from its source it has no folder of its own
             folder = user_folder("logs")
             self._handler = opened(own_path(folder, "blender"))
         if self._handler is not None:
