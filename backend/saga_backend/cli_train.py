@@ -156,5 +156,9 @@ def run_render(options: argparse.Namespace) -> None:
     try:
         imsave(options.out, rgb, check_contrast=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{options.out} cannot be written", str(error), fix="Choose another place for it") from error
+        raise UserError(
+            f"{options.out} cannot be written",
+            getattr(error, "strerror", None) or str(error),
+            fix="Choose another place for it",
+        ) from error
     print(f"{options.out}: {view.width} x {view.height} pixels")

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 
-from ..wire.errors import Cancelled, UserError
+from ..wire.errors import REPORT, Cancelled, UserError
 from .commands import CommandFailed, run
 from .environments import Work
 from .install_progress import Report
@@ -66,12 +66,26 @@ class Installation:
         except Cancelled:
             self.cancelled = True
             _log.info("The installation was cancelled at: %s", self.text)
+        except OSError as error:  # the folder is the user's choice
+            why = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+            fix = "Check that you may write to the backend folder, then press Install again"
+            self.error = UserError("The backend could not be installed", why, fix, "folder")
+            self.error.__cause__ = error
+            _log.warning("The installation has failed at: %s", self.text, exc_info=True)
         except Exception as error:  # a bug too is raised on the main thread, by `outcome`
             self.error = error
             _log.warning("The installation has failed at: %s", self.text, exc_info=True)
 
     def _report(self, text: str, fraction: float) -> None:
         self.text, self.fraction = text, fraction
+
+    @property
+    def problem(self) -> str:
+        """What went wrong, as a sentence for the user; "" if nothing did."""
+        if self.error is None or isinstance(self.error, UserError):
+            return str(self.error or "")
+        why = f"{type(self.error).__name__}: {self.error}"
+        return UserError("Something went wrong while it was installed", why, REPORT, "bug").sentence()
 
     @property
     def running(self) -> bool:
@@ -101,11 +115,5 @@ class Installation:
         """
         if self.cancelled:
             raise Cancelled("installation")
-        if isinstance(self.error, OSError):
-            raise UserError(
-                "The backend could not be installed",
-                str(self.error),
-                fix="Check that you may write to the backend folder, then press Install again",
-            ) from self.error
         if self.error is not None:
             raise self.error

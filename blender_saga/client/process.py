@@ -181,7 +181,8 @@ class BackendProcess:
                 self._drain = Drain(self._child.stderr, launch.log_path)
                 return self._child
         except OSError as error:
-            raise UserError("The backend did not start", str(error), "Press Install again", code="start") from error
+            why = f"{launch.python} cannot be run ({error.strerror or error})"
+            raise UserError("The backend did not start", why, "Press Install again", code="start") from error
 
     def _address(self, line: bytes) -> Address:
         try:

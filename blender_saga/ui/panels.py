@@ -143,8 +143,8 @@ def _draw_installation(layout: bpy.types.UILayout, installation: Installation) -
         draw_progress(layout, installation.fraction, f"{installation.fraction:.0%}")
         draw_text(layout, installation.text)
         layout.operator("saga.cancel", icon="CANCEL")
-    elif installation.error is not None:
-        draw_text(layout, str(installation.error), "ERROR")
+    elif installation.problem:
+        draw_text(layout, installation.problem, "ERROR")
 
 
 class SagaPanel:

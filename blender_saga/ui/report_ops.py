@@ -115,7 +115,7 @@ def _environment() -> list[str]:
         state = (
             "runs" if job.running else "was cancelled" if job.cancelled else "has failed" if job.error else "has ended"
         )
-        lines.append(f"The installation {state}: {job.text}, {job.fraction:.0%}. {job.error or ''}".rstrip())
+        lines.append(f"The installation {state}: {job.text}, {job.fraction:.0%}. {job.problem}".rstrip())
     return lines
 
 

@@ -55,7 +55,7 @@ def test_cancel_reaches_the_work() -> None:
     ("raised", "expected"),
     [
         (UserError("No disk"), UserError),
-        (PermissionError("not yours"), UserError),  # the folder is the user's choice
+        (PermissionError(13, "not yours"), UserError),  # the folder is the user's choice
         (ZeroDivisionError(), ZeroDivisionError),  # a bug stays one
     ],
 )
@@ -66,6 +66,11 @@ def test_what_goes_wrong_is_raised_for_who_waits(raised: Exception, expected: ty
     running = Installation(work)
     with pytest.raises(expected):
         running.wait()
+    assert (
+        "[Errno" not in running.problem
+        and running.problem[0].isupper()
+        and (getattr(raised, "strerror", None) or str(raised).rstrip(".")) in running.problem
+    )
 
 
 def test_what_was_installed_is_prepared(tmp_path: Path) -> None:

@@ -79,14 +79,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Local:
-    """Finds masks in this process, one picture after the other."""
+    """Finds masks in this process, one picture after the other; `notes`: what did not fit into memory, for the user."""
 
     sam: LoadedSam
     settings: SamSettings
+    notes: list[str] = field(default_factory=list)
 
     def run(self, tasks: Sequence[Task], pictures: Pictures, control: Control) -> Iterator[tuple[Task, bytes]]:
         """See Engine."""
-        generator = SamGenerator(self.sam, self.settings)
+        generator = SamGenerator(self.sam, self.settings, notes=self.notes)
         for task in tasks:
             yield task, file_bytes(generator.masks(pictures.of(task.frame)), task.key)
 
@@ -146,7 +147,9 @@ def _photo(path: Path, frame: Frame) -> np.ndarray:
             pixels = np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"The photo {path} cannot be read", str(error), fix="Put a photo there that opens in other programs"
+            f"The photo {path} cannot be read",
+            getattr(error, "strerror", None) or str(error),
+            fix="Put a photo there that opens in other programs",
         ) from error
     if not frame.fits(pixels.shape[1], pixels.shape[0]):
         why = f"it has {pixels.shape[1]} x {pixels.shape[0]} pixels, its camera is for another aspect"
