@@ -323,7 +323,9 @@ class Server:
             log.warning("A client that has fallen silent gives way to another one's training")
             self._trained[0].close()  # its training ends at its next step, and then this one begins
             self._trained = None
-        if self._trained is not None:
+        with self._counting:  # one whose client has gone ends at its next step, and then this one begins
+            busy = self._trained is not None and self._trained[0] in self._clients
+        if busy:
             fix = "Wait for it to end, or cancel it"
             job.answer(Failed("busy", "The backend trains already", "it does one training at a time", fix))
             client.remove(job)

@@ -28,7 +28,9 @@ SMALL = {"steps": 30, "views": 6, "width": 96, "height": 72}
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     pytest.importorskip("torch", reason="needs the backend's packages")
-    served = Served(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BLENDER_SAGA_CHECKPOINT_SECONDS", "0.2")
+        served = Served(tmp_path_factory.mktemp("elsewhere"))
     yield served
     if served.process.poll() is None:
         served.end(signal.SIGKILL)
@@ -117,6 +119,29 @@ def test_a_tunnel_that_is_cut_loses_nothing(
     bpy.ops.saga.backend_start()
     click(Vector(PLACES[0]), EYE, scale=0.6)
     np.testing.assert_array_equal(selected(), first)
+
+
+def test_a_training_that_was_cut_off_goes_on(
+    chosen: object, splat: bpy.types.Object, tunnel: Tunnel, served: Served
+) -> None:
+    bpy.ops.saga.backend_start()
+    bpy.ops.saga.train(**{**SMALL, "steps": 2000}, wait=False)
+    training = session().training
+    kept = served.log.parent / "cache" / "blender_saga" / "trainings"
+    while not training.ended and not list(kept.rglob("features*.safetensors")):
+        session().backend._connection.wait(0.05)
+        session().poll()
+    assert not training.ended, session().message
+    tunnel.cut()
+    while not training.ended:
+        session().backend._connection.wait(1)
+        session().poll()
+    assert session().interrupted is not None and session().failed
+    assert bpy.ops.saga.train_resume() == {"FINISHED"}
+    assert any("went on" in note for note in session().trained.notes)
+    assert not list(kept.iterdir())  # it is over
+    click(Vector(PLACES[0]), EYE, scale=0.6)
+    assert selected().any()
 
 
 def test_what_is_missing_is_one_sentence(chosen: object, splat: bpy.types.Object, tunnel: Tunnel) -> None:
