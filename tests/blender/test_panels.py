@@ -5,6 +5,8 @@ There is no window here; the names of icons, operators and properties are checke
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -135,6 +137,42 @@ def test_installed_and_stopped(own_python: None) -> None:
         "Stop": False,
         "copy_report": True,
     }
+
+
+@pytest.fixture
+def old_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An environment that was installed by another version of the extension; gives its Python."""
+    monkeypatch.delenv("BLENDER_SAGA_PYTHON", raising=False)
+    folder = addon("ui.preferences").backend_folder()
+    python = addon("client.uv_tool").interpreter(folder / "environment-7")
+    python.parent.mkdir(parents=True)
+    python.touch()
+    (folder / "environment-7" / "saga_installed.txt").write_text("of another lock")
+    (folder / "environment.current").write_text("environment-7")
+    yield python
+    shutil.rmtree(folder)
+
+
+def test_an_older_environment_works_until_the_upgrade(old_environment: Path) -> None:
+    text, buttons = draw("backend")
+    assert "installed for another version. Upgrade takes about 7 GB; the old one works until then" in text
+    assert buttons == {"Upgrade": True, "Start": True, "Stop": False, "copy_report": True}
+    launch = addon("ui.preferences").backend_launch()
+    assert launch.python == old_environment and launch.cache_dir == old_environment.parents[1] / "compiled"
+
+
+def test_a_gpu_that_cannot_be_used_is_told(own_python: None) -> None:
+    why = "The GPU is not used: the driver 470.10 of the Toy knows CUDA up to 11.4. Update the NVIDIA driver"
+    welcome = SimpleNamespace(device="cpu", note="CPU with 2 cores", obstacle=why, machine="")
+    state = addon("client.connection").ConnectionState.connected
+    backend = SimpleNamespace(state=state, welcome=welcome, error="", remote=None, starts=1)
+    backend.poll = backend.stop = lambda: False
+    session = addon("scene.session").session
+    session.backend = backend
+    try:
+        assert why in draw("backend")[0]
+    finally:
+        session.backend = None
 
 
 def test_install_says_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

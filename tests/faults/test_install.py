@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ if not FULL:
         [("cancel", PHASES[0]), ("kill", "Downloading")],
         [(how, p) for how, p in AGAIN if p[:3] in ("Dow", "Pre")],
     )
-SOON = 60.0  # seconds in which something that is not waiting for a fault has to end
+SOON = 120.0  # seconds in which something that is not waiting for a fault has to end
 
 
 class Shop:
@@ -259,6 +260,23 @@ def test_an_upgrade_that_fails(old: Shop, case: Callable, name: str) -> None:
             old.index.cut.clear()
             old.publish("2.0")
             upgraded(old)
+        row.lost, row.remark = "nothing", line.partition(" ")[2]
+
+
+@pytest.mark.skipif(not FULL, reason="waits for half a minute: only with the full counts")
+def test_an_index_that_never_answers(old: Shop, case: Callable) -> None:
+    """A firewall that swallows what is sent: connections seem to be made, and nothing comes."""
+    with case("upgrade, an index that takes connections and never answers") as row, socket.socket() as silent:
+        before = old.content()
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(100)
+        old.environ["UV_DEFAULT_INDEX"] = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        old.environ["UV_CACHE_DIR"] = str(old.folder / "another-cache")  # what was asked before is not remembered
+        began = time.monotonic()
+        code, line = old.install()
+        row.right(time.monotonic() - began)
+        assert code == 2 and line.startswith("error network"), line
+        untouched(old, before)
         row.lost, row.remark = "nothing", line.partition(" ")[2]
 
 
