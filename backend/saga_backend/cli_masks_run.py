@@ -14,6 +14,7 @@ from .cli_masks import sam_settings, weights_path
 from .device import find_device
 from .masks.cache import MaskCache
 from .masks.extract import Engine, Local, Pictures, extract, tasks_of
+from .masks.sam_generate import fit
 from .masks.sam_model import LoadedSam, open_sam
 from .masks.sam_settings import SamSettings
 from .rasteriser import rasteriser
@@ -33,6 +34,8 @@ def run_masks(options: argparse.Namespace) -> None:
     weights = weights_path(options)
     sam = open_sam(weights, device.name if options.engine == "local" else "cpu", control)
     log.info("%s: %s; on: %s", weights.name, sam.shape.kind, device.note)
+    if options.engine == "local":  # each machine of a cluster has its own memory
+        settings, _ = fit(sam, settings)
     cloud = read_scene(options.scene).cloud
     frames = photo_frames(options, cloud) if from_photos(options) else captured(options, cloud, control)
     pictures = Pictures(cloud, rasteriser(device.name), settings.longest_side)

@@ -23,6 +23,7 @@ from .control import Control
 from .masks.cache import MaskCache
 from .masks.extract import Local, Pictures, extract, tasks_of
 from .masks.files import MaskFolder
+from .masks.sam_generate import fit
 from .masks.sam_model import chosen_file, open_sam
 from .masks.sam_settings import SamSettings
 from .rasteriser import rasteriser
@@ -111,10 +112,12 @@ def find_masks(sources: TrainSources, inputs: Inputs, cloud: GaussianCloud, devi
         )
     values = vars(sources.sam).copy()
     sam = open_sam(chosen_file(values.pop("checkpoint")), device, control)
-    settings = SamSettings(**values)
+    settings, notes = fit(sam, SamSettings(**values))
     pictures = Pictures(cloud, rasteriser(device), settings.longest_side)
     tasks = tasks_of(inputs.frames, pictures, settings, sam.sha256)
-    done = extract(tasks, MaskCache(Path(sources.masks_folder)), Local(sam, settings), pictures, control)
+    engine = Local(sam, settings, notes)
+    done = extract(tasks, MaskCache(Path(sources.masks_folder)), engine, pictures, control)
+    inputs.notes.extend(notes)
     if done.reused:
         inputs.notes.append(f"The masks of {done.reused} of {len(tasks)} pictures were there already")
 

@@ -14,7 +14,16 @@ from saga_backend.masks import sam_generate
 from saga_backend.masks.cache import MaskCache, file_bytes, masks_key, read_runs, stored_key, view_content
 from saga_backend.masks.files import MaskFolder
 from saga_backend.masks.runs import RunMasks, decode, encode
-from saga_backend.masks.sam_generate import SamGenerator, batch_for, fitted, free_bytes, out_of_memory, without_specks
+from saga_backend.masks.sam_generate import (
+    SamGenerator,
+    batch_for,
+    encoder_bytes,
+    fit,
+    fitted,
+    free_bytes,
+    out_of_memory,
+    without_specks,
+)
 from saga_backend.masks.sam_model import open_sam
 from saga_backend.masks.sam_settings import SamSettings
 from scipy import ndimage
@@ -97,6 +106,7 @@ def test_memory_that_runs_out_means_smaller_batches_and_is_told(rng, monkeypatch
         masks = generator.masks(picture)
     assert asked == [16, 8, 4, 2] and generator.points == 2
     assert "SAM is asked 2 points at a time from now on" in caplog.text
+    assert len(generator.notes) == 3 and generator.notes[-1] in caplog.text
     np.testing.assert_array_equal(masks.pictures(), wanted.pictures())
     generator.masks(picture)
     assert asked[4:] == [2]  # it remembers
@@ -119,6 +129,25 @@ def test_a_batch_fits_into_what_is_free(monkeypatch):
     for free, points in ((each * 4 * 2 * 10, 10), (10, 1), (2**50, 64)):
         monkeypatch.setattr(sam_generate, "free_bytes", lambda _, free=free: free)
         assert batch_for(SAM, (100, 50)) == points
+
+
+def test_the_size_of_pictures_fits_into_what_is_free(monkeypatch):
+    """Halved until the masks of a point fit; what the model needs to look at all does not depend on it."""
+
+    def with_free(free: float) -> tuple[SamSettings, list[str]]:
+        monkeypatch.setattr(sam_generate, "free_bytes", lambda _: free)
+        return fit(SAM, SamSettings(longest_side=4000))
+
+    one_point = 3 * (64**2 + 1000**2) * 4 * 4  # at 1000 pixels a side
+    assert encoder_bytes(SAM) == 3 * 4 * SAM.shape.heads * (64 // SAM.shape.patch) ** 4 < one_point
+    assert with_free(2**50) == (SamSettings(longest_side=4000), [])
+    settings, notes = with_free(2 * one_point)
+    assert settings == SamSettings(longest_side=1000) and "at most 1000 pixels" in notes[0] and "4000" in notes[0]
+    assert with_free(2 * one_point - 1)[0].longest_side == 500
+    assert with_free(encoder_bytes(SAM))[0].longest_side == 256
+    with pytest.raises(UserError, match="not enough memory for SAM") as caught:
+        with_free(encoder_bytes(SAM) - 1)
+    assert caught.value.code == "no_memory"
 
 
 @pytest.mark.parametrize("name", ["points_per_side", "iou", "stability", "nms", "least_area", "longest_side", "batch"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 _MOST_POINTS = 64  # SAM's own default; more is hardly faster
 _SHARE = 0.5  # of the free memory that a batch may take
 _COPIES = 4  # of a batch's masks, as floats: large, cut, at the picture's size, and what is compared
+_ATTENTIONS = 3  # of all patches of a picture with all, per head: products, with relative positions, softmax
+_LEAST_SIDE = 256  # pixels: a picture is made no smaller than that for want of memory
 _EIGHT = np.ones((3, 3), bool)
 
 
@@ -30,11 +32,13 @@ class SamGenerator:
         sam: the model.
         settings: how.
         points: at a time, as last used; 0: not chosen yet.
+        notes: sentences for the user about what did not fit into memory.
     """
 
     sam: LoadedSam
     settings: SamSettings = field(default_factory=SamSettings)
     points: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def masks(self, picture: np.ndarray) -> RunMasks:
         """Find the masks of a picture.
@@ -65,7 +69,8 @@ class SamGenerator:
             fix = "Choose a smaller longest side or a smaller model, or close other programs"
             raise UserError("There is not enough memory for SAM", why, fix, "no_memory")
         self.points = max(1, self.points // 2)
-        _log.warning("Memory ran out: SAM is asked %d points at a time from now on", self.points)
+        self.notes.append(f"Memory ran out: SAM is asked {self.points} points at a time from now on")
+        _log.warning("%s", self.notes[-1])
         if self.sam.model.device.type == "cuda":
             import torch
 
@@ -101,11 +106,45 @@ def fitted(picture: np.ndarray, longest_side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
+def fit(sam: LoadedSam, settings: SamSettings) -> tuple[SamSettings, list[str]]:
+    """The settings with a longest side whose masks fit into the memory that is free now, and a sentence for the user if
+    that is a smaller one. It is halved, so that masks found before under the same need are found again.
+
+    Raises:
+        UserError: if the model cannot even look at a picture in the memory that is free.
+    """
+    free, needed, wanted = free_bytes(sam.model.device.type), encoder_bytes(sam), settings.longest_side
+    if free < needed:
+        why = f"looking at a picture takes about {needed / 1e9:.1f} GB with {sam.shape.kind}, {free / 1e9:.1f} are free"
+        fix = "Choose a smaller model (vit_b takes least), or close other programs"
+        raise UserError("There is not enough memory for SAM", why, fix, "no_memory")
+    side = wanted
+    while side > _LEAST_SIDE and _point_bytes(sam, (side, side)) > free * _SHARE:
+        side = max(side // 2, _LEAST_SIDE)
+    if side == wanted:
+        return settings, []
+    note = f"SAM looks at pictures of at most {side} pixels a side: {wanted} do not fit into {free / 1e9:.1f} GB"
+    _log.warning("%s", note)
+    return replace(settings, longest_side=side), [note]
+
+
+def encoder_bytes(sam: LoadedSam) -> int:
+    """About how much memory encoding a picture takes beside the weights; it does not depend on the picture's size.
+
+    For vit_b 2.4 GB by this rule, and 2.5 measured.
+    """
+    patches = (sam.shape.image // sam.shape.patch) ** 2
+    return 4 * _ATTENTIONS * sam.shape.heads * patches**2
+
+
 def batch_for(sam: LoadedSam, size: tuple[int, int]) -> int:
     """How many points at a time fit into the memory that is free now; `size`: height and width of the picture."""
-    pixels = sam.shape.image**2 + size[0] * size[1]
-    each = sam.shape.masks * pixels * 4 * _COPIES
-    return int(np.clip(free_bytes(sam.model.device.type) * _SHARE // each, 1, _MOST_POINTS))
+    return int(np.clip(free_bytes(sam.model.device.type) * _SHARE // _point_bytes(sam, size), 1, _MOST_POINTS))
+
+
+def _point_bytes(sam: LoadedSam, size: tuple[int, int]) -> int:
+    """What the masks of one point take; `size`: height and width of the picture."""
+    return sam.shape.masks * (sam.shape.image**2 + size[0] * size[1]) * 4 * _COPIES
 
 
 def free_bytes(device: str) -> int:
@@ -113,7 +152,8 @@ def free_bytes(device: str) -> int:
     if device == "cuda":
         import torch
 
-        return torch.cuda.mem_get_info()[0]
+        held = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # torch keeps it to use again
+        return torch.cuda.mem_get_info()[0] + held
     import psutil
 
     return psutil.virtual_memory().available
