@@ -154,8 +154,10 @@ def test_one_gaussian_seen_and_many_unseen(count):
 
 
 @pytest.mark.steady
-def test_many_gaussians_are_searched_by_a_sample(rng, monkeypatch):
-    monkeypatch.setattr("saga_backend.methods.evidence.consensus._SAMPLE", 60)
+@pytest.mark.parametrize("limit", ["_SAMPLE", "_ENTRIES"])
+def test_many_gaussians_are_searched_by_a_sample(rng, monkeypatch, limit):
+    monkeypatch.setattr("saga_backend.methods.evidence.consensus._FEWEST", 60)
+    monkeypatch.setattr(f"saga_backend.methods.evidence.consensus.{limit}", 60)
     toy = Toy(rng, views=12, dropped=0.1, merged=0, split=0, ragged=0)
     found = consensus(toy.evidence, Control())
     assert all(max(iou(s, whole) for s in found) > 0.9 for whole in toy.truth[: toy.parts_at])

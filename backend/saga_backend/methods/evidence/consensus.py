@@ -19,6 +19,8 @@ from .supports import supports
 from .votes import POWER, Refined, agreements, refine, same_as_any, sizes, vote, words_of
 
 _SAMPLE = 25_000  # Gaussians that the search looks at; the segments found are then voted on by all
+_FEWEST = 5_000  # at least, whatever the next one says
+_ENTRIES = 8_000_000  # times that a Gaussian of the sample lies in a mask: 20 bytes each, and the work grows with it
 _LEAST = 0.05  # support of a mask that is worth beginning with
 _EXPLAINED = 0.7  # IoU from which on a mask is accounted for by a segment
 _MOST_AT_ONCE = 64  # masks that are refined before it is asked which of them the others explain
@@ -36,12 +38,19 @@ def consensus(evidence: Incidence, control: Control, seed: int = 0) -> list[np.n
         Cancelled: if the control was cancelled.
     """
     shown = np.flatnonzero(evidence.shows())
-    if len(shown) > _SAMPLE:
-        shown = np.sort(np.random.default_rng(seed).choice(shown, _SAMPLE, replace=False))
+    most = _sample_size(evidence, len(shown))
+    if len(shown) > most:
+        shown = np.sort(np.random.default_rng(seed).choice(shown, most, replace=False))
     sample = sample_of(evidence, shown)
     found = _search(sample, control)
     kept = confirmed(sample, found.sets)
     return [selected for selected in vote(evidence, found.masks[kept], found.weights[kept]) if selected.any()]
+
+
+def _sample_size(evidence: Incidence, shown: int) -> int:
+    """How many of the Gaussians that some view shows the search looks at: fewer where each lies in very many masks."""
+    each = evidence.inside.nnz / max(shown, 1)
+    return max(_FEWEST, min(_SAMPLE, int(_ENTRIES / max(each, 1))))
 
 
 class _Found:
