@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
+from blender_saga.wire.codec import MAX_ID
 from blender_saga.wire.errors import UserError
 
 from .methods.click_gaussian import storage
@@ -162,7 +163,7 @@ def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         with safe_open(str(path), framework="numpy") as file:
             facts = json.loads((file.metadata() or {}).get("saga", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a file, not a dict
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, RecursionError, MemoryError) as error:
         what = f"{path.name} is not a readable .saga file"
         raise UserError(what, str(error), "Train the scene again", "bad_model") from error
     return tensors, facts if isinstance(facts, dict) else {}
@@ -183,7 +184,8 @@ def opened(tensors: dict[str, np.ndarray], facts: dict, name: str, fingerprint: 
     if facts.get("format") != FORMAT:
         why = f"its format is {facts.get('format', 'unknown')}, this version reads {FORMAT}"
         raise UserError(f"{name} is not a readable .saga file", why, retrain, "bad_model")
-    if not all(isinstance(facts.get(entry), kind) for entry, kind in _ENTRIES.items()):
+    whole = all(type(facts.get(entry)) is kind for entry, kind in _ENTRIES.items())
+    if not whole or not 0 <= facts["steps"] < MAX_ID:  # what an answer can say
         raise UserError(f"{name} is not a readable .saga file", "its header is not whole", retrain, "bad_model")
     header = Header(*(facts[entry] for entry in _ENTRIES))
     if fingerprint and header.fingerprint != fingerprint:

@@ -13,6 +13,7 @@ import numpy as np
 from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
 
+from ..untrusted import load_array
 from .frame import IMAGE_SUFFIXES, Frame
 
 
@@ -26,7 +27,7 @@ def read_llff(path: Path) -> list[Frame]:
         UserError: if the file is not such an array, or no folder has as many photos.
     """
     try:
-        values = np.load(path, allow_pickle=False)
+        values = load_array(path)
     except (OSError, ValueError) as error:
         raise UserError(f"The cameras {path} cannot be read", str(error), "Give LLFF's poses_bounds.npy") from error
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[1] != 17 or values.dtype.kind != "f":

@@ -52,7 +52,7 @@ def read_transforms(path: Path) -> tuple[list[Frame], list[str], int]:
             error.strerror or str(error),
             fix="Check that the file is there and that you may read it",
         ) from error
-    except (ValueError, TypeError, KeyError, AttributeError, np.linalg.LinAlgError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, np.linalg.LinAlgError) as error:
         why = f"{type(error).__name__}: {error}"
         raise UserError(f"The cameras {path} are not understood", why, "Give a transforms.json") from error
     return frames, notes, missing

@@ -11,9 +11,6 @@ import hashlib
 import io
 import json
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,19 +20,8 @@ import numpy as np
 from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
 
+from ..untrusted import BROKEN, check_archive
 from .runs import RunMasks
-
-BROKEN_ARCHIVE = (
-    OSError,
-    ValueError,
-    LookupError,
-    EOFError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-)
-"""What reading a damaged npz raises: zipfile has an error of its own for some damage only."""
 
 
 def masks_key(content: str, meaning: Mapping[str, float], model: str) -> str:
@@ -114,10 +100,11 @@ def file_bytes(masks: RunMasks, key: str) -> bytes:
 def stored_key(path: Path) -> str:
     """The key of a file that is complete, "" for any other: all of it is read, so that its checksums are compared."""
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as arrays:
             read_runs(arrays)
             return str(arrays["key"])
-    except BROKEN_ARCHIVE:
+    except BROKEN:
         return ""
 
 

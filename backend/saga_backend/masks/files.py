@@ -21,12 +21,14 @@ from PIL import Image
 from blender_saga.wire.errors import UserError
 
 from ..cameras.frame import Frame
+from ..untrusted import BROKEN, check_archive, check_tensor
 from . import rle
-from .cache import BROKEN_ARCHIVE, read_runs
+from .cache import read_runs
+from .runs import check_size
 
 MOST_LABELS = 4096
 """A label map with more values than this is a photo."""
-_BROKEN = (*BROKEN_ARCHIVE, TypeError, AttributeError, OverflowError)
+_BROKEN = (*BROKEN, TypeError, AttributeError, OverflowError, Image.DecompressionBombError)
 
 
 class MaskFolder(Sequence[np.ndarray]):
@@ -163,13 +165,14 @@ def _from_torch(path: Path) -> Iterator[np.ndarray]:
         raise ValueError("it is not a file of plain tensors") from error
     if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3:
         raise ValueError("it is not one tensor [N,H,W]")
-    for mask in tensor:
+    for mask in check_tensor(tensor):
         yield (mask if mask.dtype == torch.bool else mask > 0.5).numpy()
 
 
 def label_map(path: Path) -> np.ndarray:
     """[H,W] int64 labels of a picture: its grey values or palette numbers, or its colours as one number; 0 is none."""
     with Image.open(path) as picture:
+        check_size(picture.height, picture.width)
         if picture.mode in ("1", "L", "P", "I", "I;16", "I;16B"):
             return np.asarray(picture).astype(np.int64)
         if picture.mode == "LA":
@@ -183,6 +186,7 @@ def _from_picture(path: Path) -> Iterator[np.ndarray]:
 
 
 def _from_npz(path: Path) -> Iterator[np.ndarray]:
+    check_archive(path)
     with np.load(path, allow_pickle=False) as arrays:
         if "masks" in arrays:
             masks = arrays["masks"]

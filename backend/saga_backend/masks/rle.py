@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .runs import check_size
+
 
 def decode(height: int, width: int, counts: str | Sequence[int]) -> np.ndarray:
     """[H,W] bool mask of COCO run lengths.
@@ -19,7 +21,9 @@ def decode(height: int, width: int, counts: str | Sequence[int]) -> np.ndarray:
         ValueError: if the runs do not fill the picture exactly.
     """
     runs = np.asarray(uncompress(counts) if isinstance(counts, str) else counts, dtype=np.int64).reshape(-1)
-    if height < 1 or width < 1 or (runs < 0).any() or runs.sum() != height * width:
+    check_size(height, width)
+    # Each for itself: a sum of 64 bits wraps around, and numpy repeats what is negative or too long out of bounds.
+    if (runs < 0).any() or (runs > height * width).any() or runs.sum() != height * width:
         raise ValueError(f"runs of {int(runs.sum())} pixels in a picture of {height} x {width}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape(width, height).T

@@ -10,6 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MOST_PIXELS = 1 << 28
+"""Of a picture: 16,384 squared."""
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse a size that no picture has: run lengths of few bytes may say any.
+
+    Raises:
+        ValueError: if so.
+    """
+    if height < 1 or width < 1 or height * width > MOST_PIXELS:
+        raise ValueError(f"a picture of {height} x {width}")
+
 
 def encode(mask: np.ndarray) -> np.ndarray:
     """[R] uint32 run lengths of a mask [H,W] bool."""
@@ -26,6 +39,7 @@ def decode(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         ValueError: if the runs do not fill the picture exactly.
     """
     height, width = size
+    check_size(height, width)
     if int(counts.sum(dtype=np.int64)) != height * width:
         raise ValueError(f"runs of {int(counts.sum(dtype=np.int64))} pixels in a picture of {height} x {width}")
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from blender_saga.wire.errors import UserError
 
 from ..control import Control
+from ..untrusted import check_tensor
 from .sam_files import check_official, sha256_of
 
 if TYPE_CHECKING:
@@ -150,7 +151,10 @@ def read_weights(path: Path, data: bytes | memoryview | None = None) -> dict[str
         content = content["model"]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"The weights {path} are not SAM's", "it does not hold tensors by name", _FIX, "bad_checkpoint")
-    return content
+    try:
+        return {name: check_tensor(tensor) for name, tensor in content.items()}
+    except ValueError as error:
+        raise UserError(f"The weights {path} are not SAM's", str(error), _FIX, "bad_checkpoint") from error
 
 
 def shape_of(tensors: Mapping[str, torch.Tensor], path: Path) -> SamShape:

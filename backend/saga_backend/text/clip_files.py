@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from blender_saga.wire.errors import UserError
 
 from ..masks.sam_files import OfficialFile
+from ..untrusted import BROKEN, check_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -41,10 +42,22 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     plain = isinstance(content, dict) and all(isinstance(value, torch.Tensor) for value in content.values())
+    if plain:
+        _check_tensors(content, path)
     if not plain or not content:
         why = "it does not hold tensors by name"
         raise UserError(f"The weights {path} are not CLIP's", why, FIX, "bad_checkpoint")
     return {name.removeprefix("module."): value for name, value in content.items()}
+
+
+def _check_tensors(content: dict[str, torch.Tensor], path: Path) -> None:
+    for name, tensor in content.items():
+        try:
+            check_tensor(tensor)
+        except ValueError as error:
+            raise UserError(
+                f"The weights {path} are not CLIP's", f"{name} is {error}", FIX, "bad_checkpoint"
+            ) from error
 
 
 def _safetensors(path: Path) -> Any:
@@ -73,7 +86,7 @@ def _is_program(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
             return any(name.endswith("/constants.pkl") for name in file.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except BROKEN:
         return False
 
 
