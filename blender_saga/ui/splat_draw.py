@@ -196,8 +196,9 @@ class Painter:
         small = sum(map(len, wish.blocks)) <= _AT_ONCE
         if wait or (small and not fits):  # no gap in the picture
             newest, fits = sort(wish), True
-        if fits and newest.thinned(wish.density) is not view.answer:
-            self._take(view, newest.thinned(wish.density))
+        thinned = newest.thinned(wish.density) if fits else None
+        if thinned is not None and thinned is not view.answer:
+            self._take(view, thinned)
         view.wish = wish
         known = (view.asked, view.answer.wish if view.answer is not None else None)
         if not any(other is not None and wish.granted_by(other) for other in known):
