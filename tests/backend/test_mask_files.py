@@ -175,6 +175,18 @@ def test_files_are_found_by_folder_and_name_or_by_name_alone(tmp_path, masks):
     assert [len(m) for m in virtual] == [0, 3]
 
 
+@pytest.mark.parametrize(
+    "name", ["../outside/a.png", "inside/../../outside/a.png", "{root}/outside/a.png", "a\x00.png"]
+)
+def test_names_do_not_lead_out_of_the_folder(tmp_path, masks, name):
+    for place in ("folder", "outside"):
+        (tmp_path / place).mkdir()
+    torch.save(torch.from_numpy(masks), tmp_path / "outside" / "a.pt")
+    frames = [frame_of(name.format(root=tmp_path)), frame_of("b.png")]
+    torch.save(torch.from_numpy(masks), tmp_path / "folder" / "b.pt")
+    assert MaskFolder(tmp_path / "folder", frames).missing == [frames[0].name]
+
+
 def test_folders_that_cannot_be_used(tmp_path, masks):
     with pytest.raises(UserError, match="no such folder"):
         MaskFolder(tmp_path / "gone", [frame_of()])
