@@ -159,3 +159,23 @@ def test_launch_finds_the_add_on_by_itself(tmp_path: Path, installed: bool) -> N
     run = subprocess.run(command, input="0" * 64 + "\n", capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     assert '"protocol"' in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("end", "note"),
+    [
+        ("pass", "the connection to it broke off"),
+        ("sys.exit('libgomp: Thread creation failed: ...')", "memory ran out (libgomp: Thread creation failed: ...)"),
+        ("sys.exit('terminate: std::bad_alloc')", "memory ran out (terminate: std::bad_alloc)"),
+        ("os.kill(os.getpid(), 9)", "killed from outside, often because memory ran out"),
+        ("sys.exit('a bug')", "it ended with code 1, its last words were: a bug"),
+    ],
+)
+def test_why_it_ended(tmp_path: Path, end: str, note: str) -> None:
+    ready = json.dumps({"address": ["here", 7], "protocol": PROTOCOL_VERSION})
+    process = process_of(tmp_path, f"import os, sys; input(); print({ready!r}, flush=True); sys.stdin.read(); {end}")
+    process.start()
+    assert not process.ended(0) and process.exit_note() == "it still runs"
+    process._child.stdin.close()  # not `stop`, which kills one that takes its time
+    assert process.ended(60) and note in process.exit_note()
+    process.stop()

@@ -31,7 +31,6 @@ class RowAdam:
         rate_now = np.float32(rate * bias)
         _update(self.values, self.gradient, self._first, self._second, rows, rate_now)
 
-
     def state(self) -> State:
         """Values, moments and steps, for `resume`."""
         return {"values": self.values, "first": self._first, "second": self._second, "steps": np.array([self._step])}
