@@ -22,9 +22,9 @@ def reported(method: Callable[..., Result]) -> Callable[..., Result]:
 
     @functools.wraps(method)
     def wrapper(self: bpy.types.Operator, context: bpy.types.Context, *event: bpy.types.Event) -> Result:
-        who = self.bl_idname.replace("_OT_", ".").lower()  # as in a script: saga.train
+        who = type(self).__name__.replace("_OT_", ".").lower()  # as in a script: saga.train
         journal.remember_texts(self.properties)
-        journal.remember_texts(context.scene.saga)
+        journal.remember_texts(bpy.context.scene.saga)
         try:
             result = method(self, context, *event)
         except UserError as error:

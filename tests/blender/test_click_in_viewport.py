@@ -27,7 +27,9 @@ class Clicked:
 
     def __init__(self, **given: object) -> None:
         self.reports: list[tuple[set[str], str]] = []
-        self.properties = SimpleNamespace(is_property_set=lambda name: name in given)
+        self.properties = SimpleNamespace(
+            is_property_set=lambda name: name in given, bl_rna=SimpleNamespace(properties=())
+        )
         for name, value in given.items():
             setattr(self, name, value)
         for name, function in vars(addon("ui.select_ops").SAGA_OT_click).items():
