@@ -148,9 +148,11 @@ class Target:
 
 def _short(request: Train) -> bool:
     """Whether a training ends soon by itself; what wild settings allow may take hours."""
-    chosen = request.settings
+    chosen, sam = request.settings, request.sources.sam
     sizes = (chosen.steps, chosen.views, chosen.width, chosen.height, chosen.pixels)
-    return all(0 < size <= 100 for size in sizes)
+    found = request.sources.masks == "sam"
+    quick = not found or (sam.points_per_side <= 3 and sam.longest_side <= 100 and sam.crop_layers <= 0)
+    return quick and all(0 < size <= 100 for size in sizes)
 
 
 @contextmanager

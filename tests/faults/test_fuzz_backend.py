@@ -26,6 +26,7 @@ from blender_saga.wire.messages import (
     TrainSettings,
     Unload,
 )
+from tests.backend.tiny_sam import tiny_sam
 
 from .frames import Fuzzer
 from .honest import click, requests, small_cloud
@@ -42,12 +43,23 @@ SMALL = TrainSettings("saga", "prototypes", 20, 6, 64, 48, 64, 1)
 
 @pytest.fixture(params=[FAKE, REAL], ids=["fake", "real"])
 def target(request, tmp_path: Path) -> Iterator[Target]:
+    if request.param == REAL:
+        furnish(tmp_path)
     target = Target(tmp_path, request.param)
     for scene in ("toy", "good"):
         assert isinstance(target.ask(LoadScene(scene, small_cloud(0))), SceneState)
         assert isinstance(target.ask(Train(scene, str(tmp_path / f"{scene}.saga"), SMALL)), Trained)
     yield target
     target.stop()
+
+
+def furnish(folder: Path) -> None:
+    """Weights of a tiny Segment Anything, and masks for the two views of the requests."""
+    (folder / "sam.pth").write_bytes(tiny_sam().read_bytes())
+    masks = np.zeros((2, 36, 48), bool)
+    masks[0, 10:20, 5:15], masks[1, 10:20, 20:30] = True, True
+    for name in ("a", "b"):
+        np.savez_compressed(folder / f"{name}.npz", masks=masks)
 
 
 def answer(target: Target) -> tuple[int, bytes]:
@@ -87,7 +99,7 @@ def test_it_lives_and_answers(case, counts, seed: int, target: Target, tmp_path:
 
 @pytest.mark.parametrize("target", [REAL], indirect=True, ids=["real"])
 def test_right_types_with_wild_values_are_refused_in_words(case, counts, seed, target: Target, tmp_path: Path) -> None:
-    total = counts(reduced=3_000, full=50_000)
+    total = counts(reduced=2_000, full=50_000)
     with case(f"fuzz: {total:,} requests of right types with wild values") as row:
         model, right, before = (tmp_path / "toy.saga").read_bytes(), answer(target), target.memory()
         target.limit(ROOM)
