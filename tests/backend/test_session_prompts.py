@@ -164,7 +164,7 @@ def test_visible_gaussians_only(session):
 
 
 def test_counts_are_those_of_the_points_that_take_part(alike):
-    """Two copies of ball 0, of which the first is meant, and a third of ball 1: each point counts where it is dropped."""
+    """Two copies of ball 0, the first of them meant, and a third of ball 1: each point counts where it is dropped."""
     first = np.flatnonzero(TRUTH == 0).astype(np.int32)
     second = np.flatnonzero(TRUTH == 1).astype(np.int32)[::3]
     objects = (ObjectPoints(np.eye(4), first), ObjectPoints(np.eye(4), second), ObjectPoints(np.eye(4), first))
