@@ -31,6 +31,7 @@ _POINT = 1.2  # pixels, half the side of a point in the point view
 _STILL = 0.25  # seconds after which a view that changed counts as still
 _BUDGET = {"software": 60_000, "card": 1_500_000}  # Gaussians drawn while a view changes
 _SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "lavapipe", "microsoft basic")
+_STRETCH = 10.0  # at most so much larger is what is left of a thinned splat: 60,000 of 6 million still close surfaces
 _CUT = (255.0, 24.0)  # 1 / alpha at which Gaussians are cut off: exact, and while a view moves
 _AT_ONCE = 200_000  # Gaussians that are sorted while drawing where there is nothing else to show
 _VIEWS_KEPT, _SETS_KEPT = 8, 3  # views, and sets of objects, whose textures are kept
@@ -232,7 +233,7 @@ class Painter:
 
 
 def _strokes(wish: Wish, style: Style, moving: bool) -> Strokes:
-    stretch = 1.0 if style.points else min(4.0, max(wish.density, 1e-6) ** -0.5)
+    stretch = 1.0 if style.points else min(_STRETCH, max(wish.density, 1e-6) ** -0.5)
     marks = style.mark and any(block.selected.any() for block in wish.blocks)
     share = _SHARE if style.mode == "COLOUR" else _SHARE_ON_DATA
     highlight = (*HIGHLIGHT, share if marks else 0.0)
