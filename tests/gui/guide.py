@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Callable
 
 import bpy
@@ -55,6 +56,79 @@ def pictures(window: Window) -> Steps:
         bpy.ops.ed.undo()
     yield window.redrawn()
     yield from _everything(window)
+
+
+def words(window: Window) -> Steps:
+    """Find a thing by a text and lead its colours to another one, with a CLIP that knows such things (`clip.pt`).
+
+    In `labels.npy` the red box is 2. What is measured is printed and asserted: this is the one place where the whole
+    way is gone in a real window.
+    """
+    addon("ui.preferences").preferences().clip_checkpoint = str(window.out / "clip.pt")
+    for name in ("text_panel.SAGA_PT_text", "recolour_panel.SAGA_PT_recolour"):
+        _opened(name)
+    yield from story.import_splat(window)
+    with window.context():
+        bpy.ops.screen.screen_full_area()
+    yield window.redrawn()
+    yield from window.sidebar("SAGA")
+    _look(window)
+    yield from story.train(window, _STEPS, 0, "_train")
+
+    settings, session = bpy.context.scene.saga, addon("scene.session").session
+    settings.text, settings.recolour_source, settings.recolour_text = "red box", "red box", "blue box"
+    with window.context():
+        bpy.ops.saga.find_text("INVOKE_DEFAULT")
+    yield lambda: session.search.ended
+    thing = np.load(window.out / "labels.npy") == 2
+    print(f"{session.message}; IoU with the box {story.iou(story.selected(), thing):.2f}", flush=True)
+    assert not session.failed and story.share(story.selected(), thing) > 0.5
+    yield from _scroll(window, _SELECT)
+    yield from window.shot("words")
+    yield from _recolour(window, story.selected() & thing)
+
+
+def _recolour(window: Window, thing: np.ndarray) -> Steps:
+    settings, session = bpy.context.scene.saga, addon("scene.session").session
+    before, hue_before = _base(), _hue(thing)
+    with window.context():
+        bpy.ops.saga.recolour_preview("INVOKE_DEFAULT")
+    yield lambda: session.search.ended
+    assert not session.failed, session.message
+    yield from _scroll(window, _END)
+    yield from window.shot("recolour")
+    settings.recolour_strength = 0.5
+    yield from window.shot("recolour_half")
+    settings.recolour_strength = 1.0
+    assert np.array_equal(_base(), before)  # a preview writes nothing
+    with window.context():
+        bpy.ops.saga.recolour_apply("INVOKE_DEFAULT", True)
+    yield from window.shot("_applied")
+    print(f"hue of the box: {hue_before:.0f}, then {_hue(thing):.0f}", flush=True)
+    assert 190 < _hue(thing) < 280
+    with window.context():
+        bpy.ops.ed.undo()
+    yield window.redrawn()
+    assert np.array_equal(_base(), before)
+
+
+def _base() -> np.ndarray:
+    return addon("scene.attributes").read(bpy.data.objects["scene"].data.attributes["radiance:base"])
+
+
+def _hue(mask: np.ndarray) -> float:
+    """Degrees, of the mean colour of some points."""
+    mean = np.clip(0.5 + 0.28209479 * _base()[mask, :3], 0, 1).mean(axis=0)
+    return 360 * colorsys.rgb_to_hsv(*mean)[0]
+
+
+def _opened(name: str) -> None:
+    """Have a panel begin open: whether it is cannot be told to Blender later."""
+    module, _, panel = name.partition(".")
+    cls = getattr(addon(f"ui.{module}"), panel)
+    bpy.utils.unregister_class(cls)
+    cls.bl_options = set()
+    bpy.utils.register_class(cls)
 
 
 def _smaller_until(window: Window, enough: Callable[[], bool]) -> Steps:
