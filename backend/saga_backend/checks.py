@@ -20,6 +20,7 @@ MOST_POINTS = 1 << 28
 """Of all objects that take part in a query together."""
 LONGEST_NAME = 1000
 """Letters of a scene's name, which is a fingerprint."""
+_NARROWEST = 50  # times as long as wide
 _LARGEST = 1e15  # in scene units, pixels, factors: its square is a number in single precision too
 
 
@@ -69,6 +70,17 @@ def check_view(view: View) -> None:
     # A matrix that cannot be inverted shows everything on a line; the near plane may be as far off as float32 goes.
     if not (_sound(view.viewmat) and _sound(view.K)) or np.isnan(view.near) or not _invertible(view.viewmat):
         raise UserError("The view is not usable", "its numbers are not those of a camera", fix=REPORT, code="bad_view")
+
+
+def check_shape(view: View) -> None:
+    """Refuse a view that is so narrow that nothing is left of it at the size at which Segment Anything looks.
+
+    Raises:
+        UserError: if so (code "bad_view").
+    """
+    if max(view.width, view.height) > _NARROWEST * min(view.width, view.height):
+        why = f"it has {view.width:,} x {view.height:,} pixels"
+        raise UserError("The view is too narrow for Segment Anything", why, "Make it wider", "bad_view")
 
 
 def check_objects(objects: tuple[ObjectPoints, ...], count: int) -> None:

@@ -18,7 +18,7 @@ from .cameras.frame import Frame, virtual_frames
 from .cameras.read import read_cameras, resize_frames, seeing, spread
 from .capture import CaptureSettings, capture
 from .checkpoint import training_key
-from .checks import check_view
+from .checks import check_shape, check_view
 from .control import Control
 from .masks.cache import MaskCache
 from .masks.extract import Local, Pictures, extract, tasks_of
@@ -129,6 +129,8 @@ def _message_views(sources: TrainSources, cloud: GaussianCloud, size: Size) -> I
         return Inputs()
     for view in sources.views:
         check_view(view)
+        if sources.masks == "sam":
+            check_shape(view)
     frames = virtual_frames(list(sources.views))
     if sources.names:
         if len(sources.names) != len(frames):

@@ -43,7 +43,7 @@ from blender_saga.wire.messages import (
 
 from . import places, query, sidecar, travelling
 from .checkpoint import Checkpoint
-from .checks import check_click, check_cloud, check_objects, check_scene, check_view
+from .checks import check_click, check_cloud, check_objects, check_scene, check_shape, check_view
 from .cleanup import Neighbourhood, neighbourhood
 from .clustering import divide
 from .control import Control
@@ -184,6 +184,8 @@ class Session:
         _given(request.scale)
         scene = self._scene(request.scene)
         check_click(request, len(scene.cloud))
+        for prompt in request.prompts:
+            check_shape(prompt.view)
         standing = standing_of(request.scene, scene.cloud, scene.model, request.objects)
         answer = self._instant.click(request, standing, control)
         asked = query.asked(request, standing.actors, lambda rows: rows.blend(scene.cloud.means))
@@ -194,6 +196,7 @@ class Session:
         """Encode a view for instant clicks."""
         scene = self._scene(request.scene)
         check_view(request.view)
+        check_shape(request.view)
         check_objects(request.objects, len(scene.cloud))
         return self._instant.ahead(request, standing_of(request.scene, scene.cloud, None, request.objects), control)
 
