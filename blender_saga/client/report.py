@@ -13,7 +13,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 
 _ENDINGS = "ply|spz|splat|ksplat|sog|glb|gltf|blend\\d*|saga|npy|npz|png|jpe?g|exr|tiff?|webp|json|txt|bin|pth?|zip"
 _ENDINGS += "|safetensors"
-_START = r"(?:<name \d+>[\\/]|(?<![\w~>.])[A-Za-z]:[\\/]|(?<![\w~>./\\])[\\/])"
+_START = r"(?:(?:<name \d+>|~)[\\/]|(?<![\w~>.])[A-Za-z]:[\\/]|(?<![\w~>./\\])[\\/])"
 _FILE = re.compile(rf"{_START}(?:(?! [\\/]| [A-Za-z]:[\\/]|: )[^\n'\"<>|])*?\.(?P<ending>{_ENDINGS})\b", re.IGNORECASE)
 _PATH = re.compile(rf"{_START}[^\s'\"<>|:,;)\]]{{2,}}")
 _QUOTED = re.compile(r"(?<!\w)'[^'\n]*'|\"[^\"\n]*\"")
@@ -50,22 +50,29 @@ class Redactor:
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        homes = {str(self.home), str(self.home.resolve()), self.home.as_posix()}
+        self._homes = sorted((h for h in homes if len(h) > 1), key=len, reverse=True)
         words: dict[str, str] = {}
         for value in sorted({value for value in self.private if value.strip()}):
             for form, ending in _forms(value):
-                words.setdefault(form, ending)
+                words.setdefault(self._from_home(form), ending)
         self._words = sorted((w for w in words.items() if len(w[0]) >= _SHORTEST), key=lambda word: -len(word[0]))
-        homes = {str(self.home), str(self.home.resolve()), self.home.as_posix()}
-        self._homes = sorted((h for h in homes if len(h) > 1), key=len, reverse=True)
-        self._known = [form for path in self.known for form in {str(path), str(path.resolve()), path.as_posix()}]
+        known = {form for path in self.known for form in (str(path), str(path.resolve()), path.as_posix())}
+        self._known = [self._from_home(form) for form in known]
         self._people = [name for name in dict.fromkeys(self.people) if len(name) >= _SHORTEST]
 
     def __call__(self, text: str) -> str:
         """The text, cleaned line by line."""
         return "\n".join(self._line(line) for line in text.splitlines())
 
+    def _from_home(self, text: str) -> str:
+        """The home as "~", so that no name inside of it is looked for in there."""
+        for home in self._homes:
+            text = re.sub(rf"{re.escape(home)}(?![\w-])", "~", text)
+        return text
+
     def _line(self, line: str) -> str:
-        clean = line
+        clean = self._from_home(line)
         for word, ending in self._words:
             if word in clean:
                 label = f"<name {self._numbers.setdefault(PurePath(word).stem, len(self._numbers) + 1)}>{ending}"
@@ -75,8 +82,6 @@ class Redactor:
         clean = _PATH.sub(lambda m: m[0] if self._may_show(m[0]) else "<path>", clean)
         if clean != line and ("<name" in clean or "<path>" in clean):
             clean = _QUOTED.sub("'...'", clean)  # words of a file that could not be read stand in quotes
-        for home in self._homes:
-            clean = re.sub(rf"{re.escape(home)}(?![\w-])", "~", clean)
         for pattern, label in _PATTERNS[1:]:
             clean = pattern.sub(label, clean)
         for name in self._people:
@@ -85,7 +90,7 @@ class Redactor:
 
     def _may_show(self, path: str) -> bool:
         known = any(path == known or path.startswith((known + "/", known + "\\")) for known in self._known)
-        return known or any(re.match(rf"{re.escape(home)}[\\/](?:\.|AppData|Library)", path) for home in self._homes)
+        return known or re.match(r"~[\\/](?:\.|AppData|Library)", path) is not None
 
 
 def _forms(value: str) -> Iterator[tuple[str, str]]:

@@ -158,7 +158,7 @@ def test_a_copy_deleted_and_renamed_while_it_trains(training: object, splat: bpy
 def test_the_backend_is_stopped_while_it_trains(training: object, splat: bpy.types.Object, snapshot: Callable) -> None:
     before = snapshot()
     assert bpy.ops.saga.backend_stop() == {"FINISHED"}
-    assert training.ended and session().failed and session().message == "The backend was stopped."
+    assert training.ended and session().failed and session().message == "The backend was stopped. Press Start to go on"
     assert snapshot() == before
     bpy.ops.saga.backend_start()
     assert bpy.ops.saga.train(steps=5) == {"FINISHED"}

@@ -62,6 +62,12 @@ def test_names_that_are_known_go_wherever_they_stand() -> None:
     assert clean("red dragon.ply") == said.split(",")[0]  # one name, one label: what belongs together is seen
 
 
+def test_names_that_are_also_parts_of_the_home_leave_it_readable() -> None:
+    clean = redactor("/homes/scene.ply", "/data/homes/x.ply", "/homes/somebody/scene.blend", "somebody")
+    assert clean("torch warns of /homes/somebody/.cache/x") == "torch warns of ~/.cache/x"
+    assert "scene" not in clean("/homes/somebody/scene.blend and /homes/somebody/scene.ply")
+
+
 def test_windows_paths_in_any_writing() -> None:
     path = "C:\\Users\\anna\\Secret Films\\hero.blend"
     clean = Redactor([path], Path("C:\\Users\\anna"), ["anna"])
