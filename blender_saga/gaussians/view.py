@@ -44,8 +44,11 @@ class View:
 
     @property
     def camera_position(self) -> np.ndarray:
-        """[3] float64, the camera's centre in world space."""
-        return np.linalg.inv(self.viewmat)[:3, 3]
+        """[3] float64, the camera's centre in world space; seen from a space that is flat, the point nearest to it."""
+        try:
+            return np.linalg.inv(self.viewmat)[:3, 3]
+        except np.linalg.LinAlgError:  # an object of scale 0 along an axis
+            return -np.linalg.pinv(self.viewmat[:3, :3]) @ self.viewmat[:3, 3]
 
     def of_object(self, matrix_world: np.ndarray) -> View:
         """The same view seen from the space of an object: viewmat @ matrix_world (any invertible affine [4,4])."""

@@ -91,3 +91,13 @@ def test_strips_that_nothing_is_left_of() -> None:
     check_shape(replace(VIEW, width=3840, height=100))
     assert code_of(check_shape, replace(VIEW, width=65536)) == "bad_view"
     assert code_of(check_shape, replace(VIEW, height=65536)) == "bad_view"
+
+
+def test_a_camera_seen_from_a_flat_space_is_at_the_nearest_point() -> None:
+    """What an artist gets by scaling an object to 0 along an axis: instant clicks look from there."""
+    viewmat = np.eye(4)
+    viewmat[:3, 3] = 2, 3, 5
+    seen = replace(VIEW, viewmat=viewmat).of_object(np.diag([1.0, 1, 0, 1]))
+    np.testing.assert_allclose(seen.camera_position, [-2, -3, 0], atol=1e-12)
+    np.testing.assert_allclose(replace(VIEW, viewmat=viewmat).camera_position, [-2, -3, -5])
+    assert np.isfinite(VIEW.of_object(np.diag([0.0, 0, 0, 1])).camera_position).all()
