@@ -17,16 +17,18 @@ from pathlib import Path
 import pytest
 from saga_backend import door
 
+from blender_saga.client.process import Launch
 from blender_saga.wire import codec
 from blender_saga.wire.channel import Channel, connect, open_socket
 from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import Hello, LoadScene, SceneState, Shutdown
+from blender_saga.wire.messages import Failed, Hello, LoadScene, SceneState, Shutdown, Train, TrainSettings
 
 from .honest import small_cloud
 from .seeds import seed
 from .target import FAKE, SECONDS, Target
 
 __all__ = ["seed"]
+QUICK = TrainSettings(steps=1)
 HTTP = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n\r\n"
 
 
@@ -173,3 +175,20 @@ def test_a_proof_cannot_be_used_again(target: Target) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+def test_with_a_root_no_request_leads_out_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the process, its option and its socket; what may be named for what is in backend/test_confine."""
+    root = _made(tmp_path / "root")
+    command = Launch.command
+    monkeypatch.setattr(Launch, "command", lambda self: [*command(self), "--root", str(root)])
+    target = Target(tmp_path, FAKE)
+    try:
+        for path, refused in ((tmp_path / "x.saga", True), (root / ".." / "x.saga", True), (root / "x.saga", False)):
+            for request in (LoadScene("toy", small_cloud(0), sidecar=str(path)), Train("toy", str(path), QUICK)):
+                said = target.ask(request)
+                assert isinstance(said, Failed) == refused
+                assert not refused or (said.code == "bad_path" and str(root) in said.why)
+    finally:
+        target.stop()
+    assert "was refused" in log_of(target)
