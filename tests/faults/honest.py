@@ -70,7 +70,8 @@ def requests(scene: str, folder: str, seed: int = 0) -> list[object]:
     part = ObjectPoints(np.eye(4), ids[:90].copy(), np.array([3, 5], np.int32), cloud.take(ids[:2]))
     tiny = TrainSettings("evidence", "prototypes", 2, 2, 32, 24, 16, 1)
     given = TrainSources((view, view), ("a", "b"), "", np.eye(4), "files", folder)
-    found = TrainSources((), (), folder, np.eye(4), "sam", folder, SamOptions(f"{folder}/sam.pth", 2, 0.0, 0.0, 1.0, 4, 0, 64))
+    sam = SamOptions(f"{folder}/sam.pth", 2, 0.0, 0.0, 1.0, 4, 0, 64)
+    found = TrainSources((), (), folder, np.eye(4), "sam", folder, sam)
     every = CleanUp(True, True, True, True)
     return [
         LoadScene(scene, cloud, ids, len(cloud), sidecar),
