@@ -105,7 +105,6 @@ def test_hours_of_work_in_minutes(case, counts, backends, tmp_path: Path) -> Non
         grown = np.mean(memory[-3:]) - np.mean(memory[len(memory) // 3 :][:3])
         assert open_files[-1] <= max(open_files[: len(open_files) // 2]), open_files
         assert grown < 40 + 0.05 * len(memory), memory
-        row.right(0.0)
         row.lost = "nothing"
         row.remark = (
             f"{len(times)} rounds of load, train, 5 clicks, cluster, cancel, unload; backend {memory[0]:.0f} MB at the "
