@@ -37,8 +37,8 @@ __all__ = ["seed"]
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers too large for float32
 BATCH = 50
 ROOM = 1 << 30
-"""Bytes that the process may take on top of what honest use took, Segment Anything aside: what the largest picture that is
-allowed takes, and a hundredth of what some frames ask for."""
+"""Bytes that the process may take on top of what honest use took: the largest picture that is allowed takes half, some
+frames ask for a hundred times as much."""
 SMALL = TrainSettings("saga", "prototypes", 20, 6, 64, 48, 64, 1)
 
 
