@@ -390,10 +390,13 @@ class _Client:
             job.cancel()
 
     def close(self) -> None:
-        """Cancel every job: nobody is left to hear of it, and it would keep others from training."""
+        """Cancel every job: nobody is left to hear of it, and it would keep others from training.
+
+        The channel first: whom we part from is to see that, not trainings that look as if somebody had cancelled them.
+        """
+        self.channel.close()
         with self._lock:
             jobs = list(self._jobs.values())
         for job in jobs:
             job.cancel()
         self.outbox.close()
-        self.channel.close()
