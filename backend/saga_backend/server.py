@@ -45,9 +45,10 @@ from blender_saga.wire.messages import (
 )
 
 from . import __version__
+from .clients import Client
 from .confine import Confinement
 from .door import Door
-from .jobs import Job, Outbox, Worker, failed_by_bug
+from .jobs import Job, Worker, failed_by_bug
 
 if TYPE_CHECKING:
     from .control import Control
@@ -129,8 +130,8 @@ class Server:
         self._training = Worker("training")
         self._clustering = Worker("clustering")
         self._pictures = Worker("pictures")
-        self._trained: tuple[_Client, Job] | None = None
-        self._clients: set[_Client] = set()
+        self._trained: tuple[Client, Job] | None = None
+        self._clients: set[Client] = set()
         self._scenes: set[str] = set()
         self._counting = threading.Lock()
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
@@ -166,7 +167,7 @@ class Server:
         log.info("A client is connected")
         if self._lasting:
             channel.keep_alive(patience=None)
-        client = _Client(channel)
+        client = Client(channel)
         with self._counting:
             self._clients.add(client)
         try:
@@ -220,7 +221,7 @@ class Server:
             backend=__version__, device=device.name, note=device.note, machine=machine, obstacle=device.obstacle
         )
 
-    def _receive(self, client: _Client) -> None:
+    def _receive(self, client: Client) -> None:
         """Take one message of a client and see to it."""
         try:
             job_id, request = client.channel.receive()
@@ -246,7 +247,7 @@ class Server:
         else:
             self._take_up(client, job_id, request)
 
-    def _take_up(self, client: _Client, job_id: int, request: object) -> None:
+    def _take_up(self, client: Client, job_id: int, request: object) -> None:
         """Queue a request, if none by its number is still at work."""
         job = client.add(job_id, request)
         if job is None:
@@ -255,7 +256,7 @@ class Server:
         else:
             self._queue(client, job)
 
-    def _allowed(self, client: _Client, job: Job) -> bool:
+    def _allowed(self, client: Client, job: Job) -> bool:
         """Whether the paths of a request are those of files it may use; else it has been answered."""
         try:
             self._confinement.check(job.request)
@@ -266,7 +267,7 @@ class Server:
             return False
         return True
 
-    def _queue(self, client: _Client, job: Job) -> None:
+    def _queue(self, client: Client, job: Job) -> None:
         """Line a job up for the queries' thread, which passes long ones on: a scene is loaded before it is trained."""
         assert self._opened is not None  # it is, before the first client is welcome
         _, session = self._opened
@@ -308,7 +309,7 @@ class Server:
 
         self._queries.put(begin)
 
-    def _load(self, client: _Client, session: Session, request: LoadScene) -> SceneState:
+    def _load(self, client: Client, session: Session, request: LoadScene) -> SceneState:
         """Load a scene; those that only clients had that have gone since are forgotten."""
         client.scenes.add(request.scene)
         with self._counting:
@@ -318,7 +319,7 @@ class Server:
             session.unload(Unload(scene))
         return session.load_scene(request)
 
-    def _begin_training(self, client: _Client, session: Session, job: Job) -> None:
+    def _begin_training(self, client: Client, session: Session, job: Job) -> None:
         if self._trained is not None and self._lasting and self._trained[0].channel.silence > SILENCE_SECONDS:
             log.warning("A client that has fallen silent gives way to another one's training")
             self._trained[0].close()  # its training ends at its next step, and then this one begins
@@ -360,43 +361,3 @@ def _dispatch(handlers: dict[type, Callable], job: Job) -> object:
             "The backend cannot do this", f"{type(job.request).__name__} is not a request", fix=REPORT, code="wire"
         )
     return handler(job.request)
-
-
-class _Client:
-    """A connected client, its jobs, and the scenes that it has loaded."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.scenes: set[str] = set()
-        self.outbox = Outbox(channel)
-        self._jobs: dict[int, Job] = {}
-        self._lock = threading.Lock()
-
-    def add(self, job_id: int, request: object) -> Job | None:
-        """A new job; None if one of that id has not ended: in its place it could not be cancelled any more."""
-        job = Job(job_id, request, self.outbox)
-        with self._lock:
-            return job if self._jobs.setdefault(job_id, job) is job else None
-
-    def remove(self, job: Job) -> None:
-        with self._lock:
-            self._jobs.pop(job.id, None)
-
-    def cancel(self, job_id: int) -> None:
-        """Cancel a job; one that has ended, or never was, is no error: its answer may have crossed the request."""
-        with self._lock:
-            job = self._jobs.get(job_id)
-        if job is not None:
-            job.cancel()
-
-    def close(self) -> None:
-        """Cancel every job: nobody is left to hear of it, and it would keep others from training.
-
-        The channel first: whom we part from is to see that, not trainings that look as if somebody had cancelled them.
-        """
-        self.channel.close()
-        with self._lock:
-            jobs = list(self._jobs.values())
-        for job in jobs:
-            job.cancel()
-        self.outbox.close()
