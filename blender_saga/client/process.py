@@ -20,7 +20,7 @@ from .log_files import Drain, tail
 
 START_SECONDS = 60.0
 """How long a Python on a slow, cold disk may take to print where it listens."""
-_STOP_SECONDS = 2.0
+_STOP_SECONDS = 1.5
 _DRAIN_SECONDS = 1.0
 _NO_MEMORY = r"Thread creation failed|MemoryError|bad_alloc|allocate memory|out of memory"
 """Last words of a process that could not even say more."""
