@@ -29,8 +29,15 @@ from .scene_model import SceneModel
 from .segment_query import choose, most_like
 from .text import clip_files
 
-_DEFAULT_NEIGHBOURS = {"cpu": 2, "cuda": len(NEIGHBOURS)}
-"""Each is one more picture to encode: seconds on a CPU, a fraction of one on a GPU."""
+_PATIENCE = 20.0
+"""Seconds that the encodings of neighbours may take in all where their number was not chosen."""
+_FEWEST = 3
+"""Neighbours, however long they take: with less, the far side is a guess."""
+
+
+def affordable(seconds: float) -> int:
+    """How many neighbours are asked where an encoding takes so many seconds: all on a GPU, few on a CPU."""
+    return int(min(max(_PATIENCE / max(seconds, 1e-3), _FEWEST), len(NEIGHBOURS)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +81,17 @@ class InstantDesk:
         """
         if not request.prompts:
             raise UserError("The click is not usable", "it has no prompts", fix=REPORT, code="bad_click")
-        count = _DEFAULT_NEIGHBOURS[self._device] if request.neighbours < 0 else request.neighbours
-        if count > len(NEIGHBOURS):
+        if request.neighbours > len(NEIGHBOURS):
+            why = f"at most {len(NEIGHBOURS)}"
             raise UserError(
-                f"There are no {count} neighbours",
-                f"at most {len(NEIGHBOURS)}",
-                fix="Use fewer views from around",
-                code="bad_settings",
+                f"There are no {request.neighbours} neighbours", why, "Use fewer views from around", "bad_settings"
             )
         control.progress("looking", 0, 1)
-        instant = self._instant(request.checkpoint, standing, count, control)
+        instant = self._instant(request.checkpoint, standing, request.neighbours, control)
+        if request.neighbours < 0:
+            for view in instant.views_of(request.prompts):  # encoded anyway: now it is known how long that takes
+                instant.prepare(view)
+            instant.neighbours = affordable(self._segmenter.seconds if self._segmenter else 0.0)
         lifted = instant.select(request.prompts, None if request.scale < 0 else request.scale)
         return answer_of(lifted, standing, request)
 

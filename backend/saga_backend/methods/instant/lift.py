@@ -27,8 +27,11 @@ _POINTS = 3  # that a neighbour's mask is asked with
 _FILLS = 0.33  # of the shorter side of a neighbour's picture: the thing's radius there
 _VISIBLE = 0.02  # of the selection's weight in the clicks' view; a neighbour that shows less abstains
 _KNOWN = 0.05  # pixels of weight from which on a Gaussian was seen
+_ENOUGH = 0.15  # of a neighbour's weight: what is selected so far must make up as much for its mask to be trusted
+_ADDS = 0.04  # of its weight: a neighbour that shows less that nobody has voted on is not worth its encoding
+_COARSE = 4_000  # about as many pixels of a neighbour tell what it adds
 NEIGHBOURS = ((40, 0), (-40, 0), (0, 45), (80, 15), (-80, 15), (125, 20), (-125, 20), (180, 25))
-"""Degrees that a camera goes around the thing (azimuth, then up); each sees a good part of what one before it saw."""
+"""Degrees that a camera goes around the thing (azimuth, then up)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +52,9 @@ class Seen:
         return self.rows.blend(values).reshape(-1, columns)
 
 
-def grid(view: View) -> np.ndarray:
-    """[P,2] int32: an even grid of about PIXELS pixels (column, row), row by row."""
-    step = max(1, round((view.width * view.height / PIXELS) ** 0.5))
+def grid(view: View, pixels: int = PIXELS) -> np.ndarray:
+    """[P,2] int32: an even grid of about so many pixels (column, row), row by row."""
+    step = max(1, round((view.width * view.height / pixels) ** 0.5))
     rows, columns = np.mgrid[step // 2 : view.height : step, step // 2 : view.width : step]
     return np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.int32)
 
@@ -133,6 +136,26 @@ def shown_of(seen: Seen, ballot: Ballot) -> float:
 def shows(seen: Seen, ballot: Ballot, reference: float) -> bool:
     """Whether a view shows enough of the selection to be asked; `reference`: its weight in the clicks' view."""
     return shown_of(seen, ballot) > _VISIBLE * reference
+
+
+def coarse(view: View) -> np.ndarray:
+    """[P,2] int32: the few pixels of a neighbour by which `worth` is told."""
+    return grid(view, _COARSE)
+
+
+def worth(rows: Rows, ballot: Ballot) -> float:
+    """What asking a neighbour would add, 0..1: the share of its weight that nobody has voted on yet.
+
+    Less where it shows little of what is selected so far, by which it would be asked; 0 where it adds next to nothing.
+
+    Args:
+        rows: of its pixels.
+        ballot: the votes so far.
+    """
+    total = max(float(rows.weights.sum()), 1e-9)
+    unknown = float(rows.weights[~ballot.known[rows.ids]].sum()) / total
+    chosen = float(rows.weights[ballot.selected[rows.ids]].sum()) / total
+    return unknown * min(1.0, chosen / _ENOUGH) if unknown > _ADDS else 0.0
 
 
 def inside(seen: Seen, chosen: np.ndarray, most: int = _POINTS) -> np.ndarray:

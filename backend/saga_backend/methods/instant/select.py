@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,21 @@ from ...prompts import inside as inside_polygon
 from ...prompts import sample
 from ...query import view_key
 from ...raster import Picture
-from .lift import AGREES, NEIGHBOURS, POWER, Ballot, Seen, agreement, around, grid, inside, shown_of, shows
+from .lift import (
+    AGREES,
+    NEIGHBOURS,
+    POWER,
+    Ballot,
+    Seen,
+    agreement,
+    around,
+    coarse,
+    grid,
+    inside,
+    shown_of,
+    shows,
+    worth,
+)
 from .segmenter import Encoded, Pointed, Segmenter
 from .stage import Stage
 
@@ -73,7 +87,8 @@ class Instant:
         means: [N,3] centres, by which Gaussians that no view shows find their nearest.
         neighbours: views around the thing that are asked too, at most len(NEIGHBOURS).
         control: progress and cancel.
-        remembered: the neighbours of a selection by its first prompt: one more click asks the same pictures again.
+        remembered: the neighbours that were asked, by the first prompt and their number: one more click asks the same
+            pictures again.
     """
 
     segmenter: Segmenter
@@ -118,18 +133,35 @@ class Instant:
 
     def _from_around(self, first: _First, ballot: Ballot, refused: np.ndarray, place: tuple) -> int:
         """Let the neighbours vote; how many did."""
-        if place not in self.remembered:
-            while len(self.remembered) >= _REMEMBERED:
-                self.remembered.pop(next(iter(self.remembered)))
-            self.remembered[place] = list(around(first.seen.view, first.mask, first.depth))
         reference, votes = shown_of(first.seen, ballot), 0
-        for index, neighbour in enumerate(self.remembered[place][: self.neighbours]):
-            self.control.progress("looking from around", index, self.neighbours)
-            seen = self._seen(neighbour)
+        asked: list[View] = []
+        for view in self._neighbours(first, ballot, (*place, self.neighbours)):
+            self.control.progress("looking from around", len(asked), self.neighbours)
+            asked.append(view)
+            seen = self._seen(view)
             if shows(seen, ballot, reference):
                 no = inside(seen, refused & ~ballot.selected, 1)
                 votes += self._ask(seen, ballot, Pointed(no + 0.5, np.zeros(len(no), bool)))
+        while len(self.remembered) >= _REMEMBERED:
+            self.remembered.pop(next(iter(self.remembered)))
+        self.remembered[(*place, self.neighbours)] = asked
         return votes
+
+    def _neighbours(self, first: _First, ballot: Ballot, place: tuple) -> Iterator[View]:
+        """Those that were asked before; else all, each of which sees what one before it saw; or of few always the one
+        that adds most to the votes so far.
+        """
+        known = self.remembered.get(place)
+        views = list(around(first.seen.view, first.mask, first.depth)) if known is None else known
+        if known is not None or self.neighbours >= len(views):
+            yield from views
+            return
+        left = [(view, self.stage.rows(view, coarse(view))) for view in views] if self.neighbours else []
+        for _ in range(min(self.neighbours, len(left))):
+            adds = [worth(rows, ballot) for _, rows in left]
+            if max(adds) == 0:
+                return
+            yield left.pop(int(np.argmax(adds)))[0]
 
     def prepare(self, view: View) -> None:
         """Encode a view ahead, so that the first click in it is answered at once."""
