@@ -27,7 +27,7 @@ from .control import Control
 from .device import find_device
 
 PHASE = "preparing (once)"
-_PHASES = 7  # that a training has, and a click
+_PHASES = 11  # that a training has, masks in pictures, and a click
 _SETTINGS = TrainSettings(steps=2, views=3, width=64, height=48, pixels=16)
 _log = logging.getLogger(__name__)
 _at_work = threading.Lock()
@@ -82,12 +82,23 @@ def _train_and_click(control: Control) -> None:
     session = Session("cpu")
     session.load_scene(LoadScene("balls", _balls()))
     session.train(Train("balls", settings=_SETTINGS), counts)
-    counts.emit("clicking", 0, 1)
     K = np.array([[60, 0, 32], [0, 60, 24], [0, 0, 1.0]])
     view = View(look_at(np.array([1.5, -6, 1]), np.array([1.5, 0, 0]), np.array([0, 0, 1])), K, 64, 48)
+    _compare_masks(view, counts)
+    counts.emit("clicking", 0, 1)
     prompt = Prompt(view, np.array([[17, 24]], np.float32))
     for method in ("auto", "saga"):
         session.click(Click("balls", (prompt,), method=method, clean_up=CleanUp(True, True, True, True)))
+
+
+def _compare_masks(view: View, control: Control) -> None:
+    """What masks in pictures need beyond the built-in ones: each ball's half of three equal pictures."""
+    from .masks.found import given_found, look
+    from .rasteriser import CPU
+
+    halves = np.zeros((2, view.height, view.width), bool)
+    halves[0, :, : view.width // 2] = halves[1, :, view.width // 2 :] = True
+    given_found(look(_balls(), [view] * 3, CPU, 0, control), [halves] * 3, CPU, control)
 
 
 def _balls() -> GaussianCloud:

@@ -152,9 +152,9 @@ def _spread(points, chosen):
     return 2 * math.sqrt(total)
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True, nogil=True)
 def _pack(covers, order, bits):
-    for word in numba.prange(bits.shape[1]):
+    for word in range(bits.shape[1]):
         for m in range(64 * word, min(64 * (word + 1), len(order))):
             for p in range(len(bits)):
                 bits[p, word] |= np.uint64(covers[order[m], p]) << np.uint64(m - 64 * word)

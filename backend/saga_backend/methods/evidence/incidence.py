@@ -112,9 +112,9 @@ def _covers(bits, p, m):
     return (bits[p, m // 64] >> np.uint64(m % 64)) & np.uint64(1) != 0
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True, nogil=True)
 def _count_entries(offsets, bits, out):
-    for m in numba.prange(len(out)):
+    for m in range(len(out)):
         total = 0
         for p in range(len(bits)):
             if _covers(bits, p, m):

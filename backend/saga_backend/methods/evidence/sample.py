@@ -73,20 +73,20 @@ def _transposed(
     return offsets, ids, values
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True, nogil=True)
 def _count_columns(offsets, ids, place, out):
-    for row in numba.prange(len(offsets) - 1):
+    for row in range(len(offsets) - 1):
         count = 0
         for k in range(offsets[row], offsets[row + 1]):
             count += place[ids[k]] >= 0
         out[row + 1] = count
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True, nogil=True)
 def _take_columns(matrix, place, out):
     offsets, ids, values = matrix
     starts, places, taken = out
-    for row in numba.prange(len(offsets) - 1):
+    for row in range(len(offsets) - 1):
         cursor = starts[row]
         for k in range(offsets[row], offsets[row + 1]):
             if place[ids[k]] >= 0:
@@ -104,9 +104,9 @@ def _turn(rows, cursor, ids, values):
             cursor[columns[k]] = at + 1
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True, nogil=True)
 def _fill_shares(held, shown, view_of, shares):
-    for i in numba.prange(len(held[0]) - 1):
+    for i in range(len(held[0]) - 1):
         at, end = shown[0][i], shown[0][i + 1]
         for k in range(held[0][i], held[0][i + 1]):
             view = view_of[held[1][k]]
