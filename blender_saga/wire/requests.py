@@ -100,7 +100,7 @@ class Click:
         clean_up: what is done to the selection afterwards.
         checkpoint: path of Segment Anything's weights on the backend's machine, for "instant"; "auto" asks it too where
             it has encoded the view and neither segments nor features are sure. "": neither.
-        neighbours: how many views around the thing "instant" asks too, 0 to 8; negative: by device.
+        neighbours: how many views around the thing "instant" asks too, 0 to 8; negative: by how long each takes.
     """
 
     scene: str
