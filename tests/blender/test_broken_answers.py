@@ -1,7 +1,5 @@
 """A backend that answers what does not fit is refused with one sentence, and nothing in the scene is changed."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Callable
