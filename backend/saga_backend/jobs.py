@@ -13,7 +13,7 @@ from typing import Any
 
 from blender_saga.wire import codec
 from blender_saga.wire.channel import Channel, ChannelClosed
-from blender_saga.wire.errors import Cancelled, REPORT, UserError
+from blender_saga.wire.errors import REPORT, Cancelled, UserError
 from blender_saga.wire.messages import Failed, Progress, Stopped
 
 from .control import Control
