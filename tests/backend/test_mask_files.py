@@ -176,7 +176,8 @@ def test_files_are_found_by_folder_and_name_or_by_name_alone(tmp_path, masks):
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside/a.png", "inside/../../outside/a.png", "{root}/outside/a.png", "a\x00.png"]
+    "name",
+    ["../outside/a.png", "inside/../../outside/a.png", "{root}/outside/a.png", "a\x00.png", "..png", "x/..jpg", ""],
 )
 def test_names_do_not_lead_out_of_the_folder(tmp_path, masks, name):
     for place in ("folder", "outside"):

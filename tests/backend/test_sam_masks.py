@@ -251,6 +251,8 @@ def test_files_stay_in_their_folder(tmp_path, name):
     assert path.resolve().is_relative_to(tmp_path.resolve()) and path.suffix == ".npz"
     with pytest.raises(UserError, match="no place"):
         MaskCache(tmp_path).path("..")
+    with pytest.raises(UserError, match="no name of a picture"):
+        MaskCache(tmp_path).path("..npz")  # Path.with_suffix has no answer for it
 
 
 def test_a_folder_that_cannot_be_written(rng, tmp_path):

@@ -42,6 +42,12 @@ class Lens:
         )
 
 
+def without_ending(name: str) -> str:
+    """A photo's name without its ending; folders stay. Of any text: `with_suffix` has no answer for "..jpg"."""
+    folders, slash, last = name.rpartition("/")
+    return f"{folders}{slash}{PurePosixPath(last).stem}"
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One camera of a set of photos.

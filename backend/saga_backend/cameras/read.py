@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import UserError
 
 from .colmap import find_model, read_colmap
-from .frame import IMAGE_SUFFIXES, Frame
+from .frame import IMAGE_SUFFIXES, Frame, without_ending
 from .llff import read_llff
 from .transforms import read_transforms
 
@@ -91,7 +91,7 @@ def _with_images(frames: list[Frame], given: Path, model: Path) -> tuple[list[Fr
 def _photo(folder: Path, name: str) -> Path | None:
     if (folder / name).is_file():
         return folder / name
-    stem = PurePosixPath(name).with_suffix("")
+    stem = without_ending(name)
     return next((p for suffix in IMAGE_SUFFIXES if (p := folder / f"{stem}{suffix}").is_file()), None)
 
 

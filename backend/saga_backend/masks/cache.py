@@ -20,6 +20,7 @@ import numpy as np
 from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
 
+from ..cameras.frame import without_ending
 from ..untrusted import BROKEN, check_archive
 from .runs import RunMasks
 
@@ -46,8 +47,8 @@ class MaskCache:
 
     def path(self, name: str) -> Path:
         """The file of a picture's name ("left/0001.jpg" -> FOLDER/left/0001.npz); it never lies outside the folder."""
-        parts = PurePosixPath(name.replace("\\", "/"))
-        safe = [part for part in parts.with_suffix("").parts if part not in ("..", ".", "/") and ":" not in part]
+        parts = PurePosixPath(without_ending(name.replace("\\", "/"))).parts
+        safe = [part for part in parts if part not in ("..", ".", "/") and ":" not in part]
         if not safe:
             raise UserError(
                 f"There is no place for the masks of '{name}'",
