@@ -19,7 +19,7 @@ import numpy as np
 
 from blender_saga.wire import codec
 from blender_saga.wire.codec import DTYPES, WireError
-from blender_saga.wire.messages import REPLIES, REQUESTS, FetchWeights, Shutdown
+from blender_saga.wire.messages import REPLIES, REQUESTS, FetchWeights, Shutdown, Train
 
 INTS = (0, 1, -1, 2, 3, 7, 100, 65536, 10**6, 2**31 - 1, 2**31, -(2**31), 2**53, 2**62, 2**63 - 1, -(2**63))
 FLOATS = (0.0, -0.0, 0.5, 1.0, -1.0, 2.0, 1e-320, 1e20, 3.5e38, -3.5e38, 1e308, -1e308)
@@ -262,12 +262,16 @@ def _narrowed(values: np.ndarray, kind: np.dtype) -> np.ndarray:
 
 
 def harmful(frame: bytes) -> bool:
-    """Whether a frame would end the process or fetch from the network, or only says that the sender lives (an empty
-    one): valid all of them, and not the matter here."""
+    """Whether a frame would end the process or fetch from the network, have many pictures looked at by Segment Anything
+    (0 are 40, the default: minutes), or only says that the sender lives (an empty one): valid all of them, and not
+    the matter here."""
     if not frame:
         return True
     try:
         message = codec.decode(frame)[1]
     except WireError:
         return False
+    if isinstance(message, Train):
+        views = message.settings.views
+        return message.sources.masks == "sam" and (views == 0 or 4 < views <= 1000)
     return isinstance(message, Shutdown) or (isinstance(message, FetchWeights) and message.kind in _FORBIDDEN_KINDS)
