@@ -74,9 +74,8 @@ def test_millions_of_gaussians(case, counts, backends, tmp_path: Path) -> None:
         scene = cloud.fingerprint()
         backend.wait(backend.submit(LoadScene(scene, cloud)), SECONDS * 10).outcome()
         watched = Peak(pid_of(backend))
-        # Where a pixel holds dozens of discs, hardly one in a hundred is seen: finer discs want finer views.
-        width = counts(reduced=320, full=640)
-        settings = TrainSettings(steps=200, views=12, width=width, height=width * 3 // 4)
+        views = counts(reduced=12, full=40)  # the default: of finer discs a view shows a smaller share
+        settings = TrainSettings(steps=200, views=views, width=480, height=360)
         job = backend.submit(Train(scene, str(tmp_path / "model.saga"), settings))
         while not job.ended:
             watched.look()
