@@ -89,7 +89,8 @@ def test_millions_of_gaussians(case, counts, backends, tmp_path: Path) -> None:
             selection = backend.wait(backend.submit(click_on(scene, thing)), SECONDS).outcome()
             clicks.append(time.monotonic() - began)
             watched.look()
-            assert 0 < selection.count < count / 2
+            shares = np.unpackbits(selection.bits, count=count).reshape(-1, 5).mean(axis=0)  # of each ball
+            assert 0 < selection.count < count and np.all((shares < 0.01) | (shares > 0.99)), shares  # whole balls
         assert watched.most < 24 * GIGABYTE
         row.lost = "nothing"
         row.remark = (
