@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None, open_session: object = None) -> int:
 
     stdin = _take_stdin()
     try:
-        listener = Listener(_read_key(stdin), options.listen)
+        listener = Listener(_read_key(stdin))
     except (UserError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -90,13 +90,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--addon-dir", type=Path, default=_default_addon_dir(), help="folder that holds wire/")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute")
     parser.add_argument(
-        "--listen",
-        type=_host_and_port,
-        default=("127.0.0.1", 0),
-        metavar="HOST:PORT",
-        help="where to listen; port 0 lets the system choose (default: 127.0.0.1:0)",
-    )
-    parser.add_argument(
         "--root", type=Path, metavar="DIR", help="the folder in which every file must lie that a client names"
     )
     parser.add_argument(
@@ -109,13 +102,6 @@ def _default_addon_dir() -> Path:
     """Beside this folder in the repository, around it in the installed extension."""
     repository = HERE.parent / "blender_saga"
     return repository if (repository / "wire").is_dir() else HERE.parent
-
-
-def _host_and_port(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isdecimal() and int(port) < 1 << 16):
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
 
 
 def _take_stdin() -> int:

@@ -181,7 +181,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with partial.open("wb") as stream:
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as stream:  # made anew: never through a link that somebody laid there
             yield stream
         partial.replace(path)
     except OSError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -253,6 +255,19 @@ def test_files_stay_in_their_folder(tmp_path, name):
         MaskCache(tmp_path).path("..")
     with pytest.raises(UserError, match="no name of a picture"):
         MaskCache(tmp_path).path("..npz")  # Path.with_suffix has no answer for it
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+def test_nothing_is_written_through_a_link(tmp_path):
+    """Somebody who may write to the folder has laid a link under the name of the part that will be written."""
+    cache, victim = MaskCache(tmp_path / "masks"), tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    cache.folder.mkdir()
+    for name in (f"a.npz.{os.getpid()}.part", f".a.npz.{os.getpid()}.part"):
+        (cache.folder / name).symlink_to(victim)
+    cache.save("a.png", b"masks")
+    assert victim.read_bytes() == b"mine" and cache.path("a.png").read_bytes() == b"masks"
+    assert not cache.path("a.png").is_symlink()
 
 
 def test_a_folder_that_cannot_be_written(rng, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -189,6 +190,17 @@ def test_a_broken_download_goes_on(host, tmp_path, ranges):
     handler.most = 1 << 40
     assert download(file, tmp_path, Control()).read_bytes() == handler.content
     assert handler.asked == ["", "bytes=1234567-"] and not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+def test_a_download_is_not_written_through_a_link(host, tmp_path):
+    handler, file = host
+    victim, folder = tmp_path / "victim", tmp_path / "weights"
+    victim.write_bytes(b"mine")
+    folder.mkdir()
+    (folder / "w.pth.part").symlink_to(victim)
+    path = download(file, folder, Control())
+    assert victim.read_bytes() == b"mine" and path.read_bytes() == handler.content and not path.is_symlink()
 
 
 def test_a_cancelled_download_keeps_what_came(host, tmp_path):

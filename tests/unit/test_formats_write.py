@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -229,7 +230,7 @@ def test_an_older_file_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.
             self._stream.close()
 
     def full(self: Path, mode: str = "r", *more: object) -> object:
-        return Full(real(self, mode, *more)) if "w" in mode else real(self, mode, *more)
+        return Full(real(self, mode, *more)) if set(mode) & set("wx") else real(self, mode, *more)
 
     monkeypatch.setattr(Path, "open", full)
     for name in ("a.ply", "b.spz", "b.glb", "b.splat", "b.compressed.ply"):
@@ -237,6 +238,17 @@ def test_an_older_file_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.
             write_splat(tmp_path / name, random_cloud(50, 1))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.ply"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    """Somebody who may write to the folder has laid a link under the name that is written first."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    (tmp_path / f".a.ply.{os.getpid()}.part").symlink_to(victim)
+    write_ply(tmp_path / "a.ply", random_cloud(5, 0))
+    assert victim.read_bytes() == b"mine" and not (tmp_path / "a.ply").is_symlink()
+    assert len(read_ply(tmp_path / "a.ply").cloud) == 5
 
 
 WRITE_UNDER_A_LIMIT = """

@@ -6,11 +6,9 @@ written beside and renamed when it is complete; what is truncated, damaged or of
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +19,7 @@ from blender_saga.gaussians.view import View
 from blender_saga.wire.errors import UserError
 
 from ..cameras.frame import without_ending
+from ..replacing import replaced
 from ..untrusted import BROKEN, check_archive
 from .runs import RunMasks
 
@@ -68,17 +67,11 @@ class MaskCache:
             UserError: if it cannot be written.
         """
         path = self.path(name)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            with replaced(path) as part:
+                part.write_bytes(content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
             why = error.strerror or str(error)
             raise UserError(
                 f"The masks cannot be written to {self.folder}",

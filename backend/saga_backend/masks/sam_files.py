@@ -18,6 +18,7 @@ from blender_saga.wire.errors import UserError
 
 from ..control import Control
 from ..places import cache_folder
+from ..replacing import make_own
 
 _BLOCK = 1 << 20
 _PHASE = "downloading"
@@ -143,6 +144,7 @@ def download(file: OfficialFile, folder: Path, control: Control, online: Callabl
                 f"{file.name} cannot be downloaded", "online access is switched off", "Allow it, or copy it"
             )
         _check_room(file, part)
+        make_own(part)
         _fetch(file, part, control)
     except OSError as error:
         why = getattr(error, "reason", None) or error.strerror or error
