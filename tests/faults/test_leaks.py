@@ -32,7 +32,7 @@ def cycles(folder: Path, script: Path, count: int) -> tuple[list[float], list[in
     return memory, pids
 
 
-@pytest.mark.parametrize(("script", "what", "often"), [(FAKE, "without torch", (10, 200)), (REAL, "real", (2, 20))])
+@pytest.mark.parametrize(("script", "what", "often"), [(FAKE, "without torch", (10, 200)), (REAL, "real", (2, 200))])
 def test_start_and_stop(case, counts, tmp_path: Path, script: Path, what: str, often: tuple[int, int]) -> None:
     count = counts(*often)
     with case(f"{count} starts and stops ({what})") as row:
