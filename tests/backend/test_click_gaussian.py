@@ -170,6 +170,24 @@ def test_a_negative_click_takes_the_largest_that_is_not_wanted() -> None:
     assert not clicked(model, [], [3]).any()
 
 
+@pytest.mark.parametrize(("spread", "meant"), [(0.02, 1), (0.4, 2)])
+def test_clusters_are_told_apart_as_finely_as_their_gaussians_keep_together(rng, spread: float, meant: int) -> None:
+    """Centres at a cosine of 0.95: two things where Gaussians lie close about them, one where they do not."""
+    centres = np.zeros((3, 12), np.float32)
+    centres[0, 0], centres[1, :2], centres[2, 5] = 1, (0.95, np.sqrt(1 - 0.95**2)), 1
+    which = np.repeat(np.arange(3), 400)
+    aside = rng.standard_normal((1200, 12)) * (np.arange(12) > 5)  # away from all centres alike
+    features = (centres[which] + spread * unit(aside)).astype(np.float32)
+    features[0] = centres[0]
+    model = model_of(features, [centres], [slice(0, 12)], rng.standard_normal((1200, 3)), 1)
+    own = (unit(features) * centres[which]).sum(axis=1)
+    assert model.levels[0].like == pytest.approx(max(0.9, np.percentile(own, 5)), abs=1e-6)
+    found = model.select(one_each(1), np.ones(1, bool))
+    np.testing.assert_array_equal(found.mask, which < meant)
+    assert found.threshold == model.levels[0].like
+    np.testing.assert_array_equal(model.select(one_each(1), np.ones(1, bool), threshold=0.94).mask, which < 2)
+
+
 def test_where_no_cluster_is_like_the_click_it_is_said() -> None:
     model, _ = two_things()
     half = Rows(np.array([0, 5]), np.array([0, 10, 20, 30, 40], np.int32), np.full(5, 0.2, np.float32))
@@ -239,13 +257,13 @@ def test_saved_and_loaded_it_answers_the_same(tmp_path) -> None:
     read, header = sidecar.load(path, "f")
     assert header.steps == read.steps == 7 and read.granularity == 2 and read.affinity is None
     for ours, theirs in zip(model.levels.levels, read.levels.levels, strict=True):
-        assert ours.span == theirs.span
+        assert ours.span == theirs.span and theirs.like == pytest.approx(ours.like)
         for name in ("centres", "labels", "sizes"):
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
     np.testing.assert_array_equal(read.levels.features, model.levels.features)
 
 
-@pytest.mark.parametrize("name", ["features", "spans", "0.centres", "0.labels", "1.sizes"])
+@pytest.mark.parametrize("name", ["features", "spans", "0.centres", "0.labels", "1.sizes", "0.like"])
 @pytest.mark.parametrize("fault", ["missing", "shape", "range"])
 def test_damaged_arrays_are_refused(tmp_path, name: str, fault: str) -> None:
     from safetensors.numpy import load_file, save_file
@@ -266,6 +284,9 @@ def test_damaged_arrays_are_refused(tmp_path, name: str, fault: str) -> None:
     save_file(tensors, broken, facts)
     if (name, fault) == ("features", "missing"):  # then it is a model without levels
         assert sidecar.load(broken, "f")[0].levels is None
+        return
+    if (name, fault) == ("0.like", "missing"):  # a file from before clusters had one
+        assert sidecar.load(broken, "f")[0].levels.levels[0].like == pytest.approx(0.9)
         return
     with pytest.raises(UserError) as caught:
         sidecar.load(broken, "f")

@@ -13,7 +13,8 @@ from ...rows import SHOWN_ALPHA, Rows
 from .guidance import nearest_cluster
 
 LIKE = 0.9
-"""A click means the clusters that its feature is more like than this (section 4.1)."""
+"""A click means clusters that its feature is more like than this (section 4.1), see `LevelClusters.like`."""
+_OWN = 5  # percentile of the Gaussians' cosines with their own cluster, from which on a click means one
 _BELONGS = 0.5  # cosine; a Gaussian that is less like every cluster belongs to none
 _LEAST = 0.7  # cosine; a click that no cluster is as like as LIKE means the one that is most like it, if like this
 
@@ -27,12 +28,16 @@ class LevelClusters:
         centres: [C,D_l] float32, unit vectors: the global features.
         labels: [N] int16, the cluster of every Gaussian; -1: none.
         sizes: [C] float32, 3D scale of every cluster (SAGA Eq. 2 over its Gaussians), scene units.
+        like: cosine from which a click means a cluster, at least LIKE: as like as Gaussians are to their own. Clusters
+            that are further apart than that are different things, however alike: masks that are often wrong leave the
+            parts of a thing at cosines of 0.95 with each other, and their Gaussians at 0.998 with their own.
     """
 
     span: tuple[int, int]
     centres: np.ndarray
     labels: np.ndarray
     sizes: np.ndarray
+    like: float = LIKE
 
     def likeness(self, features: np.ndarray) -> np.ndarray:
         """[P,C] float32: cosine of features [P,D] with every cluster."""
@@ -84,17 +89,17 @@ class LevelModel:
             rows: rows of the P clicked pixels; ids are those of this model.
             positive: [P] bool, False for "not this".
             scale: 0..1, see `level_of`.
-            threshold: cosine from which a cluster is meant; None: LIKE.
+            threshold: cosine from which a cluster is meant; None: each level's own.
         """
         shown = rows.alphas() >= SHOWN_ALPHA
         pixels, positive = rows.take(shown).blend(self.features), np.asarray(positive, bool)[shown]
-        level, limit = self.level_of(scale), LIKE if threshold is None else threshold
+        level = self.level_of(scale)
         clusters = self.levels[level]
-        meant = self._meant(level, pixels[positive], limit)
+        meant = self._meant(level, pixels[positive], threshold)
         mask = members(clusters.labels, meant)
         for pixel in pixels[~positive]:
-            mask &= ~self._refused(pixel[None], pixels[positive], (level, limit))
-        size = float(clusters.sizes[meant].max(initial=0.0))
+            mask &= ~self._refused(pixel[None], pixels[positive], (level, threshold))
+        size, limit = float(clusters.sizes[meant].max(initial=0.0)), clusters.like if threshold is None else threshold
         return Answer(mask, mask.astype(np.float32), self.scale_of(level), size, limit, _note(positive, meant, mask))
 
     def scores(self, rows: Rows, positive: np.ndarray, level: int) -> np.ndarray:
@@ -128,8 +133,9 @@ class LevelModel:
             mask, mask.astype(np.float32), self.scale_of(level), float(clusters.sizes[meant].max(initial=0)), LIKE, note
         )
 
-    def _meant(self, level: int, pixels: np.ndarray, limit: float) -> np.ndarray:
+    def _meant(self, level: int, pixels: np.ndarray, threshold: float | None) -> np.ndarray:
         """Numbers of the clusters of a level that pixels' features [P,D] mean."""
+        limit = self.levels[level].like if threshold is None else threshold
         likeness = self.levels[level].likeness(pixels)
         meant = likeness > limit
         if likeness.size:
@@ -138,19 +144,24 @@ class LevelModel:
             meant[lonely, best[lonely]] = True
         return np.flatnonzero(meant.any(axis=0))
 
-    def _refused(self, pixel: np.ndarray, wanted: np.ndarray, about: tuple[int, float]) -> np.ndarray:
+    def _refused(self, pixel: np.ndarray, wanted: np.ndarray, about: tuple[int, float | None]) -> np.ndarray:
         """[N] bool: what a negative click takes away."""
-        begin, limit = about
+        begin, threshold = about
         for level in range(begin, len(self.levels)):
-            refused = self._meant(level, pixel, limit)
-            refused = refused[~np.isin(refused, self._meant(level, wanted, limit))]
+            refused = self._meant(level, pixel, threshold)
+            refused = refused[~np.isin(refused, self._meant(level, wanted, threshold))]
             if len(refused):
                 return members(self.levels[level].labels, refused)
         return np.zeros(len(self.features), bool)
 
 
 def model_of(
-    features: np.ndarray, clusters: list[np.ndarray], spans: list[slice], means: np.ndarray, steps: int
+    features: np.ndarray,
+    clusters: list[np.ndarray],
+    spans: list[slice],
+    means: np.ndarray,
+    steps: int,
+    scattered: bool = True,
 ) -> LevelModel:
     """The model with every Gaussian's cluster looked up in advance.
 
@@ -160,15 +171,17 @@ def model_of(
         spans: of every level its channels.
         means: [N,3] centres of the Gaussians, scene units.
         steps: optimiser steps.
+        scattered: every Gaussian has a feature of its own, so that a cluster's scatter about its centre; else they
+            share a code for each segment, and nothing says how far apart two clusters of one thing may be.
     """
     levels = []
     for centres, span in zip(clusters, spans, strict=True):
         labels, cosines = nearest_cluster(features[:, span], centres)
         labels[cosines <= _BELONGS] = -1
+        own = float(np.percentile(cosines[labels >= 0], _OWN)) if scattered and (labels >= 0).any() else LIKE
         sizes = [mask_scale(means[labels == k]) if (labels == k).any() else 0.0 for k in range(len(centres))]
-        levels.append(
-            LevelClusters((span.start, span.stop), centres, labels.astype(np.int16), np.array(sizes, np.float32))
-        )
+        found = labels.astype(np.int16), np.array(sizes, np.float32), min(max(own, LIKE), 1.0)
+        levels.append(LevelClusters((span.start, span.stop), centres, *found))
     return LevelModel(features, tuple(levels), steps)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .model import LevelClusters, LevelModel
+from .model import LIKE, LevelClusters, LevelModel
 
 _MOST = 8  # levels
 
@@ -19,6 +19,7 @@ def arrays_of(model: LevelModel) -> dict[str, np.ndarray]:
         out[f"levels.{number}.centres"] = level.centres.astype(np.float32)
         out[f"levels.{number}.labels"] = level.labels.astype(np.int16)
         out[f"levels.{number}.sizes"] = level.sizes.astype(np.float32)
+        out[f"levels.{number}.like"] = np.array([level.like], np.float32)
     return out
 
 
@@ -52,4 +53,7 @@ def _level(
         return None
     if not -1 <= labels.min(initial=-1) <= labels.max(initial=-1) < len(centres):
         return None
-    return LevelClusters((begin, end), centres.astype(np.float32), labels, sizes.astype(np.float32))
+    like = tensors.get(f"levels.{number}.like", np.array([LIKE], np.float32))
+    if like.shape != (1,) or not 0 < like[0] <= 1:
+        return None
+    return LevelClusters((begin, end), centres.astype(np.float32), labels, sizes.astype(np.float32), float(like[0]))

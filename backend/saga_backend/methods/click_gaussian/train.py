@@ -152,7 +152,7 @@ def _finished(
         closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
         features[~data.seen] = features[data.seen][closest[:, 0]]
     spans = [settings.span(level) for level in range(settings.levels)]
-    return model_of(features, clusters, spans, data.means, steps)
+    return model_of(features, clusters, spans, data.means, steps, settings.recipe != "prototypes")
 
 
 def training_views(data: ClickInput, settings: ClickSettings, levels: SegmentLevels | None) -> list[LevelView]:
