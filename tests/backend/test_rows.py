@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from saga_backend.neighbours import nearest
 from saga_backend.rows import Rows, concatenate
 from twins import dense
 
@@ -60,26 +59,3 @@ def test_strongest_is_the_label_with_most_weight(rng, rows):
                 assert found[p, level] == -1
             else:
                 assert votes[int(found[p, level])] == pytest.approx(best, abs=1e-6)
-
-
-@pytest.mark.parametrize("count", [1, 2, 5, 40])
-def test_nearest_by_brute_force(rng, count):
-    points = rng.normal(size=(count, 3)).astype(np.float32)
-    queries = rng.normal(size=(9, 3)).astype(np.float32)
-    k = 6
-    for asked in (None, queries):
-        ids, distances = nearest(points, k, asked)
-        at = points if asked is None else asked
-        all_distances = np.linalg.norm(at[:, None].astype(float) - points, axis=2)
-        found = min(k, count)
-        wanted = np.sort(all_distances, axis=1)[:, :found]
-        np.testing.assert_allclose(distances[:, :found], wanted, atol=1e-5)
-        np.testing.assert_allclose(np.take_along_axis(all_distances, ids, axis=1), distances, atol=1e-5)
-        assert ids.shape == (len(at), k) and ids.dtype == np.int32
-    if asked is None:
-        np.testing.assert_array_equal(ids[:, 0], np.arange(count))
-
-
-def test_nearest_of_points_in_one_place():
-    ids, distances = nearest(np.ones((3000, 3)), 8)
-    assert not distances.any() and ids.min() >= 0 and ids.max() < 3000

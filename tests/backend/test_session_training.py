@@ -14,7 +14,7 @@ from twins import PHASES, CancelsAt
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.errors import Cancelled, UserError
-from blender_saga.wire.messages import FetchModel, LoadScene, Selection, Train, Unload
+from blender_saga.wire.messages import FetchModel, LoadScene, ObjectPoints, Selection, Train, Unload
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -167,3 +167,14 @@ def test_transparent_scene_cannot_be_trained():
 def test_file_is_that_of_the_sidecar_module(saga_file):
     model, header = sidecar.load(saga_file, "toy")
     assert header.count == N == len(model.features().features) and header.steps == SMALL.steps
+
+
+@pytest.mark.parametrize("recipe", ["prototypes", "paper"])
+def test_a_splat_of_which_nearly_all_was_deleted_is_trained(recipe):
+    """The deleted Gaussians, transparent, lie in one place: comparing each with each would take hours."""
+    session = Session("cpu")
+    ids = np.sort(np.random.default_rng(0).choice(300_000, N, replace=False)).astype(np.int32)
+    session.load_scene(LoadScene("toy", CLOUD, ids, 300_000))
+    assert session.train(Train("toy", "", replace(SMALL, recipe=recipe, steps=2)), Control()).steps == 2
+    answer = session.click(click_at(front(0), ObjectPoints(np.eye(4), ids)))
+    assert answer.total == N and 0 < answer.count < N

@@ -6,8 +6,6 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from blender_saga.wire.messages import BackendState, Cancel, Failed, Progress, S
 ROOT = Path(__file__).resolve().parents[2]
 FAKE, REAL = ROOT / "tests" / "fakes" / "launch_fake.py", ROOT / "backend" / "launch.py"
 SECONDS = 120.0
-"""Limit of a wait that hangs; nothing takes that long when all is well."""
+"""Limit of a wait that hangs; no single answer takes that long when all is well."""
 _OWN = 1 << 40
 """Id of what is sent beside the frames."""
 
@@ -99,10 +97,10 @@ class Target:
 
     def ask(self, request: object) -> object:
         """The final answer to an honest request."""
-        with _in_time(self.channel):
+        with _InTime(self.channel) as receive:
             self.channel.send(1, request)
             while True:
-                message_id, answer = self.channel.receive()
+                message_id, answer = receive()
                 if message_id == 1 and not isinstance(answer, Progress):
                     return answer
 
@@ -112,17 +110,17 @@ class Target:
         while frames:
             answered, frames = _read_together(frames)
             channel = self.connected()
-            with _in_time(channel):
-                self._exchange(channel, answered, heard)
+            with _InTime(channel) as receive:
+                self._exchange(receive, answered, heard)
                 if frames:
                     channel.send_frame(frames[0])
-                    _ended(channel)
+                    _ended(receive)
                     frames, heard.closed = frames[1:], heard.closed + 1
             channel.close()
 
-    def _exchange(self, channel: Channel, frames: list[bytes], heard: Heard) -> None:
+    def _exchange(self, receive: _InTime, frames: list[bytes], heard: Heard) -> None:
         """Send frames that have an id each; every one gets one final answer."""
-        expected: dict[int, list[bytes]] = {}
+        channel, expected = receive.channel, receive.expected
         for frame in frames:
             channel.send_frame(frame)
             message_id, message = _read(frame)
@@ -132,7 +130,7 @@ class Target:
         channel.send(_OWN, Status())
         alive = False
         while expected or not alive:
-            message_id, answer = channel.receive()
+            message_id, answer = receive()
             alive = alive or (isinstance(answer, BackendState) and message_id == _OWN)
             if message_id != _OWN and not isinstance(answer, Progress):
                 assert message_id in expected, f"{message_id} was answered twice, or never asked: {answer}"
@@ -155,23 +153,37 @@ def _short(request: Train) -> bool:
     return quick and all(0 < size <= 100 for size in sizes)
 
 
-@contextmanager
-def _in_time(channel: Channel) -> Iterator[None]:
-    """Fail when nothing comes for so long."""
-    late = threading.Event()
+class _InTime:
+    """Receives from a channel; fails when nothing comes for so long, and says what was being waited for.
 
-    def give_up() -> None:
-        late.set()
-        channel.close()
+    Attributes:
+        channel: the connection.
+        expected: by id, the frames that have no final answer yet.
+    """
 
-    timer = threading.Timer(SECONDS, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        assert not late.is_set(), f"no answer came for {SECONDS:.0f} s"
+    def __init__(self, channel: Channel) -> None:
+        self.channel, self.expected = channel, dict[int, list[bytes]]()
+        self._late = threading.Event()
+
+    def __call__(self) -> tuple[int, object]:
+        timer = threading.Timer(SECONDS, self._give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self.channel.receive()
+        finally:
+            timer.cancel()
+
+    def __enter__(self) -> _InTime:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        waiting = [str(_read(frame)[1]) for frames in self.expected.values() for frame in frames]
+        assert not self._late.is_set(), f"no answer came for {SECONDS:.0f} s to any of: {'; '.join(waiting)}"
+
+    def _give_up(self) -> None:
+        self._late.set()
+        self.channel.close()
 
 
 def _read(frame: bytes) -> tuple[int, object]:
@@ -191,7 +203,7 @@ def _read_together(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     return frames, []
 
 
-def _ended(channel: Channel) -> None:
+def _ended(receive: _InTime) -> None:
     with pytest.raises(ChannelClosed):
         while True:
-            channel.receive()
+            receive()
