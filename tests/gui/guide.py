@@ -10,7 +10,7 @@ import numpy as np
 import story
 from driver import PACKAGE, Steps, Window, addon
 
-_STEPS = 300
+_STEPS, _MANY_STEPS = 300, 10_000  # many: software draws slowly, and the bar is to be seen half-way
 _GOOD = 0.8  # IoU with the thing: below it the pictures show how the wheel helps
 _SELECT, _END = 6, 20  # steps of the wheel until the sidebar shows the panel Select, and its end
 _LESS = 0.8  # of the selection: what a smaller scale has to leave to be a part
@@ -26,7 +26,7 @@ def pictures(window: Window) -> Steps:
     yield from window.sidebar("SAGA")
     _look(window)
     yield from window.shot("import")
-    yield from story.train(window, _STEPS, 0, "train")
+    yield from story.train(window, _MANY_STEPS, 0, "train", "training")
 
     labels = np.load(window.out / "labels.npy")
     thing, settings = labels == 2, bpy.context.scene.saga

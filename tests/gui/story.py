@@ -55,8 +55,8 @@ def import_splat(window: Window) -> Steps:
     yield from window.sidebar("SAGA")
 
 
-def train(window: Window, steps: int, views: int, picture: str) -> Steps:
-    """Start the backend and train, with a picture of the progress."""
+def train(window: Window, steps: int, views: int, picture: str, phase: str = "") -> Steps:
+    """Start the backend and train, with a picture of the progress: of the first, or a third into a phase."""
     with window.context():
         bpy.ops.saga.backend_start("INVOKE_DEFAULT")
     backend = _session().backend
@@ -66,10 +66,14 @@ def train(window: Window, steps: int, views: int, picture: str) -> Steps:
     with window.context():
         bpy.ops.saga.train("INVOKE_DEFAULT")
     training = _session().training
-    yield lambda: training.ended or training.job.progress
+    yield lambda: training.ended or _shows(training.job.progress, phase)
     yield from window.shot(picture)
     yield lambda: training.ended
     assert not _session().failed, _session().message
+
+
+def _shows(progress, phase: str) -> bool:
+    return bool(progress) and (not phase or (progress.phase == phase and 3 * progress.step > progress.total))
 
 
 def aim(window: Window, mask: np.ndarray) -> tuple[int, int]:
