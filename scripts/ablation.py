@@ -29,7 +29,7 @@ from saga_backend.evaluation.protocol import SWITCH, ProtocolSettings, Selector,
 from saga_backend.evaluation.simulated import SimulatedMasks
 from saga_backend.evaluation.synthetic import standard_scene
 from saga_backend.masks.found import given_found, look
-from saga_backend.methods.click_gaussian.model import LevelModel
+from saga_backend.methods.click_gaussian.model import LevelClusters, LevelModel
 from saga_backend.methods.click_gaussian.settings import PAPER, ClickSettings, Weights
 from saga_backend.methods.click_gaussian.train import ClickInput, train_click_gaussian
 from saga_backend.rasteriser import rasteriser
@@ -71,9 +71,16 @@ def run(name: str, scene: Scene, settings: ClickSettings) -> dict:
     rules = ProtocolSettings(rules=("reference",), cap=0, by_level=SWITCH)
     scores = evaluate(_selector(model), scene.task, rules)["reference"]
     line: dict = {"variant": name, "clusters": [len(level.centres) for level in model.levels]}
+    line |= {"like": [round(level.like, 3) for level in model.levels], "nearest": list(map(_nearest, model.levels))}
     for level, of_level in scores.items():
         line |= {f"{level}_{key}": of_level[key] for key in ("miou_3d", "miou_2d")}
     return line | {key: round(value, 1) for key, value in spent.items()}
+
+
+def _nearest(level: LevelClusters) -> float:
+    """Median over the clusters of the cosine with the one that is most like it."""
+    cosines = level.centres @ level.centres.T - 2 * np.eye(len(level.centres))
+    return round(float(np.median(cosines.max(axis=1))), 3)
 
 
 def _selector(model: LevelModel) -> Selector:

@@ -14,7 +14,6 @@ from .guidance import nearest_cluster
 
 LIKE = 0.9
 """A click means clusters that its feature is more like than this (section 4.1), see `LevelClusters.like`."""
-_OWN = 5  # percentile of the Gaussians' cosines with their own cluster, from which on a click means one
 _BELONGS = 0.5  # cosine; a Gaussian that is less like every cluster belongs to none
 _LEAST = 0.7  # cosine; a click that no cluster is as like as LIKE means the one that is most like it, if like this
 
@@ -28,9 +27,8 @@ class LevelClusters:
         centres: [C,D_l] float32, unit vectors: the global features.
         labels: [N] int16, the cluster of every Gaussian; -1: none.
         sizes: [C] float32, 3D scale of every cluster (SAGA Eq. 2 over its Gaussians), scene units.
-        like: cosine from which a click means a cluster, at least LIKE: as like as Gaussians are to their own. Clusters
-            that are further apart than that are different things, however alike: masks that are often wrong leave the
-            parts of a thing at cosines of 0.95 with each other, and their Gaussians at 0.998 with their own.
+        like: cosine from which a click means a cluster, at least LIKE, and more than two clusters that are different
+            things are alike: masks that are often wrong leave the parts of a thing at cosines of 0.95.
     """
 
     span: tuple[int, int]
@@ -161,7 +159,7 @@ def model_of(
     spans: list[slice],
     means: np.ndarray,
     steps: int,
-    scattered: bool = True,
+    apart: bool = True,
 ) -> LevelModel:
     """The model with every Gaussian's cluster looked up in advance.
 
@@ -171,18 +169,22 @@ def model_of(
         spans: of every level its channels.
         means: [N,3] centres of the Gaussians, scene units.
         steps: optimiser steps.
-        scattered: every Gaussian has a feature of its own, so that a cluster's scatter about its centre; else they
-            share a code for each segment, and nothing says how far apart two clusters of one thing may be.
+        apart: the clusters are different things, however alike they are; else what is more alike than LIKE is one.
     """
     levels = []
     for centres, span in zip(clusters, spans, strict=True):
         labels, cosines = nearest_cluster(features[:, span], centres)
         labels[cosines <= _BELONGS] = -1
-        own = float(np.percentile(cosines[labels >= 0], _OWN)) if scattered and (labels >= 0).any() else LIKE
         sizes = [mask_scale(means[labels == k]) if (labels == k).any() else 0.0 for k in range(len(centres))]
-        found = labels.astype(np.int16), np.array(sizes, np.float32), min(max(own, LIKE), 1.0)
+        found = labels.astype(np.int16), np.array(sizes, np.float32), _closest(centres) if apart else LIKE
         levels.append(LevelClusters((span.start, span.stop), centres, *found))
     return LevelModel(features, tuple(levels), steps)
+
+
+def _closest(centres: np.ndarray) -> float:
+    """The cosine of the two clusters [C,D] that are most alike, from LIKE to 1."""
+    cosines = (centres @ centres.T)[np.triu_indices(len(centres), 1)].astype(np.float64)
+    return float(np.clip(cosines.max(initial=LIKE), LIKE, 1))
 
 
 def members(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:

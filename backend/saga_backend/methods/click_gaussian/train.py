@@ -18,8 +18,9 @@ from ...rows import Rows
 from ...segment_set import Segments
 from ..loop import Trainer, Watchers, run
 from .guidance import global_clusters
+from .joining import join_levels
 from .levels import LevelView, SegmentLevels, level_view, levels_of_masks
-from .model import LevelModel, model_of
+from .model import LIKE, LevelModel, model_of
 from .prototypes import CodeTrainer
 from .settings import ClickSettings
 from .step import Stepper
@@ -137,7 +138,10 @@ class _ByPixels:
         self._clusters = found or None
 
     def model(self, steps: int) -> LevelModel:
-        return _finished(self._stepper.features().copy(), self._found(), self._data, (self._settings, steps))
+        s, features = self._settings, self._stepper.features().copy()
+        spans = [s.span(level) for level in range(s.levels)]
+        clusters = join_levels(features, self._found(), spans, self._views, LIKE)
+        return _finished(features, clusters, self._data, (s, steps))
 
     def _found(self) -> list[np.ndarray]:
         return global_clusters(self._stepper.features(), self._views, self._settings, self._control)

@@ -1,0 +1,68 @@
+"""Clusters of one thing become one: what most masks hold together, and features hold to be alike.
+
+HDBSCAN finds clusters of masks' mean features. A thing whose masks are often cut or joined with others has several
+kinds of them, and more than one cluster. How alike two clusters are does not say whether they are one thing: parts of
+which many masks are missing come as close to each other. The masks themselves say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .guidance import nearest_cluster
+from .levels import LevelView
+
+_TOGETHER = 0.5  # share of the pixels' pairs in one mask, from which on two clusters are one
+
+
+def join(clusters: np.ndarray, shown: Sequence[tuple[np.ndarray, np.ndarray]], alike: float) -> np.ndarray:
+    """The clusters of a level [C,D] without those that are one thing with another: unit vectors [J,D] float32.
+
+    Args:
+        clusters: [C,D] float32 unit vectors.
+        shown: of every view, features [P,D] of its pixels and their masks [P], from 1; 0 is none.
+        alike: cosine up to which two clusters are never one thing.
+    """
+    together, pairs, pixels = _counted(clusters, shown)
+    centres, left = clusters.astype(np.float64), np.ones(len(clusters), bool)
+    while True:
+        share = np.where(pairs > 0, together / np.maximum(pairs, 1), 0) * (centres @ centres.T > alike)
+        share[np.diag_indices(len(share))] = share[~left] = share[:, ~left] = 0
+        a, b = np.unravel_index(share.argmax(), share.shape)
+        if share[a, b] <= _TOGETHER:
+            return centres[left].astype(np.float32)
+        centre = pixels[a] * centres[a] + pixels[b] * centres[b]
+        centres[a], pixels[a], left[b] = centre / np.linalg.norm(centre), pixels[a] + pixels[b], False
+        for table in (together, pairs):  # pairs of pixels add up
+            table[a] += table[b]
+            table[:, a] += table[:, b]
+
+
+def _counted(
+    clusters: np.ndarray, shown: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[C,C] pairs of pixels of two clusters in one mask, [C,C] in one view, and [C] pixels; those in some mask."""
+    together, pairs, pixels = (np.zeros((len(clusters),) * n) for n in (2, 2, 1))
+    for features, masks in shown:
+        covered = masks > 0
+        which, _ = nearest_cluster(features[covered], clusters)
+        table = np.zeros((masks.max(initial=0) + 1, len(clusters)))
+        np.add.at(table, (masks[covered], which), 1)
+        in_view = table.sum(axis=0)
+        together += table.T @ table
+        pairs += np.outer(in_view, in_view)
+        pixels += in_view
+    return together, pairs, pixels
+
+
+def join_levels(
+    features: np.ndarray, clusters: list[np.ndarray], spans: Sequence[slice], views: Sequence[LevelView], alike: float
+) -> list[np.ndarray]:
+    """The clusters of every level, joined; arguments as for `join`, with the Gaussians' features [N,D]."""
+    pixels = [view.rows.blend(features) for view in views]
+    return [
+        join(centres, [(p[:, span], view.labels[level]) for p, view in zip(pixels, views, strict=True)], alike)
+        for level, (centres, span) in enumerate(zip(clusters, spans, strict=True))
+    ]
