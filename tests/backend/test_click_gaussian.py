@@ -170,20 +170,6 @@ def test_a_negative_click_takes_the_largest_that_is_not_wanted() -> None:
     assert not clicked(model, [], [3]).any()
 
 
-@pytest.mark.parametrize(("apart", "meant"), [(True, 1), (False, 2)])
-def test_clusters_of_different_things_are_never_meant_together(rng, apart: bool, meant: int) -> None:
-    """Centres at a cosine of 0.95, and a third far away."""
-    centres = np.zeros((3, 12), np.float32)
-    centres[0, 0], centres[1, :2], centres[2, 5] = 1, (0.95, np.sqrt(1 - 0.95**2)), 1
-    which = np.repeat(np.arange(3), 40)
-    model = model_of(centres[which], [centres], [slice(0, 12)], rng.standard_normal((120, 3)), 1, apart)
-    assert model.levels[0].like == pytest.approx(0.95 if apart else 0.9)
-    found = model.select(one_each(1), np.ones(1, bool))
-    np.testing.assert_array_equal(found.mask, which < meant)
-    assert found.threshold == model.levels[0].like
-    np.testing.assert_array_equal(model.select(one_each(1), np.ones(1, bool), threshold=0.94).mask, which < 2)
-
-
 def test_where_no_cluster_is_like_the_click_it_is_said() -> None:
     model, _ = two_things()
     half = Rows(np.array([0, 5]), np.array([0, 10, 20, 30, 40], np.int32), np.full(5, 0.2, np.float32))

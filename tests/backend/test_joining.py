@@ -1,10 +1,12 @@
-"""Clusters that most masks hold together become one; those that masks tell apart stay, however alike they are."""
+"""Clusters that most masks hold together become one; others stay, however alike, and no click means two of them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from saga_backend.methods.click_gaussian.joining import join
+from saga_backend.methods.click_gaussian.model import model_of
+from saga_backend.rows import Rows
 from twins import unit
 
 
@@ -68,3 +70,18 @@ def test_the_order_of_views_and_clusters_does_not_matter(rng) -> None:
     other = join(np.ascontiguousarray(centres[order]), [shown[v] for v in rng.permutation(12)], 0.9)
     assert len(other) == len(found)
     np.testing.assert_allclose((other @ found.T).max(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("apart", "meant"), [(True, 1), (False, 2)])
+def test_clusters_of_different_things_are_never_meant_together(rng, apart: bool, meant: int) -> None:
+    """Centres at a cosine of 0.95, and a third far away."""
+    centres = np.zeros((3, 12), np.float32)
+    centres[0, 0], centres[1, :2], centres[2, 5] = 1, (0.95, np.sqrt(1 - 0.95**2)), 1
+    which = np.repeat(np.arange(3), 40)
+    model = model_of(centres[which], [centres], [slice(0, 12)], rng.standard_normal((120, 3)), 1, apart)
+    assert model.levels[0].like == pytest.approx(0.95 if apart else 0.9)
+    pixel = Rows(np.array([0, 1]), np.zeros(1, np.int32), np.ones(1, np.float32))  # shows Gaussian 0 alone
+    found = model.select(pixel, np.ones(1, bool))
+    np.testing.assert_array_equal(found.mask, which < meant)
+    assert found.threshold == model.levels[0].like
+    np.testing.assert_array_equal(model.select(pixel, np.ones(1, bool), threshold=0.94).mask, which < 2)
