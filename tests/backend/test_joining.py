@@ -16,22 +16,20 @@ def near(rng: np.random.Generator, count: int, cosine: float) -> np.ndarray:
     return (np.sqrt(cosine) * aside[0] + np.sqrt(1 - cosine) * aside[1:]).astype(np.float32)
 
 
-def views(centres: np.ndarray, plan: list[list[tuple[int, int, int]]]) -> list[tuple[np.ndarray, np.ndarray]]:
+def views(centres: np.ndarray, plans: list[list[tuple[int, int, int]]]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pixels of views: each plan has (cluster, mask, how many pixels)."""
-    return [
-        (
-            np.repeat(centres[[cluster for cluster, _, _ in plan]], [n for _, _, n in plan], axis=0),
-            np.repeat([mask for _, mask, _ in plan], [n for _, _, n in plan]),
-        )
-        for plan in plan
-    ]
+    shown = []
+    for plan in plans:
+        clusters, masks, counts = map(np.array, zip(*plan, strict=True))
+        shown.append((np.repeat(centres[clusters], counts, axis=0), np.repeat(masks, counts)))
+    return shown
 
 
 @pytest.mark.parametrize(("often", "left"), [(8, 1), (3, 2)])
 def test_what_most_masks_hold_together_is_one(rng, often: int, left: int) -> None:
     centres = near(rng, 2, 0.95)
     together, apart = [(0, 1, 30), (1, 1, 10)], [(0, 1, 30), (1, 2, 10)]
-    found = join(centres, views(centres, often * [together] + (10 - often) * [apart]), 0.9)
+    found = join(centres, views(centres, often * [together] + (10 - often) * [apart]))
     assert len(found) == left
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     if left == 1:  # by their pixels
@@ -41,7 +39,7 @@ def test_what_most_masks_hold_together_is_one(rng, often: int, left: int) -> Non
 def test_what_is_not_alike_is_never_one(rng) -> None:
     centres = near(rng, 2, 0.85)
     shown = views(centres, 5 * [[(0, 1, 30), (1, 1, 10)]])
-    np.testing.assert_allclose(join(centres, shown, 0.9), centres, atol=1e-6)
+    np.testing.assert_allclose(join(centres, shown), centres, atol=1e-6)
     assert len(join(centres, shown, 0.8)) == 1
 
 
@@ -50,7 +48,7 @@ def test_what_lies_between_two_things_does_not_join_them(rng) -> None:
     centres = near(rng, 3, 0.95)
     usual = [(0, 1, 100), (1, 2, 100), (2, 1, 5), (2, 2, 5)]
     merged = [(0, 1, 100), (1, 1, 100), (2, 1, 10)]
-    found = join(centres, views(centres, 8 * [usual] + 2 * [merged]), 0.9)
+    found = join(centres, views(centres, 8 * [usual] + 2 * [merged]))
     assert len(found) == 2
     assert (found @ centres[:2].T).max(axis=0).min() > 0.999
 
@@ -58,16 +56,16 @@ def test_what_lies_between_two_things_does_not_join_them(rng) -> None:
 def test_pixels_that_no_mask_covers_say_nothing(rng) -> None:
     centres = near(rng, 2, 0.95)
     shown = views(centres, 9 * [[(0, 0, 30), (1, 0, 30)]] + [[(0, 1, 5), (1, 2, 5)]])
-    assert len(join(centres, shown, 0.9)) == 2
+    assert len(join(centres, shown)) == 2
 
 
 def test_the_order_of_views_and_clusters_does_not_matter(rng) -> None:
     centres = near(rng, 5, 0.95)
     plan = [[(int(c), int(rng.integers(3)), int(rng.integers(1, 40))) for c in range(5)] for _ in range(12)]
     shown = views(centres, plan)
-    found = join(centres, shown, 0.9)
+    found = join(centres, shown)
     order = rng.permutation(5)
-    other = join(np.ascontiguousarray(centres[order]), [shown[v] for v in rng.permutation(12)], 0.9)
+    other = join(np.ascontiguousarray(centres[order]), [shown[v] for v in rng.permutation(12)])
     assert len(other) == len(found)
     np.testing.assert_allclose((other @ found.T).max(axis=1), 1, atol=1e-5)
 

@@ -7,17 +7,19 @@ which many masks are missing come as close to each other. The masks themselves s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from .guidance import nearest_cluster
 from .levels import LevelView
+from .model import LIKE
+from .settings import ClickSettings
 
 _TOGETHER = 0.5  # share of the pixels' pairs in one mask, from which on two clusters are one
 
 
-def join(clusters: np.ndarray, shown: Sequence[tuple[np.ndarray, np.ndarray]], alike: float) -> np.ndarray:
+def join(clusters: np.ndarray, shown: Iterable[tuple[np.ndarray, np.ndarray]], alike: float = LIKE) -> np.ndarray:
     """The clusters of a level [C,D] without those that are one thing with another: unit vectors [J,D] float32.
 
     Args:
@@ -41,7 +43,7 @@ def join(clusters: np.ndarray, shown: Sequence[tuple[np.ndarray, np.ndarray]], a
 
 
 def _counted(
-    clusters: np.ndarray, shown: Sequence[tuple[np.ndarray, np.ndarray]]
+    clusters: np.ndarray, shown: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """[C,C] pairs of pixels of two clusters in one mask, [C,C] in one view, and [C] pixels; those in some mask."""
     together, pairs, pixels = (np.zeros((len(clusters),) * n) for n in (2, 2, 1))
@@ -58,11 +60,11 @@ def _counted(
 
 
 def join_levels(
-    features: np.ndarray, clusters: list[np.ndarray], spans: Sequence[slice], views: Sequence[LevelView], alike: float
+    features: np.ndarray, clusters: list[np.ndarray], views: Sequence[LevelView], settings: ClickSettings
 ) -> list[np.ndarray]:
-    """The clusters of every level, joined; arguments as for `join`, with the Gaussians' features [N,D]."""
-    pixels = [view.rows.blend(features) for view in views]
-    return [
-        join(centres, [(p[:, span], view.labels[level]) for p, view in zip(pixels, views, strict=True)], alike)
-        for level, (centres, span) in enumerate(zip(clusters, spans, strict=True))
-    ]
+    """The clusters of every level, joined; arguments as for `guidance.global_clusters`, which finds them."""
+    out = []
+    for level, centres in enumerate(clusters):
+        span = settings.span(level)  # one view at a time: the pixels of all would take hundreds of megabytes
+        out.append(join(centres, ((v.rows.blend(features)[:, span], v.labels[level]) for v in views)))
+    return out

@@ -20,7 +20,7 @@ from ..loop import Trainer, Watchers, run
 from .guidance import global_clusters
 from .joining import join_levels
 from .levels import LevelView, SegmentLevels, level_view, levels_of_masks
-from .model import LIKE, LevelModel, model_of
+from .model import LevelModel, model_of
 from .prototypes import CodeTrainer
 from .settings import ClickSettings
 from .step import Stepper
@@ -138,10 +138,9 @@ class _ByPixels:
         self._clusters = found or None
 
     def model(self, steps: int) -> LevelModel:
-        s, features = self._settings, self._stepper.features().copy()
-        spans = [s.span(level) for level in range(s.levels)]
-        clusters = join_levels(features, self._found(), spans, self._views, LIKE)
-        return _finished(features, clusters, self._data, (s, steps))
+        features = self._stepper.features().copy()
+        clusters = join_levels(features, self._found(), self._views, self._settings)
+        return _finished(features, clusters, self._data, (self._settings, steps))
 
     def _found(self) -> list[np.ndarray]:
         return global_clusters(self._stepper.features(), self._views, self._settings, self._control)
