@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -148,10 +147,10 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def pause_and_go_on(self) -> None:
         child = self.child()
-        if child is not None and child.poll() is None:
-            os.kill(child.pid, signal.SIGSTOP)
+        if child is not None:
+            child.send_signal(signal.SIGSTOP)  # it may have been killed a moment ago, and be gone before the next line
             self.backend.poll()
-            os.kill(child.pid, signal.SIGCONT)
+            child.send_signal(signal.SIGCONT)
 
     # --- what always holds ---
 
