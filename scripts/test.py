@@ -18,7 +18,7 @@ import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 import xml.etree.ElementTree as ElementTree  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
+from dataclasses import dataclass, field  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import blender_window  # noqa: E402
@@ -42,6 +42,8 @@ FAULTS_LIMIT, FULL_LIMIT = 900, 4 * 3600
 """The same for the faults, with reduced and with full counts."""
 HANG = 180
 """Seconds after which a single test prints where it stands."""
+SHOWN = 40
+"""Last lines of a failed test that are said again at the end, where nobody needs to look for them."""
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Count:
     failed: int = 0
     skipped: int = 0
     remark: str = ""
+    failures: list[str] = field(default_factory=list)
+    """What each failed test said, as far as pytest's report has it."""
 
     def __str__(self) -> str:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -85,6 +89,7 @@ def run_tier(tier: str) -> Count:
         os.environ[table.FILE_VARIABLE] = str(rows)
         limit, hang = _limits(tier)
         options = ["-rs", "--durations=5", f"--junitxml={report}", "-o", f"faulthandler_timeout={hang}"]
+        options += ["-o", "junit_logging=system-out", "-o", "junit_log_passing_tests=false"]
         result = _run([sys.executable, "-m", "pytest", str(folder), *options], limit)
         count = _read(report)
         if tier == "faults":
@@ -116,7 +121,14 @@ def _read(report: Path) -> Count:
     suite = ElementTree.parse(report).getroot().find("testsuite")  # noqa: S314 - pytest's own
     number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
     failed = number["failures"] + number["errors"]
-    return Count(max(0, number["tests"] - failed - number["skipped"]), failed, number["skipped"])
+    said = [_said(case, outcome) for case in suite for outcome in case if outcome.tag in ("failure", "error")]
+    return Count(max(0, number["tests"] - failed - number["skipped"]), failed, number["skipped"], failures=said)
+
+
+def _said(case: ElementTree.Element, outcome: ElementTree.Element) -> str:
+    """The name of a failed test, the end of its traceback and what it printed (its random seed, for one)."""
+    lines = [*(outcome.text or "").splitlines(), *(case.findtext("system-out") or "").splitlines()]
+    return "\n    ".join([f"{case.get('classname')}::{case.get('name')}", *lines[-SHOWN:]])
 
 
 def arguments() -> argparse.Namespace:
@@ -145,10 +157,17 @@ def main() -> int:
         began = time.monotonic()
         count = run_checks() if tier == "checks" else run_tier(tier)
         results[tier] = (count, time.monotonic() - began)
+    return _sum_up(results)
+
+
+def _sum_up(results: dict[str, tuple[Count, float]]) -> int:
+    """Print what failed, then a line for each tier and one for all; returns the exit code."""
+    counts = [count for count, _ in results.values()]
+    for said in (said for count in counts for said in count.failures):
+        print(f"\nFailed: {said}")
     print("\nSummary")
     for tier, (count, seconds) in results.items():
         print(f"  {tier:8} {count!s:40} {seconds:6.1f} s  {count.remark}")
-    counts = [count for count, _ in results.values()]
     total = Count(*(sum(getattr(count, key) for count in counts) for key in ("passed", "failed", "skipped")))
     print(f"  {sum(seconds for _, seconds in results.values()):.0f} s in all\n\n{total}", flush=True)
     return 1 if total.failed else 0
