@@ -35,7 +35,7 @@ def test_mask_scale_is_eq_2(rng):
 
 def test_from_labels_pixel_by_pixel(rng):
     labels = rng.integers(-1, 150, (900, 3)).astype(np.int32)
-    scales = rng.random(150) + 0.1
+    scales = 0.1 + rng.permutation(150) / 100  # all different: a mask is known by its scale here
     masks = from_labels(labels, scales, 2.5)
     wanted = {}
     for segment in range(150):
