@@ -32,7 +32,8 @@ def join(clusters: np.ndarray, shown: Iterable[tuple[np.ndarray, np.ndarray]], a
     while True:
         share = np.where(pairs > 0, together / np.maximum(pairs, 1), 0) * (centres @ centres.T > alike)
         share[np.diag_indices(len(share))] = share[~left] = share[:, ~left] = 0
-        a, b = np.unravel_index(share.argmax(), share.shape)
+        best = np.where(share == share.max(initial=0), pairs, -1)  # of equal shares the one of which most was seen
+        a, b = np.unravel_index(best.argmax(), share.shape)
         if share[a, b] <= _TOGETHER:
             return centres[left].astype(np.float32)
         centre = pixels[a] * centres[a] + pixels[b] * centres[b]
