@@ -4,6 +4,9 @@ Usage: `python3 scripts/test.py` (everything that runs without a screen), `pytho
 (only these), `--gui` (also the tests in a real Blender window), `--faults` (only what is done to a backend to break it;
 with `--full` as often as docs/reliability.md says, else as often as CI has time for, and with `--gui` or tiers also
 those). Makes the environment first if it is missing.
+
+Random cases are drawn by the commit: each has its own, and the same ones wherever it is tested. The variable
+BLENDER_SAGA_TEST_SEED draws others.
 """
 
 import bootstrap
@@ -25,6 +28,7 @@ import blender_window  # noqa: E402
 
 ROOT = bootstrap.ROOT
 sys.path.insert(0, str(ROOT))
+from tests import seeds  # noqa: E402
 from tests.faults import table  # noqa: E402
 
 PURE = ("blender_saga/wire", "blender_saga/gaussians", "blender_saga/client")
@@ -90,6 +94,7 @@ def run_tier(tier: str) -> Count:
         limit, hang = _limits(tier)
         options = ["-rs", "--durations=5", f"--junitxml={report}", "-o", f"faulthandler_timeout={hang}"]
         options += ["-o", "junit_logging=system-out", "-o", "junit_log_passing_tests=false"]
+        options += [f"--hypothesis-seed={os.environ[seeds.SEED_VARIABLE]}"]
         result = _run([sys.executable, "-m", "pytest", str(folder), *options], limit)
         count = _read(report)
         if tier == "faults":
@@ -153,6 +158,8 @@ def main() -> int:
     results: dict[str, tuple[Count, float]] = {}
     args = arguments()
     os.environ[table.FULL_VARIABLE] = "1" if args.full else "0"
+    os.environ[seeds.SEED_VARIABLE] = str(seeds.seed_of_commit())
+    print(f"Random cases: {seeds.SEED_VARIABLE}={os.environ[seeds.SEED_VARIABLE]}", flush=True)
     for tier in args.tiers:
         began = time.monotonic()
         count = run_checks() if tier == "checks" else run_tier(tier)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.seeds import SEED_VARIABLE
 
 # A shared machine can stall any single example, and a test is not the place to measure time.
 settings.register_profile("saga", deadline=None)
@@ -24,6 +28,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             no_gpu = _reason_against_gpu() if no_gpu is None else no_gpu
             if no_gpu:
                 item.add_marker(pytest.mark.skip(reason=no_gpu))
+
+
+@pytest.fixture
+def seed(request) -> int:
+    """Of every draw of a test; one that fails shows it, and the variable brings it back.
+
+    Fresh, except where the variable gives it (scripts/test.py: by the commit) or the test is `steady`.
+    """
+    steady = request.node.get_closest_marker("steady")
+    number = 0 if steady else int(os.environ.get(SEED_VARIABLE, secrets.randbits(28)))
+    print(f"{SEED_VARIABLE}={number}")
+    return number
 
 
 def _reason_against_gpu() -> str:

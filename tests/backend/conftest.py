@@ -1,9 +1,7 @@
-"""Random cases are drawn fresh in each run, except where a test is `steady`; the seed is printed and can be fixed."""
+"""What the backend's tests share: a random source, one thread, and a trained session."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +14,10 @@ from saga_backend.session import Session
 
 from blender_saga.wire.messages import LoadScene, Train
 
-SEED_VARIABLE = "BLENDER_SAGA_TEST_SEED"
-
 
 @pytest.fixture
-def rng(request) -> np.random.Generator:
-    """A random source. A failing test shows its seed; set the variable to it to see the same case again."""
-    fresh = 0 if request.node.get_closest_marker("steady") else secrets.randbits(31)
-    seed = int(os.environ.get(SEED_VARIABLE, fresh))
-    print(f"{SEED_VARIABLE}={seed}")
+def rng(seed: int) -> np.random.Generator:
+    """A random source."""
     return np.random.default_rng(seed)
 
 

@@ -30,10 +30,8 @@ from tests.backend.tiny_sam import tiny_sam
 
 from .frames import Fuzzer
 from .honest import click, requests, small_cloud
-from .seeds import seed
 from .target import FAKE, REAL, SECONDS, Heard, Target
 
-__all__ = ["seed"]
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers too large for float32
 BATCH = 50
 ROOM = 1 << 30

@@ -27,9 +27,7 @@ from tests.fakes.scripted import KEY, ScriptedBackend
 
 from .frames import Fuzzer
 from .honest import click, every_message
-from .seeds import seed
 
-__all__ = ["seed"]
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers too large for float32
 SECONDS = 60.0
 ENDS = (ConnectionState.lost, ConnectionState.failed)

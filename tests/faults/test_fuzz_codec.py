@@ -12,9 +12,7 @@ from blender_saga.wire.codec import WireError
 
 from .frames import Fuzzer
 from .honest import every_message
-from .seeds import seed
 
-__all__ = ["seed"]
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers too large for float32
 
 ROOM = 24

@@ -32,9 +32,7 @@ from saga_backend.text import clip_files, text_sidecar
 from blender_saga.wire.errors import UserError
 
 from .honest import front_view
-from .seeds import seed
 
-__all__ = ["seed"]
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Pillow and numpy about what they read
 VIEW = front_view()
 FRAME = Frame(VIEW, "a.png")

@@ -24,10 +24,8 @@ from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import Failed, Hello, LoadScene, SceneState, Shutdown, Train, TrainSettings
 
 from .honest import small_cloud
-from .seeds import seed
 from .target import FAKE, SECONDS, Target
 
-__all__ = ["seed"]
 QUICK = TrainSettings(steps=1)
 HTTP = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n\r\n"
 
