@@ -36,20 +36,24 @@ class Backend:
     Attributes:
         launch: what is started, or connected to; a change takes effect at the next `start`.
         remote: what it is connected to since the last `start`, None for a process of ours.
-        error: one sentence for the user when the state is lost or failed, else "".
         starts: how often it was started; a loaded scene is gone when this number has changed.
     """
 
     def __init__(self, launch: Launch | Remote) -> None:
         self.launch = launch
         self.remote: Remote | None = None
-        self.error = ""
         self.starts = 0
         self._process: BackendProcess | None = None
         self._connection: Connection | None = None
         self._table = JobTable()
         self._callbacks: dict[Job, Callable[[Job], None]] = {}
         self._state = ConnectionState.stopped
+        self._ended_by: UserError | None = None
+
+    @property
+    def error(self) -> str:
+        """One sentence for the user when the state is lost or failed, else ""."""
+        return "" if self._ended_by is None else self._ended_by.sentence()
 
     @property
     def state(self) -> ConnectionState:
@@ -72,7 +76,7 @@ class Backend:
         if self._state in _RUNNING:
             return
         self._release()
-        self._state, self.error = ConnectionState.starting, ""
+        self._state, self._ended_by = ConnectionState.starting, None
         self.starts += 1
         _log.info("The backend is being started, for the %d. time", self.starts)
         if isinstance(self.launch, Remote):
@@ -93,7 +97,7 @@ class Backend:
             self.poll()  # what had arrived still counts
         finally:
             self._release()
-            self._state, self.error = ConnectionState.stopped, ""
+            self._state, self._ended_by = ConnectionState.stopped, None
             self._finish(
                 self._table.fail_all(UserError("The backend was stopped", fix="Press Start to go on", code="stopped"))
             )
@@ -185,8 +189,7 @@ class Backend:
         return self.welcome
 
     def _why_not_running(self) -> UserError:
-        error = self._connection.error if self._connection is not None else None
-        return error or UserError(*self.not_running(), code="not_running")
+        return self._ended_by or UserError(*self.not_running(), code="not_running")
 
     def not_running(self) -> tuple[str, str, str]:
         """What, why and what to do where a backend is needed and there is none."""
@@ -209,7 +212,7 @@ class Backend:
             error = UserError("The connection to the backend was lost", why, _RECONNECT, code="lost")
         elif self._process is not None and (error.code == "lost" or (error.code == "unreachable" and died)):
             error = UserError(error.what, self._process.exit_note(), _UNCHANGED, code=error.code)
-        self.error = error.sentence()
+        self._ended_by = error
         _log.warning("%s", self.error)
         return self._table.fail_all(error)
 

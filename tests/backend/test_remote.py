@@ -198,8 +198,18 @@ def test_disconnecting_ends_no_server_and_nor_does_shutdown(backend: Backend, el
     assert backend.wait_connected(SECONDS).device == "cpu"
 
 
-def test_a_half_open_tunnel_is_found_out(tunnel: Tunnel) -> None:
-    backend = Backend(Remote(tunnel.address, KEY, beat=0.02, patience=0.3))
+PATIENCE = 2.0
+"""Seconds: short for a test, and longer than a busy machine keeps a thread waiting that beats all the time."""
+
+
+@pytest.fixture
+def beating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server says all the time that it is there."""
+    monkeypatch.setattr("blender_saga.wire.channel.Channel.keep_alive.__defaults__", (0.02, None))
+
+
+def test_a_half_open_tunnel_is_found_out(tunnel: Tunnel, beating: None) -> None:
+    backend = Backend(Remote(tunnel.address, KEY, beat=0.02, patience=PATIENCE))
     backend.start()
     backend.wait_connected(SECONDS)
     tunnel.stall()
@@ -207,21 +217,30 @@ def test_a_half_open_tunnel_is_found_out(tunnel: Tunnel) -> None:
     backend.stop()
 
 
-def test_a_half_open_tunnel_is_found_out_while_a_scene_is_sent(tunnel: Tunnel) -> None:
-    backend = Backend(Remote(tunnel.address, KEY, beat=30, patience=0.3))
+def test_a_half_open_tunnel_is_found_out_while_a_scene_is_sent(tunnel: Tunnel, beating: None) -> None:
+    scene = LoadScene("scene", a_cloud(400_000))
+    backend = Backend(Remote(tunnel.address, KEY, beat=30, patience=PATIENCE))
     backend.start()
     backend.wait_connected(SECONDS)
     tunnel.stall()
-    job = backend.submit(LoadScene("scene", a_cloud(400_000)))
     with pytest.raises(UserError, match="was lost"):
-        backend.wait(job, SECONDS).outcome()
+        backend.wait(backend.submit(scene), SECONDS).outcome()
+    backend.stop()
+
+
+def test_a_connection_that_is_lost_before_anyone_waits_for_it_says_so(tunnel: Tunnel) -> None:
+    backend = Backend(Remote(tunnel.address, KEY, beat=30, patience=0.05))
+    backend.start()
+    while not backend._connection._is_over():
+        backend._connection.wait(SECONDS)
+    with pytest.raises(UserError, match=r"The connection to the backend was lost.*Press Reconnect"):
+        backend.wait_connected(SECONDS)
     backend.stop()
 
 
 def test_a_large_scene_on_a_slow_line_arrives_and_says_how_far_it_is(
-    tunnel: Tunnel, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    tunnel: Tunnel, elsewhere: Elsewhere, beating: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blender_saga.wire.channel.Channel.keep_alive.__defaults__", (0.02, None))
     tunnel.piece = 4096
     backend = Backend(Remote(tunnel.address, KEY, beat=0.02, patience=SECONDS))
     backend.start()
