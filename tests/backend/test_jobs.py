@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from saga_backend import jobs
 from saga_backend.jobs import Outbox
@@ -15,13 +16,19 @@ SECONDS = 30
 
 
 class BusyClient:
-    """A channel with a client that asks again the moment it is answered, until it has seen progress."""
+    """A channel with a client that asks again the moment it is answered, until it has seen progress.
+
+    Attributes:
+        takes: nothing arrives there before it is set.
+    """
 
     def __init__(self) -> None:
         self.outbox: Outbox | None = None
+        self.takes = threading.Event()
         self.answers, self.progress, self.ended = 0, 0, threading.Event()
 
     def send_frame(self, frame: bytes) -> None:
+        self.takes.wait(SECONDS)
         if isinstance(codec.decode(frame)[1], Progress):
             self.progress += 1
         else:
@@ -38,6 +45,7 @@ def test_progress_goes_out_between_answers_without_a_pause(monkeypatch):
     client.outbox = outbox = Outbox(client)
     outbox.answer(0, Done())
     outbox.progress(7, Progress("training", 1, 2, 1.0))
+    client.takes.set()
     assert client.ended.wait(SECONDS) and client.progress == 1
     outbox.close(SECONDS)
 
@@ -45,7 +53,8 @@ def test_progress_goes_out_between_answers_without_a_pause(monkeypatch):
 def test_an_answer_drops_the_progress_that_waits_for_it():
     client = BusyClient()
     outbox = Outbox(client)
-    outbox._next_progress = float("inf")  # not due until the answer is there
+    outbox._next_progress = time.monotonic() + 3600  # not due until the answer is there
+    client.takes.set()
     outbox.progress(7, Progress("training", 1, 2, 1.0))
     outbox.answer(7, Done())
     outbox.close(SECONDS)
