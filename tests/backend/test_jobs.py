@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from saga_backend import jobs
 from saga_backend.jobs import Outbox
@@ -19,15 +18,17 @@ class BusyClient:
     """A channel with a client that asks again the moment it is answered, until it has seen progress.
 
     Attributes:
-        takes: nothing arrives there before it is set.
+        busy: set when something comes for the first time.
+        takes: nothing is taken before it is set.
     """
 
     def __init__(self) -> None:
         self.outbox: Outbox | None = None
-        self.takes = threading.Event()
+        self.busy, self.takes = threading.Event(), threading.Event()
         self.answers, self.progress, self.ended = 0, 0, threading.Event()
 
     def send_frame(self, frame: bytes) -> None:
+        self.busy.set()
         self.takes.wait(SECONDS)
         if isinstance(codec.decode(frame)[1], Progress):
             self.progress += 1
@@ -53,9 +54,10 @@ def test_progress_goes_out_between_answers_without_a_pause(monkeypatch):
 def test_an_answer_drops_the_progress_that_waits_for_it():
     client = BusyClient()
     outbox = Outbox(client)
-    outbox._next_progress = time.monotonic() + 3600  # not due until the answer is there
-    client.takes.set()
+    outbox.answer(1, Done())
+    assert client.busy.wait(SECONDS)
     outbox.progress(7, Progress("training", 1, 2, 1.0))
     outbox.answer(7, Done())
+    client.takes.set()
     outbox.close(SECONDS)
-    assert (client.answers, client.progress) == (1, 0)
+    assert (client.answers, client.progress) == (2, 0)
