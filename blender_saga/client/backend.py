@@ -166,12 +166,14 @@ class Backend:
         deadline = None if timeout is None else time.monotonic() + timeout
         seen = job.progress
         while not job.ended:
-            in_time = self._connection is None or self._connection.wait(_remaining(deadline))
+            left = _remaining(deadline)
+            if self._connection is not None:
+                self._connection.wait(left)
             self.poll()
             if on_progress is not None and job.progress is not None and job.progress is not seen:
                 seen = job.progress
                 on_progress(seen)
-            if not in_time and not job.ended:
+            if left == 0 and not job.ended:  # progress that keeps coming is no answer
                 raise _timeout(f"{job.kind} has not ended after {timeout:.0f} s")
         return job
 
