@@ -199,7 +199,7 @@ class Connection:
         with self._changed:
             if self._is_over():
                 return  # the first reason counts
-            self._state, self.error = state, error
+            self.error, self._state = error, state  # in this order: who sees the state finds the reason
             self._changed.notify_all()
         self._parcels.put(None)
         if self._channel is not None:
