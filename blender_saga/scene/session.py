@@ -11,7 +11,7 @@ import numpy as np
 from ..client.backend import Backend
 from ..client.connection import ConnectionState
 from ..client.installation import Installation
-from ..client.jobs import Job
+from ..client.jobs import Job, JobState
 from ..client.process import Launch
 from ..client.remote import Remote
 from ..wire.errors import UserError
@@ -68,6 +68,10 @@ class Request:
             self._note = f"The model {self.load.sidecar} is gone"
         session.scene_loaded(self.load, self._backend.starts)
         session.levels[self.load.scene] = job.result.levels
+        if job.cancelling:  # too late for the scene, in time for what it was sent for
+            job.state = JobState.cancelled
+            self._end(job)
+            return
         try:
             self.job = self._backend.submit(self.message, self._end)
         except UserError as error:  # the backend died in between

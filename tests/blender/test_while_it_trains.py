@@ -145,6 +145,20 @@ def test_the_training_of_a_closed_file_can_be_cancelled(training: object) -> Non
     assert "cancelled" in session().message
 
 
+def test_cancelled_while_the_scene_is_sent_it_does_not_begin(splat: bpy.types.Object, snapshot: Callable) -> None:
+    """The scene has arrived when the cancel does: too late to stop that, in time for what was to come after it."""
+    bpy.ops.saga.backend_start()
+    before = snapshot()
+    bpy.ops.saga.train(steps=ENDLESS, wait=False)
+    running = session().training
+    assert session().backend._connection.wait(60)  # the scene's answer is there, and nobody has looked at it
+    assert bpy.ops.saga.cancel() == {"FINISHED"}
+    session().poll()
+    assert running.ended and "cancelled" in session().message and not session().failed
+    assert snapshot() == before and "Train" not in [job.kind for job in session().backend.jobs]
+    assert bpy.ops.saga.train(steps=5) == {"FINISHED"}
+
+
 def test_a_copy_deleted_and_renamed_while_it_trains(training: object, splat: bpy.types.Object) -> None:
     splat.name = "vase"
     other = splat.copy()
@@ -207,11 +221,17 @@ def test_memory_is_asked_for_while_connected_and_forgotten_after(
         session().backend._connection.wait(0.05)
     state = session().memory.state
     assert (state.memory, state.device_total) == (512, 8192)
-    sent = []
+    sent, clock = [], SimpleNamespace(now=session().memory._next)
+    monkeypatch.setattr(addon("scene.watching"), "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(session().backend, "submit", lambda message: sent.append(message))
-    for _ in range(5):
+    for since in (-1.9, -1.0, -0.1):
+        clock.now = session().memory._next + since
         session().poll()
     assert not sent  # not at every tick of the timer
+    clock.now = session().memory._next
+    session().poll()
+    assert [type(message).__name__ for message in sent] == ["Status"]
+    sent.clear()
     bpy.ops.saga.backend_stop()
     session().poll()
     assert session().memory.state is None and not sent
