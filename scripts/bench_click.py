@@ -32,9 +32,15 @@ _PAUSE = 0.2  # seconds between two clicks beside a training
 
 @dataclass
 class Stages:
-    """Milliseconds spent in each part of a click, one entry a click; what a watched function calls is part of it."""
+    """Milliseconds spent in each part of a click, one entry a click; what a watched function calls is part of it.
+
+    Attributes:
+        clicks: the milliseconds by stage.
+        counting: whether a click is under way: what is drawn between two is part of neither.
+    """
 
     clicks: list[dict[str, float]] = field(default_factory=list)
+    counting: bool = False
 
     def watch(self, owner: object, name: str, stage: str) -> None:
         """Have a function of a module or class take its time."""
@@ -52,7 +58,7 @@ class Stages:
         try:
             return function()
         finally:
-            if self.clicks:
+            if self.counting:
                 spent = 1e3 * (time.perf_counter() - began)
                 self.clicks[-1][stage] = self.clicks[-1].get(stage, 0.0) + spent
 
@@ -72,12 +78,14 @@ def click_blender(case: Case) -> Iterator[Line]:
         for _ in range(case.runs(_RUNS if case.n <= 1_000_000 else 4) + 1):
             easel.rest()
             stages.clicks.append({})
+            stages.counting = True
             began, worked = time.perf_counter(), _worked()
             _click(bpy, case.n, next(places))
             bpy.context.view_layer.update()  # as the window does after an operator
             work.append(_worked() - worked)
             stages.run("first_picture", easel.paint)
             seconds.append(time.perf_counter() - began)
+            stages.counting = False
             masks.append(_selected(obj))
         assert all(m.any() and not m.all() for m in masks) and (masks[0] != masks[1]).any(), "clicks select nothing"
         cpu_ms = round(1e3 * float(np.mean(work[1:])), 1)  # up to the attributes; a mean: the system counts in 10 ms

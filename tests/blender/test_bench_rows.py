@@ -10,6 +10,8 @@ import pytest
 
 from .support import ROOT
 
+ROUNDING = 0.02  # of milliseconds with two digits
+
 
 @pytest.mark.parametrize("row", ["click_blender", "click_training", "selection_write"])
 def test_a_row_runs_and_is_json(row: str) -> None:
@@ -24,5 +26,6 @@ def test_a_row_runs_and_is_json(row: str) -> None:
     assert 0 < lines[0]["best_ms"] <= lines[0]["median_ms"] <= lines[0]["p90_ms"]
     if row == "click_blender":
         stages = ("ask_ms", "backend_ms", "write_ms", "draw_data_ms")
-        assert all(lines[0][stage] > 0 for stage in stages)
-        assert sum(lines[0][stage] for stage in stages) < 3 * lines[0]["ready_to_draw_ms"]
+        row = lines[0]
+        assert all(0 < row[stage] <= row["median_ms"] + ROUNDING for stage in stages)  # a part of each click
+        assert row["draw_data_ms"] <= row["ready_to_draw_ms"] + ROUNDING <= row["median_ms"] + 2 * ROUNDING
