@@ -14,6 +14,8 @@ from blender_saga.client.log_files import MAX_BYTES, BoundedLog, Drain, own_path
 from blender_saga.client.process import BackendProcess, Launch
 from blender_saga.wire.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 def refusal(tmp_path: Path, source: str, log: Path | None = None) -> str:
     """What is said of a backend that is this source and ends before it listens."""

@@ -15,6 +15,7 @@ from blender_saga.client.process import BackendProcess, Launch
 from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import PROTOCOL_VERSION
 
+pytestmark = pytest.mark.usefixtures("patient")
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "backend" / "launch.py"
 
