@@ -128,12 +128,15 @@ def _read_key(stdin: int) -> bytes:
 
 
 def _announce(address: tuple[str, int]) -> None:
-    """Print where we listen; from then on, what any library prints goes to the log."""
+    """Print where we listen, and nothing else: what any library prints goes to the log, also what it prints for a
+    client that comes at once."""
     from blender_saga.wire.messages import PROTOCOL_VERSION
 
-    print(json.dumps({"address": address, "protocol": PROTOCOL_VERSION}), flush=True)
-    os.dup2(2, 1)
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as parent:
+        os.dup2(2, 1)
+        sys.stdout.reconfigure(line_buffering=True)
+        print(json.dumps({"address": address, "protocol": PROTOCOL_VERSION}), file=parent)
 
 
 def _watch(stdin: int, ended: threading.Event) -> None:

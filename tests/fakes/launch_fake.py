@@ -15,7 +15,7 @@ def open_fake_session(wanted: str) -> tuple[object, object]:
     """Imported only now: launch.py has to make the packages importable first."""
     heavy = {"torch", "numba"} & set(sys.modules)
     assert not heavy, f"{heavy} imported before the first client"
-    print("a library that prints")  # must not reach the parent's pipe
+    print("a library that prints", flush=True)  # must not reach the parent's pipe
     sys.path.append(str(ROOT))
     session = importlib.import_module(f"tests.fakes.{os.environ.get('SAGA_TEST_SESSION', 'session')}")
     return session.open_session(wanted)
