@@ -58,6 +58,8 @@ log = logging.getLogger(__name__)
 
 
 _ANYWHERE = Confinement()
+_FAREWELL_SECONDS = 30.0
+"""How long the answer to Shutdown may take to go out, on a busy machine or to a client that reads nothing."""
 
 
 class Session(Protocol):
@@ -238,7 +240,7 @@ class Server:
             client.outbox.answer(job_id, Failed("not_yours", "This backend is not ended by its clients", fix=fix))
         elif isinstance(request, Shutdown):
             client.outbox.answer(job_id, Done())
-            client.outbox.close(timeout=1.0)
+            client.outbox.close(timeout=_FAREWELL_SECONDS)
             self.ended.set()
         elif isinstance(request, Status):  # quick, and wanted most while the threads are busy
             assert self._opened is not None  # it is, before the first client is welcome
