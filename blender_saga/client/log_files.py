@@ -6,6 +6,7 @@ libraries and of crashes too, and the last words of a process that died are not 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -86,7 +87,10 @@ def own_path(folder: Path, name: str) -> Path:
     """NAME-PID.log: of its own for each Blender, because several may use one folder; the oldest are removed."""
     path = folder / f"{name}-{os.getpid()}.log"
     mine = (path, path.with_suffix(".previous.log"))
-    others = [(p.stat().st_mtime, p) for p in folder.glob(f"{name}-*.log") if p not in mine]
+    others = []
+    for other in folder.glob(f"{name}-*.log"):
+        with contextlib.suppress(OSError):  # another Blender has tidied up meanwhile
+            others += [] if other in mine else [(other.stat().st_mtime, other)]
     for _, old in sorted(others)[: max(0, len(others) + 1 - _KEPT)]:
         old.unlink(missing_ok=True)
     return path

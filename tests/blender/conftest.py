@@ -57,10 +57,8 @@ def empty_scene(installed: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def rng() -> np.random.Generator:
-    """Another draw each time; its seed is printed where a test fails."""
-    seed = int(np.random.SeedSequence().entropy % 2**32)
-    print(f"seed {seed}")
+def rng(seed: int) -> np.random.Generator:
+    """A random source."""
     return np.random.default_rng(seed)
 
 

@@ -104,6 +104,12 @@ def test_logs_of_other_blenders_are_kept_up_to_a_number(tmp_path: Path) -> None:
     assert left == list(range(13, 20))
 
 
+def test_a_log_that_another_blender_removes_meanwhile(tmp_path: Path) -> None:
+    """It is in the list of the folder and not there any more when it is looked at, as a link to nothing is."""
+    (tmp_path / "backend-1.log").symlink_to(tmp_path / "gone")
+    assert own_path(tmp_path, "backend").parent == tmp_path
+
+
 def test_the_tail_of_nothing(tmp_path: Path) -> None:
     assert tail(tmp_path / "none.log", 3) == []
     (tmp_path / "some.log").write_bytes(b"\xff\xfe one\n\n\ntwo\n\n")
