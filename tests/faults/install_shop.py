@@ -12,7 +12,7 @@ from blender_saga.client.environments import Environments
 
 from .stub_index import LAUNCH, ROOT, UV_VERSION, StubIndex, publish
 
-SOON = 120.0
+SOON = 600.0
 """Seconds in which something that is not waiting for a fault has to end."""
 
 

@@ -19,8 +19,9 @@ from blender_saga.wire.messages import BackendState, Cancel, Failed, Progress, S
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE, REAL = ROOT / "tests" / "fakes" / "launch_fake.py", ROOT / "backend" / "launch.py"
-SECONDS = 120.0
-"""Limit of a wait that hangs; no single answer takes that long when all is well."""
+SECONDS = 600.0
+"""Limit of a wait that hangs; no single answer takes that long when all is well, also where everything is compiled
+first on a busy machine."""
 _OWN = 1 << 40
 """Id of what is sent beside the frames."""
 

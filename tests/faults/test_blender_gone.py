@@ -98,7 +98,7 @@ def kill_and_look(side: Side) -> float:
     began = time.monotonic()
     side.process.kill()
     until(lambda: is_gone(side.backend), "the end of the backend")
-    until(lambda: not answers_at(where), "the end of its socket", 30)  # the system closes it with the last thread
+    until(lambda: not answers_at(where), "the end of its socket")  # the system closes it with the last thread
     seconds = time.monotonic() - began
     side.process.wait()
     return seconds

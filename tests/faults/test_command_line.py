@@ -13,26 +13,31 @@ from saga_backend import checkpoint
 
 from blender_saga.gaussians.formats.registry import write_splat
 
+from . import launch_held
 from .real import ROOT, balls, until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 
-def command(folder: Path, out: str, seed: int = 0) -> list[str]:
+def command(folder: Path, out: str, seed: int = 0, program: tuple[str, ...] = ("-m", "saga_backend")) -> list[str]:
     """`saga_backend train`."""
     what = ["--recipe", "paper", "--steps", "120", "--pixels", "256", "--views", "6", "--width", "96", "--height", "72"]
     scene = ["train", str(folder / "balls.ply"), "--out", str(folder / out), "--device", "cpu"]
-    return [sys.executable, "-m", "saga_backend", *scene, "--seed", str(seed), *what]
+    return [sys.executable, *program, *scene, "--seed", str(seed), *what]
 
 
 def test_killed_and_run_again(case, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, "0.2")
+    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, "0")  # every step, however many a machine does in a second
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "backend")]))
     write_splat(tmp_path / "balls.ply", balls())
+    hold = tmp_path / "hold"
+    monkeypatch.setenv(launch_held.FILE_VARIABLE, str(hold))
     kept = tmp_path / "cut.saga.unfinished" / "features.safetensors"
     with case("kill -9 the command line in `train`, run it again") as row:
         subprocess.run(command(tmp_path, "whole.saga"), check=True, capture_output=True)
-        cut = subprocess.Popen(command(tmp_path, "cut.saga"), stderr=subprocess.DEVNULL)
+        hold.write_text("training")  # it does not end before it is killed
+        held = command(tmp_path, "cut.saga", program=(launch_held.__file__,))
+        cut = subprocess.Popen(held, stderr=subprocess.DEVNULL)
         until(lambda: kept.is_file() or cut.poll() is not None, "a checkpoint")
         os.kill(cut.pid, signal.SIGKILL)
         assert cut.wait() == -signal.SIGKILL

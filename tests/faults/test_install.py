@@ -20,6 +20,7 @@ from blender_saga.client.environment import EnvironmentState
 
 from .conftest import FULL
 from .install_shop import SOON, Shop
+from .real import until
 from .stub_index import REAL_UV, ROOT
 
 pytestmark = [
@@ -72,17 +73,14 @@ def old(shop: Shop) -> Shop:
 
 def nobody_works_in(folder: Path) -> None:
     """Wait until no process has the folder in its command line."""
-    deadline = time.monotonic() + 10
-    while (found := _working_in(folder)) and time.monotonic() < deadline:
-        pass
-    assert not found
+    until(lambda: not _working_in(folder), f"the end of all that works in {folder}")
 
 
 def _working_in(folder: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         found += [line] if str(folder) in line and int(process.name) != os.getpid() else []

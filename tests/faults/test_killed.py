@@ -19,7 +19,21 @@ from blender_saga.client.connection import ConnectionState
 from blender_saga.client.jobs import Job
 from blender_saga.wire.messages import Selection, Train, Trained, TrainSettings
 
-from .real import PAPER, QUICK, SECONDS, arrays_of, balls, click_on, is_gone, load, pid_of, train_until, until
+from . import launch_held
+from .real import (
+    PAPER,
+    QUICK,
+    SECONDS,
+    arrays_of,
+    balls,
+    click_on,
+    is_gone,
+    load,
+    pid_of,
+    stopped,
+    train_until,
+    until,
+)
 
 KILLED = "killed from outside"
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -32,6 +46,16 @@ def cloud():
     before = arrays_of(cloud)
     yield cloud
     assert arrays_of(cloud) == before
+
+
+@pytest.fixture
+def held(backends, tmp_path: Path, monkeypatch, request) -> tuple[Backend, Path]:
+    """A backend that waits at the place which this file names, as long as it is there; the parameter: the first one."""
+    file = tmp_path / "hold"
+    file.write_text(getattr(request, "param", ""))
+    monkeypatch.setenv(launch_held.FILE_VARIABLE, str(file))
+    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, "0")  # every step, however many a machine does in a second
+    return backends(script=Path(launch_held.__file__)), file
 
 
 def kill(backend: Backend, job: Job | None = None) -> float:
@@ -54,20 +78,20 @@ def answers(backend: Backend, scene: str) -> None:
     assert isinstance(selection, Selection) and 0 < selection.count < selection.total / 2
 
 
-def test_while_it_trains(case, backends, cloud, tmp_path: Path, monkeypatch) -> None:
-    """And the training goes on, to the last bit as if nothing had been."""
-    monkeypatch.setenv(checkpoint.EVERY_VARIABLE, "0.2")
+def test_while_it_trains(case, held, cloud, tmp_path: Path) -> None:
+    """And the training goes on, to the last bit as if nothing had been. The one that is killed does not end before."""
     settings = TrainSettings(recipe="paper", steps=300, views=6, width=96, height=72, pixels=256)
-    backend = backends()
+    backend, hold = held
     load(backend, cloud)
     whole, cut = tmp_path / "whole.saga", tmp_path / "cut.saga"
     backend.wait(backend.submit(Train(cloud.fingerprint(), str(whole), settings)), SECONDS * 4).outcome()
     with case("kill -9 while it trains") as row:
         request = Train(cloud.fingerprint(), str(cut), settings)
-        job = backend.submit(request)
-        two_checkpoints(backend, job, kept_of(cut))
+        hold.write_text("training")
+        job = train_until(backend, request, 20)
         reached = job.progress.step
         row.right(kill(backend, job))
+        hold.unlink()
         backend.restart()
         load(backend, cloud)
         trained = backend.wait(backend.submit(request), SECONDS * 4).outcome()
@@ -154,6 +178,7 @@ def test_while_it_writes_the_model(case, backends, cloud, tmp_path: Path) -> Non
     with case("kill -9 while it writes the model") as row:
         part = tmp_path / f"model.saga.{pid_of(backend)}.part"
         os.mkfifo(part)
+        os.utime(part, (time.time() + 3600,) * 2)  # however long the training takes, it is not one that was left
         job = backend.submit(Train(scene, str(model), QUICK))
         with part.open("rb") as pipe:
             assert pipe.read(1000)
@@ -168,14 +193,16 @@ def test_while_it_writes_the_model(case, backends, cloud, tmp_path: Path) -> Non
         row.lost, row.remark = "nothing", "the older model stays whole; what was half written goes with the next save"
 
 
-def test_in_the_handshake(case, backends, cloud) -> None:
+@pytest.mark.parametrize("held", ["handshake"], indirect=True)
+def test_in_the_handshake(case, held, cloud) -> None:
+    backend, hold = held
     with case("kill -9 in the handshake") as row:
-        backend = backends()
         child = psutil.Process(pid_of(backend))
         until(lambda: any(c.status == psutil.CONN_ESTABLISHED for c in child.net_connections("tcp")), "the handshake")
         assert backend.state is ConnectionState.starting
         waiting = backend.submit(click_on("any"))
         row.right(kill(backend, waiting))
+        hold.unlink()
         backend.restart()
         load(backend, cloud)
         row.lost = "nothing"
@@ -192,7 +219,7 @@ def test_held_for_a_while(case, counts, backends, cloud, tmp_path: Path) -> None
         began = time.monotonic()
         until(lambda: backend.poll() and job.progress.step > step, "more steps")
         row.right(time.monotonic() - began)
-        until(lambda: backend.poll() or len(backend.jobs) == 1, "the answers")
+        until(lambda: backend.poll() and len(backend.jobs) == 1, "the answers")
         assert backend.state is ConnectionState.connected and not job.ended
         row.lost = "nothing"
         row.remark = f"Blender's thread never waited longer than {1000 * slowest:.0f} ms; the clicks were answered then"
@@ -201,7 +228,7 @@ def test_held_for_a_while(case, counts, backends, cloud, tmp_path: Path) -> None
 def hold(backend: Backend, seconds: float, act: Callable[[], object]) -> tuple[float, int]:
     """Hold the process, do as Blender does meanwhile; the slowest turn in seconds, and the step it was held at."""
     os.kill(pid_of(backend), signal.SIGSTOP)
-    until(lambda: psutil.Process(pid_of(backend)).status() == psutil.STATUS_STOPPED, "the stop")
+    until(lambda: stopped(pid_of(backend)), "the stop")
     backend.poll()
     step = max((job.progress.step for job in backend.jobs if job.progress), default=0)
     slowest, ends, tick = 0.0, time.monotonic() + seconds, threading.Event()
@@ -221,6 +248,7 @@ def test_held_and_restarted(case, backends, cloud) -> None:
         scene = load(backend, cloud)
         pid = pid_of(backend)
         os.kill(pid, signal.SIGSTOP)
+        until(lambda: stopped(pid), "the stop")
         job = backend.submit(click_on(scene))
         began = time.monotonic()
         backend.restart()

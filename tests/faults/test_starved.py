@@ -22,7 +22,7 @@ from blender_saga.wire import codec
 from blender_saga.wire.channel import connect, open_socket
 from blender_saga.wire.messages import LoadScene, ObjectPoints, SceneState, Train, TrainSettings
 
-from . import launch_cut
+from . import launch_cut, launch_held
 from .real import (
     QUICK,
     SECONDS,
@@ -179,7 +179,7 @@ def test_a_small_disk_fills_up(case, backends, tmp_path: Path, monkeypatch) -> N
             )
         finally:
             backend.stop()
-            subprocess.run(["umount", str(disk)], check=True)
+            subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_the_log_cannot_be_written(case, backends, tmp_path: Path) -> None:
@@ -240,16 +240,20 @@ def test_the_backend_hangs_up_half_way(case, backends, tmp_path: Path, monkeypat
 def test_the_socket_breaks_while_it_trains(case, backends, tmp_path: Path, monkeypatch) -> None:
     """The training is cancelled with its client, and goes on from its checkpoint."""
     monkeypatch.setenv("BLENDER_SAGA_CHECKPOINT_SECONDS", "0")
-    backend, cloud = backends(), balls()
+    hold = tmp_path / "hold"
+    monkeypatch.setenv(launch_held.FILE_VARIABLE, str(hold))
+    backend, cloud = backends(script=Path(launch_held.__file__)), balls()
     scene = load(backend, cloud)
     request = Train(scene, str(tmp_path / "model.saga"), QUICK)
     with case("socket broken while it trains") as row:
+        hold.write_text("training")  # it does not end before
         job = train_until(backend, request, 20)
         began = time.monotonic()
         backend._connection._channel.close()
         until(lambda: backend.poll() and backend.state is ConnectionState.lost, "the loss")
         row.right(time.monotonic() - began)
         assert job.error.code == "lost"
+        hold.unlink()
         backend.restart()
         load(backend, cloud)
         trained = backend.wait(backend.submit(request), SECONDS).outcome()
