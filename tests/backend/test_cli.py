@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from saga_backend import cli
+from saga_backend import cli, cli_files
 from saga_backend.cli_files import LoggedControl, check_output, read_labels, read_view
 from saga_backend.evaluation.synthetic import LabelledScene, standard_scene
 
@@ -176,7 +177,8 @@ def test_outputs_are_checked_before_the_work(tmp_path):
         check_output(tmp_path)
 
 
-def test_progress_goes_to_standard_error_once_a_phase(capsys):
+def test_progress_goes_to_standard_error_once_a_phase(monkeypatch, capsys):
+    monkeypatch.setattr(cli_files, "time", SimpleNamespace(monotonic=lambda: 7.0))  # of a long one there is more
     control = LoggedControl()
     for step in range(50):
         control.progress("training", step, 50)

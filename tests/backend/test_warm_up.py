@@ -84,7 +84,7 @@ def test_launch_does_it_and_ends():
     """The Install button calls it so, to try out what it has installed. (Here it is compiled beside the source.)"""
     command = [sys.executable, "-I", str(LAUNCH), "--warm-up"]
     environ = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    run = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=150)
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=900)
     assert run.returncode == 0, run.stderr
     first, *steps = run.stdout.splitlines()
     assert first.startswith("device: ")
