@@ -206,13 +206,14 @@ class Backend:
         error = self._connection.error if self._connection is not None else None
         if error is None:
             return []
-        died = self._process is not None and self._process.ended()
         if self._process is not None:
             self._process.stop()
         if error.code == "lost" and self.remote is not None:
             why = f"the tunnel at {self.remote.name} was cut, or the backend at its other end has ended"
             error = UserError("The connection to the backend was lost", why, _RECONNECT, code="lost")
-        elif self._process is not None and (error.code == "lost" or (error.code == "unreachable" and died)):
+        elif self._process is not None and (
+            error.code == "lost" or (error.code == "unreachable" and self._process.died)
+        ):
             error = UserError(error.what, self._process.exit_note(), _UNCHANGED, code=error.code)
         self._ended_by = error
         _log.warning("%s", self.error)

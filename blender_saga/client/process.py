@@ -70,7 +70,7 @@ class BackendProcess:
         self.key = secrets.token_bytes(32)
         self._child: subprocess.Popen[bytes] | None = None
         self._drain: Drain | None = None
-        self._stopped = False
+        self._stopped = self._killed = False
         self._lock = threading.Lock()
 
     @property
@@ -78,12 +78,12 @@ class BackendProcess:
         """Whether the process runs."""
         return self._child is not None and self._child.poll() is None
 
-    def ended(self, timeout: float = 0.2) -> bool:
-        """Whether the process has ended; waits a moment, since the system closes its socket before that."""
-        try:
-            return self._child is not None and self._child.wait(timeout) is not None
-        except subprocess.TimeoutExpired:
-            return False
+    @property
+    def died(self) -> bool:
+        """Whether the process ended badly, and not by `stop`. To be asked after that: the system closes the socket of
+        one that dies some time before it has ended."""
+        code = self._child.poll() if self._child is not None else None
+        return code is not None and code != 0 and not self._killed
 
     def start(self, timeout: float = START_SECONDS) -> Address:
         """Start the process and wait until it listens.
@@ -131,6 +131,7 @@ class BackendProcess:
         try:
             child.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
+            self._killed = True
             child.kill()
             child.wait()
         child.stdout.close()

@@ -161,7 +161,17 @@ def test_why_it_ended(tmp_path: Path, end: str, note: str) -> None:
     ready = json.dumps({"address": ["here", 7], "protocol": PROTOCOL_VERSION})
     process = process_of(tmp_path, f"import os, sys; input(); print({ready!r}, flush=True); sys.stdin.read(); {end}")
     process.start()
-    assert not process.ended(0) and process.exit_note() == "it still runs"
+    assert not process.died and process.exit_note() == "it still runs"
     process._child.stdin.close()  # not `stop`, which kills one that takes its time
-    assert process.ended(60) and note in process.exit_note()
+    process._child.wait(60)
+    assert process.died == (end != "pass") and note in process.exit_note()
     process.stop()
+
+
+def test_one_that_has_to_be_killed_has_not_died(tmp_path: Path) -> None:
+    ready = json.dumps({"address": ["here", 7], "protocol": PROTOCOL_VERSION})
+    hangs = f"import threading; input(); print({ready!r}, flush=True); threading.Event().wait()"
+    process = process_of(tmp_path, hangs)
+    process.start()
+    process.stop()
+    assert not process.alive and not process.died
