@@ -30,9 +30,10 @@ def why_not(remote: Remote) -> UserError:
 
 
 def test_nobody_at_the_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))  # it is nobody else's meanwhile
         address = other.getsockname()
-    error = why_not(Remote(address, KEY))
+        error = why_not(Remote(address, KEY))
     assert error.code == "unreachable"
     assert f"nothing answers at 127.0.0.1:{address[1]}" in error.sentence()
     assert f"Is the tunnel up? Start 'ssh -N -L {address[1]}:127.0.0.1:{address[1]} USER@SERVER'" in error.sentence()
