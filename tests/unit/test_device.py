@@ -41,8 +41,9 @@ def fake_torch(
 
 @pytest.fixture(autouse=True)
 def no_card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The machine's own driver is not asked: an empty folder is all of the PATH."""
+    """The machine's own driver is not asked: an empty folder is all of the PATH. What a test puts there has time."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("saga_backend.device._SMI_SECONDS", 120.0)
     return tmp_path
 
 
