@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from saga_backend import jobs
 from saga_backend.jobs import Outbox
 
@@ -61,3 +62,24 @@ def test_an_answer_drops_the_progress_that_waits_for_it():
     client.takes.set()
     outbox.close(SECONDS)
     assert (client.answers, client.progress) == (2, 0)
+
+
+class NoMemory:
+    """A channel that has no room for what it is to send."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def send_frame(self, frame: bytes) -> None:
+        raise MemoryError("no room")
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is for the log
+def test_a_client_that_cannot_be_answered_is_parted_from():
+    """Else it would wait for ever."""
+    client = NoMemory()
+    Outbox(client).answer(1, Done())
+    assert client.closed.wait(SECONDS)

@@ -14,7 +14,7 @@ import pytest
 from blender_saga.client.backend import Backend
 from blender_saga.wire.messages import Cluster, LoadScene, Status, Train, TrainSettings, Unload
 
-from .real import FAKE, REAL, SECONDS, balls, click_on, handles, launch_of, load, megabytes, pid_of, until
+from .real import FAKE, REAL, SECONDS, balls, click_on, handles, launch_of, load, megabytes, pid_of, train_until, until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="handles are counted as POSIX does it")
 
@@ -60,6 +60,9 @@ def test_start_and_stop(case, counts, tmp_path: Path, script: Path, what: str, o
         )
 
 
+ENDLESS = TrainSettings(recipe="paper", steps=100_000, views=4, width=64, height=48, pixels=64)
+
+
 class Soak:
     """Everything a user does, again and again, at one backend."""
 
@@ -78,7 +81,7 @@ class Soak:
         for thing in range(5):
             self._ask(click_on(scene, thing, want_scores=True))
         self._ask(Cluster(scene))
-        endless = self._backend.submit(Train(scene, model, TrainSettings(recipe="paper", steps=10_000)))
+        endless = train_until(self._backend, Train(scene, model, ENDLESS))  # as far in every round: memory is compared
         self._backend.cancel(endless)
         self._backend.wait(endless, SECONDS)
         self._ask(Status())
