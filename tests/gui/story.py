@@ -28,8 +28,8 @@ def _session() -> object:
 
 def answered(window: Window) -> object:
     """A condition: the last click has been answered and drawn."""
-    drawn = window.redrawn()
-    return lambda: not bpy.context.window.modal_operators and drawn()
+    drawn, manager = window.redrawn(), bpy.context.window_manager
+    return lambda: not any(each.modal_operators for each in manager.windows) and drawn()
 
 
 def share(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -224,8 +224,8 @@ def _click_thing(window: Window, thing: np.ndarray, name: str) -> Steps:
 
 def _rough(window: Window) -> Steps:
     """Undo, another file, and the extension switched off while a training runs: nothing breaks."""
-    bpy.context.scene.saga.steps = 100_000
     for disturb in (_undo, _disable, _load_another):
+        _endless()  # each time: an undo may have taken it back
         with window.context():
             bpy.ops.saga.train("INVOKE_DEFAULT")
         training = _session().training
@@ -239,6 +239,12 @@ def _rough(window: Window) -> Steps:
             bpy.ops.saga.cancel()
         yield lambda training=training: training.ended
     yield from window.shot("16_after_all")
+
+
+def _endless() -> None:
+    """The next training takes hours: 0.1 s for each of the most steps there may be. It is never waited for."""
+    settings = bpy.context.scene.saga
+    settings.method, settings.recipe, settings.steps = "SAGA", "PAPER", 100_000
 
 
 def _click_meanwhile(window: Window) -> Steps:
@@ -262,7 +268,6 @@ def _disable(window: Window) -> Steps:
     yield window.redrawn()
     bpy.ops.preferences.addon_enable(module=PACKAGE)
     yield window.redrawn()
-    bpy.context.scene.saga.steps = 100_000
 
 
 def _load_another(window: Window) -> Steps:
