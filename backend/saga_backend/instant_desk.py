@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,8 +52,8 @@ class Standing:
 
     @property
     def key(self) -> tuple:
-        """Equal for what looks equal."""
-        return (self.scene, id(self.cloud), *(_object_key(part) for part in self.actors.objects))
+        """Equal for what looks equal; it does not keep the cloud. (Its `id` would be given to another cloud later.)"""
+        return (self.scene, weakref.ref(self.cloud), *(_object_key(part) for part in self.actors.objects))
 
 
 def _object_key(part: ObjectPoints) -> tuple[bytes, ...]:

@@ -307,6 +307,17 @@ def test_a_scene_without_a_model_answers_instant_clicks(untrained):
     np.testing.assert_array_equal(again.bits, answer.bits)
 
 
+def test_a_scene_that_was_sent_anew_is_looked_at_anew(untrained, monkeypatch):
+    """Each cloud is given back when the next one comes, which then often lies where an older one lay."""
+    drawn, ahead = [], LookAhead("toy", VIEW, str(tiny_sam()))
+    monkeypatch.setattr(ActorStage, "picture", lambda self, view: drawn.append(1) or CPU.render(CLOUD, view))
+    for number in range(1, 21):
+        untrained.load_scene(LoadScene("toy", replace(CLOUD)))
+        for _ in range(2):  # the second time it is known
+            untrained.look_ahead(ahead, Control())
+        assert len(drawn) == number
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
