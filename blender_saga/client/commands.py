@@ -16,7 +16,7 @@ from pathlib import Path
 from ..wire.errors import REPORT, Cancelled, UserError
 
 _TICK = 0.5  # seconds between looks at `cancelled` while a program prints nothing
-_END_SECONDS = 5.0  # for the guard to end what it guards
+_END_SECONDS = 60.0  # for the guard to end what it guards: without it, on a busy machine, that would go on alone
 _GUARD = Path(__file__).with_name("guard.py")
 _log = logging.getLogger(__name__)
 
