@@ -169,7 +169,12 @@ class Server:
         log.info("A client is connected")
         if self._lasting:
             channel.keep_alive(patience=None)
-        client = Client(channel)
+        try:
+            client = Client(channel)
+        except (RuntimeError, MemoryError) as error:  # no thread is left to answer it
+            channel.close()
+            log.error("A client cannot be served: %s", error)
+            return
         with self._counting:
             self._clients.add(client)
         try:

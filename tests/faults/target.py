@@ -17,11 +17,15 @@ from blender_saga.wire.channel import Address, Channel, ChannelClosed, connect, 
 from blender_saga.wire.codec import WireError
 from blender_saga.wire.messages import BackendState, Cancel, Failed, Progress, Status, Train
 
+from .real import until
+
 ROOT = Path(__file__).resolve().parents[2]
 FAKE, REAL = ROOT / "tests" / "fakes" / "launch_fake.py", ROOT / "backend" / "launch.py"
 SECONDS = 600.0
 """Limit of a wait that hangs; no single answer takes that long when all is well, also where everything is compiled
 first on a busy machine."""
+_ENDING = 64
+"""Threads of clients that have gone which may still be ending; their stacks, too, are of the memory that is limited."""
 _OWN = 1 << 40
 """Id of what is sent beside the frames."""
 
@@ -67,6 +71,7 @@ class Target:
         )
         self.address: Address = self.process.start()
         self.channel = self.connected()
+        self._most_threads = sys.maxsize
 
     def connected(self) -> Channel:
         """A client that is welcome."""
@@ -79,17 +84,20 @@ class Target:
         if sys.platform == "linux":
             import resource
 
+            self._most_threads = self._status(r"Threads:\s+(\d+)") + _ENDING
             most = self.memory("VmSize") + more
             resource.prlimit(self._pid, resource.RLIMIT_AS, (most, most))
 
     def memory(self, name: str = "VmHWM") -> int:
         """Bytes by a name of /proc/PID/status (Linux; else 0); VmHWM is the most that was ever resident."""
+        return self._status(rf"{name}:\s+(\d+) kB") << 10
+
+    def _status(self, line: str) -> int:
         if sys.platform != "linux":
             return 0
-        text = Path(f"/proc/{self._pid}/status").read_text()
-        found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+        found = re.search(f"^{line}", Path(f"/proc/{self._pid}/status").read_text(), re.MULTILINE)
         assert found is not None
-        return int(found[1]) << 10
+        return int(found[1])
 
     @property
     def _pid(self) -> int:
@@ -110,6 +118,7 @@ class Target:
         heard.frames += len(frames)
         while frames:
             answered, frames = _read_together(frames)
+            until(lambda: self._status(r"Threads:\s+(\d+)") <= self._most_threads, "the end of former clients' threads")
             channel = self.connected()
             with _InTime(channel) as receive:
                 self._exchange(receive, answered, heard)

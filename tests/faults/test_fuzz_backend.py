@@ -41,7 +41,9 @@ SMALL = TrainSettings("saga", "prototypes", 20, 6, 64, 48, 64, 1)
 
 
 @pytest.fixture(params=[FAKE, REAL], ids=["fake", "real"])
-def target(request, tmp_path: Path) -> Iterator[Target]:
+def target(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+    # glibc reserves 64 MB for each of up to eight threads a core: how many there were at once is not what is limited
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     if request.param == REAL:
         furnish(tmp_path)
     target = Target(tmp_path, request.param)
