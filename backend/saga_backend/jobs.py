@@ -66,9 +66,9 @@ class Outbox:
                     self._channel.send_frame(frame)
         except ChannelClosed:
             pass  # the client's reader sees the same and tidies up
-        except Exception:  # no memory for what is sent: who waits for it has to see that it will not come
+        except Exception as error:  # no memory for what is sent: who waits for it has to see that it will not come
             self._channel.close()
-            raise
+            log.error("A client cannot be answered: %s", error)
 
     def _take(self) -> list[bytes] | None:
         """Wait for frames to send: answers at once, progress at its time, however many answers go out; None at the end.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 
 import pytest
-from saga_backend import jobs
+from saga_backend import jobs, server
 from saga_backend.jobs import Outbox
 
 from blender_saga.wire import codec
+from blender_saga.wire.channel import ChannelClosed, Listener, connect, open_socket
 from blender_saga.wire.messages import Done, Progress
+from tests.fakes.session import open_session
 
 SECONDS = 30
 """Limit of a test that hangs."""
@@ -77,9 +79,29 @@ class NoMemory:
         self.closed.set()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is for the log
 def test_a_client_that_cannot_be_answered_is_parted_from():
     """Else it would wait for ever."""
     client = NoMemory()
     Outbox(client).answer(1, Done())
     assert client.closed.wait(SECONDS)
+
+
+def test_a_client_that_has_no_thread_to_answer_it_is_parted_from(monkeypatch):
+    def no_thread(channel):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(server, "Client", no_thread)
+    listener = Listener(b"k" * 32)
+    server.Server(listener, "cpu", open_session)
+    channel = open_socket(listener.address)
+    connect(channel, b"k" * 32)
+    heard = threading.Event()
+
+    def listen() -> None:
+        with pytest.raises(ChannelClosed):
+            channel.receive()
+        heard.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    assert heard.wait(SECONDS)
+    listener.close()
