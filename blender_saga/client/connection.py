@@ -141,13 +141,17 @@ class Connection:
 
     def _write(self, channel: Channel) -> None:
         """The writer thread: a large scene or a backend that hangs must not freeze Blender."""
-        while (parcel := self._parcels.get()) is not None:
-            number, frame = parcel[0], parcel[1]() if callable(parcel[1]) else parcel[1]
-            try:
+        try:
+            while (parcel := self._parcels.get()) is not None:
+                number, frame = parcel[0], parcel[1]() if callable(parcel[1]) else parcel[1]
                 if frame is not None:
                     channel.send_frame(frame, self._teller(number, len(frame)))
-            except ChannelClosed:
-                return  # the reader thread sees the same and says so
+        except ChannelClosed:
+            pass  # the reader thread sees the same and says so
+        except Exception as error:  # no memory for what is sent, a bug of ours: never a thread that ends in silence
+            log.exception("A request could not be sent")
+            why = f"{type(error).__name__}: {error}"[:300]
+            self._end(ConnectionState.lost, UserError("A request could not be sent", why, _UNCHANGED, "wire"))
 
     def _post(self, number: int, parcel: Parcel) -> None:
         """Queue what is sent for the sake of a request."""

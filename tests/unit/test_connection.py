@@ -127,6 +127,20 @@ def test_noise_instead_of_messages_is_lost_with_the_reason() -> None:
     assert connection.error.code == "wire"
 
 
+def test_what_cannot_be_sent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError("no room for a copy")
+
+    connection, backend = connected(lambda channel: channel.receive())
+    monkeypatch.setattr(Channel, "send_frame", no_memory)
+    connection.send(Unload("scene"))
+    while connection.state is ConnectionState.connected:
+        connection.wait(SECONDS)
+    assert connection.state is ConnectionState.lost
+    assert connection.error.sentence().startswith("A request could not be sent: MemoryError: no room for a copy. Press")
+    backend.join()
+
+
 def test_closed_while_it_connects() -> None:
     closed = threading.Event()
     ended = threading.Event()
