@@ -168,7 +168,8 @@ def test_why_it_ended(tmp_path: Path, end: str, note: str) -> None:
     process.stop()
 
 
-def test_one_that_has_to_be_killed_has_not_died(tmp_path: Path) -> None:
+def test_one_that_has_to_be_killed_has_not_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blender_saga.client.process._STOP_SECONDS", 0.05)
     ready = json.dumps({"address": ["here", 7], "protocol": PROTOCOL_VERSION})
     hangs = f"import threading; input(); print({ready!r}, flush=True); threading.Event().wait()"
     process = process_of(tmp_path, hangs)
