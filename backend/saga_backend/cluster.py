@@ -118,7 +118,11 @@ class RayEngine:
     def _spread(
         self, ray: ModuleType, tasks: Sequence[Task], pictures: Pictures, control: Control
     ) -> Iterator[tuple[Task, bytes]]:
-        """Keep every worker busy and one picture ahead, no more: pictures wait in memory."""
+        """Keep every worker busy and one picture ahead, no more: pictures wait in memory.
+
+        Where it ends early, what is under way ends with the connection. It is not cancelled one by one: a task that
+        ends at the same moment makes Ray abort this process ("Tried to complete task that was not pending").
+        """
         gpus = ray.cluster_resources().get("GPU", 0)
         remote = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0, max_retries=RETRIES)(self.find)
         weights = ray.put(self._weights())
@@ -126,21 +130,17 @@ class RayEngine:
         waiting = iter(tasks)
         running: dict[Any, Task] = {}
         done = 0
-        try:
-            while True:
-                while len(running) < most and (task := next(waiting, None)) is not None:
-                    running[remote.remote(pictures.of(task.frame), task.key, weights)] = task
-                if not running:
-                    return
-                ended, _ = ray.wait(list(running), num_returns=1, timeout=_PATIENCE)
-                control.progress(PHASE, done, len(tasks))
-                for reference in ended:
-                    content = _result(ray, reference, running[reference].name)
-                    done += 1
-                    yield running.pop(reference), content
-        finally:
-            for reference in running:
-                ray.cancel(reference)
+        while True:
+            while len(running) < most and (task := next(waiting, None)) is not None:
+                running[remote.remote(pictures.of(task.frame), task.key, weights)] = task
+            if not running:
+                return
+            ended, _ = ray.wait(list(running), num_returns=1, timeout=_PATIENCE)
+            control.progress(PHASE, done, len(tasks))
+            for reference in ended:
+                content = _result(ray, reference, running[reference].name)
+                done += 1
+                yield running.pop(reference), content
 
     def _weights(self) -> Weights:
         return Weights(self.weights.name, np.fromfile(self.weights, np.uint8), self.sha256, self.settings)
