@@ -147,6 +147,10 @@ def arguments() -> argparse.Namespace:
     unknown = set(args.tiers) - {"checks", *TIERS, "gui", "faults"}
     if unknown:
         parser.error(f"there is no tier {', '.join(sorted(unknown))}")
+    try:
+        os.environ[seeds.SEED_VARIABLE] = str(seeds.seed_of_commit())
+    except ValueError as error:
+        parser.error(str(error))
     if not args.tiers and (args.gui or not args.faults):
         args.tiers = ["checks", *TIERS]
     args.tiers += [name for name in ("gui", "faults") if getattr(args, name) and name not in args.tiers]
@@ -158,7 +162,6 @@ def main() -> int:
     results: dict[str, tuple[Count, float]] = {}
     args = arguments()
     os.environ[table.FULL_VARIABLE] = "1" if args.full else "0"
-    os.environ[seeds.SEED_VARIABLE] = str(seeds.seed_of_commit())
     print(f"Random cases: {seeds.SEED_VARIABLE}={os.environ[seeds.SEED_VARIABLE]}", flush=True)
     for tier in args.tiers:
         began = time.monotonic()

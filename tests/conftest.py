@@ -6,6 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -40,6 +41,12 @@ def seed(request) -> int:
     number = 0 if steady else int(os.environ.get(SEED_VARIABLE, secrets.randbits(28)))
     print(f"{SEED_VARIABLE}={number}")
     return number
+
+
+@pytest.fixture
+def rng(seed: int) -> np.random.Generator:
+    """A random source."""
+    return np.random.default_rng(seed)
 
 
 @pytest.fixture

@@ -11,9 +11,15 @@ SEED_VARIABLE = "BLENDER_SAGA_TEST_SEED"
 
 
 def seed_of_commit() -> int:
-    """A number that the commit gives, or the variable, or chance where there is no commit."""
-    if SEED_VARIABLE in os.environ:
-        return int(os.environ[SEED_VARIABLE])
+    """A number that the commit gives, or the variable, or chance where there is no commit.
+
+    Raises:
+        ValueError: if the variable is no whole number from 0.
+    """
+    if (given := os.environ.get(SEED_VARIABLE)) is not None:
+        if not (given.isascii() and given.isdecimal()):
+            raise ValueError(f"{SEED_VARIABLE} is {given!r}. Give a whole number, or leave it out")
+        return int(given)
     try:
         command = ("git", "rev-parse", "--short=7", "HEAD")
         said = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)

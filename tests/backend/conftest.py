@@ -1,4 +1,4 @@
-"""What the backend's tests share: a random source, one thread, and a trained session."""
+"""What the backend's tests share: one thread, and a trained session."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numba
-import numpy as np
 import pytest
 from clicks import CLOUD, SMALL, N
 from saga_backend.control import Control
 from saga_backend.session import Session
 
 from blender_saga.wire.messages import LoadScene, Train
-
-
-@pytest.fixture
-def rng(seed: int) -> np.random.Generator:
-    """A random source."""
-    return np.random.default_rng(seed)
 
 
 @pytest.fixture(scope="module")

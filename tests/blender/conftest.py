@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from .support import PACKAGE, ROOT, addon
@@ -54,12 +53,6 @@ def empty_scene(installed: None) -> Iterator[None]:
     bpy.ops.wm.read_homefile(use_empty=True)
     yield
     addon("scene.session").session.close()
-
-
-@pytest.fixture
-def rng(seed: int) -> np.random.Generator:
-    """A random source."""
-    return np.random.default_rng(seed)
 
 
 @pytest.fixture
