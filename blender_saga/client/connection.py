@@ -136,8 +136,7 @@ class Connection:
             self._end(ConnectionState.lost, UserError(error.what, error.why, _UNCHANGED, error.code))
         except Exception as error:  # no memory for what came, a bug of ours: never a thread that ends in silence
             log.exception("An answer could not be taken in")
-            why = f"{type(error).__name__}: {error}"[:300]
-            self._end(ConnectionState.lost, UserError("The backend was not understood", why, _UNCHANGED, "wire"))
+            self._end(ConnectionState.lost, _broken("The backend was not understood", error))
 
     def _write(self, channel: Channel) -> None:
         """The writer thread: a large scene or a backend that hangs must not freeze Blender."""
@@ -150,8 +149,7 @@ class Connection:
             pass  # the reader thread sees the same and says so
         except Exception as error:  # no memory for what is sent, a bug of ours: never a thread that ends in silence
             log.exception("A request could not be sent")
-            why = f"{type(error).__name__}: {error}"[:300]
-            self._end(ConnectionState.lost, UserError("A request could not be sent", why, _UNCHANGED, "wire"))
+            self._end(ConnectionState.lost, _broken("A request could not be sent", error))
 
     def _post(self, number: int, parcel: Parcel) -> None:
         """Queue what is sent for the sake of a request."""
@@ -208,6 +206,10 @@ class Connection:
         self._parcels.put(None)
         if self._channel is not None:
             self._channel.close()
+
+
+def _broken(what: str, error: Exception) -> UserError:
+    return UserError(what, f"{type(error).__name__}: {error}"[:300], _UNCHANGED, "wire")
 
 
 def _bug(error: Exception) -> UserError:
