@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 IN_USE = "saga_in_use.lock"
-"""Name that client/environments.py knows, too."""
+"""Name that client/install/versions.py knows, too."""
 
 
 def main(argv: list[str] | None = None, open_session: object = None) -> int:
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None, open_session: object = None) -> int:
 
     Args:
         argv: command line, without the program's name.
-        open_session: see `saga_backend.server.OpenSession`; None for the real one. Tests bring their own.
+        open_session: see `saga_backend.serving.server.OpenSession`; None for the real one. Tests bring their own.
 
     Returns:
         Exit code: 2 if the key or the address is not usable, or the trial of `--warm-up` fails.
@@ -39,13 +39,12 @@ def main(argv: list[str] | None = None, open_session: object = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     make_importable(options.addon_dir)
     if options.warm_up:
-        from saga_backend import warm_up
+        from saga_backend.serving import warm_up
 
         return warm_up.main()
-    from saga_backend import confine, server
-
+    from blender_saga.errors import UserError
     from blender_saga.wire.channel import Listener
-    from blender_saga.wire.errors import UserError
+    from saga_backend.serving import path_policy, server
 
     stdin = _take_stdin()
     try:
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None, open_session: object = None) -> int:
     except (UserError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    confinement = confine.Confinement(options.root)
+    confinement = path_policy.Confinement(options.root)
     running = server.Server(listener, options.device, open_session or server.open_session, confinement=confinement)
     _announce(listener.address)
     threading.Thread(target=_watch, args=(stdin, running.ended), name="stdin", daemon=True).start()

@@ -24,15 +24,16 @@ sys.path.insert(1, str(bootstrap.ROOT / "backend"))
 sys.path.insert(2, str(bootstrap.ROOT))
 
 import numpy as np
-from saga_backend.control import Control
+
+from saga_backend.common.progress import Control
 from saga_backend.evaluation.protocol import SWITCH, ProtocolSettings, Selector, Sight, Task, evaluate, observe
 from saga_backend.evaluation.simulated import SimulatedMasks
 from saga_backend.evaluation.synthetic import standard_scene
-from saga_backend.masks.found import given_found, look
 from saga_backend.methods.click_gaussian.model import LevelClusters, LevelModel
 from saga_backend.methods.click_gaussian.settings import PAPER, ClickSettings, Weights
 from saga_backend.methods.click_gaussian.train import ClickInput, train_click_gaussian
-from saga_backend.rasteriser import rasteriser
+from saga_backend.rasterizer.select import rasterizer
+from saga_backend.training.preparation import given_found, rasterize
 
 VARIANTS: dict[str, dict] = {
     "full": {},
@@ -55,11 +56,11 @@ class Scene:
 def scene_of(args: argparse.Namespace) -> Scene:
     """The standard scene with simulated masks."""
     made, control = standard_scene(args.objects, args.views, args.seed), Control()
-    raster = rasteriser(args.device)
-    looked = look(made.cloud, made.views, raster, args.seed, control)
-    found = given_found(looked, SimulatedMasks(made.cloud, made.labels, made.views, args.seed), raster, control)
+    raster = rasterizer(args.device)
+    rasterized = rasterize(made.cloud, made.views, raster, args.seed, control)
+    found = given_found(rasterized, SimulatedMasks(made.cloud, made.labels, made.views, args.seed), raster, control)
     sights, seen = observe(made.cloud, made.views)
-    data = ClickInput(made.cloud.means, found.seen, looked.rows, found.masks, found.segments)
+    data = ClickInput(made.cloud.means, found.seen, rasterized.rows, found.masks, found.segments)
     return Scene(data, Task(made.labels, seen, sights))
 
 
@@ -70,7 +71,7 @@ def run(name: str, scene: Scene, settings: ClickSettings) -> dict:
     spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - worked}
     rules = ProtocolSettings(rules=("reference",), cap=0, by_level=SWITCH)
     scores = evaluate(_selector(model), scene.task, rules)["reference"]
-    line: dict = {"variant": name, "clusters": [len(level.centres) for level in model.levels]}
+    line: dict = {"variant": name, "clusters": [len(level.centers) for level in model.levels]}
     line |= {"like": [round(level.like, 3) for level in model.levels], "nearest": list(map(_nearest, model.levels))}
     for level, of_level in scores.items():
         line |= {f"{level}_{key}": of_level[key] for key in ("miou_3d", "miou_2d")}
@@ -79,7 +80,7 @@ def run(name: str, scene: Scene, settings: ClickSettings) -> dict:
 
 def _nearest(level: LevelClusters) -> float:
     """Median over the clusters of the cosine with the one that is most like it."""
-    cosines = level.centres @ level.centres.T - 2 * np.eye(len(level.centres))
+    cosines = level.centers @ level.centers.T - 2 * np.eye(len(level.centers))
     return round(float(np.median(cosines.max(axis=1))), 3)
 
 

@@ -1,4 +1,4 @@
-"""Audit what users install: pins and checksums, licences, what fits together, known vulnerabilities.
+"""Audit what users install: pins and checksums, licenses, what fits together, known vulnerabilities.
 
 Usage, in the environment: `.venv/bin/python scripts/audit.py`. The last part asks a public database through pip-audit
 (fetched by uv for the moment). Where that cannot be reached it says so, in capitals, and the rest still counts;
@@ -23,7 +23,7 @@ PIP_AUDIT = "pip-audit==2.10.1"
 SECONDS = 300
 """Limit of the questions to the database."""
 
-LICENCES = re.compile(
+LICENSES = re.compile(
     r"\b(MIT|BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|L?GPL|GNU|zlib|CC0|CNRI|Unlicense)", re.I
 )
 """Those that GPL-3.0-or-later, ours, may be used together with."""
@@ -33,7 +33,7 @@ KNOWN = {
     "hdbscan": "BSD-3-Clause, by its repository",
     "segment-anything": "Apache-2.0, by its repository",
 }
-"""Packages that do not say their licence, and what it is."""
+"""Packages that do not say their license, and what it is."""
 NVIDIA = "nvidia-"
 """CUDA's libraries: proprietary, redistributable, and optional: the backend runs without. Torch asks for them."""
 _PIN = re.compile(r"[a-z0-9][a-z0-9.-]*==[0-9][0-9a-z.]*( ; [\w .'()=!<>]+)?")
@@ -52,8 +52,8 @@ def loose(text: str) -> list[str]:
     return found
 
 
-def licence(package: metadata.Distribution) -> str:
-    """What a package says of its licence, "" if it says nothing."""
+def license(package: metadata.Distribution) -> str:
+    """What a package says of its license, "" if it says nothing."""
     about = package.metadata
     classes = [value for value in about.get_all("Classifier", []) if value.startswith("License")]
     first = (about.get("License") or "").strip().splitlines()[:1]
@@ -61,12 +61,12 @@ def licence(package: metadata.Distribution) -> str:
 
 
 def objectionable(packages: Iterator[metadata.Distribution]) -> list[str]:
-    """Packages whose licence is not one of those above."""
+    """Packages whose license is not one of those above."""
     found = []
     for package in packages:
         name = package.metadata["Name"].lower().replace("_", "-")
-        if not name.startswith(NVIDIA) and name not in KNOWN and not LICENCES.search(licence(package)):
-            found.append(f"{name}: {licence(package) or 'it says none'}")
+        if not name.startswith(NVIDIA) and name not in KNOWN and not LICENSES.search(license(package)):
+            found.append(f"{name}: {license(package) or 'it says none'}")
     return found
 
 
@@ -81,7 +81,7 @@ def misfits() -> list[str]:
 def vulnerabilities(lock: str) -> tuple[list[str], str]:
     """Known ones of a lock file's packages, and why the database could not be asked, or ""."""
     sys.path.insert(0, str(ROOT))
-    from blender_saga.client.uv_tool import uv_environ
+    from blender_saga.client.install.uv import uv_environ
 
     tool = [str(UV), "tool", "run", "--from", PIP_AUDIT, "pip-audit"]
     options = ["--disable-pip", "--require-hashes", "--vulnerability-service", "osv", "--progress-spinner", "off"]
@@ -110,7 +110,7 @@ def offline() -> dict[str, list[str]]:
     found = {
         f"pins and checksums of {name}": loose((REQUIREMENTS / name).read_text(encoding="utf-8")) for name in LOCKS
     }
-    found["licences"] = objectionable(metadata.distributions())
+    found["licenses"] = objectionable(metadata.distributions())
     found["what fits together"] = misfits()
     return found
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from bench_measure import Case, Line, once, times
-from saga_backend.cli_evaluate import peak_mb
 
+from bench_measure import Case, Line, once, times
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.ply import write_ply
+from saga_backend.cli.evaluate import peak_mb
 
 _RUNS = 5
 

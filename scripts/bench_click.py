@@ -15,14 +15,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+
 from bench_measure import Case, Line, Times, times
 from bench_queries import object_features
 from bench_scene import BenchScene, bench_scene
 from bench_viewport import SIZE, Easel, camera_of, scene_of
-from saga_backend.model import AffinityModel
-from saga_backend.scene_model import SceneModel
-from saga_backend.segment_set import from_sets, scale_table
-from saga_backend.sidecar import Header, save
+from saga_backend.methods.saga.model import AffinityModel
+from saga_backend.model.saga_file import Header, save
+from saga_backend.model.scene_model import SceneModel
+from saga_backend.segments.segments import from_sets, scale_table
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RUNS = 15
@@ -105,7 +106,7 @@ def click_training(case: Case) -> Iterator[Line]:
         places = itertools.cycle(_places(bench, obj))
         for _ in range(3):
             _click(bpy, case.n, next(places))
-        from blender_saga.scene.session import session
+        from blender_saga.scene.state.session import session
 
         bpy.ops.saga.train(steps=30 if case.quick else _STEPS, views=4 if case.quick else _VIEWS, wait=False)
         training, pause, seconds = session.training, threading.Event(), {}
@@ -130,7 +131,7 @@ def times_of(seconds: list[float]) -> Times:
 
 def _worked() -> float:
     """Seconds of work of this process and its backend, all cores together (Linux; elsewhere this process alone)."""
-    from blender_saga.scene.session import session
+    from blender_saga.scene.state.session import session
 
     try:
         stat = Path(f"/proc/{session.backend._process._child.pid}/stat").read_text()
@@ -142,15 +143,15 @@ def _worked() -> float:
 
 def _watched() -> Stages:
     """A stopwatch at each part of a click."""
-    from blender_saga.scene import queries
-    from blender_saga.scene.drawables import Blocks
-    from blender_saga.scene.session import Request
-    from blender_saga.ui.splat_draw import Painter
+    from blender_saga.scene.requests import click
+    from blender_saga.scene.splat.draw_data import Blocks
+    from blender_saga.scene.state.session import Request
+    from blender_saga.viewport.splat_draw import Painter
 
     stages = Stages()
-    stages.watch(queries, "ask", "ask")
+    stages.watch(click, "ask", "ask")
     stages.watch(Request, "wait", "backend")
-    stages.watch(queries, "apply", "write")
+    stages.watch(click, "apply", "write")
     stages.watch(Blocks, "of", "draw_data")
     stages.watch(Painter, "_atlas", "draw_data")
     return stages
@@ -164,14 +165,14 @@ def _click(bpy: object, count: int, place: tuple[int, int]) -> None:
 
 
 def _selected(obj: object) -> np.ndarray:
-    from blender_saga.scene import point_cloud
+    from blender_saga.scene.splat import point_cloud
 
     return point_cloud.selection(obj)
 
 
 def _places(bench: BenchScene, obj: object) -> list[tuple[int, int]]:
     """Region pixels of the middles of some things that stand inside the picture."""
-    from blender_saga.scene import point_cloud
+    from blender_saga.scene.splat import point_cloud
 
     view, projection = camera_of(len(bench.cloud))
     means, found = point_cloud.positions(obj), []
@@ -187,12 +188,12 @@ def _places(bench: BenchScene, obj: object) -> list[tuple[int, int]]:
 @contextmanager
 def _backend(folder: Path, obj: object, bench: BenchScene) -> Iterator[None]:
     """The splat has a model, written here, and a backend process runs."""
-    from blender_saga.client.process import Launch
-    from blender_saga.scene.session import session
+    from blender_saga.client.connection.process import Launch
+    from blender_saga.scene.state.session import session
 
     path = folder / "bench.saga"
     save(path, _model(bench), Header(obj.saga.fingerprint, count=len(bench.cloud)))
-    obj.saga.sidecar, obj.saga.source = str(path), str(folder / "bench.ply")  # a new model goes there, too
+    obj.saga.model_file, obj.saga.source = str(path), str(folder / "bench.ply")  # a new model goes there, too
     addon, launcher = _ROOT / "blender_saga", _ROOT / "backend" / "launch.py"
     session.start(Launch(Path(sys.executable), launcher, addon, folder / "log", "cpu")).wait_connected(180)
     try:

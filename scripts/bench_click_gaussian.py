@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+
 from bench_measure import Case, Line, times
 from bench_scene import bench_scene
+from blender_saga.gaussians import selection
+from saga_backend.common.neighbors import nearest
 from saga_backend.methods.click_gaussian.levels import level_view
 from saga_backend.methods.click_gaussian.model import LevelModel, model_of
 from saga_backend.methods.click_gaussian.settings import BY_NAME, PAPER
 from saga_backend.methods.click_gaussian.train import stepper
-from saga_backend.neighbours import nearest
-from saga_backend.raster import all_pixels
-from saga_backend.rasteriser import rasteriser
-
-from blender_saga.gaussians import selection
+from saga_backend.rasterizer.cpu import all_pixels
+from saga_backend.rasterizer.select import rasterizer
 
 _POOL = 16_384
 
@@ -28,7 +28,7 @@ def click_levels(case: Case) -> Iterator[Line]:
     model = _model(scene.objects, scene.cloud.means)
     view, one = scene.views[0], np.ones(1, bool)
     pixel = np.array([[view.width // 2, view.height // 2]], np.int32)
-    raster = rasteriser("cpu")  # queries are the CPU's, whatever trains
+    raster = rasterizer("cpu")  # queries are the CPU's, whatever trains
     row = raster.contributions(scene.cloud, view, pixel)
     features = torch.as_tensor(model.features)
     for what, scale in (("coarse", 1.0), ("fine", 0.0)):
@@ -50,20 +50,20 @@ def click_levels(case: Case) -> Iterator[Line]:
 
 
 def click_step(case: Case) -> Iterator[Line]:
-    """An optimiser step on pixels, guidance included: with the paper's numbers, and with fewer pixels."""
+    """An optimizer step on pixels, guidance included: with the paper's numbers, and with fewer pixels."""
     scene = bench_scene(case.n, 2)
-    random, raster = np.random.default_rng(0), rasteriser(case.device)
+    random, raster = np.random.default_rng(0), rasterizer(case.device)
     labels = np.stack([scene.objects, 3 * scene.objects + random.integers(0, 3, case.n)], axis=1).astype(np.int32)
     pool = all_pixels(scene.views[1])
     rows = raster.contributions(scene.cloud, scene.views[1], pool[random.permutation(len(pool))[:_POOL]])
     view = level_view(rows, np.ascontiguousarray(np.maximum(rows.strongest(labels), 0).T))
     assert view is not None, "the view shows nothing"
-    neighbours = np.ascontiguousarray(nearest(scene.cloud.means, 6)[0][:, 1:])
-    clusters = [level.centres for level in _model(scene.objects, scene.cloud.means).levels]
+    neighbors = np.ascontiguousarray(nearest(scene.cloud.means, 6)[0][:, 1:])
+    clusters = [level.centers for level in _model(scene.objects, scene.cloud.means).levels]
     for what, pixels, around in (("paper", PAPER.pixels, PAPER.around), ("1,500 pixels", 1500, 4000)):
         settings = replace(BY_NAME["paper"], pixels=pixels, around=around, device=case.device)
         features = random.standard_normal((case.n, 24)).astype(np.float32)
-        steps = stepper(features, neighbours, settings)
+        steps = stepper(features, neighbors, settings)
         some, masks = view.sample(pixels, random)
         ids = np.sort(random.integers(0, case.n, around)).astype(np.int32)
         measured = times(lambda s=steps, r=some, m=masks, i=ids: s.step(r, m, i, clusters), case.runs(5))
@@ -76,9 +76,9 @@ def _model(objects: np.ndarray, means: np.ndarray) -> LevelModel:
     part = 3 * objects + (np.arange(len(objects)) % 3)
     coarse, fine = (random.standard_normal((n, 12)).astype(np.float32) for n in (count, 3 * count))
     codes = np.concatenate([coarse[np.arange(3 * count) // 3], fine], axis=1)
-    centres = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in (coarse, codes)]
+    centers = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in (coarse, codes)]
     features = codes[part] + 0.1 * random.standard_normal((len(objects), 24)).astype(np.float32)
-    return model_of(features, centres, [slice(0, 12), slice(0, 24)], means, 3000)
+    return model_of(features, centers, [slice(0, 12), slice(0, 24)], means, 3000)
 
 
 def _compare(features: torch.Tensor, click: torch.Tensor) -> torch.Tensor:

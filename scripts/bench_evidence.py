@@ -7,21 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from bench_measure import Case, Line, Times, times
 from bench_scene import BenchScene, bench_scene
 from bench_training import seen
-from saga_backend.control import Control
-from saga_backend.masks.builtin import view_masks
-from saga_backend.masks.found import given_found, look
-from saga_backend.masks.pool import PoolMasks
-from saga_backend.raster import all_pixels, contributions
-from saga_backend.rasteriser import CPU
-from saga_backend.rows import Rows
-from saga_backend.scene_model import How, SceneModel
-from saga_backend.segment_set import from_levels, scale_table
-
 from blender_saga.gaussians import selection
 from blender_saga.gaussians.view import View
+from saga_backend.common.progress import Control
+from saga_backend.masks.sampled import PoolMasks
+from saga_backend.model.scene_model import SceneModel, SelectOptions
+from saga_backend.rasterizer.contributions import Contributions
+from saga_backend.rasterizer.cpu import all_pixels, contributions
+from saga_backend.rasterizer.select import CPU
+from saga_backend.segments.builtin.masks import view_masks
+from saga_backend.segments.segments import from_levels, scale_table
+from saga_backend.training.preparation import given_found, rasterize
 
 _SLOW = 200_000
 """Gaussians above which only clicks are timed: finding the segments of a million from 200 views takes minutes."""
@@ -39,7 +39,7 @@ def evidence(case: Case) -> Iterator[Line]:
 
     def click() -> np.ndarray:
         row = contributions(scene.cloud, view, pixel)
-        return selection.pack(model.select(row, np.ones(1, bool), How("evidence")).mask)
+        return selection.pack(model.select(row, np.ones(1, bool), SelectOptions("segments")).mask)
 
     chosen = selection.unpack(click(), case.n)
     more = {
@@ -50,7 +50,7 @@ def evidence(case: Case) -> Iterator[Line]:
     }
     vote = Line("evidence", where, times(click, case.runs(50)), "vote", more=more)
     masks = [view_masks(v, part, labels, scales) for v, part in zip(scene.views, rows, strict=True)]
-    seed = contributions(scene.cloud, view, pixel).mass(case.n)
+    seed = contributions(scene.cloud, view, pixel).total_weight(case.n)
     vote.reference = times(lambda: _plain_vote(rows, masks, seed, 0.6), case.runs(3))
     vote.reference_is = "numpy: the votes of all views' masks counted from their rows, anew for each click"
     yield vote
@@ -61,13 +61,13 @@ def evidence(case: Case) -> Iterator[Line]:
 def _from_masks(scene: BenchScene, case: Case, labels: np.ndarray) -> Line:
     """Masks are there as pictures, rows too: how long until the first click is answered?"""
     pictures = _Pictures(scene, labels)
-    looked = look(scene.cloud, scene.views, CPU, 0, Control())
+    rasterized = rasterize(scene.cloud, scene.views, CPU, 0, Control())
     view = scene.views[0]
     pixel = np.array([[view.width // 2, view.height // 2]], np.int32)
     answers = []
 
     def ready() -> None:
-        found = given_found(looked, pictures, CPU, Control())
+        found = given_found(rasterized, pictures, CPU, Control())
         model = SceneModel(found.segments, scale_table(found.segments))
         answers.append(
             (model.select(contributions(scene.cloud, view, pixel), np.ones(1, bool)).mask, len(found.segments))
@@ -108,7 +108,7 @@ class _Pictures(Sequence):
         return np.stack([level == k for level in levels for k in np.unique(level) if k >= 0])
 
 
-def _plain_vote(rows: list[Rows], masks: list[PoolMasks], seed: np.ndarray, wanted: float) -> np.ndarray:
+def _plain_vote(rows: list[Contributions], masks: list[PoolMasks], seed: np.ndarray, wanted: float) -> np.ndarray:
     """The formula of the design, view by view: the mask that holds the click and is nearest in scale votes."""
     inside, shown = np.zeros(len(seed)), np.zeros(len(seed))
     for part, view in zip(rows, masks, strict=True):

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from bench_measure import Case, Line, times
-from bench_scene import bench_scene
 from plyfile import PlyData, PlyElement
 
+from bench_measure import Case, Line, times
+from bench_scene import bench_scene
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.ply import read_ply, write_ply
 

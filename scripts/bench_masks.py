@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
 from bench_measure import Case, Line, Times
 from bench_scene import bench_scene
-from saga_backend.cameras.frame import virtual_frames
-from saga_backend.cli_evaluate import peak_mb
-from saga_backend.control import Control
+from saga_backend.cameras.photo import virtual_frames
+from saga_backend.cli.evaluate import peak_mb
+from saga_backend.common.progress import Control
 from saga_backend.masks.cache import MaskCache, file_bytes
-from saga_backend.masks.files import MaskFolder
-from saga_backend.masks.found import given_found, look
-from saga_backend.masks.runs import RunMasks, encode
-from saga_backend.rasteriser import CPU
+from saga_backend.masks.mask_folder import MaskFolder
+from saga_backend.masks.run_lengths import RunMasks, encode
+from saga_backend.rasterizer.select import CPU
+from saga_backend.training.preparation import given_found, rasterize
 
 SIZE = (1000, 750)
 """Pixels of a picture."""
@@ -42,9 +43,9 @@ def mask_memory(case: Case) -> Iterator[Line]:
         written, size = time.perf_counter() - began, sum(path.stat().st_size for path in Path(folder).iterdir())
         more = {"views": views, "masks": masks, "folder_mb": round(size / 1e6, 1), "limit_mb": LIMIT_MB}
         yield Line("mask_memory", case, _once(written), "write", more=more, peak=peak_mb())
-        looked = look(scene.cloud, [frame.view for frame in frames], CPU, 0, Control())
+        rasterized = rasterize(scene.cloud, [frame.view for frame in frames], CPU, 0, Control())
         rows_mb, began = peak_mb(), time.perf_counter()
-        found = given_found(looked, MaskFolder(Path(folder), frames), CPU, Control())
+        found = given_found(rasterized, MaskFolder(Path(folder), frames), CPU, Control())
         spent = time.perf_counter() - began
         more |= {"rows_mb": rows_mb, "kept": sum(len(part.scales) for part in found.masks)}
         yield Line("mask_memory", case, _once(spent), "read", more=more, peak=peak_mb())

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-from saga_backend.cli_evaluate import peak_mb
+
+from saga_backend.cli.evaluate import peak_mb
 
 
 @dataclass(frozen=True)

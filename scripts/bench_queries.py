@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+
 from bench_measure import Case, Line, Times, gigabytes_per_second, times
 from bench_references import plain_raster_ms, plain_selection
 from bench_scene import BenchScene, bench_scene
-from saga_backend.model import AffinityModel
-from saga_backend.raster import all_pixels
-from saga_backend.rasteriser import rasteriser
-
 from blender_saga.gaussians import selection
+from saga_backend.methods.saga.model import AffinityModel
+from saga_backend.rasterizer.cpu import all_pixels
+from saga_backend.rasterizer.select import rasterizer
 
 ROW_PIXELS = 8192
 _CHANNELS = 32
@@ -45,7 +45,7 @@ def _query(bench: str, case: Case, wanted: float | None) -> Line:
     model = AffinityModel(features, gate, np.linspace(0.05, 2, 257).astype(np.float32))
     view, one = scene.views[0], np.ones(1, bool)
     pixel = np.array([[view.width // 2, view.height // 2]], np.int32)
-    raster = rasteriser("cpu")  # queries are the CPU's, whatever trains
+    raster = rasterizer("cpu")  # queries are the CPU's, whatever trains
 
     def ours() -> np.ndarray:
         answer = model.select(raster.contributions(scene.cloud, view, pixel), one, wanted)
@@ -57,12 +57,12 @@ def _query(bench: str, case: Case, wanted: float | None) -> Line:
         "selected": int(np.unpackbits(ours(), count=case.n).sum()),
     }
     line = Line(bench, replace(case, device="cpu"), times(ours, case.runs(50)), more=more)
-    tensors = (torch.as_tensor(a) for a in (features, row.blend(features)[0], model.opening(wanted or 0.6)))
+    tensors = (torch.as_tensor(a) for a in (features, row.blend(features)[0], model.scale_gate(wanted or 0.6)))
     values = tuple(tensors)
     line.reference = times(lambda: plain_selection(*values, 0.7), case.runs(15))
-    line.reference_is = "torch: gate all features, normalise, multiply; the row is given"
+    line.reference_is = "torch: gate all features, normalize, multiply; the row is given"
     rate = gigabytes_per_second()
-    line.more["floor_ms"] = round((features.nbytes + 28 * case.n) / rate / 1e6, 2)  # 28: centre, size, opacity
+    line.more["floor_ms"] = round((features.nbytes + 28 * case.n) / rate / 1e6, 2)  # 28: center, size, opacity
     line.more["floor_fp16_ms"] = round((features.nbytes / 2 + 28 * case.n) / rate / 1e6, 2)
     return line
 
@@ -71,7 +71,7 @@ def raster(case: Case) -> Iterator[Line]:
     """A whole view, the rows of a pool of pixels, the row of one pixel."""
     scene = bench_scene(case.n, 2)
     view = scene.views[1]
-    ours = rasteriser(case.device)
+    ours = rasterizer(case.device)
     everywhere = all_pixels(view)
     pool = everywhere[np.random.default_rng(0).choice(len(everywhere), ROW_PIXELS, replace=False)]
     middle = np.array([[view.width // 2, view.height // 2]], np.int32)

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from saga_backend.methods.saga.batch import Batch
-from saga_backend.methods.saga.step import Parameters
-from saga_backend.methods.saga.torch_step import torch_step
 from torch.nn.functional import normalize
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
+from saga_backend.methods.saga.batch import Batch
+from saga_backend.methods.saga.step import Parameters
+from saga_backend.methods.saga.torch_step import torch_step
 
 TILE = 16
 
 
-def plain_selection(features: torch.Tensor, click: torch.Tensor, opening: torch.Tensor, threshold: float) -> np.ndarray:
-    """Packed bits of a feature click by full recomputation: gate all features [N,D], normalise, multiply, compare."""
-    gated = normalize(features * opening, dim=1)
-    scores = gated @ normalize(click * opening, dim=0)
+def plain_selection(
+    features: torch.Tensor, click: torch.Tensor, scale_gate: torch.Tensor, threshold: float
+) -> np.ndarray:
+    """Packed bits of a feature click by full recomputation: gate all features [N,D], normalize, multiply, compare."""
+    gated = normalize(features * scale_gate, dim=1)
+    scores = gated @ normalize(click * scale_gate, dim=0)
     return np.packbits((scores > threshold).cpu().numpy())
 
 
@@ -84,19 +86,19 @@ def plain_raster_ms(cloud: GaussianCloud, view: View, pixels: np.ndarray, tiles:
 class PlainTrainer:
     """The paper's step as one writes it down: smooth all features, all pairs, autograd, Adam over everything."""
 
-    def __init__(self, parameters: Parameters, neighbours: np.ndarray, device: str) -> None:
+    def __init__(self, parameters: Parameters, neighbors: np.ndarray, device: str) -> None:
         self._values = [
             torch.tensor(v, device=device, requires_grad=True) for v in (parameters.features, parameters.gate)
         ]
-        self._neighbours = torch.as_tensor(neighbours, device=device).long()
-        self._themselves = torch.arange(len(neighbours), device=device)[:, None]
+        self._neighbors = torch.as_tensor(neighbors, device=device).long()
+        self._themselves = torch.arange(len(neighbors), device=device)[:, None]
         self._adam = torch.optim.Adam(self._values, lr=1e-3)
 
     def step(self, batch: Batch) -> float:
-        """One optimiser step; returns the loss."""
+        """One optimizer step; returns the loss."""
         features, gate = self._values
         self._adam.zero_grad()
-        smooth = normalize(features[self._neighbours].mean(dim=1), dim=1)
+        smooth = normalize(features[self._neighbors].mean(dim=1), dim=1)
         loss = torch_step(smooth, gate, self._themselves, batch).loss
         loss.backward()
         self._adam.step()

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from saga_backend.evaluation.surfaces import Surface, box, discs, plane, sphere
-from saga_backend.evaluation.synthetic import BLENDER_TO_RDF
 
 from blender_saga.gaussians.cloud import GaussianCloud, concatenate
 from blender_saga.gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 from blender_saga.gaussians.view import View, look_at
+from saga_backend.evaluation.surfaces import Surface, box, discs, plane, sphere
+from saga_backend.evaluation.synthetic import BLENDER_TO_RDF
 
 SIZE = (480, 360)
 _CELL = 1.1  # scene units from thing to thing

@@ -8,28 +8,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+
 from bench_measure import Case, Line, Times, peak_mb, times
 from bench_references import PlainTrainer
 from bench_scene import BenchScene, bench_scene
-from saga_backend.control import Control
-from saga_backend.masks.builtin import view_masks
-from saga_backend.masks.found import POOL_PIXELS
+from blender_saga.wire.messages import TrainSettings
+from saga_backend.common.neighbors import nearest
+from saga_backend.common.progress import Control
 from saga_backend.methods.saga.batch import Batch, sample, training_view
 from saga_backend.methods.saga.prototypes import PrototypeTrainer, prototypes
 from saga_backend.methods.saga.settings import PAPER, PROTOTYPES
 from saga_backend.methods.saga.step import Parameters, Stepper
 from saga_backend.methods.saga.torch_step import TorchStepper
 from saga_backend.methods.saga.train import scale_quantiles
-from saga_backend.neighbours import nearest
-from saga_backend.raster import all_pixels
-from saga_backend.rasteriser import rasteriser
-from saga_backend.rows import Rows
-from saga_backend.segment_set import from_levels, scale_table
-from saga_backend.training import Sources, train
+from saga_backend.rasterizer.contributions import Contributions
+from saga_backend.rasterizer.cpu import all_pixels
+from saga_backend.rasterizer.select import rasterizer
+from saga_backend.segments.builtin.masks import view_masks
+from saga_backend.segments.segments import from_levels, scale_table
+from saga_backend.training.preparation import POOL_PIXELS
+from saga_backend.training.train import Sources, train
 
-from blender_saga.wire.messages import TrainSettings
-
-_NEIGHBOURS = 16
+_NEIGHBORS = 16
 _STEPS = 10
 _MEMORY_VIEWS = 100
 
@@ -38,18 +38,18 @@ def training_step(case: Case) -> Iterator[Line]:
     """One step by the paper's recipe (1,000 pixels of a view, 8 scales), and one on prototypes."""
     scene = bench_scene(case.n, 4)
     rows, labels, scales = seen(scene, case.device)
-    neighbours, _ = nearest(scene.cloud.means, _NEIGHBOURS)
+    neighbors, _ = nearest(scene.cloud.means, _NEIGHBORS)
     random = np.random.default_rng(0)
     features = random.standard_normal((case.n, PAPER.channels), dtype=np.float32)
     gate = random.uniform(-1, 1, (2, PAPER.channels)).astype(np.float32)
     turn = itertools.cycle(_batches(scene, rows, labels, scales))
-    ours = stepper(Parameters(features.copy(), gate.copy()), neighbours, case.device)
+    ours = stepper(Parameters(features.copy(), gate.copy()), neighbors, case.device)
     pixels = Line("training_step", case, times(lambda: ours.step(next(turn), 1e-3), case.runs(30)), "paper")
     segments = from_levels(labels, scales, np.ones(len(scales)))
     trainer = PrototypeTrainer(prototypes(segments, rows), scale_table(segments), PROTOTYPES)
     where = replace(case, device="cpu")
     coded = Line("training_step", where, times(lambda: trainer.step(0), case.runs(100)), "prototypes")
-    plain = PlainTrainer(Parameters(features, gate), neighbours, case.device)
+    plain = PlainTrainer(Parameters(features, gate), neighbors, case.device)
     reference = times(lambda: plain.step(next(turn)), 3 if case.n > 200_000 else case.runs(10))
     for line in (pixels, coded):
         line.reference = reference
@@ -57,15 +57,15 @@ def training_step(case: Case) -> Iterator[Line]:
         yield line
 
 
-def stepper(parameters: Parameters, neighbours: np.ndarray, device: str) -> Stepper | TorchStepper:
+def stepper(parameters: Parameters, neighbors: np.ndarray, device: str) -> Stepper | TorchStepper:
     """What training takes its steps with on a device."""
-    return Stepper(parameters, neighbours) if device == "cpu" else TorchStepper(parameters, neighbours, device)
+    return Stepper(parameters, neighbors) if device == "cpu" else TorchStepper(parameters, neighbors, device)
 
 
-def seen(scene: BenchScene, device: str = "cpu") -> tuple[list[Rows], np.ndarray, np.ndarray]:
+def seen(scene: BenchScene, device: str = "cpu") -> tuple[list[Contributions], np.ndarray, np.ndarray]:
     """Rows of a pool of every view; segments [N,3] (halves of things, things, pairs of things), their 3D scales."""
     random = np.random.default_rng(0)
-    raster, things = rasteriser(device), int(scene.objects.max()) + 1
+    raster, things = rasterizer(device), int(scene.objects.max()) + 1
     left = (
         scene.cloud.means[:, 0]
         > np.bincount(scene.objects, scene.cloud.means[:, 0])[scene.objects]
@@ -79,7 +79,7 @@ def seen(scene: BenchScene, device: str = "cpu") -> tuple[list[Rows], np.ndarray
     return rows, np.stack(labels, axis=1).astype(np.int32), np.repeat([0.3, 0.6, 1.5], [2 * things, things, things])
 
 
-def _batches(scene: BenchScene, rows: list[Rows], labels: np.ndarray, scales: np.ndarray) -> list[Batch]:
+def _batches(scene: BenchScene, rows: list[Contributions], labels: np.ndarray, scales: np.ndarray) -> list[Batch]:
     """Two batches a view."""
     masks = [view_masks(view, part, labels, scales) for view, part in zip(scene.views, rows, strict=True)]
     views = [v for v in map(training_view, rows, masks) if v is not None]
@@ -88,7 +88,7 @@ def _batches(scene: BenchScene, rows: list[Rows], labels: np.ndarray, scales: np
 
 
 def training_memory(case: Case) -> Iterator[Line]:
-    """Views given, then all the rest: rows, built-in masks, neighbours, warm start, a few steps."""
+    """Views given, then all the rest: rows, built-in masks, neighbors, warm start, a few steps."""
     views = 4 if case.quick else _MEMORY_VIEWS
     scene = bench_scene(case.n, views)
     before = peak_mb()

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
 from bench_blender import _blender
 from bench_measure import Case, Line, Times, once, times
 from bench_scene import bench_scene
-
 from blender_saga.gaussians.cloud import GaussianCloud
 
 SIZE = (960, 720)
@@ -24,8 +24,8 @@ _SOME = 10_000
 def draw(case: Case) -> Iterator[Line]:
     """Splats in a picture of 960 x 720: the first one, all, and while the view moves on a machine without a card."""
     _, obj = scene_of(bench_scene(case.n, 1).cloud)
-    from blender_saga.scene.drawables import Blocks
-    from blender_saga.ui.splat_order import Wish, sort
+    from blender_saga.scene.splat.draw_data import Blocks
+    from blender_saga.viewport.splat_order import SortRequest, sort
 
     where, before = replace(case, device="cpu"), _resident_mb()
     first = Easel(obj)
@@ -34,7 +34,7 @@ def draw(case: Case) -> Iterator[Line]:
     line.more["grown_mb"] = _resident_mb() - before
     yield line
     block = Blocks().of(obj)
-    wish = Wish((block,), camera_of(case.n)[0][None], False, 1.0, "COLOUR")
+    wish = SortRequest((block,), camera_of(case.n)[0][None], False, 1.0, "COLOR")
     for what, density in (("all", 1.0), ("moving", min(1.0, 60_000 / case.n))):
         line = Line("draw", where, times(Easel(obj, density, wait=True).paint, case.runs(3)), what=what)
         line.more["sort_ms"] = _median(lambda d=density: sort(replace(wish, density=d)), case)
@@ -46,7 +46,7 @@ def selection_write(case: Case) -> Iterator[Line]:
     """A selection goes from packed bits into the attribute, and the window is told."""
     bpy, obj = scene_of(bench_scene(case.n, 1).cloud)
     from blender_saga.gaussians.selection import pack, unpack
-    from blender_saga.scene import point_cloud
+    from blender_saga.scene.splat import point_cloud
 
     random = np.random.default_rng(3)
     answers = itertools.cycle([pack(random.random(case.n) < 0.2) for _ in range(2)])
@@ -72,7 +72,7 @@ def _written_one_by_one(obj: object, bits: np.ndarray) -> None:
 def undo_memory(case: Case) -> Iterator[Line]:
     """Steps of undo: twenty selections, then one deletion; how long they take and how much memory stays."""
     bpy, obj = scene_of(bench_scene(case.n, 1).cloud)
-    from blender_saga.scene import point_cloud
+    from blender_saga.scene.splat import point_cloud
 
     random = np.random.default_rng(4)
     bpy.ops.ed.undo_push(message="begin")
@@ -108,7 +108,7 @@ def scene_of(cloud: GaussianCloud) -> tuple[object, object]:
     from blender_saga.gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 
     bpy = _blender()
-    from blender_saga.scene import point_cloud
+    from blender_saga.scene.splat import point_cloud
 
     bpy.ops.wm.read_homefile(use_empty=True)
     obj = point_cloud.create_object("splat", transform_cloud(cloud, RDF_TO_BLENDER), "RDF")
@@ -140,7 +140,7 @@ class Easel:
         import gpu
 
         gpu.init()
-        from blender_saga.ui.splat_draw import Camera, Painter, Style
+        from blender_saga.viewport.splat_draw import Camera, Painter, Style
 
         self._camera, self._painter = Camera(*camera_of(len(obj.data.points)), SIZE), Painter()
         self._target = gpu.types.GPUOffScreen(*SIZE, format="RGBA16F")

@@ -17,9 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from blender_saga.client.commands import child_environ  # noqa: E402
-from blender_saga.client.environment import Environment, EnvironmentState  # noqa: E402
-from blender_saga.wire.errors import UserError  # noqa: E402
+from blender_saga.client.install.commands import child_environ  # noqa: E402
+from blender_saga.client.install.environment import Environment, EnvironmentState  # noqa: E402
+from blender_saga.errors import UserError  # noqa: E402
 
 LOCK = ROOT / "backend" / "requirements" / "dev.txt"
 SAY_EVERY = 5.0  # seconds between two lines about the same thing

@@ -15,7 +15,7 @@ import tempfile  # noqa: E402
 import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from blender_saga.wire.errors import UserError  # noqa: E402
+from blender_saga.errors import UserError  # noqa: E402
 
 BEGAN = time.monotonic()
 

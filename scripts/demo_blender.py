@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import build_extension
 import numpy as np
-from demo_scene import Aim
 
+import build_extension
+from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.transforms import transform_cloud
 from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import UserError
+from demo_scene import Aim
 
 _PACKAGE = "bl_ext.user_default.blender_saga"
 _OPENCV_TO_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
-_SCALES = (-1.0, 0.8, 0.6, 0.4, 0.2, 0.05)  # automatic first, then as one moves the slider towards smaller things
+_SCALES = (-1.0, 0.8, 0.6, 0.4, 0.2, 0.05)  # automatic first, then as one moves the slider toward smaller things
 _LARGEST = 0.9  # of all Gaussians: more is the whole splat, not a thing in it
 _TELL_EVERY = 10.0  # seconds between two lines about a training
 
@@ -85,7 +85,7 @@ class Blender:
     def start_backend(self) -> str:
         """Start it; returns what it says of itself."""
         self._do(self._bpy.ops.saga.backend_start)
-        return self._addon("scene.session").session.backend.welcome.note
+        return self._addon("scene.state.session").session.backend.welcome.note
 
     def train(self, steps: int) -> str:
         """Train; returns a summary. Meanwhile progress is printed by a thread that only reads."""
@@ -95,10 +95,10 @@ class Blender:
             self._do(self._bpy.ops.saga.train, object=self._name, steps=steps)
         finally:
             ended.set()
-        return self._addon("scene.session").session.message
+        return self._addon("scene.state.session").session.message
 
     def _tell_progress(self, ended: threading.Event) -> None:
-        session = self._addon("scene.session").session
+        session = self._addon("scene.state.session").session
         while not ended.wait(_TELL_EVERY):
             progress = session.training.job.progress if session.training else None
             if progress:
@@ -133,7 +133,7 @@ class Blender:
         similarity = self._object().data.attributes["saga:similarity"].data
         scores = np.empty(len(similarity), np.float32)
         similarity.foreach_get("value", scores)
-        return Answer(self._addon("scene.point_cloud").selection(self._object()), scores)
+        return Answer(self._addon("scene.splat.point_cloud").selection(self._object()), scores)
 
     def split_and_export(self, path: Path) -> Part:
         """Split the selection off and write it to a PLY."""
@@ -145,13 +145,13 @@ class Blender:
     def lift_out(self, name: str) -> None:
         """Move an object straight up by most of its own height."""
         obj = self._bpy.data.objects[name]
-        heights = self._addon("scene.point_cloud").positions(obj)[:, 2]
+        heights = self._addon("scene.splat.point_cloud").positions(obj)[:, 2]
         obj.location.z += 0.7 * float(np.ptp(np.percentile(heights, [1, 99])))
         self._bpy.context.view_layer.update()
 
     def clouds(self) -> list[GaussianCloud]:
         """What Blender holds now: every splat object, as it stands in the world."""
-        points = self._addon("scene.point_cloud")
+        points = self._addon("scene.splat.point_cloud")
         found = []
         for obj in self._bpy.context.scene.objects:
             if points.is_splat(obj):

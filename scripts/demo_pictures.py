@@ -1,4 +1,4 @@
-"""The demo's pictures: what Blender holds, drawn by the backend's rasteriser."""
+"""The demo's pictures: what Blender holds, drawn by the backend's rasterizer."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from demo_blender import Answer
-from demo_scene import Aim, framed
 from PIL import Image, ImageDraw, ImageFont
-from saga_backend.raster import render
 
 from blender_saga.gaussians.cloud import GaussianCloud, concatenate
 from blender_saga.gaussians.view import View
+from demo_blender import Answer
+from demo_scene import Aim, framed
+from saga_backend.rasterizer.cpu import render
 
 _BACKGROUND = np.array([0.16, 0.17, 0.19], np.float32)
 _HIGHLIGHT = np.array([1.0, 0.55, 0.05], np.float32)  # Blender's selection orange
 _HEAT = np.array([[0.05, 0.03, 0.25], [0.35, 0.05, 0.45], [0.80, 0.20, 0.30], [0.98, 0.60, 0.15], [1.0, 0.97, 0.65]])
-_SH0 = 0.28209479177387814  # of the constant spherical harmonic: colour = 0.5 + _SH0 * coefficient
+_SH0 = 0.28209479177387814  # of the constant spherical harmonic: color = 0.5 + _SH0 * coefficient
 _CAPTIONS = {
     "before": "1  The splat, and where it is clicked",
     "similarity": "2  Similarity to the click",
@@ -43,7 +43,7 @@ class Pictures:
         self._save("before", self._mark(self._draw(concatenate(clouds))))
 
     def selected(self, clouds: list[GaussianCloud], answer: Answer) -> None:
-        """The similarity as a heat map, and the selection in orange over the grey rest."""
+        """The similarity as a heat map, and the selection in orange over the gray rest."""
         (cloud,) = clouds
         self._save("similarity", self._mark(self._draw(_painted(cloud, _heat(answer.similarity)))))
         self._save("selection", self._draw(_highlighted(cloud, answer.mask)))
@@ -61,8 +61,8 @@ class Pictures:
         """A ring around the clicked pixel."""
         image = _image(rgb)
         draw, x, y = ImageDraw.Draw(image), self._aim.x, self._aim.y
-        for radius, colour, width in ((13, "black", 5), (12, "white", 3), (2, "white", 2)):
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=width)
+        for radius, color, width in ((13, "black", 5), (12, "white", 3), (2, "white", 2)):
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color, width=width)
         return np.asarray(image, np.float32) / 255
 
     def _save(self, name: str, rgb: np.ndarray) -> None:
@@ -91,18 +91,18 @@ def _image(rgb: np.ndarray) -> Image.Image:
     return Image.fromarray((np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
-def _painted(cloud: GaussianCloud, colours: np.ndarray) -> GaussianCloud:
-    """The cloud with colours [N,3] 0..1 that look the same from everywhere."""
-    return replace(cloud, sh=((colours.astype(np.float32) - 0.5) / _SH0)[:, None])
+def _painted(cloud: GaussianCloud, colors: np.ndarray) -> GaussianCloud:
+    """The cloud with colors [N,3] 0..1 that look the same from everywhere."""
+    return replace(cloud, sh=((colors.astype(np.float32) - 0.5) / _SH0)[:, None])
 
 
 def _highlighted(cloud: GaussianCloud, mask: np.ndarray) -> GaussianCloud:
-    """The selected Gaussians in orange, the rest in dim grey, both as light and dark as they were."""
-    grey = np.clip(0.5 + _SH0 * cloud.sh[:, 0], 0, 1).mean(axis=1, keepdims=True)
-    return _painted(cloud, np.where(mask[:, None], (0.45 + 0.75 * grey) * _HIGHLIGHT, 0.5 * grey))
+    """The selected Gaussians in orange, the rest in dim gray, both as light and dark as they were."""
+    gray = np.clip(0.5 + _SH0 * cloud.sh[:, 0], 0, 1).mean(axis=1, keepdims=True)
+    return _painted(cloud, np.where(mask[:, None], (0.45 + 0.75 * gray) * _HIGHLIGHT, 0.5 * gray))
 
 
 def _heat(similarity: np.ndarray) -> np.ndarray:
-    """[N,3] colours of similarities: dark violet at 0 and below, light yellow at 1."""
+    """[N,3] colors of similarities: dark violet at 0 and below, light yellow at 1."""
     place = np.linspace(0, 1, len(_HEAT))
     return np.stack([np.interp(similarity, place, channel) for channel in _HEAT.T], axis=1)

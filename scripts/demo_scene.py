@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from saga_backend.capture import CaptureSettings, capture, extent
-from saga_backend.cli_files import read_labels, read_scene
-from saga_backend.evaluation.metrics import SEEN, deepest_pixel, iou, raise_largest_weights, true_map
-from saga_backend.evaluation.tabletop import make_tabletop, tabletop_names
-from saga_backend.raster import Picture, all_pixels, contributions, render
 from scipy import ndimage
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.ply import read_ply, write_ply
 from blender_saga.gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 from blender_saga.gaussians.view import View, look_at
-from blender_saga.wire.errors import UserError
+from saga_backend.cameras.virtual import CaptureSettings, capture, extent
+from saga_backend.cli.files import read_labels, read_scene
+from saga_backend.evaluation.metrics import SEEN, deepest_pixel, iou, raise_largest_weights, true_map
+from saga_backend.rasterizer.cpu import Picture, all_pixels, contributions, render
+from saga_backend.tools.tabletop import make_tabletop, tabletop_names
 
 WIDTH, HEIGHT = 960, 720
 _DISTANCE = 4.0  # of the scene's radius
@@ -95,7 +95,7 @@ def choose_click(scene: Scene) -> Aim:
     rooms = [_rooms(_things(cloud, scene.labels, view.resized(*_COARSE))) for view in views]
     best = int(np.argmax([sum(room.values()) for room in rooms]))
     if not rooms[best]:
-        raise UserError("No labelled thing is large enough to be clicked", f"{len(views)} views were tried")
+        raise UserError("No labeled thing is large enough to be clicked", f"{len(views)} views were tried")
     view, thing = views[best], max(rooms[best], key=lambda label: rooms[best][label])
     column, row = deepest_pixel(_things(cloud, scene.labels, view) == thing)
     rows = contributions(cloud, view, np.array([[column, row]]))
@@ -158,7 +158,7 @@ def _orbit(cloud: GaussianCloud, azimuth: float) -> View:
     where = extent(cloud)
     around, above = np.radians(azimuth), np.radians(_ELEVATION)
     direction = np.array([np.cos(around) * np.cos(above), np.sin(around) * np.cos(above), np.sin(above)])
-    viewmat = look_at(where.centre + _DISTANCE * where.radius * direction, where.centre, np.array([0.0, 0.0, 1.0]))
+    viewmat = look_at(where.center + _DISTANCE * where.radius * direction, where.center, np.array([0.0, 0.0, 1.0]))
     plain = np.array([[WIDTH, 0, WIDTH / 2], [0, WIDTH, HEIGHT / 2], [0, 0, 1]])
     return framed(View(viewmat, plain, WIDTH, HEIGHT), [cloud])
 
@@ -170,7 +170,7 @@ def _things(cloud: GaussianCloud, labels: np.ndarray, view: View) -> np.ndarray:
 
 
 def _rooms(things: np.ndarray) -> dict[int, float]:
-    """How well each object of a picture [H,W] can be clicked: the room around its middle, less towards the edge."""
+    """How well each object of a picture [H,W] can be clicked: the room around its middle, less toward the edge."""
     sizes = np.bincount(things.ravel(), minlength=1)
     sizes[0] = 0
     usable = np.flatnonzero((sizes >= _SMALLEST) & (sizes <= _LARGEST * things.size))
@@ -181,7 +181,7 @@ def _rooms(things: np.ndarray) -> dict[int, float]:
 
 
 def _closeness(shape: tuple[int, int]) -> np.ndarray:
-    """[H,W]: 1 in the middle of a picture, less towards the edge."""
+    """[H,W]: 1 in the middle of a picture, less toward the edge."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
     return np.exp(-((x - shape[1] / 2) ** 2 + (y - shape[0] / 2) ** 2) / (0.3 * shape[1]) ** 2)
 

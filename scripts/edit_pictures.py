@@ -19,16 +19,16 @@ sys.path.insert(2, str(bootstrap.ROOT))
 
 import numpy as np
 from PIL import Image
-from saga_backend.control import Control
-from saga_backend.evaluation.metrics import deepest_pixel, true_map
-from saga_backend.evaluation.tabletop import make_tabletop, tabletop_names
-from saga_backend.raster import all_pixels, contributions, render
-from saga_backend.training import train
 
 from blender_saga.gaussians.cloud import GaussianCloud, concatenate
 from blender_saga.gaussians.transforms import transform_cloud
 from blender_saga.gaussians.view import View, look_at
 from blender_saga.wire.messages import TrainSettings
+from saga_backend.common.progress import Control
+from saga_backend.evaluation.metrics import deepest_pixel, true_map
+from saga_backend.rasterizer.cpu import all_pixels, contributions, render
+from saga_backend.tools.tabletop import make_tabletop, tabletop_names
+from saga_backend.training.train import train
 
 THING = "mug"
 SIZE = (480, 360)

@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from saga_backend.raster import render
 from scipy.spatial import KDTree
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats.registry import WriteOptions, read_splat, write_splat
 from blender_saga.gaussians.sh import C0
 from blender_saga.gaussians.view import View, look_at
+from saga_backend.rasterizer.cpu import render
 
 NAMES = {
     "PLY": ("a.ply", 3),
@@ -36,7 +36,7 @@ def main() -> int:
     source = Path(sys.argv[1])
     cloud = read_splat(source).cloud
     print(f"{source.name}: {len(cloud):,} Gaussians, SH degree {cloud.sh_degree}\n")
-    print("| format | bytes a Gaussian | centre | scale | rotation | opacity | base colour | harmonics | pictures |")
+    print("| format | bytes a Gaussian | center | scale | rotation | opacity | base color | harmonics | pictures |")
     print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for label, (name, version) in NAMES.items():
@@ -67,7 +67,7 @@ def errors(before: GaussianCloud, after: GaussianCloud) -> list[str]:
 
 
 def _in_order(before: GaussianCloud, after: GaussianCloud) -> GaussianCloud:
-    """A format may sort; its Gaussians are found again by centre, size and opacity."""
+    """A format may sort; its Gaussians are found again by center, size and opacity."""
 
     def key(cloud: GaussianCloud) -> np.ndarray:
         return np.column_stack([cloud.means, 0.02 * np.log(cloud.scales + 1e-9), 0.05 * cloud.opacities])
@@ -83,14 +83,14 @@ def _most(a: np.ndarray, b: np.ndarray) -> float:
 
 def pictures(before: GaussianCloud, after: GaussianCloud) -> float:
     """Root mean square difference of views from all around, in 255ths."""
-    centre = np.median(before.means, axis=0).astype(np.float64)
-    radius = 2.5 * float(np.quantile(np.linalg.norm(before.means - centre, axis=1), 0.95))
+    center = np.median(before.means, axis=0).astype(np.float64)
+    radius = 2.5 * float(np.quantile(np.linalg.norm(before.means - center, axis=1), 0.95))
     squares = []
     for i in range(_VIEWS):
         angle = 2 * np.pi * i / _VIEWS
-        eye = centre + radius * np.array([np.cos(angle), -0.4, np.sin(angle)])
+        eye = center + radius * np.array([np.cos(angle), -0.4, np.sin(angle)])
         K = np.array([[500, 0, 240], [0, 500, 180], [0, 0, 1.0]])
-        view = View(look_at(eye, centre, np.array([0, -1.0, 0])), K, 480, 360)
+        view = View(look_at(eye, center, np.array([0, -1.0, 0])), K, 480, 360)
         squares.append(np.square(render(before, view).rgb - render(after, view).rgb).mean())
     return 255 * float(np.sqrt(np.mean(squares)))
 

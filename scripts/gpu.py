@@ -41,8 +41,8 @@ def arguments() -> argparse.Namespace:
 
 QUESTION = """
 import json
-from saga_backend.device import find_device
-from saga_backend.rasteriser import gsplat_obstacle
+from saga_backend.common.device import find_device
+from saga_backend.rasterizer.select import gsplat_obstacle
 found = find_device("auto")
 print(json.dumps({"device": found.name, "note": found.note, "gsplat": gsplat_obstacle() or "kernels work"}))
 """

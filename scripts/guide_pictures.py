@@ -17,10 +17,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import blender_window
-import build_extension
 import numpy as np
 from PIL import Image
+
+import blender_window
+import build_extension
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures" / "guide"
@@ -33,9 +34,8 @@ sys.path.insert(0, str(ROOT))
 
 def write_tabletop(folder: Path) -> None:
     """`scene.ply` and `labels.npy` (2: the robot, 1: the mug, or what stands in their place)."""
-    from saga_backend.evaluation.tabletop import make_tabletop, tabletop_names
-
     from blender_saga.gaussians.ply import write_ply
+    from saga_backend.tools.tabletop import make_tabletop, tabletop_names
 
     cloud, labels = make_tabletop(0)
     write_ply(folder / "scene.ply", cloud)
@@ -48,10 +48,9 @@ def write_tabletop(folder: Path) -> None:
 
 def write_things(folder: Path) -> None:
     """`scene.ply` and `labels.npy` of a synthetic scene in which one box is red (2)."""
+    from blender_saga.gaussians.ply import write_ply
     from saga_backend.evaluation.captions import scene_captions
     from saga_backend.evaluation.synthetic import standard_scene
-
-    from blender_saga.gaussians.ply import write_ply
 
     scene = standard_scene(objects=4, views=1, seed=_THINGS)
     write_ply(folder / "scene.ply", scene.cloud)
@@ -62,7 +61,7 @@ def write_things(folder: Path) -> None:
 
 def write_clip(path: Path, given: Path | None) -> None:
     """The weights that know such things: copied, or fitted, which takes some minutes."""
-    from saga_backend.evaluation.tiny_clip import TinySettings, fit, save
+    from saga_backend.tools.tiny_clip import TinySettings, fit, save
 
     if given is None:
         save(fit(TinySettings(steps=500, scenes=6)), path)

@@ -1,7 +1,7 @@
 """Make a Segment Anything of tiny width: the same classes as the published models, a file of 1 MB instead of 375.
 
 Usage: `.venv/bin/python scripts/make_tiny_sam.py tiny_sam.pth` (seconds: random weights), `--steps 600` (some minutes:
-fitted to point prompts on pictures of coloured shapes, good enough to see the tools work). It is for tests and for
+fitted to point prompts on pictures of colored shapes, good enough to see the tools work). It is for tests and for
 trying things out; it knows nothing about photos.
 """
 
@@ -16,7 +16,7 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("backend", ".")]
 
-from saga_backend.masks.sam_model import SamShape, build  # noqa: E402
+from saga_backend.masks.sam.model import SamShape, build  # noqa: E402
 
 SIDE = 64
 SHAPE = SamShape(
@@ -34,8 +34,8 @@ def shapes(random: np.random.Generator, side: int = SIDE) -> tuple[np.ndarray, n
     labels = np.zeros((side, side), np.int64)
     y, x = np.mgrid[0:side, 0:side]
     for label in range(1, int(random.integers(2, 6))):
-        centre, half = random.uniform(0.15, 0.85, 2) * side, random.uniform(0.08, 0.3, 2) * side
-        dx, dy = (x - centre[0]) / half[0], (y - centre[1]) / half[1]
+        center, half = random.uniform(0.15, 0.85, 2) * side, random.uniform(0.08, 0.3, 2) * side
+        dx, dy = (x - center[0]) / half[0], (y - center[1]) / half[1]
         inside = np.maximum(abs(dx), abs(dy)) < 1 if random.random() < 0.5 else dx**2 + dy**2 < 1
         picture[inside], labels[inside] = random.uniform(0, 255, 3), label
     noisy = picture + random.normal(0, 6, picture.shape)
@@ -45,8 +45,8 @@ def shapes(random: np.random.Generator, side: int = SIDE) -> tuple[np.ndarray, n
 def fit(model: torch.nn.Module, steps: int, seed: int, per_step: int = 8, points: int = 4) -> float:
     """Fit a model to one-point prompts; returns the mean IoU of its best masks over the last tenth of the steps."""
     random = np.random.default_rng(seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=max(steps, 2))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(steps, 2))
     reached = []
     for step in range(steps):
         made = [shapes(random) for _ in range(per_step)]
@@ -54,10 +54,10 @@ def fit(model: torch.nn.Module, steps: int, seed: int, per_step: int = 8, points
         encoded = model.image_encoder(torch.stack([model.preprocess(image) for image in images]))
         losses = [_loss(model, encoded[i : i + 1], labels, points, random) for i, (_, labels) in enumerate(made)]
         loss = torch.stack([loss for loss, _ in losses]).mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         reached.append(float(np.mean([iou for _, iou in losses])))
         if step % 50 == 0:

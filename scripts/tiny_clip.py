@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/tiny_clip.py tiny_clip.pt
 
-It knows coloured boxes, spheres and knobs ("red box") and nothing else. A JSON beside the file says what it is.
+It knows colored boxes, spheres and knobs ("red box") and nothing else. A JSON beside the file says what it is.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "backend")]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="tiny_clip.pt", help="file to write the weights to")
-    parser.add_argument("--steps", type=int, default=0, metavar="N", help="optimiser steps (default: some minutes)")
+    parser.add_argument("--steps", type=int, default=0, metavar="N", help="optimizer steps (default: some minutes)")
     parser.add_argument("--scenes", type=int, default=0, metavar="N", help="scenes to draw and fit on")
     options = parser.parse_args()
-    from saga_backend.cli_files import LoggedControl
-    from saga_backend.evaluation.tiny_clip import TinySettings, fit, save
+    from saga_backend.cli.files import LoggedControl
+    from saga_backend.tools.tiny_clip import TinySettings, fit, save
 
     given = {name: value for name in ("steps", "scenes") if (value := getattr(options, name)) > 0}
     control = LoggedControl()

@@ -53,7 +53,7 @@ def rng(seed: int) -> np.random.Generator:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that is stopped may take its time to end by itself, and its last words theirs to be written."""
     for name in ("_STOP_SECONDS", "_DRAIN_SECONDS"):
-        monkeypatch.setattr(f"blender_saga.client.process.{name}", 60.0)
+        monkeypatch.setattr(f"blender_saga.client.connection.process.{name}", 60.0)
 
 
 def _reason_against_gpu() -> str:

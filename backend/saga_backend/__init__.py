@@ -1,4 +1,4 @@
-"""The torch side: rasterisers, views, masks, methods, queries, server, command line."""
+"""The torch side: rasterizers, views, masks, methods, queries, server, command line."""
 
 import os
 

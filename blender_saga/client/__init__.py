@@ -1,1 +1,1 @@
-"""The backend seen from Blender: its environment, its process, the connection, the jobs (pure: no bpy)."""
+"""The backend seen from Blender (pure: no bpy)."""

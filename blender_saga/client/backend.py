@@ -16,13 +16,13 @@ import logging
 import time
 from collections.abc import Callable
 
+from ..errors import ErrorCode, UserError
 from ..wire.channel import Channel, connect, open_socket
-from ..wire.errors import UserError
 from ..wire.messages import Progress, Welcome
-from .connection import Connection, ConnectionState
-from .jobs import Job, JobTable
-from .process import BackendProcess, Launch
-from .remote import Remote
+from .connection.connection import Connection, ConnectionState
+from .connection.jobs import Job, JobTable
+from .connection.process import BackendProcess, Launch
+from .connection.remote import Remote
 
 _log = logging.getLogger(__name__)
 _RUNNING = (ConnectionState.starting, ConnectionState.connected)
@@ -99,7 +99,9 @@ class Backend:
             self._release()
             self._state, self._ended_by = ConnectionState.stopped, None
             self._finish(
-                self._table.fail_all(UserError("The backend was stopped", fix="Press Start to go on", code="stopped"))
+                self._table.fail_all(
+                    UserError("The backend was stopped", fix="Press Start to go on", code=ErrorCode.STOPPED)
+                )
             )
 
     def restart(self) -> None:
@@ -119,7 +121,7 @@ class Backend:
             UserError: if the backend is neither starting nor connected, or the message is too large.
         """
         if self._connection is None or (self.remote is not None and self._connection.state not in _RUNNING):
-            raise UserError(*self.not_running(), code="not_running")
+            raise UserError(*self.not_running(), code=ErrorCode.NOT_RUNNING)
         job = self._table.submit(self._connection, message)
         if on_done is not None:
             self._callbacks[job] = on_done
@@ -191,7 +193,7 @@ class Backend:
         return self.welcome
 
     def _why_not_running(self) -> UserError:
-        return self._ended_by or UserError(*self.not_running(), code="not_running")
+        return self._ended_by or UserError(*self.not_running(), code=ErrorCode.NOT_RUNNING)
 
     def not_running(self) -> tuple[str, str, str]:
         """What, why and what to do where a backend is needed and there is none."""
@@ -208,11 +210,11 @@ class Backend:
             return []
         if self._process is not None:
             self._process.stop()
-        if error.code == "lost" and self.remote is not None:
+        if error.code == ErrorCode.LOST and self.remote is not None:
             why = f"the tunnel at {self.remote.name} was cut, or the backend at its other end has ended"
-            error = UserError("The connection to the backend was lost", why, _RECONNECT, code="lost")
+            error = UserError("The connection to the backend was lost", why, _RECONNECT, code=ErrorCode.LOST)
         elif self._process is not None and (
-            error.code == "lost" or (error.code == "unreachable" and self._process.died)
+            error.code == ErrorCode.LOST or (error.code == ErrorCode.UNREACHABLE and self._process.died)
         ):
             error = UserError(error.what, self._process.exit_note(), _UNCHANGED, code=error.code)
         self._ended_by = error
@@ -242,7 +244,9 @@ class Backend:
 
 
 def _timeout(why: str) -> UserError:
-    return UserError("The backend did not answer in time", why, "Wait, or press Stop, then Start", code="timeout")
+    return UserError(
+        "The backend did not answer in time", why, "Wait, or press Stop, then Start", code=ErrorCode.TIMEOUT
+    )
 
 
 def _remaining(deadline: float | None) -> float | None:

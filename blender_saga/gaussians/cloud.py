@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..wire.errors import UserError
+from ..errors import UserError
 
 SH_COEFFICIENTS = (1, 4, 9, 16, 25)
 """Number of SH coefficients K for degree 0 to 4."""
@@ -18,7 +18,7 @@ class GaussianCloud:
     """N Gaussians as arrays, activated (scales are exponentiated, opacities went through the sigmoid).
 
     Attributes:
-        means: [N,3] float32, centres, scene units.
+        means: [N,3] float32, centers, scene units.
         quats: [N,4] float32, unit quaternions, order w, x, y, z.
         scales: [N,3] float32, linear standard deviations along the rotated axes, scene units.
         opacities: [N] float32, 0 to 1.
@@ -64,7 +64,7 @@ class GaussianCloud:
         return GaussianCloud(self.means, self.quats, self.scales, self.opacities, self.sh[:, :k])
 
     def fingerprint(self) -> str:
-        """Hex digest (32 characters) of count, scales, opacities and base colours.
+        """Hex digest (32 characters) of count, scales, opacities and base colors.
 
         It covers only what a rigid motion leaves alone, so a file and its axis-turned import have the same one.
         """

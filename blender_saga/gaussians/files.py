@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..wire.errors import UserError
+from ..errors import ErrorCode, UserError
 
 _FREE = 16 << 20  # bytes that any file may ask for
 _WINDOW = 25  # bits: memory that a zstd stream may ask for beside its content; encoders ask for 2**23 at most
@@ -30,7 +30,7 @@ def bad_file(path: Path, why: str, at: int | None = None, fix: str = "Copy or ex
         fix: what to do next.
     """
     where = "" if at is None else f"at byte {at}, "
-    return UserError(f"The file {path.name} cannot be read", where + why, fix, code="bad_file")
+    return UserError(f"The file {path.name} cannot be read", where + why, fix, code=ErrorCode.BAD_FILE)
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
@@ -39,7 +39,7 @@ def unreadable(path: Path, error: OSError) -> UserError:
         f"The file {path} cannot be read",
         error.strerror or str(error),
         fix="Check that the file is there and that you may read it",
-        code="file",
+        code=ErrorCode.FILE,
     )
 
 
@@ -190,7 +190,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             f"The file {path} cannot be written",
             error.strerror or str(error),
             fix="Choose another place for it",
-            code="file",
+            code=ErrorCode.FILE,
         ) from error
     finally:
         _discard(partial)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..wire.errors import UserError
+from ..errors import ErrorCode, UserError
 from .blocks import over_blocks
 from .cloud import GaussianCloud
 
@@ -85,9 +85,9 @@ def assemble(path: Path, decoded: Decoded, keep_invalid: bool = False) -> Loaded
             f"The file {path.name} has no usable Gaussians",
             why,
             fix="Export it again from the trainer",
-            code="bad_file",
+            code=ErrorCode.BAD_FILE,
         )
-    zero = normalise(decoded.quats)
+    zero = normalize(decoded.quats)
     if zero:
         warnings.append(f"{zero} Gaussians had a rotation of length zero; they are now unrotated")
     cloud = GaussianCloud(decoded.means, decoded.quats, decoded.scales, decoded.opacities, decoded.sh)
@@ -115,7 +115,7 @@ def finite_rows(gaussians: Decoded | GaussianCloud) -> np.ndarray:
     return finite
 
 
-def normalise(quats: np.ndarray) -> int:
+def normalize(quats: np.ndarray) -> int:
     """Bring quaternions [N,4] to unit length in place; zero ones become the identity. Returns how many were zero."""
     length = np.sqrt(np.einsum("ij,ij->i", quats, quats, dtype=np.float64))
     zero = length < 1e-12

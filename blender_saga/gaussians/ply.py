@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..wire.errors import UserError
+from ..errors import ErrorCode, UserError
 from .blocks import blocks, over_blocks
 from .cloud import SH_COEFFICIENTS, GaussianCloud
 from .files import replacing, unreadable
@@ -94,21 +94,24 @@ def _check(header: Header, path: Path) -> None:
     if "packed_position" in names:
         why = "it is a compressed PLY, and this reader is for plain ones"
         raise UserError(
-            f"The file {path.name} cannot be read", why, fix="Export it again from the trainer", code="bad_file"
+            f"The file {path.name} cannot be read", why, fix="Export it again from the trainer", code=ErrorCode.BAD_FILE
         )
     missing = [name for name in (*_GEOMETRY, *_DC) if name not in names]
     if missing:
         mesh = "face" in header.elements or not names & set(_GEOMETRY[3:])
         why = "it is a mesh or a plain point cloud" if mesh else "it lacks " + ", ".join(missing)
         raise UserError(
-            f"The file {path.name} is not a Gaussian splat", why, "Choose the PLY of a splat trainer", code="bad_file"
+            f"The file {path.name} is not a Gaussian splat",
+            why,
+            "Choose the PLY of a splat trainer",
+            code=ErrorCode.BAD_FILE,
         )
     if vertex.count == 0:
         raise UserError(
             f"The file {path.name} has no Gaussians",
             "its header counts 0 vertices",
             fix="Export it again from the trainer",
-            code="bad_file",
+            code=ErrorCode.BAD_FILE,
         )
     rest = sorted((n for n in names if n.startswith("f_rest_")), key=lambda n: (len(n), n))
     allowed = [3 * (k - 1) for k in SH_COEFFICIENTS]
@@ -117,7 +120,7 @@ def _check(header: Header, path: Path) -> None:
             f"The file {path.name} cannot be read",
             f"it has {len(rest)} f_rest properties, and spherical harmonics need 0, 9, 24, 45 or 72",
             fix="Export it again from the trainer",
-            code="bad_file",
+            code=ErrorCode.BAD_FILE,
         )
 
 
@@ -147,7 +150,7 @@ def _truncated(path: Path, count: int, why: str) -> UserError:
         f"The file {path.name} is damaged or cut off",
         f"it announces {count} Gaussians, and {why}",
         "Copy or export it again",
-        code="bad_file",
+        code=ErrorCode.BAD_FILE,
     )
 
 

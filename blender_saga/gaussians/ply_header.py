@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..wire.errors import UserError
+from ..errors import ErrorCode, UserError
 
 _LONGEST_HEADER = 1 << 20  # bytes; a file without an end of header must not be read to its end
 _FORMATS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
@@ -132,4 +132,4 @@ def _find_vertex(path: Path, elements: list[Element], ascii: bool) -> Header:
 
 def _bad(path: Path, why: str) -> UserError:
     fix = "Choose the PLY of a splat trainer"
-    return UserError(f"The file {path.name} is not a readable PLY file", why, fix, code="bad_file")
+    return UserError(f"The file {path.name} is not a readable PLY file", why, fix, code=ErrorCode.BAD_FILE)

@@ -14,7 +14,7 @@ from .blocks import over_blocks
 from .cloud import GaussianCloud
 
 C0 = 0.5 / sqrt(pi)
-"""The constant basis function: base colour = 0.5 + C0 * DC coefficient."""
+"""The constant basis function: base color = 0.5 + C0 * DC coefficient."""
 
 _BLOCK = 65536  # rows a pass: keeps the temporary arrays small
 
@@ -38,12 +38,12 @@ def sh_basis(directions: np.ndarray, degree: int) -> np.ndarray:
     for m in range(degree + 1):
         for band, legendre in enumerate(_legendre_column(z, m, degree), start=m):
             norm = sqrt((2 * band + 1) / (4 * pi) * factorial(band - m) / factorial(band + m))
-            centre = band * (band + 1)
+            center = band * (band + 1)
             if m == 0:
-                out[..., centre] = norm * legendre
+                out[..., center] = norm * legendre
             else:
-                out[..., centre + m] = sqrt(2) * norm * legendre * cosine
-                out[..., centre - m] = sqrt(2) * norm * legendre * sine
+                out[..., center + m] = sqrt(2) * norm * legendre * cosine
+                out[..., center - m] = sqrt(2) * norm * legendre * sine
         cosine, sine = x * cosine - y * sine, x * sine + y * cosine
     return out
 
@@ -59,12 +59,12 @@ def _legendre_column(z: np.ndarray, m: int, degree: int) -> list[np.ndarray]:
     return column
 
 
-def colours(cloud: GaussianCloud, camera_position: np.ndarray) -> np.ndarray:
+def colors(cloud: GaussianCloud, camera_position: np.ndarray) -> np.ndarray:
     """What each Gaussian looks like from a point: [N,3] float32 r, g, b, 0 and up (not clipped at 1).
 
     Args:
         cloud: the Gaussians.
-        camera_position: [3], same space as the means. Source: 3DGS, colour = max(0, 0.5 + sum of basis * sh).
+        camera_position: [3], same space as the means. Source: 3DGS, color = max(0, 0.5 + sum of basis * sh).
     """
     if cloud.sh_degree == 0:
         return np.maximum(0.5 + C0 * cloud.sh[:, 0], 0.0).astype(np.float32)

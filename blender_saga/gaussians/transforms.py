@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..wire.errors import UserError
+from ..errors import UserError
 from .blocks import blocks
 from .cloud import GaussianCloud
 from .sh import rotate_sh
@@ -79,7 +79,7 @@ def transform_cloud(cloud: GaussianCloud, matrix: np.ndarray, overwrite: bool = 
     Returns:
         A new cloud in the same order. A similarity keeps the order of the axes of each Gaussian and, where it does
         not scale, its scales bit by bit. Spherical harmonics follow the orthogonal factor of the polar
-        decomposition of A, because a colour that depends on the direction cannot be sheared.
+        decomposition of A, because a color that depends on the direction cannot be sheared.
 
     Raises:
         UserError: if the matrix is not finite or flattens space.

@@ -1,4 +1,4 @@
-"""A view: where a camera stands and how it maps the scene to pixels. Perspective or orthographic, off-centre too."""
+"""A view: where a camera stands and how it maps the scene to pixels. Perspective or orthographic, off-center too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..wire.errors import REPORT, UserError
+from ..errors import REPORT, ErrorCode, UserError
 
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -15,14 +15,14 @@ _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 class View:
     """One pinhole or orthographic view.
 
-    Pixel (column, row) has its centre at (column + 0.5, row + 0.5); rows count downwards from the top.
+    Pixel (column, row) has its center at (column + 0.5, row + 0.5); rows count downwards from the top.
 
     Attributes:
         viewmat: [4,4] float64, world to camera, OpenCV axes (x right, y down, z forward).
         K: [3,3] float64. Perspective: u = fx x/z + cx. Orthographic: u = fx x + cx, fx in pixels per scene unit.
         width, height: pixels.
         orthographic: which of the two projections.
-        near: scene units; Gaussians whose centre is nearer (camera z) are not drawn.
+        near: scene units; Gaussians whose center is nearer (camera z) are not drawn.
     """
 
     viewmat: np.ndarray
@@ -36,15 +36,17 @@ class View:
         object.__setattr__(self, "viewmat", np.asarray(self.viewmat, dtype=np.float64))
         object.__setattr__(self, "K", np.asarray(self.K, dtype=np.float64))
         if self.viewmat.shape != (4, 4) or self.K.shape != (3, 3):
-            raise UserError("The view is not usable", "its matrices must be 4x4 and 3x3", fix=REPORT, code="bad_view")
+            raise UserError(
+                "The view is not usable", "its matrices must be 4x4 and 3x3", fix=REPORT, code=ErrorCode.BAD_VIEW
+            )
         finite = np.isfinite(self.viewmat).all() and np.isfinite(self.K).all()
         if not finite or self.width < 1 or self.height < 1 or self.K[0, 0] == 0 or self.K[1, 1] == 0:
             why = "it has a zero size or numbers that are not finite"
-            raise UserError("The view is not usable", why, fix=REPORT, code="bad_view")
+            raise UserError("The view is not usable", why, fix=REPORT, code=ErrorCode.BAD_VIEW)
 
     @property
     def camera_position(self) -> np.ndarray:
-        """[3] float64, the camera's centre in world space; seen from a space that is flat, the point nearest to it."""
+        """[3] float64, the camera's center in world space; seen from a space that is flat, the point nearest to it."""
         try:
             return np.linalg.inv(self.viewmat)[:3, 3]
         except np.linalg.LinAlgError:  # an object of scale 0 along an axis
@@ -81,7 +83,7 @@ def view_from_opengl(view_matrix: np.ndarray, projection: np.ndarray, width: int
     orthographic = bool(abs(p[3, 3] - 1.0) < 1e-6 and abs(p[3, 2]) < 1e-6)
     if p.shape != (4, 4) or (not orthographic and abs(p[3, 2] + 1.0) > 1e-6):
         raise UserError(
-            "The view is not usable", "the projection matrix is not a camera's", fix=REPORT, code="bad_view"
+            "The view is not usable", "the projection matrix is not a camera's", fix=REPORT, code=ErrorCode.BAD_VIEW
         )
     fx, fy = 0.5 * width * p[0, 0], 0.5 * height * p[1, 1]
     # Clip x = P00 x + P02 z (perspective: divided by -z) or P00 x + P03 (orthographic); rows grow downwards.

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import bpy
 
-from ..client.connection import ConnectionState
+from ..client.connection.connection import ConnectionState
+from ..errors import UserError
 from ..gaussians.view import View
-from ..scene import pump, queries
-from ..scene.cameras import flat_matrices, view_from_flat
-from ..scene.lookup import find_splat, participants
-from ..scene.session import Request, session
-from ..scene.weights import weights
-from ..wire.errors import UserError
+from ..scene.requests import click
+from ..scene.requests.cameras import flat_matrices, view_from_flat
+from ..scene.requests.lookup import find_splat, participants
+from ..scene.requests.weights import weights
+from ..scene.state import timer
+from ..scene.state.session import Request, session
 from . import tool
 
 _STILL = 0.6  # seconds without a turn of the view
@@ -54,7 +55,7 @@ def consider(context: bpy.types.Context, key: tuple, view: View, now: float) -> 
     _watched.sent = True
     with contextlib.suppress(UserError):  # nothing to look at, or nobody: a click says why
         objects = participants(context, find_splat(context, ""))
-        _watched.request = queries.look_ahead(objects, view, weights("SAM"))
+        _watched.request = click.look_ahead(objects, view, weights("SAM"))
     return _watched.request is not None
 
 
@@ -77,11 +78,11 @@ def _watch() -> bool:
 
 def start() -> None:
     """Begin to watch."""
-    pump.watchers.append(_watch)
+    timer.watchers.append(_watch)
 
 
 def stop() -> None:
     """End it, and forget what was seen."""
     global _watched
-    pump.watchers.remove(_watch)
+    timer.watchers.remove(_watch)
     _watched = _Watched()

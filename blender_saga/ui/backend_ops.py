@@ -5,10 +5,10 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty
 
-from ..client.installation import Installation, prepare
-from ..scene.session import session
-from ..wire.errors import UserError
-from .preferences import backend_launch, environment, launch_with
+from ..client.install.installation import Installation, prepare
+from ..errors import ErrorCode, UserError
+from ..scene.state.session import session
+from .launch import backend_launch, environment, launch_with
 from .reporting import Result, reported
 
 _START_SECONDS = 180.0  # the first start on a cold disk loads gigabytes of libraries
@@ -38,10 +38,14 @@ class SAGA_OT_backend_install(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Start the installation, and wait for it if told to."""
         if session.installation is not None and session.installation.running:
-            raise UserError("The installation is running already", fix="Wait for its end, or cancel it", code="busy")
+            raise UserError(
+                "The installation is running already", fix="Wait for its end, or cancel it", code=ErrorCode.BUSY
+            )
         if not bpy.app.online_access:
             fix = "Allow it in Preferences > System > Network"
-            raise UserError("The backend cannot be installed", "online access is switched off", fix, code="offline")
+            raise UserError(
+                "The backend cannot be installed", "online access is switched off", fix, code=ErrorCode.OFFLINE
+            )
         installed, trial = environment(), lambda python: prepare(launch_with(python))
         session.installation = Installation(lambda report, cancelled: installed.install(report, cancelled, trial))
         if self.wait:
@@ -98,7 +102,7 @@ class SAGA_OT_cancel(bpy.types.Operator):
         items=(
             ("ANY", "Any", "What runs, a training first"),
             ("TRAINING", "Training", "Only a training"),
-            ("SEARCH", "Search", "Only what looks for things, words or colours"),
+            ("SEARCH", "Search", "Only what looks for things, words or colors"),
         ),
         options={"SKIP_SAVE"},
     )
@@ -116,7 +120,7 @@ class SAGA_OT_cancel(bpy.types.Operator):
         elif installation is not None and installation.running:
             installation.cancel()
         else:
-            raise UserError("Nothing is running that could be cancelled", code="idle")
+            raise UserError("Nothing is running that could be cancelled", code=ErrorCode.IDLE)
         return {"FINISHED"}
 
 

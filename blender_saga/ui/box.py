@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import bpy
-import gpu
 from bpy.props import EnumProperty
 from gpu_extras.batch import batch_for_shader
 
-from ..scene.properties import MODES
+import gpu
 
-_COLOURS = {"SUBTRACT": (1.0, 0.3, 0.2, 1.0)}
-_COLOUR = (1.0, 1.0, 1.0, 1.0)
+from ..scene.state.properties import MODES
+
+_COLORS = {"SUBTRACT": (1.0, 0.3, 0.2, 1.0)}
+_COLOR = (1.0, 1.0, 1.0, 1.0)
 
 
 class SAGA_OT_box(bpy.types.Operator):
     """Drag a box: the things in it are selected"""
 
     bl_idname = "saga.box"
-    bl_label = "Select Things in a Box"
+    bl_label = "Select in Box"
 
     mode: EnumProperty(name="Mode", items=MODES, options={"SKIP_SAVE"})
 
@@ -73,7 +74,7 @@ def _draw(operator: SAGA_OT_box, context: bpy.types.Context) -> None:
     (x, y), (x2, y2) = operator._start, operator._end
     shader = gpu.shader.from_builtin("UNIFORM_COLOR")
     corners = [(x, y), (x2, y), (x2, y2), (x, y2), (x, y)]
-    shader.uniform_float("color", _COLOURS.get(operator.mode, _COLOUR))
+    shader.uniform_float("color", _COLORS.get(operator.mode, _COLOR))
     batch_for_shader(shader, "LINE_STRIP", {"pos": corners}).draw(shader)
 
 

@@ -6,9 +6,11 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, StringProperty
 
-from ..scene import foreign, point_cloud, prompts
-from ..scene.lookup import find_splat, participants
-from ..wire.errors import UserError
+from ..errors import ErrorCode, UserError
+from ..scene.files import adopt
+from ..scene.requests import prompts
+from ..scene.requests.lookup import find_splat, participants
+from ..scene.splat import point_cloud
 from .import_ops import make_active
 from .reporting import Result, reported
 
@@ -117,7 +119,7 @@ class SAGA_OT_delete(bpy.types.Operator):
         for obj in objects:
             if point_cloud.selection(obj).all():
                 what, fix = f"All of {obj.name} is selected", "Delete the object itself (X)"
-                raise UserError(what, "an empty splat would be left", fix, code="all_selected")
+                raise UserError(what, "an empty splat would be left", fix, code=ErrorCode.ALL_SELECTED)
         count = sum(point_cloud.delete(obj) for obj in objects)
         prompts.forget(context.scene)
         self.report({"INFO"}, f"Deleted {count:,} Gaussians")
@@ -178,8 +180,8 @@ class SAGA_OT_adopt(bpy.types.Operator):
         """The object itself stays, hidden."""
         obj = bpy.data.objects.get(self.object) if self.object else context.view_layer.objects.active
         if obj is None:
-            raise UserError("No object is active", fix="Select one", code="no_object")
-        splat = foreign.adopt(obj)
+            raise UserError("No object is active", fix="Select one", code=ErrorCode.NO_OBJECT)
+        splat = adopt.adopt(obj)
         make_active(context, splat)
         obj.hide_set(True)
         self.report({"INFO"}, f"Made a splat of {obj.name} with {len(splat.data.points):,} Gaussians")
@@ -195,7 +197,9 @@ def _with_selection(context: bpy.types.Context, name: str) -> list[bpy.types.Obj
     objects = _objects(context, name)
     selected = {o.data.session_uid: o for o in reversed(objects) if point_cloud.selection(o).any()}
     if not selected:
-        raise UserError(f"Nothing is selected in {objects[0].name}", fix="Click on a thing first", code="no_selection")
+        raise UserError(
+            f"Nothing is selected in {objects[0].name}", fix="Click on a thing first", code=ErrorCode.NO_SELECTION
+        )
     return list(reversed(selected.values()))
 
 

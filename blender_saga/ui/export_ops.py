@@ -9,17 +9,17 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from bpy_extras.io_utils import ExportHelper
 
 from ..gaussians.formats.registry import FORMATS, format_for
-from ..scene.paths import absolute
-from ..scene.placed import Placed, named, selected, visible
-from ..scene.splat_export import ExportOptions, Piece, pieces_of, write_pieces
-from ..scene.splat_files import AXES
+from ..scene.files.export_splat import ExportOptions, Piece, pieces_of, write_pieces
+from ..scene.files.import_splat import AXES
+from ..scene.splat.evaluated import Placed, named, selected, visible
+from ..scene.state.paths import absolute
 from .reporting import Result, reported
 
 _FORMATS = (
     ("PLY", "PLY", "As trainers write it: exact, read by every viewer", ".ply"),
     ("COMPRESSED_PLY", "Compressed PLY", "PlayCanvas' packed PLY: about 14 times smaller", ".compressed.ply"),
     ("SPZ", "SPZ", "Niantic's packed format: about 10 times smaller", ".spz"),
-    ("SPLAT", ".splat", "32 bytes a Gaussian, colours without spherical harmonics", ".splat"),
+    ("SPLAT", ".splat", "32 bytes a Gaussian, colors without spherical harmonics", ".splat"),
     ("GLTF", "glTF", "Binary glTF with KHR_gaussian_splatting: exact", ".glb"),
 )
 _ENDINGS = {name: ending for name, _, _, ending in _FORMATS}
@@ -57,7 +57,7 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
         name="Scale", description="What all is scaled by", default=1.0, min=1e-6, soft_min=0.01, soft_max=100
     )
     sh_degree: IntProperty(
-        name="Colour Detail", description="Highest degree of spherical harmonics", default=4, min=0, max=4
+        name="Color Detail", description="Highest degree of spherical harmonics", default=4, min=0, max=4
     )
     with_objects: BoolProperty(
         name="Object Numbers", description="Add the number of the object as a property; PLY only"

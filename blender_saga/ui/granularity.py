@@ -17,7 +17,7 @@ def draw_levels(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, c
         row.prop_enum(settings, "level", name)
 
 
-def neighbour_level(level: str, count: int, coarser: bool) -> str:
+def neighbor_level(level: str, count: int, coarser: bool) -> str:
     """The next coarser or finer level, or the same at the end."""
     names = shown_levels(count)
     place = names.index(level) if level in names else 0

@@ -8,11 +8,11 @@ import bpy
 from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
+from ..errors import UserError
 from ..gaussians.formats.registry import READ_SUFFIXES
 from ..gaussians.formats.sog import META
-from ..scene.paths import absolute
-from ..scene.splat_files import AXES, ImportOptions, import_files
-from ..wire.errors import UserError
+from ..scene.files.import_splat import AXES, ImportOptions, import_files
+from ..scene.state.paths import absolute
 from .reporting import Result, reported
 
 _ENDINGS = tuple(suffix for suffix in READ_SUFFIXES if suffix.count(".") == 1)  # .compressed.ply is a .ply too
@@ -41,8 +41,8 @@ class SAGA_OT_import_splat(bpy.types.Operator, ImportHelper):
         name="Scale", description="Becomes the scale of the object", default=1.0, min=1e-6, soft_min=0.01, soft_max=100
     )
     sh_degree: IntProperty(
-        name="Colour Detail",
-        description="Highest degree of spherical harmonics, which change the colour with the direction; "
+        name="Color Detail",
+        description="Highest degree of spherical harmonics, which change the color with the direction; "
         "less takes less memory",
         default=4,
         min=0,

@@ -7,11 +7,11 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
-from ..scene import saving
-from ..scene.lookup import find_splat
-from ..scene.paths import absolute, model_path
-from ..scene.session import session
-from .preferences import ensure_started
+from ..scene.requests import save_model
+from ..scene.requests.lookup import find_splat
+from ..scene.state.paths import absolute, model_path
+from ..scene.state.session import session
+from .launch import ensure_started
 from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}
@@ -46,7 +46,7 @@ class SAGA_OT_save_model(bpy.types.Operator):
         ensure_started()
         given = Path(absolute(self.filepath)) if self.filepath else model_path(obj, obj.saga.fingerprint)
         path = given if given.suffix == ".saga" else given.with_name(f"{given.name}.saga")
-        saving.save(obj, path)
+        save_model.save(obj, path)
         session.tell(f"The model was saved as {path}")
         self.report({"INFO"}, f"Saved {path}")
         return {"FINISHED"}

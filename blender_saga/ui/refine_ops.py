@@ -6,10 +6,12 @@ import bpy
 import numpy as np
 from bpy.props import FloatProperty, IntProperty
 
-from ..scene import growing, live, point_cloud, prompts
-from ..scene.lookup import find_splat, granularity, participants
-from ..wire.errors import UserError
-from .granularity import neighbour_level
+from ..errors import ErrorCode, UserError
+from ..scene.edit import grow
+from ..scene.requests import prompts, requery
+from ..scene.requests.lookup import find_splat, granularity, participants
+from ..scene.splat import point_cloud
+from .granularity import neighbor_level
 from .reporting import Result, reported
 
 
@@ -26,17 +28,19 @@ class SAGA_OT_scale_step(bpy.types.Operator):
         """Move the slider or the switch; the selection follows when the backend has answered."""
         settings, levels = context.scene.saga, granularity(find_splat(context, ""))
         if not len(settings.prompts):
-            raise UserError("There is no click whose scale could be changed", fix="Click on a thing first", code="idle")
+            raise UserError(
+                "There is no click whose scale could be changed", fix="Click on a thing first", code=ErrorCode.IDLE
+            )
         before = settings.level, settings.scale_auto, settings.scale
-        with live.silent():
+        with requery.silent():
             if levels:
-                settings.level = neighbour_level(settings.level, levels, self.step > 0)
+                settings.level = neighbor_level(settings.level, levels, self.step > 0)
             else:
                 settings.scale_auto, settings.scale = False, float(np.clip(settings.scale + self.step, 0, 1))
         try:
-            live.ask_again(context)
+            requery.ask_again(context)
         except UserError:
-            with live.silent():
+            with requery.silent():
                 settings.level, settings.scale_auto, settings.scale = before
             raise
         return {"FINISHED"}
@@ -56,13 +60,15 @@ class SAGA_OT_prompt_remove(bpy.types.Operator):
         settings = context.scene.saga
         count = len(settings.prompts)
         if self.index >= count or not count:
-            raise UserError("There is no such click", fix="Choose one from the list of clicks", code="no_prompt")
+            raise UserError(
+                "There is no such click", fix="Choose one from the list of clicks", code=ErrorCode.NO_PROMPT
+            )
         place = count - 1 if self.index < 0 else self.index
         taken = prompts.take(context.scene, place)
         if not len(settings.prompts):
             return bpy.ops.saga.clear("EXEC_DEFAULT", True)  # a step of undo, as the answers of the others make one
         try:
-            live.ask_again(context)
+            requery.ask_again(context)
         except UserError:
             prompts.put_back(context.scene, place, taken)
             raise
@@ -84,7 +90,7 @@ class SAGA_OT_accept(bpy.types.Operator):
 
 
 class SAGA_OT_grow(bpy.types.Operator):
-    """Grow the selection by its neighbourhood, or shrink it"""
+    """Grow the selection by its neighborhood, or shrink it"""
 
     bl_idname = "saga.grow"
     bl_label = "Grow or Shrink Selection"
@@ -98,10 +104,10 @@ class SAGA_OT_grow(bpy.types.Operator):
         objects = participants(context, find_splat(context, ""))
         before = {o: point_cloud.selection(o) for o in objects}
         if not any(mask.any() for mask in before.values()):
-            raise UserError("Nothing is selected", fix="Click on a thing first", code="no_selection")
+            raise UserError("Nothing is selected", fix="Click on a thing first", code=ErrorCode.NO_SELECTION)
         for obj, mask in before.items():
             places, scales = point_cloud.positions(obj), point_cloud.scales(obj)
-            step, change = growing.usual_step(scales, mask), growing.grow if self.steps > 0 else growing.shrink
+            step, change = grow.usual_step(scales, mask), grow.grow if self.steps > 0 else grow.shrink
             for _ in range(abs(self.steps)):
                 mask = change(places, mask, step)
             point_cloud.set_selection(obj, mask)

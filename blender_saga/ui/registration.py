@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import bpy
 
-from ..scene import changes, live, native, properties, pump, recolouring, rendering, saving
-from ..scene.journal import journal
-from ..scene.session import session
+from ..scene.requests import recolor, requery, save_model
+from ..scene.splat import changes, native, render_points
+from ..scene.state import properties, timer
+from ..scene.state.log import journal
+from ..scene.state.session import session
+from ..viewport import splat_draw
 from . import (
     ahead,
     backend_ops,
+    backend_panel,
     box,
     edit_ops,
     export_ops,
@@ -17,17 +21,16 @@ from . import (
     model_ops,
     panels,
     preferences,
-    recolour_ops,
-    recolour_panel,
+    recolor_ops,
+    recolor_panel,
     refine_ops,
     report_ops,
+    segment_ops,
+    segment_panel,
     select_ops,
     select_panels,
-    splat_draw,
     text_ops,
     text_panel,
-    thing_ops,
-    thing_panel,
     tool,
     train_ops,
     train_panel,
@@ -48,8 +51,8 @@ _MODULES = (
     refine_ops,
     edit_ops,
 )
-_MODULES += (transform_ops, thing_ops, text_ops, recolour_ops, report_ops)
-_MODULES += (panels, train_panel, select_panels, text_panel, thing_panel, recolour_panel)
+_MODULES += (transform_ops, segment_ops, text_ops, recolor_ops, report_ops)
+_MODULES += (panels, backend_panel, train_panel, select_panels, text_panel, segment_panel, recolor_panel)
 CLASSES = (*properties.CLASSES, *(cls for module in _MODULES for cls in module.CLASSES))
 
 
@@ -64,31 +67,31 @@ def register() -> None:
     transform_ops.add_menu()
     report_ops.add_menu()
     native.start()
-    rendering.start()
+    render_points.start()
     tool.register()
     changes.start()
-    live.start()
-    recolouring.start()
-    saving.start()
+    requery.start()
+    recolor.start()
+    save_model.start()
     splat_draw.start()
     text_panel.start()
     ahead.start()
-    pump.start()
+    timer.start()
 
 
 def unregister() -> None:
     """Undo `register`, and end the backend."""
-    pump.stop()
+    timer.stop()
     session.close()
     ahead.stop()
     text_panel.stop()
     splat_draw.stop()
-    saving.stop()
-    recolouring.stop()
-    live.stop()
+    save_model.stop()
+    recolor.stop()
+    requery.stop()
     changes.stop()
     tool.unregister()
-    rendering.stop()
+    render_points.stop()
     native.stop()
     report_ops.remove_menu()
     transform_ops.remove_menu()

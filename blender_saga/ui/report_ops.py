@@ -16,13 +16,13 @@ from pathlib import Path
 
 import bpy
 
-from ..client.log_files import tail
-from ..client.report import Redactor, Section, compose, packages
-from ..scene.journal import journal, private_in_file, texts_of
-from ..scene.paths import ADDON_DIR
-from ..scene.session import session
+from ..client.support.log_files import tail
+from ..client.support.report import Redactor, Section, compose, packages
+from ..scene.state.log import journal, private_in_file, texts_of
+from ..scene.state.paths import ADDON_DIR
+from ..scene.state.session import session
 from ..wire.messages import PROTOCOL_VERSION
-from .preferences import backend_folder, environment, log_path, own_python, preferences
+from .launch import backend_folder, environment, log_path, own_python, preferences
 from .reporting import Result, reported
 
 _LOG_LINES = 60

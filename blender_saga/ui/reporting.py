@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import bpy
 
-from ..scene.journal import journal, logger
-from ..wire.errors import Cancelled, UserError
+from ..errors import Cancelled, UserError
+from ..scene.state.log import journal, logger
 
 Result = set[str]
 

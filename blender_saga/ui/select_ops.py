@@ -5,13 +5,14 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 
-from ..scene import live, prompts, pump, queries
-from ..scene.cameras import flat_matrices, view_from_flat
-from ..scene.lookup import find_splat, granularity, participants
-from ..scene.point_cloud import selection
-from ..scene.properties import MODES
-from ..wire.errors import UserError
-from .preferences import ensure_started
+from ..errors import ErrorCode, UserError
+from ..scene.requests import click, prompts, requery
+from ..scene.requests.cameras import flat_matrices, view_from_flat
+from ..scene.requests.lookup import find_splat, granularity, participants
+from ..scene.splat.point_cloud import selection
+from ..scene.state import timer
+from ..scene.state.properties import MODES
+from .launch import ensure_started
 from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}  # not taken over from the last call
@@ -23,7 +24,7 @@ class SAGA_OT_click(bpy.types.Operator):
     """Select the thing under the mouse, or what is in a box"""
 
     bl_idname = "saga.click"
-    bl_label = "Select Thing by Click"
+    bl_label = "Select by Click"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
     object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
@@ -68,7 +69,7 @@ class SAGA_OT_click(bpy.types.Operator):
             return {"RUNNING_MODAL"}  # and not to the tool as well, whose key selects nothing
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
-        pump.pump()
+        timer.pump()
         if not self._query.request.ended:
             return {"PASS_THROUGH"}
         context.window_manager.event_timer_remove(self._timer)
@@ -90,12 +91,12 @@ class SAGA_OT_click(bpy.types.Operator):
     def _fill(self, context: bpy.types.Context, event: bpy.types.Event) -> None:
         """Take the view from the region under the mouse and the rest from the sidebar."""
         if context.region_data is None:
-            raise UserError("The click is not in a 3D viewport", fix="Use the SAGA tool there", code="bad_view")
+            raise UserError("The click is not in a 3D viewport", fix="Use the SAGA tool there", code=ErrorCode.BAD_VIEW)
         self.view_matrix, self.projection_matrix = flat_matrices(context.region_data)
         self.width, self.height = context.region.width, context.region.height
         if not self.properties.is_property_set("x"):
             self.x, self.y = event.mouse_region_x, event.mouse_region_y
-        scale, threshold = live.chosen(context.scene.saga, granularity(find_splat(context, self.object)))
+        scale, threshold = requery.chosen(context.scene.saga, granularity(find_splat(context, self.object)))
         if not self.properties.is_property_set("scale"):
             self.scale = scale
         if not self.properties.is_property_set("threshold"):
@@ -120,14 +121,14 @@ class SAGA_OT_click(bpy.types.Operator):
         positive = not (self._how == "refine" and self.mode == "SUBTRACT")
         prompt = prompts.make_prompt(view, self._corners(), positive)
         how = prompts.refinement(context.scene)
-        target = queries.Target((*earlier, prompt), scale, self.threshold, self.similarity, **how)
-        self._query, self._positive = queries.ask(objects, target), positive
+        target = click.ClickRequest((*earlier, prompt), scale, self.threshold, self.similarity, **how)
+        self._query, self._positive = click.ask(objects, target), positive
 
     @reported
     def _finish(self, context: bpy.types.Context) -> Result:
-        answer = queries.apply(self._query, "set" if self._how == "refine" else self._how)
+        answer = click.apply(self._query, "set" if self._how == "refine" else self._how)
         self._remember(context.scene)
-        words = live.show(context.scene.saga, answer)
+        words = requery.show(context.scene.saga, answer)
         self.report({"WARNING" if answer.note else "INFO"}, words)
         return {"FINISHED"}
 
@@ -140,7 +141,7 @@ class SAGA_OT_click(bpy.types.Operator):
         record = {"view": self.view_matrix, "projection": self.projection_matrix}
         record |= {"width": self.width, "height": self.height, "corners": self._corners()}
         prompts.add(scene, record | {"positive": self._positive, "box": self.box})
-        prompts.confirm(scene, queries.objects_of(self._query))
+        prompts.confirm(scene, click.objects_of(self._query))
 
 
 CLASSES = (SAGA_OT_click,)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..scene import point_cloud, queries
-from ..scene.lookup import find_splat, granularity, is_trained, not_trained, participants
-from ..scene.weights import weights
+from ..scene.requests import click
+from ..scene.requests.lookup import find_splat, granularity, is_trained, not_trained, participants
+from ..scene.requests.weights import weights
+from ..scene.splat import point_cloud
 from . import tool
 from .drawing import draw_buttons, draw_text
 from .granularity import draw_levels
-from .panels import SagaPanel, reason
-from .preferences import usable_backend
+from .launch import usable_backend
+from .panel_base import SagaPanel, reason
 from .weights_ops import draw_fetch
 
 _SLIDERS = (("scale", "scale_auto"), ("threshold", "threshold_auto"))
@@ -63,7 +64,7 @@ class SAGA_PT_select(SagaPanel, bpy.types.Panel):
         if not len(settings.prompts):
             return
         column = self.layout.column(align=True)
-        column.label(text=f"Things of size {settings.size_units:.3g} at:")
+        column.label(text=f"Segments of size {settings.size_units:.3g} at:")
         for i, prompt in enumerate(settings.prompts):
             row = column.row(align=True)
             kind = "Box" if prompt.box else "Click"
@@ -90,7 +91,7 @@ def check_clickable(context: bpy.types.Context) -> None:
     """Raises a UserError where the active splat cannot be clicked now."""
     obj = find_splat(context, "")
     if context.scene.saga.select_by == "INSTANT":
-        queries.weights_chosen(weights("SAM"))
+        click.weights_chosen(weights("SAM"))
     elif not is_trained(obj):
         raise not_trained(obj)
     usable_backend()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
-from ..scene import texts, things
-from ..scene.lookup import find_splat, trained_model
-from ..scene.weights import weights
-from ..wire.errors import UserError
-from ..wire.messages import FindText, NameThings
+from ..errors import ErrorCode, UserError
+from ..scene.requests import segments
+from ..scene.requests import text as texts
+from ..scene.requests.lookup import find_splat, trained_model
+from ..scene.requests.weights import weights
+from ..wire.messages import FindText, NameSegments
 from .backend_ops import wait_property
 from .reporting import Result, reported
-from .thing_ops import Asking, Combining
+from .segment_ops import Asking, Combining
 
 _ONCE = {"SKIP_SAVE"}
 WAYS = (
@@ -22,7 +23,7 @@ WAYS = (
 )
 
 
-def checkpoint(given: str = "") -> str:
+def clip_weights(given: str = "") -> str:
     """The file of CLIP's weights: the given one, else that of the preferences.
 
     Raises:
@@ -31,7 +32,7 @@ def checkpoint(given: str = "") -> str:
     path = given or weights("CLIP")
     if not path:
         fix = "Choose a file of OpenCLIP weights (ViT-B-16) in the sidebar or the preferences"
-        raise UserError("What words mean needs CLIP's weights", "no file was chosen", fix, "bad_checkpoint")
+        raise UserError("What words mean needs CLIP's weights", "no file was chosen", fix, ErrorCode.BAD_WEIGHTS)
     return path
 
 
@@ -45,7 +46,7 @@ class SAGA_OT_find_text(Asking, bpy.types.Operator):
     object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
     way: EnumProperty(name="Way", items=WAYS, options=_ONCE)
     limit: IntProperty(name="Candidates", description="At most", min=1, max=100, default=8, options=_ONCE)
-    checkpoint: StringProperty(
+    weights: StringProperty(
         name="CLIP", description="File of its weights; empty: that of the preferences", options=_ONCE
     )
     wait: wait_property()
@@ -61,12 +62,12 @@ class SAGA_OT_find_text(Asking, bpy.types.Operator):
         obj = find_splat(context, self.object)
         if not self.text.strip():
             raise UserError("There is no text to look for", fix="Type what the thing is, for example: red chair")
-        asked = things.ask(
+        asked = segments.ask(
             obj,
             FindText(
                 obj.saga.fingerprint,
                 self.text,
-                checkpoint(self.checkpoint),
+                clip_weights(self.weights),
                 trained_model(obj),
                 self.way.lower(),
                 self.limit,
@@ -91,15 +92,15 @@ class SAGA_OT_text_candidate(Combining, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class SAGA_OT_name_things(Asking, bpy.types.Operator):
+class SAGA_OT_name_segments(Asking, bpy.types.Operator):
     """Name the things that were found by the word of a list that fits each best; names you gave stay"""
 
-    bl_idname = "saga.name_things"
-    bl_label = "Name Things"
+    bl_idname = "saga.name_segments"
+    bl_label = "Name Segments"
 
     words: StringProperty(name="Words", description="With commas between them: chair, table, lamp", options=_ONCE)
     object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
-    checkpoint: StringProperty(
+    weights: StringProperty(
         name="CLIP", description="File of its weights; empty: that of the preferences", options=_ONCE
     )
     wait: wait_property()
@@ -116,12 +117,12 @@ class SAGA_OT_name_things(Asking, bpy.types.Operator):
         words = tuple(word.strip() for word in self.words.split(",") if word.strip())
         if not words:
             raise UserError("There are no words to choose names from", fix="Type some, with commas between them")
-        if not len(obj.saga.things):
+        if not len(obj.saga.segments):
             raise UserError(
-                f"The things of {obj.name} are not known", fix="Press Find Things first", code="no_clusters"
+                f"The things of {obj.name} are not known", fix="Press Segment Scene first", code=ErrorCode.NO_CLUSTERS
             )
-        message = NameThings(obj.saga.fingerprint, words, checkpoint(self.checkpoint), trained_model(obj))
-        return self._run(things.ask(obj, message), lambda: None)
+        message = NameSegments(obj.saga.fingerprint, words, clip_weights(self.weights), trained_model(obj))
+        return self._run(segments.ask(obj, message), lambda: None)
 
 
-CLASSES = (SAGA_OT_find_text, SAGA_OT_text_candidate, SAGA_OT_name_things)
+CLASSES = (SAGA_OT_find_text, SAGA_OT_text_candidate, SAGA_OT_name_segments)

@@ -6,16 +6,16 @@ import bpy
 import bpy.utils.previews
 import numpy as np
 
-from ..scene import texts
-from ..scene.lookup import find_splat
-from ..scene.session import session
-from ..scene.weights import weights_property
-from ..wire.messages import Candidates, FindText, NameThings
+from ..scene.requests import text as texts
+from ..scene.requests.lookup import find_splat
+from ..scene.requests.weights import weights_property
+from ..scene.state.session import session
+from ..wire.messages import Candidates, FindText, NameSegments
 from .drawing import draw_progress, draw_text, remaining
-from .panels import SagaPanel, reason
-from .preferences import preferences
+from .launch import preferences
+from .panel_base import SagaPanel, reason
 from .select_panels import check_clickable
-from .text_ops import checkpoint
+from .text_ops import clip_weights
 from .weights_ops import draw_fetch
 
 _PICTURE_SCALE = 3.0  # of an icon
@@ -36,7 +36,7 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
         if problem:
             draw_text(layout, problem, "INFO")
         missing = draw_missing_clip(layout)
-        if search is not None and not search.ended and isinstance(search.message, FindText | NameThings):
+        if search is not None and not search.ended and isinstance(search.message, FindText | NameSegments):
             progress = search.job.progress
             text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Asking the backend"
             draw_progress(layout, search.job.fraction, text)
@@ -53,17 +53,17 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
 
     def _draw_names(self, context: bpy.types.Context, off: bool) -> None:
         """Names for the things of the list below, where there are any."""
-        if reason(lambda: find_splat(context, "")) or not len(find_splat(context, "").saga.things):
+        if reason(lambda: find_splat(context, "")) or not len(find_splat(context, "").saga.segments):
             return
         row = self.layout.row(align=True)
         row.enabled = not off
         row.prop(context.scene.saga, "words", text="")
-        row.operator("saga.name_things", text="Name Things")
+        row.operator("saga.name_segments", text="Name Segments")
 
 
 def draw_missing_clip(layout: bpy.types.UILayout) -> bool:
     """What to do where no weights of CLIP were chosen; returns whether that is so."""
-    missing = reason(checkpoint)
+    missing = reason(clip_weights)
     if missing:
         draw_text(layout, missing, "INFO")
         layout.prop(preferences(), weights_property("CLIP"), text="CLIP")

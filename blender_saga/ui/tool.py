@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bpy
 
-from ..scene import pump
-from ..scene.lookup import granularity
+from ..scene.requests.lookup import granularity
+from ..scene.state import timer
 from .granularity import draw_levels
 
 IDNAME = "saga.click_tool"
@@ -32,7 +32,7 @@ def _key(idname: str, kind: str, properties: list[tuple[str, object]], **held: b
     return (idname, {"type": kind, "value": "PRESS", **held}, {"properties": properties} if properties else None)
 
 
-class SelectThingTool(bpy.types.WorkSpaceTool):
+class SelectTool(bpy.types.WorkSpaceTool):
     """Select what belongs together under the mouse"""
 
     bl_space_type = "VIEW_3D"
@@ -65,14 +65,14 @@ class SelectThingTool(bpy.types.WorkSpaceTool):
             layout.prop(settings, "scale", slider=True)
 
 
-class SelectThingToolInEditMode(SelectThingTool):
+class SelectToolInEditMode(SelectTool):
     """The same in Blender's point cloud edit mode, where selected points are highlighted"""
 
     bl_context_mode = "EDIT_POINTCLOUD"
-    draw_settings = SelectThingTool.draw_settings
+    draw_settings = SelectTool.draw_settings
 
 
-_TOOLS = (SelectThingTool, SelectThingToolInEditMode)
+_TOOLS = (SelectTool, SelectToolInEditMode)
 _keys: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
 _hinted: set[str] = set()
 
@@ -110,14 +110,14 @@ def register() -> None:
         item = keymap.keymap_items.new("wm.tool_set_by_id", **KEY)
         item.properties.name = IDNAME
         _keys.append((keymap, item))
-    pump.watchers.append(_watch)
+    timer.watchers.append(_watch)
     bpy.app.handlers.load_post.append(_loaded)
 
 
 def unregister() -> None:
     """Undo `register`."""
-    if _watch in pump.watchers:
-        pump.watchers.remove(_watch)
+    if _watch in timer.watchers:
+        timer.watchers.remove(_watch)
         bpy.app.handlers.load_post.remove(_loaded)
     for workspace in bpy.data.workspaces:
         if workspace.name in _hinted:

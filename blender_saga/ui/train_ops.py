@@ -8,20 +8,20 @@ from dataclasses import fields
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
-from ..scene import training
-from ..scene.lookup import find_splat
-from ..scene.properties import MASKS_FROM, METHODS, RECIPES, VIEWS_FROM
-from ..scene.sam_choices import CHOICES, SamChoices, options_of
-from ..scene.session import session
-from ..scene.train_sources import Wanted
-from ..scene.weights import weights
-from ..wire.errors import Cancelled, UserError
+from ..errors import Cancelled, UserError
+from ..scene.requests import train
+from ..scene.requests.lookup import find_splat
+from ..scene.requests.train_sources import SourceSettings
+from ..scene.requests.weights import weights
+from ..scene.state.properties import MASKS_FROM, METHODS, RECIPES, VIEWS_FROM
+from ..scene.state.sam_settings import CHOICES, SamChoices, options_of
+from ..scene.state.session import session
 from ..wire.messages import Trained, TrainSettings
 from .backend_ops import wait_property
-from .preferences import backend_launch, ensure_started
+from .launch import backend_launch, ensure_started
 from .reporting import Result, reported
 
-_SOURCES = tuple(field.name for field in fields(Wanted) if field.name != "sam")
+_SOURCES = tuple(field.name for field in fields(SourceSettings) if field.name != "sam")
 _PATH = {"SKIP_SAVE", "PATH_SUPPORTS_BLEND_RELATIVE"}
 
 
@@ -46,7 +46,7 @@ class SAGA_OT_train(SamChoices, bpy.types.Operator):
     masks_folder: StringProperty(
         name="Mask Files", description="Named like photos or cameras", subtype="DIR_PATH", options=_PATH
     )
-    sam_checkpoint: StringProperty(
+    sam_weights: StringProperty(
         name="SAM Weights", description="Their file; empty: that of the preferences", options={"SKIP_SAVE"}
     )
     method: EnumProperty(name="Method", items=METHODS, options={"SKIP_SAVE"})
@@ -89,10 +89,10 @@ class SAGA_OT_train(SamChoices, bpy.types.Operator):
             pixels=self.pixels,
             seed=self.seed,
         )
-        asked = self.masks_from == "SAM" and not self.sam_checkpoint
-        sam = options_of(self, weights("SAM") if asked else self.sam_checkpoint)
-        wanted = Wanted(**{name: getattr(self, name) for name in _SOURCES}, sam=sam)
-        return _follow(self, training.start(context, find_splat(context, self.object), settings, wanted))
+        asked = self.masks_from == "SAM" and not self.sam_weights
+        sam = options_of(self, weights("SAM") if asked else self.sam_weights)
+        wanted = SourceSettings(**{name: getattr(self, name) for name in _SOURCES}, sam=sam)
+        return _follow(self, train.start(context, find_splat(context, self.object), settings, wanted))
 
 
 class SAGA_OT_train_resume(bpy.types.Operator):
@@ -113,33 +113,33 @@ class SAGA_OT_train_resume(bpy.types.Operator):
         """Start the backend where it does not run, then the training."""
         if session.interrupted is not None:
             session.start(backend_launch())
-        return _follow(self, training.resume())
+        return _follow(self, train.resume())
 
 
-def _follow(operator: bpy.types.Operator, started: training.Training) -> Result:
+def _follow(operator: bpy.types.Operator, started: train.Training) -> Result:
     """Have the end of a training told, or wait for it if told to."""
     if not operator.wait:
         started.request.on_end = lambda _: _finish(started)
         return {"FINISHED"}
     with contextlib.suppress(UserError, Cancelled):  # recording raises it again
         started.request.wait()
-    answer = training.record(started)
+    answer = train.record(started)
     session.tell(_summary(answer))
     operator.report({"INFO"}, _summary(answer))
     return {"FINISHED"}
 
 
-def wanted_of(settings: bpy.types.PropertyGroup) -> Wanted:
+def wanted_of(settings: bpy.types.PropertyGroup) -> SourceSettings:
     """Views and masks as the sidebar has them."""
     names = {name: getattr(settings, name) for name in _SOURCES}
     names["cameras"] = settings.cameras.name if settings.cameras else ""
-    return Wanted(**names, sam=options_of(settings, weights("SAM")))
+    return SourceSettings(**names, sam=options_of(settings, weights("SAM")))
 
 
-def _finish(started: training.Training) -> None:
+def _finish(started: train.Training) -> None:
     """The end of a training nobody waits for: the panels tell it, and undo learns of the change."""
     try:
-        session.tell(_summary(training.record(started)))
+        session.tell(_summary(train.record(started)))
     except UserError as error:
         session.tell(error.sentence(), failed=True)
     except Cancelled:

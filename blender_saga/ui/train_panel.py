@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import bpy
 
-from ..client.connection import ConnectionState
-from ..scene import train_sources
-from ..scene.lookup import find_splat
-from ..scene.sam_choices import CHOICES
-from ..scene.session import Request, session
-from ..scene.training import unfinished
-from ..scene.weights import weights_property
-from ..scene.where import elsewhere, machine
+from ..client.connection.connection import ConnectionState
+from ..scene.requests import train_sources
+from ..scene.requests.location import elsewhere, machine
+from ..scene.requests.lookup import find_splat
+from ..scene.requests.train import unfinished
+from ..scene.requests.weights import weights_property
+from ..scene.state.sam_settings import CHOICES
+from ..scene.state.session import Request, session
 from ..wire.messages import Trained
 from .drawing import curve_width, draw_curve, draw_progress, draw_text, remaining
-from .panels import SagaPanel, reason
-from .preferences import preferences, usable_backend
+from .launch import preferences, usable_backend
+from .panel_base import SagaPanel, reason
 from .train_ops import wanted_of
 from .weights_ops import draw_fetch
 
@@ -108,7 +108,7 @@ def _draw_sources(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
         draw_text(column, f"Paths are those of {machine()}, where the backend runs", "INFO")
     column.prop(settings, "method")
     learns = column.column()
-    learns.enabled = settings.method != "EVIDENCE"
+    learns.enabled = settings.method != "SEGMENTS"
     learns.prop(settings, "steps")
 
 
@@ -139,7 +139,7 @@ def _draw_more(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) ->
     column.use_property_split = True
     column.prop(settings, "views")
     learns = column.column(align=True)
-    learns.enabled = settings.method != "EVIDENCE"
+    learns.enabled = settings.method != "SEGMENTS"
     learns.prop(settings, "recipe")
     if settings.masks_from == "SAM":
         for name in CHOICES:

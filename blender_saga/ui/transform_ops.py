@@ -5,10 +5,11 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty
 
-from ..scene import point_cloud, prompts
-from ..scene.baking import Parts, apply_transforms
-from ..scene.joining import join
-from ..wire.errors import UserError
+from ..errors import ErrorCode, UserError
+from ..scene.edit.apply_transform import Parts, apply_transforms
+from ..scene.edit.join import join
+from ..scene.requests import prompts
+from ..scene.splat import point_cloud
 from .reporting import Result, reported
 
 _keys: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
@@ -36,7 +37,7 @@ class SAGA_OT_apply_transform(bpy.types.Operator):
         active = context.view_layer.objects.active
         splats = _selected(context) or ([active] if active is not None else [])
         if not splats:
-            raise UserError("No splat is active or selected", fix="Select a splat object", code="no_object")
+            raise UserError("No splat is active or selected", fix="Select a splat object", code=ErrorCode.NO_OBJECT)
         apply_transforms(splats, Parts(self.location, self.rotation, self.scale))
         context.view_layer.update()
         self.report({"INFO"}, f"Applied the transform of {', '.join(obj.name for obj in splats)}")
@@ -69,7 +70,9 @@ class SAGA_OT_join(bpy.types.Operator):
         target = context.view_layer.objects.active
         others = [obj for obj in _selected(context) if obj != target]
         if target not in context.selected_objects or not others:
-            raise UserError("There is nothing to join", fix="Select splats, the one to join to last", code="no_object")
+            raise UserError(
+                "There is nothing to join", fix="Select splats, the one to join to last", code=ErrorCode.NO_OBJECT
+            )
         context.view_layer.update()  # a script may have moved objects just now
         join(target, others)
         prompts.forget(context.scene)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import bpy
 from bpy.props import EnumProperty
 
-from ..scene.session import Request, session
-from ..scene.weights import weights, weights_property
-from ..scene.where import elsewhere, machine
-from ..wire.errors import Cancelled, UserError
+from ..errors import Cancelled, ErrorCode, UserError
+from ..scene.requests.location import elsewhere, machine
+from ..scene.requests.weights import weights, weights_property
+from ..scene.state.session import Request, session
 from ..wire.messages import FetchWeights, Weights
 from .backend_ops import wait_property
 from .drawing import draw_progress, draw_text, remaining
-from .preferences import ensure_started, preferences
+from .launch import ensure_started, preferences
 from .reporting import Result, reported
 
 KINDS = (
@@ -51,10 +51,12 @@ class SAGA_OT_fetch_weights(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Begin, and wait for the end if told to."""
         if session.fetching is not None and not session.fetching.ended:
-            raise UserError("A download is running already", fix="Wait for its end, or cancel it", code="busy")
+            raise UserError("A download is running already", fix="Wait for its end, or cancel it", code=ErrorCode.BUSY)
         if not bpy.app.online_access:
             fix = "Allow it in Preferences > System > Network"
-            raise UserError("The weights cannot be downloaded", "online access is switched off", fix, code="offline")
+            raise UserError(
+                "The weights cannot be downloaded", "online access is switched off", fix, code=ErrorCode.OFFLINE
+            )
         ensure_started()
         request, family = session.request(None, FetchWeights(self.kind)), _family(self.kind)
         session.fetching = request

@@ -18,8 +18,8 @@ from multiprocessing import AuthenticationError
 from multiprocessing import connection as mp
 from typing import Any
 
+from ..errors import ErrorCode, UserError
 from . import codec
-from .errors import UserError
 from .frames import Frames
 from .messages import PROTOCOL_VERSION, Failed, Hello, Welcome
 
@@ -168,7 +168,7 @@ class Listener:
                 f"The backend cannot listen at {address[0]}:{address[1]}",
                 why,
                 fix="Choose another address",
-                code="address",
+                code=ErrorCode.ADDRESS,
             ) from error
 
     @property
@@ -212,7 +212,7 @@ class Listener:
             channel.send(_HELLO_ID, answer())
         except AuthenticationError as error:
             channel.close()
-            raise UserError("A client was refused", "it does not know the key", code="wrong_key") from error
+            raise UserError("A client was refused", "it does not know the key", code=ErrorCode.WRONG_KEY) from error
         except UserError as error:
             _refuse(channel, error)
             raise
@@ -242,12 +242,12 @@ def _check_version(hello: object) -> None:
 def version_error(why: str) -> UserError:
     """The one sentence about sides that are not of the same version."""
     fix = "Stop the backend and start it from this version of the extension"
-    return UserError("Blender and the backend do not fit together", why, fix, code="version")
+    return UserError("Blender and the backend do not fit together", why, fix, code=ErrorCode.VERSION)
 
 
 def _refuse(channel: Channel, error: UserError) -> None:
     try:
-        channel.send(_HELLO_ID, Failed(error.code, error.what, error.why, error.fix))
+        channel.send(_HELLO_ID, Failed.of(error))
     except ChannelClosed:
         pass  # it has gone already
     finally:
@@ -267,7 +267,7 @@ def open_socket(address: Address, seconds: float = HANDSHAKE_SECONDS) -> Channel
         return Channel(socket.create_connection(address, timeout=seconds))
     except OSError as error:
         why = f"nothing answers at {address[0]}:{address[1]} ({error.strerror or error})"
-        raise UserError("Blender cannot reach the backend", why, "Press Restart", code="unreachable") from error
+        raise UserError("Blender cannot reach the backend", why, "Press Restart", code=ErrorCode.UNREACHABLE) from error
 
 
 def connect(channel: Channel, key: bytes, client: str = "", seconds: float = 120.0) -> Welcome:
@@ -291,11 +291,13 @@ def connect(channel: Channel, key: bytes, client: str = "", seconds: float = 120
     except AuthenticationError as error:
         channel.close()
         why = "it has another key: it was started by another Blender"
-        raise UserError("The backend refused Blender", why, "Press Restart", code="wrong_key") from error
+        raise UserError("The backend refused Blender", why, "Press Restart", code=ErrorCode.WRONG_KEY) from error
     except ChannelClosed as error:
         channel.close()
         why = "it closed the connection or did not answer in time"
-        raise UserError("The backend did not greet Blender", why, "Press Restart", code="unreachable") from error
+        raise UserError(
+            "The backend did not greet Blender", why, "Press Restart", code=ErrorCode.UNREACHABLE
+        ) from error
     except BaseException:
         channel.close()
         raise
@@ -303,7 +305,7 @@ def connect(channel: Channel, key: bytes, client: str = "", seconds: float = 120
 
 def _check_answer(answer: object) -> Welcome:
     if isinstance(answer, Failed):
-        raise UserError(answer.what, answer.why, answer.fix, answer.code)
+        raise answer.error()
     if not isinstance(answer, Welcome):
         raise codec.WireError("the answer to Hello must be Welcome")
     if answer.protocol != PROTOCOL_VERSION:

@@ -17,7 +17,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from .errors import UserError
+from ..errors import ErrorCode, UserError
 from .messages import PARTS, REPLIES, REQUESTS
 
 MAX_FRAME = 1 << 32
@@ -39,7 +39,7 @@ class WireError(UserError):
     """Bytes that are not a message. `message_id` is the frame's id where it could be read, else 0."""
 
     def __init__(self, why: str, message_id: int = 0) -> None:
-        super().__init__("A message between Blender and the backend is not usable", why, code="wire")
+        super().__init__("A message between Blender and the backend is not usable", why, code=ErrorCode.WIRE)
         self.message_id = message_id
 
 

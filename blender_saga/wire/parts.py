@@ -26,11 +26,11 @@ class TrainSettings:
     """What a user may choose for training; 0 means the default of the device.
 
     Attributes:
-        method: "saga" trains features with a scale; "click-gaussian" features of two levels; "evidence" only finds the
+        method: "saga" trains features with a scale; "click-gaussian" features of two levels; "segments" only finds the
             segments on which the masks agree.
         recipe: "prototypes" trains a code for every segment, "paper" a feature for every Gaussian, as its authors do;
             "three-levels" (click-gaussian) the paper's with a level between the two.
-        steps: optimiser steps.
+        steps: optimizer steps.
         views: limit of virtual views.
         width, height: pixels of a virtual view.
         pixels: pixels sampled a step.
@@ -57,7 +57,7 @@ class SamOptions:
     """How Segment Anything finds masks; the defaults are those of the paper.
 
     Attributes:
-        checkpoint: path of its file of weights on the backend's machine.
+        weights: path of its file of weights on the backend's machine.
         points_per_side: the picture is asked at a grid of so many points squared.
         iou: lowest quality 0..1 that the model gives a mask.
         stability: lowest IoU 0..1 of a mask with itself at another cut-off.
@@ -67,7 +67,7 @@ class SamOptions:
         longest_side: pixels; larger photos are made smaller, views are drawn at this size.
     """
 
-    checkpoint: str = ""
+    weights: str = ""
     points_per_side: int = 32
     iou: float = 0.88
     stability: float = 0.95

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..errors import ErrorCode, UserError
 from .parts import Cleaned
 from .requests import PROTOCOL_VERSION
 
@@ -32,8 +33,8 @@ class SceneState:
     Attributes:
         scene: fingerprint of the cloud.
         count: its Gaussians.
-        model_steps: optimiser steps of its model, 0 without one.
-        note: why a sidecar was not taken, or "".
+        model_steps: optimizer steps of its model, 0 without one.
+        note: why a model file was not taken, or "".
         levels: of granularity, from which a click's scale chooses (1: the coarsest, 0: the finest); 0: any scale.
     """
 
@@ -76,15 +77,15 @@ class Trained:
 
     Attributes:
         scene: fingerprint of the trained cloud.
-        steps: optimiser steps.
+        steps: optimizer steps.
         masks, views: how many were used.
         coverage: share of the surface that virtual views see, 0 to 1; 1 for views that were given.
         phases, seconds: parallel: what took how long.
-        sidecar: where the model was saved, or "".
+        model_file: where the model was saved, or "".
         notes: what the user should know: photos, masks that were missing.
         levels: as in SceneState.
-        unsaved: why the model could not be saved where it was to be, ""; then `sidecar` is empty, the backend answers
-            clicks from its memory, and FetchModel gives the file.
+        unsaved: why the model could not be saved where it was to be, ""; then `model_file` is empty, the backend
+            answers clicks from its memory, and FetchModel gives the file.
     """
 
     scene: str
@@ -94,7 +95,7 @@ class Trained:
     coverage: float
     phases: tuple[str, ...] = ()
     seconds: tuple[float, ...] = ()
-    sidecar: str = ""
+    model_file: str = ""
     notes: tuple[str, ...] = ()
     levels: int = 0
     unsaved: str = ""
@@ -133,7 +134,7 @@ class Clusters:
     Attributes:
         scene: fingerprint of the cloud.
         labels: [N] int32 by `saga:id`: the smallest node that holds the Gaussian, -1 for none. A node's Gaussians
-            are those labelled with it or with a node below it.
+            are those labeled with it or with a node below it.
         parents: [T] int32, node that a node is a part of; -1: a thing of its own.
         counts: [T] int32, Gaussians of the node with all its parts.
         scales: [T] float32, the largest granularity 0 to 1 at which it is one thing.
@@ -153,8 +154,8 @@ class Clusters:
 
 
 @dataclass(frozen=True, eq=False)
-class Colours:
-    """A colour for every Gaussian: similar features, similar colours. `rgb` is [N,3] uint8, sRGB, by `saga:id`."""
+class Colors:
+    """A color for every Gaussian: similar features, similar colors. `rgb` is [N,3] uint8, sRGB, by `saga:id`."""
 
     scene: str
     rgb: np.ndarray
@@ -208,9 +209,9 @@ class Names:
 
 
 @dataclass(frozen=True, eq=False)
-class Recoloured:
-    """The colours that a text asks for: `shift` [n,3] float32 in the order of the request, to be added to each
-    Gaussian's colour (0 to 1, the same from all sides). Any share of it may be added."""
+class Recolored:
+    """The colors that a text asks for: `shift` [n,3] float32 in the order of the request, to be added to each
+    Gaussian's color (0 to 1, the same from all sides). Any share of it may be added."""
 
     shift: np.ndarray
 
@@ -248,6 +249,15 @@ class Failed:
     what: str
     why: str = ""
     fix: str = ""
+
+    @classmethod
+    def of(cls, error: UserError) -> Failed:
+        """What is sent of an error."""
+        return cls(error.code, error.what, error.why, error.fix)
+
+    def error(self) -> UserError:
+        """The error that was sent."""
+        return UserError(self.what, self.why, self.fix, ErrorCode.of(self.code))
 
 
 @dataclass(frozen=True, eq=False)

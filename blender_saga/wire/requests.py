@@ -30,14 +30,14 @@ class LoadScene:
         cloud: the Gaussians that are at hand (object space of the import).
         ids: [N] int32 `saga:id` of each; empty means 0..N-1.
         count: number of Gaussians of the whole cloud (ids are below it; deleted ones are missing in `cloud`).
-        sidecar: path of the `.saga` file to open if it exists; "" for none.
+        model_file: path of the `.saga` file to open if it exists; "" for none.
     """
 
     scene: str
     cloud: GaussianCloud
     ids: np.ndarray = field(default_factory=no_ids)
     count: int = 0
-    sidecar: str = ""
+    model_file: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +68,12 @@ class FetchModel:
 class Train:
     """Train affinity features of a loaded scene. Progress with phase, step, total; answer: Trained.
 
-    The sidecar is replaced only when training has ended well; "" keeps the model in memory only, and so does a place
+    The model file is replaced only when training has ended well; "" keeps the model in memory only, and so does a place
     that cannot be written to any more at the end.
     """
 
     scene: str
-    sidecar: str = ""
+    model_file: str = ""
     settings: TrainSettings = field(default_factory=TrainSettings)
     sources: TrainSources = field(default_factory=TrainSources)
 
@@ -92,15 +92,15 @@ class Click:
         objects: who takes part, where they stand.
         scale: granularity 0 (parts) to 1 (largest things); negative: chosen from the click.
         threshold: cosine similarity above which a Gaussian is selected; negative: the default.
-        method: "evidence": by the segments on which the masks agree; "saga": by similarity of features; "auto": by the
+        method: "segments": by the segments on which the masks agree; "saga": by similarity of features; "auto": by the
             segments where they hold the click and no threshold is given, else by features; "instant": by what Segment
             Anything sees in the picture, nothing has to be trained (progress is told).
         snap: replace a selection by features with the segment that is much like it.
         want_scores: also send the similarity of every point.
         clean_up: what is done to the selection afterwards.
-        checkpoint: path of Segment Anything's weights on the backend's machine, for "instant"; "auto" asks it too where
+        weights: path of Segment Anything's weights on the backend's machine, for "instant"; "auto" asks it too where
             it has encoded the view and neither segments nor features are sure. "": neither.
-        neighbours: how many views around the thing "instant" asks too, 0 to 8; negative: by how long each takes.
+        neighbors: how many views around the thing "instant" asks too, 0 to 8; negative: by how long each takes.
     """
 
     scene: str
@@ -112,8 +112,8 @@ class Click:
     snap: bool = True
     want_scores: bool = False
     clean_up: CleanUp = field(default_factory=CleanUp)
-    checkpoint: str = ""
-    neighbours: int = -1
+    weights: str = ""
+    neighbors: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +123,13 @@ class LookAhead:
     Attributes:
         scene: fingerprint of the cloud.
         view: as clicks in it will have it.
-        checkpoint: path of Segment Anything's weights on the backend's machine.
+        weights: path of Segment Anything's weights on the backend's machine.
         objects: who takes part, where they stand.
     """
 
     scene: str
     view: View
-    checkpoint: str
+    weights: str
     objects: tuple[ObjectPoints, ...] = ()
 
 
@@ -166,8 +166,8 @@ class Cluster:
 
 
 @dataclass(frozen=True, eq=False)
-class Colour:
-    """Colour the features by their principal components. Answer: Colours.
+class Color:
+    """Color the features by their principal components. Answer: Colors.
 
     Attributes:
         scene: fingerprint of the trained cloud.
@@ -188,8 +188,8 @@ class FindText:
     Attributes:
         scene: fingerprint of the trained cloud.
         text: what is looked for, as a person would say it.
-        checkpoint: path of OpenCLIP weights on the backend's machine.
-        sidecar: the `.saga` file that the vectors are kept in; "" keeps them in memory only.
+        weights: path of OpenCLIP weights on the backend's machine.
+        model_file: the `.saga` file that the vectors are kept in; "" keeps them in memory only.
         way: "votes": masks of many views vote (SAGA; needs features), "clusters": clusters are drawn alone
             (Click-Gaussian), "auto": votes where there are features.
         limit: candidates that are answered at most.
@@ -197,47 +197,47 @@ class FindText:
 
     scene: str
     text: str
-    checkpoint: str
-    sidecar: str = ""
+    weights: str
+    model_file: str = ""
     way: str = "auto"
     limit: int = 8
 
 
 @dataclass(frozen=True, eq=False)
-class NameThings:
+class NameSegments:
     """Choose a name for every node of the scene's tree (Cluster) from a list. Progress as FindText; answer: Names.
 
     Attributes:
         scene: fingerprint of the trained cloud.
         words: to choose from.
-        checkpoint, sidecar: as in FindText.
+        weights, model_file: as in FindText.
     """
 
     scene: str
     words: tuple[str, ...]
-    checkpoint: str
-    sidecar: str = ""
+    weights: str
+    model_file: str = ""
 
 
 @dataclass(frozen=True, eq=False)
-class Recolour:
-    """Lead the colours of some Gaussians from one text to another. Progress with the loss; answer: Recoloured.
+class Recolor:
+    """Lead the colors of some Gaussians from one text to another. Progress with the loss; answer: Recolored.
 
-    The Gaussians themselves are sent, with the colours they have now: no scene is loaded and nothing is trained.
+    The Gaussians themselves are sent, with the colors they have now: no scene is loaded and nothing is trained.
 
     Attributes:
         cloud: those that are to change, as they stand in a world whose z axis points up.
         source: what they look like, as a person would say it: "red box".
         text: what they shall look like: "blue box".
-        checkpoint: as in FindText.
-        steps: of the optimiser; 0: the default.
+        weights: as in FindText.
+        steps: of the optimizer; 0: the default.
         seed: of the order in which they are looked at.
     """
 
     cloud: GaussianCloud
     source: str
     text: str
-    checkpoint: str
+    weights: str
     steps: int = 0
     seed: int = 0
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numba
 import pytest
-from clicks import CLOUD, SMALL, N
-from saga_backend.control import Control
-from saga_backend.session import Session
 
 from blender_saga.wire.messages import LoadScene, Train
+from saga_backend.common.progress import Control
+from saga_backend.serving.session import Session
+from tests.helpers.clicks import CLOUD, SMALL, N
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def saga_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("session") / "toy.saga"
     session.load_scene(LoadScene("toy", CLOUD))
     trained = session.train(Train("toy", str(path), SMALL), Control())
-    assert trained.steps == SMALL.steps and trained.masks > 0 and trained.views > 0 and trained.sidecar == str(path)
+    assert trained.steps == SMALL.steps and trained.masks > 0 and trained.views > 0 and trained.model_file == str(path)
     assert len(trained.phases) == len(trained.seconds) > 0
     return path
 
@@ -39,6 +39,6 @@ def saga_file(tmp_path_factory) -> Path:
 def session(saga_file) -> Session:
     """A session that has the scene and its model."""
     out = Session("cpu")
-    state = out.load_scene(LoadScene("toy", CLOUD, sidecar=str(saga_file)))
+    state = out.load_scene(LoadScene("toy", CLOUD, model_file=str(saga_file)))
     assert (state.count, state.model_steps, state.note) == (N, SMALL.steps, "")
     return out

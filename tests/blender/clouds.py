@@ -64,8 +64,8 @@ def covariances(quats: np.ndarray, scales: np.ndarray) -> np.ndarray:
     return half @ half.transpose(0, 2, 1)
 
 
-def colours(sh: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """[N,3] SH part of a colour seen along unit directions [N,3], up to degree 1, INRIA signs."""
+def colors(sh: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """[N,3] SH part of a color seen along unit directions [N,3], up to degree 1, INRIA signs."""
     c0, c1 = 0.28209479177387814, 0.4886025119029199
     x, y, z = directions.T
     basis = np.stack([np.full(len(x), c0), -c1 * y, c1 * z, -c1 * x], axis=1)

@@ -6,14 +6,13 @@ import atexit
 import importlib.util
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from .support import PACKAGE, ROOT, addon
+from tests.blender.support import PACKAGE, addon
 
 # Blender reads this when bpy is imported, so it is set before any test module is.
 _PROFILE = tempfile.mkdtemp(prefix="blender_saga_profile_")
@@ -26,7 +25,6 @@ if importlib.util.find_spec("bpy") is None:  # another Python than the environme
 @pytest.fixture(scope="session")
 def built_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The extension, built once by scripts/build_extension.py."""
-    sys.path.insert(0, str(ROOT / "scripts"))
     import build_extension
 
     return build_extension.build(tmp_path_factory.mktemp("dist"))
@@ -52,7 +50,7 @@ def empty_scene(installed: None) -> Iterator[None]:
 
     bpy.ops.wm.read_homefile(use_empty=True)
     yield
-    addon("scene.session").session.close()
+    addon("scene.state.session").session.close()
 
 
 @pytest.fixture
@@ -62,9 +60,9 @@ def snapshot() -> Callable[[], object]:
 
     def describe(obj: bpy.types.Object) -> object:
         data = obj.data
-        points = addon("scene.attributes")
+        points = addon("scene.splat.attributes")
         arrays = [(a.name, points.read(a).tobytes()) for a in data.attributes] if obj.type == "POINTCLOUD" else []
-        record = {key: getattr(obj.saga, key) for key in ("fingerprint", "count", "source", "axes", "sidecar")}
+        record = {key: getattr(obj.saga, key) for key in ("fingerprint", "count", "source", "axes", "model_file")}
         return (obj.name, obj.type, [list(row) for row in obj.matrix_world], arrays, record, obj.select_get())
 
     def take() -> object:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared" / "data"
 PACKAGE = "bl_ext.user_default.blender_saga"
 
 

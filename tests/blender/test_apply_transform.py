@@ -1,4 +1,4 @@
-"""Edits that stay right: what is exported or applied looks as it stood, in pictures of the project's rasteriser."""
+"""Edits that stay right: what is exported or applied looks as it stood, in pictures of the project's rasterizer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Euler, Matrix
-from saga_backend.raster import render
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 from blender_saga.gaussians.view import View, view_from_opengl
-
-from .clouds import covariances, random_cloud, write_inria
-from .support import DATA, addon
-from .test_bad_input import refused
-from .views import HEIGHT, WIDTH, Eye, camera_matrices
+from saga_backend.rasterizer.cpu import render
+from tests.blender.clouds import covariances, random_cloud, write_inria
+from tests.blender.support import addon
+from tests.blender.test_bad_input import refused
+from tests.blender.views import HEIGHT, WIDTH, Eye, camera_matrices
+from tests.paths import DATA
 
 MOTIONS = {
     "moved": Matrix.Translation((0.3, -0.2, 0.5)),
@@ -46,7 +46,7 @@ def look(obj: bpy.types.Object) -> np.ndarray:
     """The picture of an object as it stands: drawn in its own space, with the camera brought there."""
     bpy.context.view_layer.update()
     view = eye().of_object(np.array(obj.matrix_world))
-    return render(addon("scene.point_cloud").to_cloud(obj), view).rgb
+    return render(addon("scene.splat.point_cloud").to_cloud(obj), view).rgb
 
 
 def same_picture(a: np.ndarray, b: np.ndarray) -> None:
@@ -80,7 +80,7 @@ def out_and_in(obj: bpy.types.Object, path: Path) -> bpy.types.Object:
 
 @pytest.mark.skipif(not CAPTURE.exists(), reason="the shared test data is not beside this checkout")
 def test_a_real_capture_moved_rotated_mirrored_and_stretched(tmp_path: Path) -> None:
-    """Shapes are exact; colours that change with the direction turn, which a stretched picture tells from a shear."""
+    """Shapes are exact; colors that change with the direction turn, which a stretched picture tells from a shear."""
     flat, full, blind = (imported(degree) for degree in (0, 2, 0))
     for obj in (flat, full, blind):
         obj.matrix_world = MOTIONS["all at once"] @ Matrix.Scale(2.5, 4)
@@ -110,17 +110,17 @@ def test_applied_it_looks_the_same(tmp_path: Path, motion: str, degree: int) -> 
     same_picture(before, look(obj))
 
 
-def test_under_a_non_uniform_scale_colours_turn_with_the_rotation_in_it(tmp_path: Path) -> None:
-    # A colour that depends on the direction cannot be sheared; the polar factor is the rotation nearest to the matrix.
+def test_under_a_non_uniform_scale_colors_turn_with_the_rotation_in_it(tmp_path: Path) -> None:
+    # A color that depends on the direction cannot be sheared; the polar factor is the rotation nearest to the matrix.
     obj = splat(tmp_path, 3)
-    cloud = addon("scene.point_cloud").to_cloud(obj)
+    cloud = addon("scene.splat.point_cloud").to_cloud(obj)
     obj.matrix_world = MOTIONS["non-uniform"]
     bpy.ops.saga.apply_transform()
     u, _, vt = np.linalg.svd(np.array(MOTIONS["non-uniform"])[:3, :3])
     wide = np.eye(4)
     wide[:3, :3] = u @ vt
     turned = transform_cloud(cloud, wide)
-    np.testing.assert_allclose(addon("scene.point_cloud").to_cloud(obj).sh, turned.sh, atol=1e-5)
+    np.testing.assert_allclose(addon("scene.splat.point_cloud").to_cloud(obj).sh, turned.sh, atol=1e-5)
 
 
 @pytest.mark.parametrize("parts", [("location",), ("rotation",), ("scale",), ("rotation", "scale")])
@@ -128,14 +128,14 @@ def test_parts_are_applied_alone(tmp_path: Path, parts: tuple[str, ...]) -> None
     obj = splat(tmp_path, 0, 50)
     obj.matrix_world = MOTIONS["non-uniform"]
     bpy.context.view_layer.update()
-    cloud = addon("scene.point_cloud").to_cloud(obj)
+    cloud = addon("scene.splat.point_cloud").to_cloud(obj)
     wanted = transform_cloud(cloud, np.array(obj.matrix_world))
     bpy.ops.saga.apply_transform(**{name: name in parts for name in ("location", "rotation", "scale")})
     location, rotation, scale = obj.matrix_basis.decompose()
     assert (location.length < 1e-6) == ("location" in parts)
     assert (abs(rotation.w) > 1 - 1e-6) == ("rotation" in parts)
     assert ((scale - type(scale)((1, 1, 1))).length < 1e-6) == ("scale" in parts)
-    got = transform_cloud(addon("scene.point_cloud").to_cloud(obj), np.array(obj.matrix_world))
+    got = transform_cloud(addon("scene.splat.point_cloud").to_cloud(obj), np.array(obj.matrix_world))
     np.testing.assert_allclose(got.means, wanted.means, atol=1e-5)
     shapes = (covariances(c.quats.astype(np.float64), c.scales) for c in (got, wanted))
     np.testing.assert_allclose(*shapes, atol=1e-6)
@@ -151,28 +151,28 @@ def test_parents_and_children_stay_where_they_are(tmp_path: Path) -> None:
     obj.location, obj.rotation_euler = (5, 0, 0), (0, 0, 1)
     bpy.context.view_layer.update()
     world, childs = obj.matrix_world.copy(), child.matrix_world.copy()
-    means = addon("scene.point_cloud").positions(obj) @ np.array(world)[:3, :3].T + np.array(world)[:3, 3]
+    means = addon("scene.splat.point_cloud").positions(obj) @ np.array(world)[:3, :3].T + np.array(world)[:3, 3]
     bpy.ops.saga.apply_transform()
     np.testing.assert_allclose(np.array(child.matrix_world), np.array(childs), atol=1e-6)
-    np.testing.assert_allclose(np.add(addon("scene.point_cloud").positions(obj), (1, 2, 3)), means, atol=1e-5)
+    np.testing.assert_allclose(np.add(addon("scene.splat.point_cloud").positions(obj), (1, 2, 3)), means, atol=1e-5)
 
 
 def test_it_is_one_step_of_undo_and_keeps_every_other_attribute(tmp_path: Path) -> None:
     obj = splat(tmp_path, 1, 50)
     mask = np.arange(50) % 3 == 0
-    addon("scene.point_cloud").set_selection(obj, mask)
+    addon("scene.splat.point_cloud").set_selection(obj, mask)
     obj.matrix_world = MOTIONS["rotated"]
     bpy.ops.ed.undo_push(message="turned")
-    before, key = addon("scene.point_cloud").positions(obj).copy(), obj.saga.fingerprint
+    before, key = addon("scene.splat.point_cloud").positions(obj).copy(), obj.saga.fingerprint
     bpy.ops.saga.apply_transform()
     bpy.ops.ed.undo_push(message="applied")  # in the window Blender does this by itself
-    assert not np.allclose(addon("scene.point_cloud").positions(obj), before)
-    np.testing.assert_array_equal(addon("scene.point_cloud").ids(obj), np.arange(50))
-    np.testing.assert_array_equal(addon("scene.point_cloud").selection(obj), mask)
-    assert obj.saga.fingerprint == key == addon("scene.point_cloud").to_cloud(obj).fingerprint()
+    assert not np.allclose(addon("scene.splat.point_cloud").positions(obj), before)
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").ids(obj), np.arange(50))
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").selection(obj), mask)
+    assert obj.saga.fingerprint == key == addon("scene.splat.point_cloud").to_cloud(obj).fingerprint()
     bpy.ops.ed.undo()
     obj = bpy.data.objects["a"]
-    np.testing.assert_array_equal(addon("scene.point_cloud").positions(obj), before)
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").positions(obj), before)
     np.testing.assert_allclose(np.array(obj.matrix_world), np.array(MOTIONS["rotated"]), atol=1e-6)
 
 
@@ -195,7 +195,7 @@ def test_what_cannot_be_applied_changes_nothing(tmp_path: Path, snapshot: Callab
     refused(lambda: bpy.ops.saga.apply_transform(), "No splat is active")
 
 
-def test_the_rasteriser_sees_an_axis_turn_as_nothing() -> None:
+def test_the_rasterizer_sees_an_axis_turn_as_nothing() -> None:
     """The oracle itself: the same Gaussians in two spaces, seen by the same camera."""
     cloud: GaussianCloud = random_cloud(400, 4)
     view = eye()

@@ -13,12 +13,12 @@ import pytest
 from mathutils import Matrix, Vector
 
 from blender_saga.gaussians.cloud import GaussianCloud
+from tests.blender.clouds import random_cloud, read_inria, write_inria
+from tests.blender.support import addon
+from tests.blender.test_bad_input import refused
+from tests.blender.views import Eye, click
 from tests.fakes.models import saga_file
-
-from .clouds import random_cloud, read_inria, write_inria
-from .support import ROOT, addon
-from .test_bad_input import refused
-from .views import Eye, click
+from tests.paths import ROOT
 
 ENDLESS, DIES = 99_999, 66_666  # steps: see tests/fakes/geometric_session.py
 PLACES = np.array([[-2.0, 0, 0], [0, 0, 1], [2, 0, 0]])  # of three little clusters, in Blender's space
@@ -42,7 +42,7 @@ def fake_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start launches the fake."""
     monkeypatch.setenv("BLENDER_SAGA_PYTHON", sys.executable)
     monkeypatch.setenv("SAGA_TEST_SESSION", "geometric_session")
-    monkeypatch.setattr(addon("ui.preferences"), "LAUNCH", ROOT / "tests" / "fakes" / "launch_fake.py")
+    monkeypatch.setattr(addon("ui.launch"), "LAUNCH", ROOT / "tests" / "fakes" / "launch_fake.py")
 
 
 @pytest.fixture
@@ -62,20 +62,20 @@ def trained(splat: bpy.types.Object) -> bpy.types.Object:
 
 
 def selected(obj: bpy.types.Object) -> np.ndarray:
-    return addon("scene.point_cloud").selection(obj)
+    return addon("scene.splat.point_cloud").selection(obj)
 
 
 def session() -> object:
-    return addon("scene.session").session
+    return addon("scene.state.session").session
 
 
 @pytest.mark.parametrize("orthographic", [False, True])
 def test_train_click_split_export(trained: bpy.types.Object, tmp_path: Path, orthographic: bool) -> None:
-    assert trained.saga.sidecar == str(tmp_path / "three.saga") and (tmp_path / "three.saga").exists()
+    assert trained.saga.model_file == str(tmp_path / "three.saga") and (tmp_path / "three.saga").exists()
 
     assert click(Vector(PLACES[2]), Eye(orthographic=orthographic)) == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), CLUSTER == 2)
-    similarity = addon("scene.attributes").read(trained.data.attributes["saga:similarity"])
+    similarity = addon("scene.splat.attributes").read(trained.data.attributes["saga:similarity"])
     assert similarity[CLUSTER == 2].min() > similarity[CLUSTER != 2].max()
     assert bpy.context.scene.saga.scale == 0.5  # what the backend chose is what the slider shows
 
@@ -163,11 +163,11 @@ def test_click_can_be_undone(trained: bpy.types.Object) -> None:
     np.testing.assert_array_equal(selected(bpy.data.objects["three"]), CLUSTER == 0)
 
 
-def test_reload_of_the_file_takes_the_model_from_the_sidecar(trained: bpy.types.Object, tmp_path: Path) -> None:
+def test_reload_of_the_file_takes_the_model_from_its_file(trained: bpy.types.Object, tmp_path: Path) -> None:
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "work.blend"))
     bpy.ops.saga.backend_stop()
     bpy.ops.wm.read_homefile(use_empty=True)
-    addon("scene.session").session.models.clear()  # another run of Blender
+    addon("scene.state.session").session.models.clear()  # another run of Blender
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "work.blend"))
     bpy.ops.saga.backend_start()
     click(Vector(PLACES[1]))
@@ -179,7 +179,7 @@ def test_model_next_to_a_saved_file_moves_with_it(splat: bpy.types.Object, tmp_p
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project" / "work.blend"))
     bpy.ops.saga.backend_start()
     bpy.ops.saga.train(steps=5)
-    assert bpy.data.objects["three"].saga.sidecar == "//three.saga"
+    assert bpy.data.objects["three"].saga.model_file == "//three.saga"
     bpy.ops.wm.save_mainfile()
     bpy.ops.saga.backend_stop()
     session().models.clear()
@@ -216,7 +216,7 @@ def test_training_does_not_overwrite_the_model_of_another_cloud(splat: bpy.types
     bpy.ops.saga.backend_start()
     bpy.ops.saga.train(steps=5)
     assert (tmp_path / "three.saga").read_text() == "somebody else's"
-    assert splat.saga.sidecar == str(tmp_path / f"three-{splat.saga.fingerprint[:8]}.saga")
+    assert splat.saga.model_file == str(tmp_path / f"three-{splat.saga.fingerprint[:8]}.saga")
 
 
 def test_training_a_part_numbers_it_anew(trained: bpy.types.Object, tmp_path: Path) -> None:
@@ -226,8 +226,8 @@ def test_training_a_part_numbers_it_anew(trained: bpy.types.Object, tmp_path: Pa
     whole = trained.saga.fingerprint
     bpy.ops.saga.train(steps=5)
     assert part.saga.fingerprint != whole == trained.saga.fingerprint
-    assert trained.saga.sidecar == str(tmp_path / "three.saga") != part.saga.sidecar
-    np.testing.assert_array_equal(addon("scene.point_cloud").ids(part), np.arange(20))
+    assert trained.saga.model_file == str(tmp_path / "three.saga") != part.saga.model_file
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").ids(part), np.arange(20))
     click(Vector(PLACES[2]))
     assert selected(part).all() and not selected(trained).any()
     click(Vector(PLACES[0]), object="three")  # the rest is still selectable with its own model
@@ -245,7 +245,7 @@ def test_cancelled_training_changes_nothing(splat: bpy.types.Object, snapshot: C
         if progress.step >= 3 and not training.job.cancelling:
             bpy.ops.saga.cancel()
 
-    with pytest.raises(addon("wire.errors").Cancelled):
+    with pytest.raises(addon("errors").Cancelled):
         training.wait(on_progress=cancel)
     assert snapshot() == before and not (tmp_path / "three.saga").exists()
     assert "cancelled" in session().message and not session().failed
@@ -255,7 +255,7 @@ def test_training_nobody_waits_for_is_recorded_when_it_ends(splat: bpy.types.Obj
     bpy.ops.saga.backend_start()
     bpy.ops.saga.train(steps=5, wait=False)
     session().training.wait()
-    assert splat.saga.sidecar and "Trained 5 steps on 3 views and 7 masks" in session().message
+    assert splat.saga.model_file and "Trained 5 steps on 3 views and 7 masks" in session().message
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(splat), CLUSTER == 1)
 
@@ -307,7 +307,7 @@ def test_disabling_the_extension_ends_the_backend(trained: bpy.types.Object) -> 
 def test_points_moved_in_edit_mode_are_clicked_where_they_are(trained: bpy.types.Object) -> None:
     click(Vector(PLACES[0]))
     bpy.ops.object.mode_set(mode="EDIT")
-    places = addon("scene.attributes").read(trained.data.attributes["position"])
+    places = addon("scene.splat.attributes").read(trained.data.attributes["position"])
     places[CLUSTER == 0] += (0, 0, 2)
     trained.data.attributes["position"].data.foreach_set("vector", places.ravel())
     bpy.ops.object.mode_set(mode="OBJECT")
@@ -353,7 +353,9 @@ def test_parts_that_are_joined_again_keep_their_model(trained: bpy.types.Object)
     trained.select_set(True)
     bpy.ops.object.join()  # into the part
     click(Vector(PLACES[0]))
-    np.testing.assert_array_equal(np.sort(addon("scene.point_cloud").ids(part)[selected(part)]), np.arange(0, 60, 3))
+    np.testing.assert_array_equal(
+        np.sort(addon("scene.splat.point_cloud").ids(part)[selected(part)]), np.arange(0, 60, 3)
+    )
 
 
 def test_points_of_another_splat_that_were_joined_are_refused(

@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 from mathutils import Vector
 
-from .support import addon
-from .test_backend_flow import CLUSTER, ENDLESS, PLACES, fake_backend, selected, session, splat, trained
-from .test_bad_input import refused
-from .views import click
+from tests.blender.support import addon
+from tests.blender.test_backend_flow import (
+    CLUSTER,
+    ENDLESS,
+    PLACES,
+    fake_backend,
+    selected,
+    session,
+    splat,
+    trained,
+)
+from tests.blender.test_bad_input import refused
+from tests.blender.views import click
 
 __all__ = ["fake_backend", "splat", "trained"]  # fixtures
 
@@ -48,7 +57,7 @@ def test_a_click_beside_a_training(trained: bpy.types.Object) -> None:
             clicked.append(click(Vector(PLACES[2])))
             bpy.ops.saga.cancel()
 
-    with pytest.raises(addon("wire.errors").Cancelled):
+    with pytest.raises(addon("errors").Cancelled):
         training.wait(on_progress=once)
     np.testing.assert_array_equal(selected(trained), CLUSTER == 2)
 

@@ -9,8 +9,8 @@ import bpy
 import numpy as np
 import pytest
 
-from .clouds import random_cloud, write_inria
-from .support import addon
+from tests.blender.clouds import random_cloud, write_inria
+from tests.blender.support import addon
 
 MESH = """ply
 format ascii 1.0
@@ -91,7 +91,7 @@ def test_numbers_that_are_not_finite_are_left_out_with_a_warning(tmp_path: Path,
     assert bpy.ops.saga.import_splat(filepath=str(tmp_path / "holes.ply")) == {"FINISHED"}
     obj = bpy.context.view_layer.objects.active
     assert len(obj.data.points) == 8
-    np.testing.assert_array_equal(addon("scene.point_cloud").ids(obj), np.arange(8))
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").ids(obj), np.arange(8))
     assert "Warning" in capfd.readouterr().out
 
 
@@ -115,7 +115,7 @@ def call(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], object]
 @pytest.fixture
 def pretended_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """The operators believe that a backend runs, so that the next check is reached."""
-    monkeypatch.setattr(addon("scene.session").session, "connected", lambda: None)
+    monkeypatch.setattr(addon("scene.state.session").session, "connected", lambda: None)
 
 
 def test_no_object(call: Callable, snapshot: Callable, pretended_backend: None) -> None:
@@ -259,7 +259,7 @@ def test_a_locked_folder_is_not_where_the_model_goes(
     tmp_path: Path, splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who runs these tests may be root, to whom no folder is locked: the answer of the system is pretended."""
-    paths = addon("scene.paths")
+    paths = addon("scene.state.paths")
     assert paths.model_path(splat, "x") == tmp_path / "good.saga"
     monkeypatch.setattr(paths.os, "access", lambda *_: False)
     assert paths.model_path(splat, "x") == paths.user_folder("models") / "good.saga"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from .support import ROOT
+from tests.paths import ROOT
 
 ROUNDING = 0.02  # of milliseconds with two digits
 

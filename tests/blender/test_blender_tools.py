@@ -8,17 +8,16 @@ import bpy
 import numpy as np
 
 from blender_saga.gaussians.formats.registry import read_splat
-
-from .support import addon
-from .test_splat_files import imported, with_extras
+from tests.blender.support import addon
+from tests.blender.test_splat_files import imported, with_extras
 
 
 def record(obj: bpy.types.Object) -> dict[int, tuple[bytes, ...]]:
     """Everything about each Gaussian, by id; copies of one Gaussian must agree."""
-    read, found = addon("scene.attributes").read, {}
+    read, found = addon("scene.splat.attributes").read, {}
     names = sorted(a.name for a in obj.data.attributes if not a.name.startswith("."))
     columns = [read(obj.data.attributes[name]) for name in names]
-    for row, identity in enumerate(addon("scene.point_cloud").ids(obj)):
+    for row, identity in enumerate(addon("scene.splat.point_cloud").ids(obj)):
         values = tuple(np.ascontiguousarray(column[row]).tobytes() for column in columns)
         assert found.setdefault(int(identity), values) == values
     return found
@@ -26,7 +25,7 @@ def record(obj: bpy.types.Object) -> dict[int, tuple[bytes, ...]]:
 
 def select(obj: bpy.types.Object, mask: np.ndarray) -> None:
     addon("ui.import_ops").make_active(bpy.context, obj)  # edit mode is for all selected objects
-    addon("scene.point_cloud").set_selection(obj, mask)
+    addon("scene.splat.point_cloud").set_selection(obj, mask)
     bpy.ops.object.mode_set(mode="EDIT")
 
 
@@ -58,7 +57,7 @@ def test_separate_delete_duplicate_and_join(tmp_path: Path) -> None:
     assert record(obj) == {key: before[key] for key in (*range(20), *range(30, 60))}
     bpy.ops.saga.export_splat(filepath=str(tmp_path / "b.ply"))
     loaded, source = read_splat(tmp_path / "b.ply"), read_splat(tmp_path / "a.ply")
-    np.testing.assert_array_equal(loaded.rows, source.rows[addon("scene.point_cloud").ids(obj)])
+    np.testing.assert_array_equal(loaded.rows, source.rows[addon("scene.splat.point_cloud").ids(obj)])
 
 
 def test_points_moved_in_edit_mode_go_out_where_they_are(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from mathutils import Vector
 
-from .support import addon
-from .test_backend_flow import PLACES, fake_backend, session, splat, trained
-from .test_bad_input import refused
-from .test_text import clip
-from .views import click
+from tests.blender.support import addon
+from tests.blender.test_backend_flow import PLACES, fake_backend, session, splat, trained
+from tests.blender.test_bad_input import refused
+from tests.blender.test_text import clip
+from tests.blender.views import click
 
 __all__ = ["clip", "fake_backend", "splat", "trained"]  # fixtures
 SENTENCE = r"The backend's answer cannot be used: .+\. Press Restart; nothing was changed"
@@ -23,7 +23,7 @@ SENTENCE = r"The backend's answer cannot be used: .+\. Press Restart; nothing wa
 
 def lies(monkeypatch: pytest.MonkeyPatch, kind: str, change: Callable[[Any], Any]) -> None:
     """From now on answers of a kind are changed before Blender takes them in."""
-    table = addon("client.jobs").JobTable
+    table = addon("client.connection.jobs").JobTable
     handle = table.handle
 
     def lying(self: object, event: tuple[int, object]) -> object:
@@ -59,8 +59,8 @@ def test_clicks(trained: bpy.types.Object, monkeypatch, snapshot, change: Callab
 
 def test_a_selection_of_points_that_did_not_take_part(trained: bpy.types.Object, monkeypatch, snapshot) -> None:
     """The arrays fit each other, and the request does not say how many points there are: the scene knows."""
-    asked = addon("client.jobs").asked
-    monkeypatch.setattr(addon("client.jobs"), "asked", lambda message: replace(asked(message), points=-1))
+    asked = addon("client.connection.jobs").asked
+    monkeypatch.setattr(addon("client.connection.jobs"), "asked", lambda message: replace(asked(message), points=-1))
     lies(monkeypatch, "Selection", CLICKS["total"])
     before = snapshot()
     refused(lambda: click(Vector(PLACES[0])), SENTENCE)
@@ -80,15 +80,15 @@ TREES = {
 def test_things(trained: bpy.types.Object, monkeypatch, snapshot, change: Callable[[Any], Any]) -> None:
     lies(monkeypatch, "Clusters", change)
     before = snapshot()
-    refused(bpy.ops.saga.find_things, SENTENCE)
-    assert snapshot() == before and not len(trained.saga.things)
+    refused(bpy.ops.saga.segment_scene, SENTENCE)
+    assert snapshot() == before and not len(trained.saga.segments)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 3), slice(0, 0)])
-def test_colours(trained: bpy.types.Object, monkeypatch, snapshot, rows: slice) -> None:
-    lies(monkeypatch, "Colours", lambda a: replace(a, rgb=a.rgb[rows]))
+def test_colors(trained: bpy.types.Object, monkeypatch, snapshot, rows: slice) -> None:
+    lies(monkeypatch, "Colors", lambda a: replace(a, rgb=a.rgb[rows]))
     before = snapshot()
-    refused(bpy.ops.saga.colour_features, SENTENCE)
+    refused(bpy.ops.saga.color_features, SENTENCE)
     assert snapshot() == before
 
 

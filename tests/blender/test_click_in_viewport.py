@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from mathutils import Vector
 
-from .support import addon
-from .test_backend_flow import CLUSTER, PLACES, fake_backend, selected, session, splat, trained
-from .views import HEIGHT, WIDTH, Eye, camera_matrices, region_pixel
+from tests.blender.support import addon
+from tests.blender.test_backend_flow import CLUSTER, PLACES, fake_backend, selected, session, splat, trained
+from tests.blender.views import HEIGHT, WIDTH, Eye, camera_matrices, region_pixel
 
 __all__ = ["fake_backend", "splat", "trained"]  # fixtures
 
@@ -165,6 +165,6 @@ def test_adjust_last_operation_repeats_the_click(trained: bpy.types.Object, inde
     repeated = {
         name: getattr(operator, name) for name in ("view_matrix", "projection_matrix", "width", "height", "x", "y")
     }
-    addon("scene.point_cloud").set_selection(trained, np.zeros(60, bool))
+    addon("scene.splat.point_cloud").set_selection(trained, np.zeros(60, bool))
     bpy.ops.saga.click(**repeated)
     np.testing.assert_array_equal(selected(trained), index == CLUSTER)

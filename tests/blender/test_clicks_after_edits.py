@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Vector
 
-from .support import addon
-from .test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat, trained
-from .views import click
+from tests.blender.support import addon
+from tests.blender.test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat, trained
+from tests.blender.views import click
 
 __all__ = ["fake_backend", "splat", "trained"]  # fixtures
 
@@ -26,8 +26,8 @@ def test_after_apply_transform(trained: bpy.types.Object) -> None:
 
 
 def test_after_split_move_apply_and_join(trained: bpy.types.Object) -> None:
-    addon("scene.point_cloud").set_selection(trained, CLUSTER == 1)
-    part = addon("scene.point_cloud").split(trained)
+    addon("scene.splat.point_cloud").set_selection(trained, CLUSTER == 1)
+    part = addon("scene.splat.point_cloud").split(trained)
     part.location = (0, 0, -2)
     for obj in (trained, part):
         obj.select_set(obj == part)
@@ -36,7 +36,7 @@ def test_after_split_move_apply_and_join(trained: bpy.types.Object) -> None:
     trained.select_set(True)
     bpy.context.view_layer.objects.active = trained
     bpy.ops.object.join()
-    ids = addon("scene.point_cloud").ids(trained)
+    ids = addon("scene.splat.point_cloud").ids(trained)
     assert sorted(ids) == list(range(60))
     assert click(Vector(PLACES[1]) + Vector((0, 0, -2))) == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), CLUSTER[ids] == 1)
@@ -86,16 +86,16 @@ def test_duplicates_of_which_one_was_applied(trained: bpy.types.Object, applied:
 
 def move_points(obj: bpy.types.Object, mask: np.ndarray, by: tuple[float, float, float]) -> None:
     """As a script or Blender's edit mode does it: the points, not the object."""
-    places = addon("scene.point_cloud").positions(obj)
+    places = addon("scene.splat.point_cloud").positions(obj)
     places[mask] += by
-    addon("scene.attributes").write(obj.data, "position", "FLOAT_VECTOR", places)
+    addon("scene.splat.attributes").write(obj.data, "position", "FLOAT_VECTOR", places)
 
 
 def test_the_backend_is_not_sent_again_what_it_has(trained: bpy.types.Object) -> None:
     copy = duplicate(trained)
     apply_to(copy, FLIPPED)
     click(FLIPPED @ Vector(PLACES[1]))
-    queries = addon("scene.queries")
+    queries = addon("scene.requests.click")
     assert queries.needed([trained, copy], "") is None
     move_points(copy, np.ones(60, bool), (1, 1, 1))
     assert queries.needed([trained, copy], "") is None  # what was moved by hand is told with each click
@@ -137,12 +137,12 @@ def test_copies_that_were_moved_within_their_points(trained: bpy.types.Object, t
 def test_points_duplicated_and_moved_in_edit_mode(trained: bpy.types.Object) -> None:
     """Shift D and G in Blender's edit mode: one object holds the same ids twice."""
     click(Vector(PLACES[0]))
-    addon("scene.point_cloud").set_selection(trained, CLUSTER == 2)
+    addon("scene.splat.point_cloud").set_selection(trained, CLUSTER == 2)
     bpy.ops.object.mode_set(mode="EDIT")
     bpy.ops.pointcloud.duplicate()
     bpy.ops.transform.translate(value=(0, 0, -2))
     bpy.ops.object.mode_set(mode="OBJECT")
-    ids = addon("scene.point_cloud").ids(trained)
+    ids = addon("scene.splat.point_cloud").ids(trained)
     assert len(ids) == 80
     copies = np.arange(80) >= 60
     for place, wanted in (
@@ -158,6 +158,6 @@ def test_hidden_points_are_not_among_the_moved_ones(trained: bpy.types.Object) -
     copy = duplicate(trained)
     move_points(copy, CLUSTER == 1, (0, 0, -3))
     hidden = (CLUSTER == 1) & (np.arange(60) < 30)
-    addon("scene.point_cloud").set_hidden(copy, hidden)
+    addon("scene.splat.point_cloud").set_hidden(copy, hidden)
     click(Vector(PLACES[1]) + Vector((0, 0, -3)))
     np.testing.assert_array_equal(selected(copy), (CLUSTER == 1) & ~hidden)

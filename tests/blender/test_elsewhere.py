@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 from mathutils import Vector
 
+from tests.blender.clouds import write_inria
+from tests.blender.support import addon
+from tests.blender.test_bad_input import refused
+from tests.blender.test_end_to_end import PLACES, two_balls
+from tests.blender.test_panels import draw
+from tests.blender.views import Eye, click
 from tests.fakes.served import Served
 from tests.fakes.tunnel import Tunnel
-
-from .clouds import write_inria
-from .support import addon
-from .test_bad_input import refused
-from .test_end_to_end import PLACES, two_balls
-from .test_panels import draw
-from .views import Eye, click
 
 EYE = Eye((0, -6, 1.2), (0, 0, 0.5))
 SMALL = {"steps": 30, "views": 6, "width": 96, "height": 72}
@@ -49,12 +48,12 @@ def tunnel(served: Served) -> Iterator[Tunnel]:
 @pytest.fixture
 def chosen(served: Served, tunnel: Tunnel) -> Iterator[object]:
     """The preferences, with the backend elsewhere; afterwards as they were."""
-    preferences = addon("ui.preferences").preferences()
+    preferences = addon("ui.launch").preferences()
     preferences.backend_where = "ELSEWHERE"
     preferences.remote_address = f"127.0.0.1:{tunnel.address[1]}"
     preferences.remote_key = served.key
     yield preferences
-    for name in ("backend_where", "remote_address", "remote_key", "remote_sam_checkpoint", "remote_clip_checkpoint"):
+    for name in ("backend_where", "remote_address", "remote_key", "remote_sam_weights", "remote_clip_weights"):
         preferences.property_unset(name)
 
 
@@ -70,11 +69,11 @@ def splat(tmp_path: Path) -> bpy.types.Object:
 
 
 def session() -> object:
-    return addon("scene.session").session
+    return addon("scene.state.session").session
 
 
 def selected(name: str = "balls") -> np.ndarray:
-    return addon("scene.point_cloud").selection(bpy.data.objects[name])
+    return addon("scene.splat.point_cloud").selection(bpy.data.objects[name])
 
 
 def test_train_save_reopen_click(chosen: object, splat: bpy.types.Object, tmp_path: Path, served: Served) -> None:
@@ -82,7 +81,7 @@ def test_train_save_reopen_click(chosen: object, splat: bpy.types.Object, tmp_pa
     assert session().backend.welcome.machine
     assert bpy.ops.saga.train(**SMALL) == {"FINISHED"}
     model = tmp_path / "project" / "balls.saga"
-    assert bpy.data.objects["balls"].saga.sidecar == "//balls.saga" and model.stat().st_size > 10_000
+    assert bpy.data.objects["balls"].saga.model_file == "//balls.saga" and model.stat().st_size > 10_000
     elsewhere = served.log.parent
     assert not list(elsewhere.rglob("*.saga"))  # nothing of it stays there
     click(Vector(PLACES[1]), EYE, scale=0.6)
@@ -108,7 +107,7 @@ def test_a_tunnel_that_is_cut_loses_nothing(
     chosen: object, splat: bpy.types.Object, tunnel: Tunnel, snapshot: Callable
 ) -> None:
     bpy.ops.saga.backend_start()
-    assert bpy.ops.saga.train(method="EVIDENCE", **SMALL) == {"FINISHED"}
+    assert bpy.ops.saga.train(method="SEGMENTS", **SMALL) == {"FINISHED"}
     click(Vector(PLACES[0]), EYE, scale=0.6)
     first = selected()
     before = snapshot()
@@ -187,15 +186,15 @@ def test_paths_are_those_of_the_other_machine(chosen: object, splat: bpy.types.O
     refused(
         lambda: train(views_from="PHOTOS", photos="//photos"), f"backend runs on {machine}, and .* not a whole path"
     )
-    refused(lambda: train(masks_from="SAM", sam_checkpoint="/no/sam.pth"), f"on {machine}, where the backend runs")
+    refused(lambda: train(masks_from="SAM", sam_weights="/no/sam.pth"), f"on {machine}, where the backend runs")
     refused(lambda: train(masks_from="SAM"), "Segment Anything needs its weights")
-    chosen.sam_checkpoint, chosen.remote_sam_checkpoint = str(tmp_path / "mine.pth"), "/theirs.pth"
-    assert addon("scene.weights").weights("SAM") == "/theirs.pth"
-    assert addon("scene.weights").weights_property("SAM") == "remote_sam_checkpoint"
+    chosen.sam_weights, chosen.remote_sam_weights = str(tmp_path / "mine.pth"), "/theirs.pth"
+    assert addon("scene.requests.weights").weights("SAM") == "/theirs.pth"
+    assert addon("scene.requests.weights").weights_property("SAM") == "remote_sam_weights"
     bpy.ops.saga.backend_stop()
     chosen.backend_where = "HERE"
-    assert addon("scene.weights").weights("SAM") == str(tmp_path / "mine.pth")
-    chosen.property_unset("sam_checkpoint")
+    assert addon("scene.requests.weights").weights("SAM") == str(tmp_path / "mine.pth")
+    chosen.property_unset("sam_weights")
 
 
 @pytest.mark.parametrize(
@@ -204,11 +203,11 @@ def test_paths_are_those_of_the_other_machine(chosen: object, splat: bpy.types.O
     + [(path, False) for path in ("//data", "data", "./data", "~/data", "C:data")],
 )
 def test_whole_paths_of_any_system(chosen: object, path: str, whole: bool) -> None:
-    where = addon("scene.where")
+    where = addon("scene.requests.location")
     if whole:
         assert where.backends_path("folder of photos", path) == path
     else:
-        with pytest.raises(addon("wire.errors").UserError, match="is not a whole path there"):
+        with pytest.raises(addon("errors").UserError, match="is not a whole path there"):
             where.backends_path("folder of photos", path)
 
 

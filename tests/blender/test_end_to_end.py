@@ -11,17 +11,16 @@ import pytest
 from mathutils import Vector
 
 from blender_saga.gaussians.cloud import GaussianCloud
-
-from .clouds import random_cloud, read_inria, write_inria
-from .support import addon
-from .views import Eye, click
+from tests.blender.clouds import random_cloud, read_inria, write_inria
+from tests.blender.support import addon
+from tests.blender.views import Eye, click
 
 N = 2500
 PLACES = np.array([[-0.8, 0, 0.35], [0.8, 0, 0.35]])  # of two balls on a floor, in Blender's space
 
 
 def two_balls() -> tuple[GaussianCloud, np.ndarray]:
-    """Two balls of different colour on a floor of another one, in the files' axes, and labels 1, 2 and 0."""
+    """Two balls of different color on a floor of another one, in the files' axes, and labels 1, 2 and 0."""
     rng = np.random.default_rng(3)
     directions = rng.normal(size=(2 * N, 3))
     balls = np.repeat(PLACES, N, axis=0) + 0.35 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
@@ -47,7 +46,7 @@ def test_main_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_inria(tmp_path / "balls.ply", cloud)
     bpy.ops.saga.import_splat(filepath=str(tmp_path / "balls.ply"))
     splat = bpy.context.view_layer.objects.active
-    selection = addon("scene.point_cloud").selection
+    selection = addon("scene.splat.point_cloud").selection
 
     bpy.ops.saga.backend_start()
     assert bpy.ops.saga.train(steps=120, views=8, width=160, height=120) == {"FINISHED"}

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 import bpy
 import pytest
 
-from .support import PACKAGE, ROOT, addon
+from tests.blender.support import PACKAGE, addon
+from tests.paths import ROOT
 
 OPERATORS = (
     *("import_splat", "export_splat", "train", "cancel", "click", "split", "invert", "clear"),
@@ -74,7 +75,7 @@ def test_install_again_over_itself(built_zip: Path) -> None:
 
 
 def test_registering_does_not_start_anything() -> None:
-    assert addon("scene.session").session.backend is None
+    assert addon("scene.state.session").session.backend is None
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -10,11 +10,10 @@ import pytest
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats.registry import write_splat
-
-from .clouds import random_cloud, read_inria, write_inria
-from .support import addon
-from .test_apply_transform import look, same_picture
-from .test_splat_files import exported, imported, vertex_bytes
+from tests.blender.clouds import random_cloud, read_inria, write_inria
+from tests.blender.support import addon
+from tests.blender.test_apply_transform import look, same_picture
+from tests.blender.test_splat_files import exported, imported, vertex_bytes
 
 # Where x, y and z of a file go in Blender, by what the letters of the axes mean there.
 IN_BLENDER = {"R": (1, 0, 0), "L": (-1, 0, 0), "U": (0, 0, 1), "D": (0, 0, -1), "F": (0, 1, 0), "B": (0, -1, 0)}
@@ -25,11 +24,11 @@ NATIVE = {".ply": "RDF", ".splat": "RDF", ".spz": "RUB", ".glb": "LUF"}
 def world(obj: bpy.types.Object) -> np.ndarray:
     bpy.context.view_layer.update()
     matrix = np.array(obj.matrix_world)
-    return addon("scene.point_cloud").positions(obj) @ matrix[:3, :3].T + matrix[:3, 3]
+    return addon("scene.splat.point_cloud").positions(obj) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def numbers(cloud: GaussianCloud, ending: str) -> np.ndarray:
-    """The centres as they stand in a file: a cloud that was read has them in the axes of PLY files."""
+    """The centers as they stand in a file: a cloud that was read has them in the axes of PLY files."""
     return cloud.means * {"RDF": (1, 1, 1), "RUB": (1, -1, -1), "LUF": (-1, -1, 1)}[NATIVE[ending]]
 
 
@@ -79,7 +78,7 @@ def test_options_stand_in_the_objects_matrix_and_undo_themselves(tmp_path: Path)
         imported(tmp_path / "a.ply", **options)[0] for options in ({}, {"up": "Z"}, {"scale": 2.5}, {"sh_degree": 1})
     )
     np.testing.assert_allclose(world(large), 2.5 * world(plain), atol=1e-6)
-    assert addon("scene.point_cloud").sh_degree(flat) == 1
+    assert addon("scene.splat.point_cloud").sh_degree(flat) == 1
     exported(tmp_path / "b.ply", object=up.name, world_space=False)
     assert vertex_bytes(tmp_path / "b.ply") == vertex_bytes(tmp_path / "a.ply")
 
@@ -107,8 +106,8 @@ def test_scales_and_rotations_that_no_file_has_are_made_sound(tmp_path: Path) ->
     """Nodes and scripts may write anything; one negative scale would turn a whole glTF into one of logarithms."""
     write_inria(tmp_path / "a.ply", random_cloud(300, 1))
     (obj,) = imported(tmp_path / "a.ply")
-    before, cloud = look(obj), addon("scene.point_cloud").to_cloud(obj)
-    write = addon("scene.attributes").write
+    before, cloud = look(obj), addon("scene.splat.point_cloud").to_cloud(obj)
+    write = addon("scene.splat.attributes").write
     write(obj.data, "scale", "FLOAT_VECTOR", cloud.scales * np.where(np.arange(300) % 2, 1, -1)[:, None])
     write(obj.data, "rotation", "QUATERNION", cloud.quats * 3)
     for name in ("b.glb", "b.spz", "b.ply"):

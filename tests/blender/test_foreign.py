@@ -9,9 +9,9 @@ import bpy
 import numpy as np
 import pytest
 
-from .clouds import random_cloud, write_inria
-from .support import addon
-from .test_bad_input import CLICK, refused
+from tests.blender.clouds import random_cloud, write_inria
+from tests.blender.support import addon
+from tests.blender.test_bad_input import CLICK, refused
 
 
 @pytest.mark.parametrize("degree", range(4))
@@ -22,10 +22,10 @@ def test_a_mesh_of_blenders_own_import_becomes_a_splat(tmp_path: Path, degree: i
     mesh = bpy.context.view_layer.objects.active
     mesh.location = (1, 2, 3)
     bpy.context.view_layer.update()
-    assert mesh.type == "MESH" and addon("scene.foreign").can_adopt(mesh)
+    assert mesh.type == "MESH" and addon("scene.files.adopt").can_adopt(mesh)
     assert bpy.ops.saga.adopt() == {"FINISHED"}
     splat = bpy.context.view_layer.objects.active
-    found = addon("scene.point_cloud").to_cloud(splat)
+    found = addon("scene.splat.point_cloud").to_cloud(splat)
     for name in ("means", "quats", "scales", "opacities", "sh"):
         np.testing.assert_allclose(getattr(found, name), getattr(cloud, name), rtol=1e-4, atol=1e-5, err_msg=name)
     assert tuple(splat.matrix_world.translation) == (1, 2, 3) and mesh.hide_get()
@@ -48,9 +48,9 @@ def test_a_splat_of_blender_itself_can_be_trained_and_selected(tmp_path: Path) -
     obj = bpy.context.view_layer.objects.active
     obj.data.attributes.remove(obj.data.attributes["saga:id"])
     obj.saga.fingerprint, obj.saga.count = "", 0
-    assert addon("scene.point_cloud").is_splat(obj)
+    assert addon("scene.splat.point_cloud").is_splat(obj)
     bpy.ops.saga.invert()
-    assert addon("scene.point_cloud").selection(obj).all()
+    assert addon("scene.splat.point_cloud").selection(obj).all()
 
 
 def test_a_splat_in_a_hidden_collection(tmp_path: Path, snapshot: Callable) -> None:
@@ -80,7 +80,7 @@ def test_linked_library_data_is_refused(tmp_path: Path, snapshot: Callable) -> N
     bpy.context.collection.objects.link(obj)
     bpy.context.view_layer.objects.active = obj
     before = snapshot()
-    for name in ("invert", "clear", "split", "duplicate", "delete", "hide", "show_all", "grow", "find_things"):
+    for name in ("invert", "clear", "split", "duplicate", "delete", "hide", "show_all", "grow", "segment_scene"):
         refused(lambda name=name: getattr(bpy.ops.saga, name)(), "linked from another file. Make it local first")
     assert snapshot() == before
 
@@ -99,9 +99,9 @@ def test_the_smallest_splats_can_be_worked_with(tmp_path: Path, count: int) -> N
     write_inria(tmp_path / "s.ply", random_cloud(count, 3))
     bpy.ops.saga.import_splat(filepath=str(tmp_path / "s.ply"))
     obj = bpy.context.view_layer.objects.active
-    block = addon("scene.drawables").Blocks().of(obj)
-    order = addon("ui.splat_order")
-    assert len(order.sort(order.Wish((block,), np.eye(4)[None], True, 1.0, "COLOUR")).order) == count
+    block = addon("scene.splat.draw_data").Blocks().of(obj)
+    order = addon("viewport.splat_order")
+    assert len(order.sort(order.SortRequest((block,), np.eye(4)[None], True, 1.0, "COLOR")).order) == count
     bpy.ops.saga.invert()
     bpy.ops.saga.grow()
     bpy.ops.saga.grow(steps=-1)
@@ -115,7 +115,7 @@ def test_a_splat_that_lost_all_points_is_simply_not_drawn(tmp_path: Path) -> Non
     bpy.ops.saga.import_splat(filepath=str(tmp_path / "s.ply"))
     obj = bpy.context.view_layer.objects.active
     obj.data.resize(0)
-    assert addon("scene.drawables").shown(bpy.context.view_layer, None) == []
+    assert addon("scene.splat.draw_data").shown(bpy.context.view_layer, None) == []
     refused(lambda: bpy.ops.saga.invert(), "has no Gaussians")
 
 
@@ -141,10 +141,10 @@ def test_clicks_on_what_cannot_be_changed(tmp_path: Path, snapshot: Callable) ->
     for call in (
         lambda: bpy.ops.saga.click(**CLICK),
         lambda: bpy.ops.saga.train(),
-        lambda: bpy.ops.saga.thing_select(node=0),
-        lambda: bpy.ops.saga.thing_hide(node=0),
-        lambda: bpy.ops.saga.things_split(),
-        lambda: bpy.ops.saga.colour_features(),
+        lambda: bpy.ops.saga.segment_select(node=0),
+        lambda: bpy.ops.saga.segment_hide(node=0),
+        lambda: bpy.ops.saga.segments_split(),
+        lambda: bpy.ops.saga.color_features(),
         lambda: bpy.ops.saga.apply_transform(),
     ):
         refused(call, "linked from another file. Make it local first")

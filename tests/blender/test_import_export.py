@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from mathutils import Euler, Matrix
 
-from .clouds import colours, covariances, random_cloud, read_inria, write_inria
-from .support import DATA, addon
+from tests.blender.clouds import colors, covariances, random_cloud, read_inria, write_inria
+from tests.blender.support import addon
+from tests.paths import DATA
 
 RDF_TO_BLENDER = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # x right, y down, z forward -> z up
 
@@ -32,8 +33,8 @@ def test_import_operator_equals_the_functions(tmp_path: Path, degree: int) -> No
     cloud = transforms.transform_cloud(
         addon("gaussians.ply").read_ply(tmp_path / "vase.ply").cloud, transforms.RDF_TO_BLENDER
     )
-    other = addon("scene.point_cloud").create_object("other", cloud, "RDF")
-    read = addon("scene.attributes").read
+    other = addon("scene.splat.point_cloud").create_object("other", cloud, "RDF")
+    read = addon("scene.splat.attributes").read
     assert [a.name for a in obj.data.attributes] == [a.name for a in other.data.attributes]
     for a, b in zip(obj.data.attributes, other.data.attributes, strict=True):
         np.testing.assert_array_equal(read(a), read(b), err_msg=a.name)
@@ -42,14 +43,14 @@ def test_import_operator_equals_the_functions(tmp_path: Path, degree: int) -> No
 def test_import_turns_y_down_into_z_up(tmp_path: Path) -> None:
     cloud = random_cloud(100, 1)
     write_inria(tmp_path / "a.ply", cloud)
-    back = addon("scene.point_cloud").to_cloud(imported(tmp_path / "a.ply"))
+    back = addon("scene.splat.point_cloud").to_cloud(imported(tmp_path / "a.ply"))
     turn = RDF_TO_BLENDER
     np.testing.assert_allclose(back.means, cloud.means @ turn.T, atol=1e-6)
     wanted = turn @ covariances(cloud.quats, cloud.scales) @ turn.T
     np.testing.assert_allclose(covariances(back.quats, back.scales), wanted, atol=1e-6)
     seen = np.random.default_rng(2).normal(size=(100, 3))
     seen /= np.linalg.norm(seen, axis=1, keepdims=True)
-    np.testing.assert_allclose(colours(back.sh, seen @ turn.T), colours(cloud.sh, seen), atol=1e-5)
+    np.testing.assert_allclose(colors(back.sh, seen @ turn.T), colors(cloud.sh, seen), atol=1e-5)
 
 
 def check_same_file(first: Path, second: Path, atol: float = 2e-5) -> None:
@@ -104,7 +105,7 @@ def test_export_in_world_space_bakes_the_object_matrix(tmp_path: Path, motion: s
     u, _, vt = np.linalg.svd(linear)
     seen = np.random.default_rng(3).normal(size=(150, 3))
     seen /= np.linalg.norm(seen, axis=1, keepdims=True)
-    np.testing.assert_allclose(colours(got["sh"], seen @ (u @ vt).T), colours(cloud.sh, seen), atol=1e-5)
+    np.testing.assert_allclose(colors(got["sh"], seen @ (u @ vt).T), colors(cloud.sh, seen), atol=1e-5)
 
 
 def test_export_in_object_space_ignores_the_object_matrix(tmp_path: Path) -> None:
@@ -119,6 +120,6 @@ def test_export_of_the_selection_only(tmp_path: Path) -> None:
     write_inria(tmp_path / "a.ply", cloud)
     obj = imported(tmp_path / "a.ply")
     mask = np.arange(50) % 3 == 0
-    addon("scene.point_cloud").set_selection(obj, mask)
+    addon("scene.splat.point_cloud").set_selection(obj, mask)
     bpy.ops.saga.export_splat(filepath=str(tmp_path / "b.ply"), selection_only=True)
     np.testing.assert_allclose(read_inria(tmp_path / "b.ply")["means"], cloud.means[mask], atol=1e-6)

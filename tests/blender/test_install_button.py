@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
-from .support import addon
-from .test_bad_input import refused
+from tests.blender.support import addon
+from tests.blender.test_bad_input import refused
 
 
 @pytest.fixture(autouse=True)
@@ -45,14 +45,14 @@ def test_install_waits_for_the_end_when_a_script_calls_it(pretend: Callable) -> 
     done = []
     tried = pretend(lambda report, cancelled: done.append(report("Fetching torch", 0.5)))
     assert bpy.ops.saga.backend_install() == {"FINISHED"}
-    assert done and addon("scene.session").session.installation.text == "Fetching torch"
+    assert done and addon("scene.state.session").session.installation.text == "Fetching torch"
     assert [launch.python for launch in tried] == [Path("python")]
-    assert tried[0].cache_dir == addon("ui.preferences").backend_folder() / "compiled"
+    assert tried[0].cache_dir == addon("ui.launch").backend_folder() / "compiled"
 
 
 def test_install_that_fails_is_one_sentence(pretend: Callable) -> None:
     def work(report: Callable, cancelled: Callable) -> None:
-        raise addon("wire.errors").UserError("There is not enough free disk space", "1 GB is free", "Free some space")
+        raise addon("errors").UserError("There is not enough free disk space", "1 GB is free", "Free some space")
 
     pretend(work)
     refused(lambda: bpy.ops.saga.backend_install(), "not enough free disk space: 1 GB is free. Free some space")
@@ -66,18 +66,18 @@ def test_install_beside_the_window_can_be_cancelled(pretend: Callable) -> None:
         begun.set()
         while not cancelled():
             pass
-        raise addon("wire.errors").Cancelled("install")
+        raise addon("errors").Cancelled("install")
 
     pretend(work)
     assert bpy.ops.saga.backend_install(wait=False) == {"FINISHED"}
     assert begun.wait(30)
     refused(lambda: bpy.ops.saga.backend_install(), "running already")
     assert bpy.ops.saga.cancel() == {"FINISHED"}
-    installation = addon("scene.session").session.installation
-    with pytest.raises(addon("wire.errors").Cancelled):
+    installation = addon("scene.state.session").session.installation
+    with pytest.raises(addon("errors").Cancelled):
         installation.wait()
     assert not installation.running
 
 
 def test_requirements_are_those_in_the_zip() -> None:
-    assert addon("scene.paths").REQUIREMENTS.read_text().strip()
+    assert addon("scene.state.paths").REQUIREMENTS.read_text().strip()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from mathutils import Vector
 
-from .support import PACKAGE, addon
-from .test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat
-from .test_bad_input import refused
-from .views import HEIGHT, WIDTH, Eye, camera_matrices, click
+from tests.blender.support import PACKAGE, addon
+from tests.blender.test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat
+from tests.blender.test_bad_input import refused
+from tests.blender.views import HEIGHT, WIDTH, Eye, camera_matrices, click
 
 __all__ = ["fake_backend", "splat"]  # fixtures
 
@@ -21,15 +21,15 @@ __all__ = ["fake_backend", "splat"]  # fixtures
 def weights(tmp_path) -> Iterator[bpy.types.AddonPreferences]:
     """A file of weights in the preferences, Instant in the sidebar, the backend running."""
     preferences = bpy.context.preferences.addons[PACKAGE].preferences
-    preferences.sam_checkpoint = str(tmp_path / "sam.pth")
+    preferences.sam_weights = str(tmp_path / "sam.pth")
     bpy.context.scene.saga.select_by = "INSTANT"
     bpy.ops.saga.backend_start()
     yield preferences
-    preferences.sam_checkpoint = ""
+    preferences.sam_weights = ""
 
 
 def test_a_splat_that_nobody_trained_is_clicked(splat, weights):
-    assert not splat.saga.sidecar
+    assert not splat.saga.model_file
     assert click(Vector(PLACES[2])) == {"FINISHED"}
     np.testing.assert_array_equal(selected(splat), CLUSTER == 2)
     assert click(Vector(PLACES[0]), mode="ADD") == {"FINISHED"}
@@ -42,22 +42,22 @@ def test_a_splat_that_nobody_trained_is_clicked(splat, weights):
 def test_without_weights_nothing_is_asked(splat, weights):
     panel = addon("ui.select_panels")
     panel.check_clickable(bpy.context)
-    weights.sam_checkpoint = ""
+    weights.sam_weights = ""
     refused(lambda: click(Vector(PLACES[2])), "Instant clicks need Segment Anything")
-    assert addon("ui.panels").reason(lambda: panel.check_clickable(bpy.context)).startswith("Instant clicks need")
+    assert addon("ui.panel_base").reason(lambda: panel.check_clickable(bpy.context)).startswith("Instant clicks need")
     bpy.context.scene.saga.select_by = "AUTO"
     refused(lambda: click(Vector(PLACES[2])), "not trained")
 
 
 def test_clicks_say_which_weights_there_are(splat, weights):
-    asked = addon("scene.prompts").refinement(bpy.context.scene)
-    assert asked["checkpoint"] == weights.sam_checkpoint and asked["method"] == "instant"
+    asked = addon("scene.requests.prompts").refinement(bpy.context.scene)
+    assert asked["weights"] == weights.sam_weights and asked["method"] == "instant"
     bpy.context.scene.saga.select_by = "AUTO"
-    assert addon("scene.prompts").refinement(bpy.context.scene)["checkpoint"] == weights.sam_checkpoint
+    assert addon("scene.requests.prompts").refinement(bpy.context.scene)["weights"] == weights.sam_weights
 
 
 def test_a_view_that_rests_is_looked_at_before_it_is_clicked(splat, weights):
-    ahead, cameras = addon("ui.ahead"), addon("scene.cameras")
+    ahead, cameras = addon("ui.ahead"), addon("scene.requests.cameras")
     matrices = camera_matrices(Eye())
     flat = [cameras.flatten(matrix) for matrix in matrices]
     view = cameras.view_from_flat(*flat, (WIDTH, HEIGHT))
@@ -70,7 +70,7 @@ def test_a_view_that_rests_is_looked_at_before_it_is_clicked(splat, weights):
     sent.wait()
     assert type(sent.outcome()).__name__ == "Done" and type(sent.message).__name__ == "LookAhead"
     assert not consider("b", 3) and consider("b", 4)  # the view was turned
-    weights.sam_checkpoint = ""
+    weights.sam_weights = ""
     assert not consider("c", 5) and not consider("c", 6)
     ahead.stop()
     ahead.start()

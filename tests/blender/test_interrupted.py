@@ -1,7 +1,7 @@
 """A training that the death of its backend cuts off: the panel says how far it was, one button goes on with it.
 
 The backend is the fake of test_backend_flow.py: a real process with a session that needs no torch. That a real one goes
-on from its checkpoint is tested in tests/backend/test_checkpoint.py and tests/faults.
+on from its checkpoint is tested in tests/backend/methods/test_checkpoint.py and tests/faults.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
-from .clouds import write_inria
-from .support import ROOT, addon
-from .test_backend_flow import DIES, ENDLESS, session, three_clusters
-from .test_bad_input import refused
-from .test_panels import draw
+from tests.blender.clouds import write_inria
+from tests.blender.support import addon
+from tests.blender.test_backend_flow import DIES, ENDLESS, session, three_clusters
+from tests.blender.test_bad_input import refused
+from tests.blender.test_panels import draw
+from tests.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def fake_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start launches the fake."""
     monkeypatch.setenv("BLENDER_SAGA_PYTHON", sys.executable)
     monkeypatch.setenv("SAGA_TEST_SESSION", "geometric_session")
-    monkeypatch.setattr(addon("ui.preferences"), "LAUNCH", ROOT / "tests" / "fakes" / "launch_fake.py")
+    monkeypatch.setattr(addon("ui.launch"), "LAUNCH", ROOT / "tests" / "fakes" / "launch_fake.py")
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_it_is_recorded_on_the_splat_when_it_ends(splat: bpy.types.Object) -> No
     bpy.ops.object.empty_add()
     bpy.ops.saga.backend_start()
     assert bpy.ops.saga.train_resume() == {"FINISHED"}
-    assert splat.saga.sidecar and session().trained is not None and session().interrupted is None
+    assert splat.saga.model_file and session().trained is not None and session().interrupted is None
 
 
 def test_one_that_kills_its_backend_can_be_let_go(splat: bpy.types.Object) -> None:
@@ -98,7 +99,7 @@ def test_without_one_there_is_nothing_to_go_on_with(splat: bpy.types.Object) -> 
 
 def test_after_blender_was_killed_the_panel_says_that_something_is_kept(splat: bpy.types.Object) -> None:
     bpy.ops.saga.backend_start()
-    model = addon("scene.paths").model_path(splat, splat.saga.fingerprint)
+    model = addon("scene.state.paths").model_path(splat, splat.saga.fingerprint)
     assert "did not end" not in draw("train")[0]
     Path(f"{model}.unfinished").mkdir()
     assert "did not end" in draw("train")[0]
@@ -106,10 +107,10 @@ def test_after_blender_was_killed_the_panel_says_that_something_is_kept(splat: b
 
 def test_a_backend_that_owes_its_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Held by a debugger, swapping, or the machine has slept: the connection stands, nothing comes."""
-    watching = addon("scene.watching")
+    watching = addon("scene.state.monitor")
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    state = addon("client.connection").ConnectionState.connected
+    state = addon("client.connection.connection").ConnectionState.connected
     job = SimpleNamespace(ended=False)
     backend = SimpleNamespace(state=state, starts=1, submit=lambda message: job)
     watch = watching.MemoryWatch()
@@ -117,5 +118,5 @@ def test_a_backend_that_owes_its_answer_is_told(monkeypatch: pytest.MonkeyPatch)
         clock.now = now
         changed = watch.look(backend)
         assert watch.silent == silent and changed == (silent > 0)
-    watch.look(SimpleNamespace(state=addon("client.connection").ConnectionState.lost))
+    watch.look(SimpleNamespace(state=addon("client.connection.connection").ConnectionState.lost))
     assert watch.silent == 0

@@ -11,14 +11,13 @@ import pytest
 from mathutils import Euler, Matrix, Vector
 
 from blender_saga.gaussians.transforms import transform_cloud
-
-from .clouds import covariances, random_cloud, write_inria
-from .support import addon
-from .test_apply_transform import look, same_picture
-from .test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat, trained
-from .test_bad_input import refused
-from .test_splat_files import imported, vertex_bytes, with_extras
-from .views import click
+from tests.blender.clouds import covariances, random_cloud, write_inria
+from tests.blender.support import addon
+from tests.blender.test_apply_transform import look, same_picture
+from tests.blender.test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat, trained
+from tests.blender.test_bad_input import refused
+from tests.blender.test_splat_files import imported, vertex_bytes, with_extras
+from tests.blender.views import click
 
 __all__ = ["fake_backend", "splat", "trained"]  # fixtures
 
@@ -32,8 +31,8 @@ def choose(active: bpy.types.Object, *others: bpy.types.Object) -> None:
 
 
 def split(obj: bpy.types.Object, mask: np.ndarray) -> bpy.types.Object:
-    addon("scene.point_cloud").set_selection(obj, mask)
-    return addon("scene.point_cloud").split(obj)
+    addon("scene.splat.point_cloud").set_selection(obj, mask)
+    return addon("scene.splat.point_cloud").split(obj)
 
 
 @pytest.mark.parametrize("degree", [0, 3])
@@ -60,7 +59,7 @@ def test_shapes_follow_a_non_uniform_scale(tmp_path: Path) -> None:
     part = split(obj, np.arange(60) >= 40)
     part.matrix_world = Matrix.LocRotScale((1, 2, 3), Euler((1, 2, 3)), (0.5, 2, 1))
     bpy.context.view_layer.update()
-    to_cloud = addon("scene.point_cloud").to_cloud
+    to_cloud = addon("scene.splat.point_cloud").to_cloud
     wanted = transform_cloud(to_cloud(part), np.array(part.matrix_world))
     choose(obj, part)
     bpy.ops.saga.join()
@@ -77,7 +76,7 @@ def test_parts_put_together_again_are_the_file_they_came_from(tmp_path: Path) ->
     choose(obj, part)
     bpy.ops.saga.join()
     assert {a.name for a in obj.data.attributes} == names
-    np.testing.assert_array_equal(addon("scene.point_cloud").ids(obj), np.arange(60))
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").ids(obj), np.arange(60))
     bpy.ops.saga.export_splat(filepath=str(tmp_path / "b.ply"))
     assert vertex_bytes(tmp_path / "b.ply") == vertex_bytes(tmp_path / "a.ply")
 
@@ -88,11 +87,11 @@ def test_attributes_that_one_lacks_are_zero_there(tmp_path: Path) -> None:
     (other,) = imported(tmp_path / "b.ply")
     choose(obj, other)
     bpy.ops.saga.join()
-    cloud, extras = addon("scene.point_cloud").to_cloud(obj), addon("scene.splat_files").extras(obj)
+    cloud, extras = addon("scene.splat.point_cloud").to_cloud(obj), addon("scene.files.import_splat").extras(obj)
     assert cloud.sh_degree == 2 and not cloud.sh[60:, 1:].any() and cloud.sh[:60, 1:].any()
     np.testing.assert_array_equal(extras["label"], [*range(60), *[0] * 10])
     # Numbers of another cloud's Gaussians would be taken for ones of this cloud.
-    np.testing.assert_array_equal(addon("scene.point_cloud").ids(obj), [*range(60), *[-1] * 10])
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").ids(obj), [*range(60), *[-1] * 10])
 
 
 def test_it_is_one_step_of_undo(tmp_path: Path) -> None:
@@ -144,7 +143,7 @@ def test_clicks_find_a_joined_part_where_it_stands(trained: bpy.types.Object) ->
     bpy.context.view_layer.update()
     choose(trained, part)
     bpy.ops.saga.join()
-    ids = addon("scene.point_cloud").ids(trained)
+    ids = addon("scene.splat.point_cloud").ids(trained)
     assert sorted(ids) == list(range(60))
     for cluster, matrix in ((1, moved), (0, Matrix())):
         assert click(matrix @ Vector(PLACES[cluster])) == {"FINISHED"}

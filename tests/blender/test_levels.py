@@ -8,11 +8,11 @@ import bpy
 import pytest
 from mathutils import Vector
 
-from .support import addon
-from .test_backend_flow import PLACES, fake_backend, session, splat
-from .test_panels import Layout
-from .test_refine import sent
-from .views import click
+from tests.blender.support import addon
+from tests.blender.test_backend_flow import PLACES, fake_backend, session, splat
+from tests.blender.test_panels import Layout
+from tests.blender.test_refine import sent
+from tests.blender.views import click
 
 __all__ = ["fake_backend", "splat"]  # fixtures
 
@@ -50,7 +50,7 @@ def drawn() -> tuple[list[str], list[str]]:
     panel, header = Watching(), Watching()
     kind = addon("ui.select_panels").SAGA_PT_select
     kind.draw(SimpleNamespace(layout=panel, _draw_clicks=lambda _: None), bpy.context)
-    addon("ui.tool").SelectThingTool.draw_settings(bpy.context, header, None)
+    addon("ui.tool").SelectTool.draw_settings(bpy.context, header, None)
     return panel.drawn, header.drawn
 
 
@@ -72,7 +72,7 @@ def test_three_levels_have_one_in_the_middle(two_levels: bpy.types.Object) -> No
 
 
 def test_a_click_asks_for_the_level(two_levels: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
-    live, settings = addon("scene.live"), bpy.context.scene.saga
+    live, settings = addon("scene.requests.requery"), bpy.context.scene.saga
     for level, scale in (("COARSE", 1.0), ("FINE", 0.0)):
         settings.level = level
         assert live.chosen(settings, 2)[0] == scale
@@ -95,7 +95,7 @@ def test_the_wheel_changes_the_level_and_asks_again(
 def test_another_run_of_blender_still_knows(two_levels: bpy.types.Object) -> None:
     """The record is in the .blend; once the model is loaded the backend says so too."""
     session().levels.clear()
-    assert addon("scene.lookup").granularity(two_levels) == 2
+    assert addon("scene.requests.lookup").granularity(two_levels) == 2
     bpy.ops.saga.backend_stop()
     bpy.ops.saga.backend_start()
     click(Vector(PLACES[0]))

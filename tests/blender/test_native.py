@@ -9,8 +9,8 @@ import bpy
 import numpy as np
 import pytest
 
-from .clouds import random_cloud, write_inria
-from .support import addon
+from tests.blender.clouds import random_cloud, write_inria
+from tests.blender.support import addon
 
 TYPES = [("POINTS", "Points", ""), ("GAUSSIAN_SPLAT", "3D Gaussian Splats", "")]
 
@@ -19,9 +19,9 @@ TYPES = [("POINTS", "Points", ""), ("GAUSSIAN_SPLAT", "3D Gaussian Splats", "")]
 def native() -> Iterator[None]:
     """A Blender whose point clouds have the type of 5.3, with the extension enabled in it."""
     bpy.types.PointCloud.type = bpy.props.EnumProperty(items=TYPES)
-    addon("scene.native").start()
+    addon("scene.splat.native").start()
     yield
-    addon("scene.native").stop()
+    addon("scene.splat.native").stop()
     del bpy.types.PointCloud.type
 
 
@@ -64,7 +64,7 @@ def test_a_material_of_the_users_own_stays(tmp_path: Path, native: None) -> None
     (obj,) = wanted.objects
     obj.data.materials.clear()
     obj.data.materials.append(bpy.data.materials.new("Mine"))
-    addon("scene.native").adopt(obj)
+    addon("scene.splat.native").adopt(obj)
     assert [m.name for m in obj.data.materials] == ["Mine"]
 
 
@@ -72,8 +72,8 @@ def test_imports_and_their_parts_have_the_type(tmp_path: Path, native: None) -> 
     write_inria(tmp_path / "a.ply", random_cloud(30, 1))
     bpy.ops.saga.import_splat(filepath=str(tmp_path / "a.ply"))
     obj = bpy.context.view_layer.objects.active
-    addon("scene.point_cloud").set_selection(obj, np.arange(30) < 10)
-    part = addon("scene.point_cloud").split(obj)
+    addon("scene.splat.point_cloud").set_selection(obj, np.arange(30) < 10)
+    part = addon("scene.splat.point_cloud").split(obj)
     bpy.ops.wm.ply_import(filepath=str(tmp_path / "a.ply"))
     bpy.ops.saga.adopt()
     adopted = bpy.context.view_layer.objects.active
@@ -83,7 +83,7 @@ def test_imports_and_their_parts_have_the_type(tmp_path: Path, native: None) -> 
 def test_a_splat_that_blender_imported_is_exported_and_joined(tmp_path: Path, native: None) -> None:
     """It has the attributes and the type, and nothing of ours."""
     cloud = random_cloud(30, 3)
-    point_cloud, transforms = addon("scene.point_cloud"), addon("gaussians.transforms")
+    point_cloud, transforms = addon("scene.splat.point_cloud"), addon("gaussians.transforms")
     made = point_cloud.create_object("theirs", transforms.transform_cloud(cloud, transforms.RDF_TO_BLENDER), "RDF")
     theirs = bpy.data.objects.new("theirs", made.data.copy())
     for name in ("saga:id", ".selection", "radius"):

@@ -13,16 +13,17 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
-from .clouds import random_cloud, write_inria
-from .support import PACKAGE, addon
+from tests.blender.clouds import random_cloud, write_inria
+from tests.blender.support import PACKAGE, addon
 
 ICONS = {item.identifier for item in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items}
 PANELS = {
-    **dict.fromkeys(("scene", "view", "backend"), "panels"),
+    **dict.fromkeys(("scene", "view"), "panels"),
+    "backend": "backend_panel",
     "train": "train_panel",
     **dict.fromkeys(("select", "clean_up", "edit", "export"), "select_panels"),
-    "things": "thing_panel",
-    "recolour": "recolour_panel",
+    "segments": "segment_panel",
+    "recolor": "recolor_panel",
 }
 
 
@@ -143,8 +144,8 @@ def test_installed_and_stopped(own_python: None) -> None:
 def old_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An environment that was installed by another version of the extension; gives its Python."""
     monkeypatch.delenv("BLENDER_SAGA_PYTHON", raising=False)
-    folder = addon("ui.preferences").backend_folder()
-    python = addon("client.uv_tool").interpreter(folder / "environment-7")
+    folder = addon("ui.launch").backend_folder()
+    python = addon("client.install.uv").interpreter(folder / "environment-7")
     python.parent.mkdir(parents=True)
     python.touch()
     (folder / "environment-7" / "saga_installed.txt").write_text("of another lock")
@@ -157,17 +158,17 @@ def test_an_older_environment_works_until_the_upgrade(old_environment: Path) -> 
     text, buttons = draw("backend")
     assert "installed for another version. Upgrade takes about 7 GB; the old one works until then" in text
     assert buttons == {"Upgrade": True, "Start": True, "Stop": False, "copy_report": True}
-    launch = addon("ui.preferences").backend_launch()
+    launch = addon("ui.launch").backend_launch()
     assert launch.python == old_environment and launch.cache_dir == old_environment.parents[1] / "compiled"
 
 
 def test_a_gpu_that_cannot_be_used_is_told(own_python: None) -> None:
     why = "The GPU is not used: the driver 470.10 of the Toy knows CUDA up to 11.4. Update the NVIDIA driver"
     welcome = SimpleNamespace(device="cpu", note="CPU with 2 cores", obstacle=why, machine="")
-    state = addon("client.connection").ConnectionState.connected
+    state = addon("client.connection.connection").ConnectionState.connected
     backend = SimpleNamespace(state=state, welcome=welcome, error="", remote=None, starts=1)
     backend.poll = backend.stop = lambda: False
-    session = addon("scene.session").session
+    session = addon("scene.state.session").session
     session.backend = backend
     try:
         assert why in draw("backend")[0]
@@ -179,7 +180,7 @@ def test_install_says_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the bar, in lines: on it a long text would be cut."""
     text = "Downloading: torch, triton and 3 more; 2.3 GB on disk, 41 MB/s"
     running = SimpleNamespace(running=True, text=text, fraction=0.4, error=None)
-    monkeypatch.setattr(addon("scene.session").session, "installation", running)
+    monkeypatch.setattr(addon("scene.state.session").session, "installation", running)
     shown, buttons = draw("backend")
     assert shown == f"Stopped 40% {text}" and buttons == {"cancel": True}
 
@@ -204,7 +205,7 @@ def test_progress_with_phase_and_time(splat: bpy.types.Object, monkeypatch: pyte
     job = SimpleNamespace(progress=progress, fraction=0.25)
     message = SimpleNamespace(scene=splat.saga.fingerprint)
     training = SimpleNamespace(ended=False, job=job, message=message)
-    monkeypatch.setattr(addon("scene.session").session, "training", training)
+    monkeypatch.setattr(addon("scene.state.session").session, "training", training)
     text, buttons = draw("train")
     assert text == "Training, 2 min 05 s left" and buttons == {"cancel": True}
     assert "being trained" in draw("scene")[0]
@@ -212,7 +213,7 @@ def test_progress_with_phase_and_time(splat: bpy.types.Object, monkeypatch: pyte
 
 def test_loss_is_a_curve_that_grows(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the training, half of the width; it begins at the top and ends at the bottom."""
-    session = addon("scene.session").session
+    session = addon("scene.state.session").session
     for step in range(0, 500, 5):
         progress = SimpleNamespace(phase="training", step=step, total=1000, eta=3.0, loss=2.0 - step / 500)
         job = SimpleNamespace(progress=progress, fraction=step / 1000)
@@ -232,7 +233,7 @@ def test_loss_is_a_curve_that_grows(splat: bpy.types.Object, monkeypatch: pytest
 
 
 def test_loss_that_is_no_number_is_left_out() -> None:
-    losses = addon("scene.session").session.losses
+    losses = addon("scene.state.session").session.losses
     losses.look(SimpleNamespace(progress=SimpleNamespace(step=1, total=9, loss=float("nan"))))
     losses.look(None)
     assert losses.points == [] and losses.columns(20) == []
@@ -260,7 +261,7 @@ def test_what_a_training_came_to(
         "",
         ("a photo is missing",),
     )
-    monkeypatch.setattr(addon("scene.session").session, "trained", trained)
+    monkeypatch.setattr(addon("scene.state.session").session, "trained", trained)
     settings = bpy.context.scene.saga
     text, buttons = draw("train")
     assert buttons == {"train": True} and text.endswith("Trained on 16 views in 31 s")  # and the panel Select is near
@@ -302,28 +303,28 @@ def test_segment_anything_needs_weights(
     assert "no file was chosen" in text and buttons == {"Download SAM": True, "train": False}
     progress = SimpleNamespace(phase="downloading", step=120, total=375, eta=30.0)
     job = SimpleNamespace(progress=progress, fraction=0.3)
-    monkeypatch.setattr(addon("scene.session").session, "fetching", SimpleNamespace(ended=False, job=job))
+    monkeypatch.setattr(addon("scene.state.session").session, "fetching", SimpleNamespace(ended=False, job=job))
     text, buttons = draw("train")
     assert "30 s left Downloading: 120 of 375 MB" in text and buttons == {"cancel": True, "train": False}
-    monkeypatch.setattr(addon("scene.session").session, "fetching", None)
-    preferences = addon("ui.preferences").preferences()
-    preferences.sam_checkpoint = "/weights/sam.pth"
+    monkeypatch.setattr(addon("scene.state.session").session, "fetching", None)
+    preferences = addon("ui.launch").preferences()
+    preferences.sam_weights = "/weights/sam.pth"
     try:
         assert draw("train") == (SOURCES, {"train": True})
         bpy.context.scene.saga.show_sources = False
         assert draw("train") == ("Views and Masks", {"train": True})
     finally:
-        preferences.sam_checkpoint = ""
+        preferences.sam_weights = ""
 
 
 def test_memory_is_shown(own_python: None, monkeypatch: pytest.MonkeyPatch) -> None:
     state = addon("wire.messages").BackendState(1536, 10240, "Some GPU", 2048, 81920)
-    monkeypatch.setattr(addon("scene.session").session.memory, "state", state)
+    monkeypatch.setattr(addon("scene.state.session").session.memory, "state", state)
     assert draw("backend")[0] == "Stopped Some GPU: 2.0 GB of 80.0 GB Memory: 1.5 GB, 10.0 GB free"
 
 
 def test_selection_is_counted(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
-    splat.saga.sidecar = "/somewhere/vase.saga"
+    splat.saga.model_file = "/somewhere/vase.saga"
     monkeypatch.setattr(addon("ui.select_panels"), "usable_backend", lambda: None)
     bpy.ops.saga.invert()
     text, buttons = draw("select")
@@ -332,7 +333,7 @@ def test_selection_is_counted(splat: bpy.types.Object, monkeypatch: pytest.Monke
 
 
 def test_last_message_is_shown() -> None:
-    addon("scene.session").session.tell("There is nothing under the click")
+    addon("scene.state.session").session.tell("There is nothing under the click")
     assert "There is nothing under the click" in draw("scene")[0]
 
 
@@ -350,7 +351,7 @@ def test_preferences_draw(own_python: None, where: str, button: str) -> None:
 
 
 def test_clicks_are_listed_with_a_button_each(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
-    splat.saga.sidecar = "/somewhere/vase.saga"
+    splat.saga.model_file = "/somewhere/vase.saga"
     monkeypatch.setattr(addon("ui.select_panels"), "usable_backend", lambda: None)
     for box, positive in ((False, True), (True, False)):
         prompt = bpy.context.scene.saga.prompts.add()
@@ -360,7 +361,7 @@ def test_clicks_are_listed_with_a_button_each(splat: bpy.types.Object, monkeypat
 
 
 def test_view_modes_say_what_is_missing(splat: bpy.types.Object) -> None:
-    expected = {"COLOUR": {}, "PCA": {"colour_features": True}, "CLUSTERS": {"find_things": True}, "SIMILARITY": {}}
+    expected = {"COLOR": {}, "PCA": {"color_features": True}, "CLUSTERS": {"segment_scene": True}, "SIMILARITY": {}}
     for mode, buttons in expected.items():
         bpy.context.scene.saga.view_mode = mode
         text, found = draw("view")
@@ -368,10 +369,10 @@ def test_view_modes_say_what_is_missing(splat: bpy.types.Object) -> None:
 
 
 def test_things_need_a_model(splat: bpy.types.Object) -> None:
-    text, buttons = draw("things")
-    assert "not trained yet" in text and buttons == {"find_things": False}
-    splat.saga.things.add()
-    assert "(list)" in draw("things")[0]
+    text, buttons = draw("segments")
+    assert "not trained yet" in text and buttons == {"segment_scene": False}
+    splat.saga.segments.add()
+    assert "(list)" in draw("segments")[0]
 
 
 @pytest.mark.parametrize("mode", ["OBJECT", "EDIT_POINTCLOUD"])

@@ -9,9 +9,9 @@ import bpy
 import numpy as np
 import pytest
 
-from .clouds import random_cloud, read_inria, write_inria
-from .test_bad_input import refused
-from .test_splat_files import exported, imported
+from tests.blender.clouds import random_cloud, read_inria, write_inria
+from tests.blender.test_bad_input import refused
+from tests.blender.test_splat_files import exported, imported
 
 STEP, IN_FILE = (0, 10, 0), np.array([0, 0, 10])  # the same in Blender and in the file
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from mathutils import Matrix, Vector
 
-from .support import addon
-from .test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat, trained
-from .test_bad_input import refused
-from .test_splat_draw import eye, gpu, picture, reference, small_cloud
-from .test_splat_draw import splat as small_splat
-from .views import Eye, click
+from tests.blender.support import addon
+from tests.blender.test_backend_flow import CLUSTER, PLACES, fake_backend, selected, splat, trained
+from tests.blender.test_bad_input import refused
+from tests.blender.test_splat_draw import eye, gpu, picture, reference, small_cloud
+from tests.blender.test_splat_draw import splat as small_splat
+from tests.blender.views import Eye, click
 
 __all__ = ["fake_backend", "gpu", "splat", "trained"]  # fixtures
 
@@ -97,7 +97,7 @@ def test_an_instance_says_what_it_is(instanced: tuple, snapshot: Callable) -> No
     _, holder = instanced
     bpy.context.view_layer.objects.active = holder
     before = snapshot()
-    for operator in (bpy.ops.saga.invert, bpy.ops.saga.split, bpy.ops.saga.find_things):
+    for operator in (bpy.ops.saga.invert, bpy.ops.saga.split, bpy.ops.saga.segment_scene):
         refused(operator, "holder is an instance of a collection: its splats belong.*Make Instances Real")
     assert snapshot() == before
 
@@ -106,7 +106,7 @@ def test_a_collection_instance_is_drawn_where_it_stands(gpu: object) -> None:
     cloud, view = small_cloud(200, 0, 3), eye(False)
     obj = small_splat("s", cloud)
     holder = instance_of(obj, Matrix.Translation((1, 0, 0.5)) @ POSES["scaled"])
-    shown = addon("scene.drawables").shown(bpy.context.view_layer, None)
+    shown = addon("scene.splat.draw_data").shown(bpy.context.view_layer, None)
     assert [thing.name for thing in shown] == ["s", "s"]
     both = picture(gpu, shown, view)
     from blender_saga.gaussians.transforms import transform_cloud
@@ -115,8 +115,8 @@ def test_a_collection_instance_is_drawn_where_it_stands(gpu: object) -> None:
     wanted = reference([cloud, transform_cloud(cloud, np.array(place, np.float64))], view)
     assert np.abs(both - wanted).mean() < 1e-3
     holder.hide_set(True)
-    assert addon("scene.drawables").shown(bpy.context.view_layer, None) == [obj]
+    assert addon("scene.splat.draw_data").shown(bpy.context.view_layer, None) == [obj]
     holder.hide_set(False)
     bpy.context.view_layer.layer_collection.children["things"].exclude = True  # only the instance is left
     bpy.context.view_layer.update()
-    assert len(addon("scene.drawables").shown(bpy.context.view_layer, None)) == 1
+    assert len(addon("scene.splat.draw_data").shown(bpy.context.view_layer, None)) == 1

@@ -10,10 +10,10 @@ import pytest
 from mathutils import Vector
 from scipy.spatial import cKDTree
 
-from .support import addon
-from .test_backend_flow import CLUSTER, PLACES, fake_backend, selected, session, splat, trained
-from .test_bad_input import refused
-from .views import HEIGHT, WIDTH, click
+from tests.blender.support import addon
+from tests.blender.test_backend_flow import CLUSTER, PLACES, fake_backend, selected, session, splat, trained
+from tests.blender.test_bad_input import refused
+from tests.blender.views import HEIGHT, WIDTH, click
 
 __all__ = ["fake_backend", "splat", "trained"]  # fixtures
 
@@ -71,7 +71,7 @@ def test_first_click_with_shift_can_be_refined(trained: bpy.types.Object) -> Non
 
 
 def test_box(trained: bpy.types.Object) -> None:
-    from .views import Eye, camera_matrices, region_pixel
+    from tests.blender.views import Eye, camera_matrices, region_pixel
 
     view, projection = camera_matrices(Eye())
     flat = {
@@ -100,7 +100,7 @@ def test_clicks_go_with_undo_and_with_the_file(trained: bpy.types.Object, tmp_pa
 
 
 def wait_for_live() -> None:
-    live = addon("scene.live")
+    live = addon("scene.requests.requery")
     while live._pending is not None:
         session().backend.wait(live._pending.request.job)
 
@@ -147,7 +147,7 @@ def test_hidden_points_are_not_clicked(trained: bpy.types.Object) -> None:
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(trained), CLUSTER == 1)
     bpy.ops.saga.hide(others=True)
-    np.testing.assert_array_equal(addon("scene.point_cloud").hidden(trained), CLUSTER != 1)
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").hidden(trained), CLUSTER != 1)
     bpy.ops.saga.clear()
     bpy.ops.saga.invert()
     np.testing.assert_array_equal(selected(trained), CLUSTER == 1)
@@ -179,11 +179,11 @@ def test_duplicate_and_delete(trained: bpy.types.Object, snapshot: Callable) -> 
 def test_delete_can_be_undone(trained: bpy.types.Object) -> None:
     click(Vector(PLACES[0]))
     bpy.ops.ed.undo_push(message="click")
-    whole = addon("scene.point_cloud").to_cloud(trained)
+    whole = addon("scene.splat.point_cloud").to_cloud(trained)
     bpy.ops.saga.delete()
     bpy.ops.ed.undo_push(message="delete")
     bpy.ops.ed.undo()
-    back = addon("scene.point_cloud").to_cloud(bpy.data.objects["three"])
+    back = addon("scene.splat.point_cloud").to_cloud(bpy.data.objects["three"])
     for name in ("means", "quats", "scales", "opacities", "sh"):
         np.testing.assert_array_equal(getattr(back, name), getattr(whole, name))
     np.testing.assert_array_equal(selected(bpy.data.objects["three"]), CLUSTER == 0)
@@ -192,7 +192,7 @@ def test_delete_can_be_undone(trained: bpy.types.Object) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_grow_and_shrink_against_distances(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    growing = addon("scene.growing")
+    growing = addon("scene.edit.grow")
     positions = rng.uniform(0, 1, (3000, 3)).astype(np.float32)
     mask = np.linalg.norm(positions - 0.5, axis=1) < 0.2
     step = 0.02
@@ -209,7 +209,7 @@ def test_grow_operator(trained: bpy.types.Object) -> None:
     refused(lambda: bpy.ops.saga.grow(), "Nothing is selected")
     mask = CLUSTER == 0
     mask[:30] = False
-    addon("scene.point_cloud").set_selection(trained, mask)
+    addon("scene.splat.point_cloud").set_selection(trained, mask)
     bpy.ops.saga.grow(steps=2)
     assert selected(trained)[CLUSTER == 0].all() and not selected(trained)[CLUSTER != 0].any()
     bpy.ops.saga.grow(steps=-1)
@@ -217,38 +217,38 @@ def test_grow_operator(trained: bpy.types.Object) -> None:
 
 
 def test_things(trained: bpy.types.Object) -> None:
-    assert bpy.ops.saga.find_things() == {"FINISHED"}
-    assert [(t.name, t.level, t.count) for t in trained.saga.things] == [
-        ("Thing 1", 0, 20),
-        ("Thing 2", 0, 40),
+    assert bpy.ops.saga.segment_scene() == {"FINISHED"}
+    assert [(t.name, t.level, t.count) for t in trained.saga.segments] == [
+        ("Object 1", 0, 20),
+        ("Object 2", 0, 40),
         ("Part 1", 1, 20),
         ("Part 2", 1, 20),
     ]
     assert bpy.context.scene.saga.view_mode == "CLUSTERS"
-    bpy.ops.saga.thing_select(node=1)
+    bpy.ops.saga.segment_select(node=1)
     np.testing.assert_array_equal(selected(trained), CLUSTER != 0)
-    bpy.ops.saga.thing_select(node=2, mode="SUBTRACT")
+    bpy.ops.saga.segment_select(node=2, mode="SUBTRACT")
     np.testing.assert_array_equal(selected(trained), CLUSTER == 2)
-    bpy.ops.saga.thing_hide(node=1)
-    np.testing.assert_array_equal(addon("scene.point_cloud").hidden(trained), CLUSTER != 0)
-    refused(lambda: bpy.ops.saga.thing_select(node=1), "not to be seen")
-    bpy.ops.saga.thing_hide(node=1)
-    assert not addon("scene.point_cloud").hidden(trained).any()
+    bpy.ops.saga.segment_hide(node=1)
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").hidden(trained), CLUSTER != 0)
+    refused(lambda: bpy.ops.saga.segment_select(node=1), "not to be seen")
+    bpy.ops.saga.segment_hide(node=1)
+    assert not addon("scene.splat.point_cloud").hidden(trained).any()
 
 
 def test_names_of_things_stay_when_they_are_found_again(trained: bpy.types.Object) -> None:
-    bpy.ops.saga.find_things()
-    trained.saga.things[1].name = "Vase"
-    bpy.ops.saga.find_things()
-    assert [t.name for t in trained.saga.things][:3] == ["Thing 1", "Vase", "Part 1"]
-    bpy.ops.saga.things_split()
-    assert sorted(o.name for o in bpy.context.scene.objects) == ["Thing 1", "three"]  # all of what is left is the vase
-    assert len(bpy.data.objects["Thing 1"].data.points) == 20
+    bpy.ops.saga.segment_scene()
+    trained.saga.segments[1].name = "Vase"
+    bpy.ops.saga.segment_scene()
+    assert [t.name for t in trained.saga.segments][:3] == ["Object 1", "Vase", "Part 1"]
+    bpy.ops.saga.segments_split()
+    assert sorted(o.name for o in bpy.context.scene.objects) == ["Object 1", "three"]  # all of what is left is the vase
+    assert len(bpy.data.objects["Object 1"].data.points) == 20
 
 
-def test_features_as_colours(trained: bpy.types.Object) -> None:
-    bpy.ops.saga.colour_features()
-    values = addon("scene.attributes").read(trained.data.attributes["saga:pca"])
+def test_features_as_colors(trained: bpy.types.Object) -> None:
+    bpy.ops.saga.color_features()
+    values = addon("scene.splat.attributes").read(trained.data.attributes["saga:pca"])
     np.testing.assert_allclose(values, np.repeat(np.arange(60)[:, None], 3, axis=1) / 255, atol=1e-6)
     assert bpy.context.scene.saga.view_mode == "PCA"
 
@@ -256,8 +256,8 @@ def test_features_as_colours(trained: bpy.types.Object) -> None:
 def test_things_need_a_trained_splat(splat: bpy.types.Object, snapshot: Callable) -> None:
     bpy.ops.saga.backend_start()
     before = snapshot()
-    for operator in (bpy.ops.saga.find_things, bpy.ops.saga.colour_features):
+    for operator in (bpy.ops.saga.segment_scene, bpy.ops.saga.color_features):
         refused(operator, "not trained yet")
-    refused(lambda: bpy.ops.saga.things_split(), "nothing to split")
-    refused(lambda: bpy.ops.saga.thing_select(node=0), "Press Find Things")
+    refused(lambda: bpy.ops.saga.segments_split(), "nothing to split")
+    refused(lambda: bpy.ops.saga.segment_select(node=0), "Press Segment Scene")
     assert snapshot() == before

@@ -1,4 +1,4 @@
-"""A still render shows the splat: coloured points of the right size where the rasteriser sees Gaussians."""
+"""A still render shows the splat: colored points of the right size where the rasterizer sees Gaussians."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 import bpy
 import numpy as np
 from mathutils import Matrix
-from saga_backend.raster import render
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View, look_at
-
-from .support import addon
-from .test_splat_draw import splat
+from saga_backend.rasterizer.cpu import render
+from tests.blender.support import addon
+from tests.blender.test_splat_draw import splat
 
 SIZE = 64
 
@@ -22,17 +21,17 @@ def ball(rng: np.random.Generator) -> GaussianCloud:
     """A closed surface of Gaussians, red on one side and green on the other."""
     means = rng.normal(size=(4000, 3))
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    colours = np.where(means[:, :1] < 0, [[0.9, 0.1, 0.1]], [[0.1, 0.7, 0.2]])
+    colors = np.where(means[:, :1] < 0, [[0.9, 0.1, 0.1]], [[0.1, 0.7, 0.2]])
     return GaussianCloud(
         means,
         np.tile([1.0, 0, 0, 0], (4000, 1)),
         np.full((4000, 3), 0.05),
         np.full(4000, 0.95),
-        ((colours - 0.5) / 0.28209479)[:, None],
+        ((colors - 0.5) / 0.28209479)[:, None],
     )
 
 
-def test_cycles_shows_what_the_rasteriser_shows(tmp_path: Path) -> None:
+def test_cycles_shows_what_the_rasterizer_shows(tmp_path: Path) -> None:
     cloud = ball(np.random.default_rng(0))
     splat("ball", cloud)
     viewmat = look_at(np.array([0.0, -4.0, 0.0]), np.zeros(3), np.array([0.0, 0.0, 1.0]))
@@ -45,10 +44,10 @@ def test_cycles_shows_what_the_rasteriser_shows(tmp_path: Path) -> None:
     scene.render.resolution_x = scene.render.resolution_y = SIZE
     scene.render.film_transparent, scene.view_settings.view_transform = True, "Standard"
     scene.render.filepath = str(tmp_path / "still.png")
-    session = addon("scene.session").session
-    assert "coloured points" not in session.message
+    session = addon("scene.state.session").session
+    assert "colored points" not in session.message
     bpy.ops.render.render(write_still=True)
-    assert "A render shows splats as coloured points" in session.message and not session.failed
+    assert "A render shows splats as colored points" in session.message and not session.failed
     still = bpy.data.images.load(scene.render.filepath)
     pixels = np.array(still.pixels).reshape(SIZE, SIZE, 4)[::-1]
     drawn = render(cloud, view)
@@ -64,4 +63,4 @@ def test_a_render_without_splats_says_nothing_of_them(tmp_path: Path) -> None:
     scene.render.resolution_x = scene.render.resolution_y = 8
     scene.render.filepath = str(tmp_path / "still.png")
     bpy.ops.render.render()
-    assert addon("scene.session").session.message == ""
+    assert addon("scene.state.session").session.message == ""

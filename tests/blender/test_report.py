@@ -10,10 +10,10 @@ from pathlib import Path
 import bpy
 import pytest
 
-from .clouds import random_cloud, write_inria
-from .support import PACKAGE, addon
-from .test_backend_flow import fake_backend, splat, trained
-from .test_bad_input import refused
+from tests.blender.clouds import random_cloud, write_inria
+from tests.blender.support import PACKAGE, addon
+from tests.blender.test_backend_flow import fake_backend, splat, trained
+from tests.blender.test_bad_input import refused
 
 __all__ = ["fake_backend", "splat", "trained"]  # fixtures
 
@@ -23,7 +23,7 @@ def report() -> str:
 
 
 def log() -> str:
-    return addon("scene.journal").journal.path.read_text()
+    return addon("scene.state.log").journal.path.read_text()
 
 
 @pytest.fixture
@@ -34,28 +34,28 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
     folder.mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("LOGNAME", "wilhelmina")
-    good, bad = folder / "marble swan.ply", folder / "burnt otter.ply"
+    good, bad = folder / "marble swan.ply", folder / "burned otter.ply"
     write_inria(good, random_cloud(30, 0))
     bad.write_text("ply\nformat ascii 1.0\ncomment the crown jewels\nelement crownjewels 3\nend_header\n")
     bpy.ops.saga.import_splat(filepath=str(good))
-    refused(lambda: bpy.ops.saga.import_splat(filepath=str(bad)), "burnt otter")
+    refused(lambda: bpy.ops.saga.import_splat(filepath=str(bad)), "burned otter")
     bpy.context.active_object.name = "Empress Theodora"
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "golden act.blend"))
     bpy.context.scene.saga.text = "a purple unicorn"
     key = secrets.token_hex(32)
-    preferences = addon("ui.preferences").preferences()
-    preferences.remote_key, preferences.clip_checkpoint = "hidden-behind-the-mill", "/data/basilisk weights/clip.pt"
-    session = addon("scene.session").session
+    preferences = addon("ui.launch").preferences()
+    preferences.remote_key, preferences.clip_weights = "hidden-behind-the-mill", "/data/basilisk weights/clip.pt"
+    session = addon("scene.state.session").session
     session.tell(f"The model {folder}/marble swan.saga cannot be saved", failed=True)
     session.tell("Nothing looks like a purple unicorn", failed=True)
-    path = addon("ui.preferences").log_path()
+    path = addon("ui.launch").log_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["the key hidden-behind-the-mill of /data/basilisk weights/clip.pt", f"torch warns of {home}/.cache/x"]
     lines += [f"INFO model saved at {folder}/velvet hammer.saga", f"key {key}"]
     path.write_text("\n".join(lines))
     words = ["wilhelmina", "Nightingale", "swan", "otter", "crown", "Theodora", "golden", "unicorn", "velvet"]
     yield [*words, "mill", "basilisk", key]
-    for name in ("remote_key", "clip_checkpoint"):
+    for name in ("remote_key", "clip_weights"):
         preferences.property_unset(name)
 
 
@@ -84,7 +84,7 @@ def test_an_earlier_file_is_remembered(planted: list[str]) -> None:
 def test_a_running_backend_is_described(trained: bpy.types.Object) -> None:
     text = report()
     assert "It is connected" in text and "The backend computes on:" in text
-    key = addon("scene.session").session.backend._process.key.hex()
+    key = addon("scene.state.session").session.backend._process.key.hex()
     assert key not in text and key not in log()
 
 
@@ -96,8 +96,8 @@ def test_without_a_window_it_is_printed(capfd: pytest.CaptureFixture[str]) -> No
 
 def test_the_log_holds_reports_states_and_bugs(trained: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(lambda: bpy.ops.saga.import_splat(filepath=os.fspath(Path("nowhere") / "none.ply")), "none.ply")
-    monkeypatch.setattr(addon("scene.session").session, "poll", lambda: 1 / 0)
-    addon("scene.pump").pump()
+    monkeypatch.setattr(addon("scene.state.session").session, "poll", lambda: 1 / 0)
+    addon("scene.state.timer").pump()
     text = log()
     assert "The backend is connected" in text and "saga.train: finished" in text
     assert "none.ply" in text  # unlike the report: it is the user's own disk
@@ -105,14 +105,14 @@ def test_the_log_holds_reports_states_and_bugs(trained: bpy.types.Object, monkey
 
 
 def test_the_log_ends_and_begins_with_the_extension() -> None:
-    before = addon("scene.journal").journal.path
+    before = addon("scene.state.log").journal.path
     for _ in range(2):
         bpy.ops.preferences.addon_disable(module=PACKAGE)
         bpy.ops.preferences.addon_enable(module=PACKAGE)
     import logging
 
     handlers = [h for h in logging.getLogger(PACKAGE).handlers if type(h).__name__ == "BoundedLog"]
-    assert len(handlers) == 1 and addon("scene.journal").journal.path == before
+    assert len(handlers) == 1 and addon("scene.state.log").journal.path == before
 
 
 def test_it_is_in_a_menu_where_f3_finds_it() -> None:

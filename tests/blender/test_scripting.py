@@ -8,9 +8,9 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from .clouds import read_inria, write_inria
-from .support import ROOT
-from .test_backend_flow import fake_backend, three_clusters
+from tests.blender.clouds import read_inria, write_inria
+from tests.blender.test_backend_flow import fake_backend, three_clusters
+from tests.paths import ROOT
 
 __all__ = ["fake_backend"]  # fixture
 
@@ -30,7 +30,7 @@ def test_examples_of_the_scripting_page(tmp_path: Path) -> None:
     assert sorted(o.name for o in bpy.context.scene.objects if o.type == "POINTCLOUD") == [
         "SCENE",
         "SCENE.001",
-        "Thing 1",
+        "Object 1",
     ]
 
 

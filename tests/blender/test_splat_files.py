@@ -12,10 +12,10 @@ from plyfile import PlyData, PlyElement
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats.registry import read_splat, write_splat
-
-from .clouds import random_cloud, write_inria
-from .support import DATA, addon
-from .test_bad_input import refused
+from tests.blender.clouds import random_cloud, write_inria
+from tests.blender.support import addon
+from tests.blender.test_bad_input import refused
+from tests.paths import DATA
 
 SPLATS = DATA / "splats"
 needs_data = pytest.mark.skipif(not SPLATS.exists(), reason="the shared test data is not beside this checkout")
@@ -66,9 +66,9 @@ def with_extras(path: Path, n: int = 60) -> Path:
 )
 def test_every_format_comes_in(name: str, count: int, degree: int) -> None:
     (obj,) = imported(SPLATS / name)
-    assert len(obj.data.points) == count and addon("scene.point_cloud").sh_degree(obj) == degree
+    assert len(obj.data.points) == count and addon("scene.splat.point_cloud").sh_degree(obj) == degree
     assert obj.name == Path(name).stem.removesuffix(".compressed")
-    np.testing.assert_array_equal(addon("scene.point_cloud").ids(obj), np.arange(count))
+    np.testing.assert_array_equal(addon("scene.splat.point_cloud").ids(obj), np.arange(count))
 
 
 @needs_data
@@ -132,9 +132,9 @@ def test_a_real_capture_is_the_same_file(tmp_path: Path) -> None:
 
 def test_edited_points_alone_are_written_anew(tmp_path: Path) -> None:
     (obj,) = imported(with_extras(tmp_path / "a.ply"))
-    places = addon("scene.point_cloud").positions(obj).copy()
+    places = addon("scene.splat.point_cloud").positions(obj).copy()
     places[7] += (0, 0, 1)
-    addon("scene.attributes").write(obj.data, "position", "FLOAT_VECTOR", places)
+    addon("scene.splat.attributes").write(obj.data, "position", "FLOAT_VECTOR", places)
     exported(tmp_path / "b.ply")
     a, b = (PlyData.read(str(tmp_path / name))["vertex"].data for name in ("a.ply", "b.ply"))
     assert a.dtype == b.dtype
@@ -147,8 +147,8 @@ def test_edited_points_alone_are_written_anew(tmp_path: Path) -> None:
 def test_both_parts_of_a_split_keep_their_rows(tmp_path: Path) -> None:
     (obj,) = imported(with_extras(tmp_path / "a.ply"))
     mask = np.arange(60) % 4 == 1
-    addon("scene.point_cloud").set_selection(obj, mask)
-    part = addon("scene.point_cloud").split(obj)
+    addon("scene.splat.point_cloud").set_selection(obj, mask)
+    part = addon("scene.splat.point_cloud").split(obj)
     rows = PlyData.read(str(tmp_path / "a.ply"))["vertex"].data
     for name, kept in ((obj.name, ~mask), (part.name, mask)):
         exported(tmp_path / "b.ply", object=name)
@@ -187,7 +187,7 @@ def test_selected_objects_merge_or_go_one_each(tmp_path: Path) -> None:
 
 def test_visible_leaves_out_what_is_hidden(tmp_path: Path) -> None:
     one, other = two(tmp_path)
-    addon("scene.attributes").write(one.data, "saga:hidden", "BOOLEAN", np.arange(30) < 10)
+    addon("scene.splat.attributes").write(one.data, "saga:hidden", "BOOLEAN", np.arange(30) < 10)
     assert len(exported(tmp_path / "a.ply", scope="VISIBLE")) == 50
     other.hide_set(True)
     assert len(exported(tmp_path / "b.ply", scope="VISIBLE")) == 20
@@ -195,7 +195,7 @@ def test_visible_leaves_out_what_is_hidden(tmp_path: Path) -> None:
 
 def test_numbers_of_objects_and_clusters_on_request(tmp_path: Path) -> None:
     one, _ = two(tmp_path)
-    addon("scene.attributes").write(one.data, "saga:cluster", "INT", np.arange(30) + 5)
+    addon("scene.splat.attributes").write(one.data, "saga:cluster", "INT", np.arange(30) + 5)
     exported(tmp_path / "a.ply", with_objects=True, with_clusters=True)
     data = PlyData.read(str(tmp_path / "a.ply"))
     rows = data["vertex"].data
@@ -238,6 +238,6 @@ def test_half_of_a_large_splat_keeps_its_rows(tmp_path: Path) -> None:
     write_inria(tmp_path / "a.ply", random_cloud(70_001, 3))
     (obj,) = imported(tmp_path / "a.ply")
     mask = np.random.default_rng(0).random(70_001) < 0.37
-    addon("scene.point_cloud").set_selection(obj, mask)
+    addon("scene.splat.point_cloud").set_selection(obj, mask)
     exported(tmp_path / "b.ply", selection_only=True)
     assert vertex_bytes(tmp_path / "b.ply") == PlyData.read(str(tmp_path / "a.ply"))["vertex"].data[mask].tobytes()

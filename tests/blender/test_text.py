@@ -11,10 +11,10 @@ import bpy
 import numpy as np
 import pytest
 
-from .support import addon
-from .test_backend_flow import CLUSTER, fake_backend, selected, session, splat, trained  # noqa: F401 - fixtures
-from .test_bad_input import refused
-from .test_panels import Layout
+from tests.blender.support import addon
+from tests.blender.test_backend_flow import CLUSTER, fake_backend, selected, session, splat, trained  # noqa: F401 - fixtures
+from tests.blender.test_bad_input import refused
+from tests.blender.test_panels import Layout
 
 CLIP = "weights.pt"
 
@@ -23,9 +23,9 @@ CLIP = "weights.pt"
 def clip(tmp_path: Path) -> str:
     """Weights, chosen in the preferences."""
     path = str(tmp_path / CLIP)
-    addon("ui.preferences").preferences().clip_checkpoint = path
+    addon("ui.launch").preferences().clip_weights = path
     yield path
-    addon("ui.preferences").preferences().clip_checkpoint = ""
+    addon("ui.launch").preferences().clip_weights = ""
 
 
 def draw(obj: bpy.types.Object) -> Layout:
@@ -52,7 +52,7 @@ def test_the_best_candidate_is_selected_and_others_by_a_click(trained: bpy.types
 
 def test_nothing_that_fits_is_an_answer_and_selects_nothing(trained: bpy.types.Object, clip: str) -> None:
     mask = CLUSTER == 2
-    addon("scene.point_cloud").set_selection(trained, mask)
+    addon("scene.splat.point_cloud").set_selection(trained, mask)
     assert bpy.ops.saga.find_text(text="unicorn") == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), mask)
     assert session().message == "Nothing here looks like that"
@@ -61,7 +61,7 @@ def test_nothing_that_fits_is_an_answer_and_selects_nothing(trained: bpy.types.O
 
 
 def test_split_objects_are_found_in_too_and_hidden_points_are_not(trained: bpy.types.Object, clip: str) -> None:
-    cloud = addon("scene.point_cloud")
+    cloud = addon("scene.splat.point_cloud")
     cloud.set_selection(trained, CLUSTER == 1)
     bpy.ops.saga.split()
     part = next(o for o in bpy.data.objects if o != trained and o.type == "POINTCLOUD")
@@ -74,18 +74,18 @@ def test_split_objects_are_found_in_too_and_hidden_points_are_not(trained: bpy.t
 
 
 def test_names_are_given_but_not_over_those_of_the_user(trained: bpy.types.Object, clip: str) -> None:
-    bpy.ops.saga.find_things()
-    things = {thing.node: thing for thing in trained.saga.things}
+    bpy.ops.saga.segment_scene()
+    things = {thing.node: thing for thing in trained.saga.segments}
     things[1].name = "mine"
-    assert bpy.ops.saga.name_things(words="chair, table, lamp") == {"FINISHED"}
-    names = {thing.node: thing.name for thing in trained.saga.things}
+    assert bpy.ops.saga.name_segments(words="chair, table, lamp") == {"FINISHED"}
+    names = {thing.node: thing.name for thing in trained.saga.segments}
     assert names[0] == "chair" and names[1] == "mine" and names[2] == "lamp" and names[3] == "Part 2"
-    assert bpy.ops.saga.name_things(words="sofa") == {"FINISHED"}  # a name that was given is no user's
-    assert {thing.node: thing.name for thing in trained.saga.things}[0] == "sofa"
+    assert bpy.ops.saga.name_segments(words="sofa") == {"FINISHED"}  # a name that was given is no user's
+    assert {thing.node: thing.name for thing in trained.saga.segments}[0] == "sofa"
 
 
 def test_what_is_missing_is_said(splat: bpy.types.Object) -> None:
-    refused(lambda: bpy.ops.saga.find_text(text="chair", checkpoint=CLIP), "not trained")
+    refused(lambda: bpy.ops.saga.find_text(text="chair", weights=CLIP), "not trained")
     texts = " ".join(draw(splat).texts)
     assert "Find" in draw(splat).buttons and not draw(splat).buttons["Find"]
     assert "CLIP" in texts and "Train Affinity" in texts
@@ -93,12 +93,12 @@ def test_what_is_missing_is_said(splat: bpy.types.Object) -> None:
 
 def test_without_weights_or_words(trained: bpy.types.Object, clip: str) -> None:
     refused(lambda: bpy.ops.saga.find_text(text="  "), "no text")
-    refused(lambda: bpy.ops.saga.name_things(words=" , "), "no words")
-    refused(lambda: bpy.ops.saga.name_things(words="chair"), "Press Find Things first")
+    refused(lambda: bpy.ops.saga.name_segments(words=" , "), "no words")
+    refused(lambda: bpy.ops.saga.name_segments(words="chair"), "Press Segment Scene first")
     refused(lambda: bpy.ops.saga.text_candidate(index=0), "no such candidate")
-    addon("ui.preferences").preferences().clip_checkpoint = ""
+    addon("ui.launch").preferences().clip_weights = ""
     refused(lambda: bpy.ops.saga.find_text(text="chair"), "no file was chosen")
-    assert bpy.ops.saga.find_text(text="thing 0", checkpoint=clip) == {"FINISHED"}
+    assert bpy.ops.saga.find_text(text="thing 0", weights=clip) == {"FINISHED"}
 
 
 def test_the_panel_shows_the_candidates_with_pictures(trained: bpy.types.Object, clip: str) -> None:

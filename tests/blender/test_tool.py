@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
-from .support import addon
+from tests.blender.support import addon
 
 
 def test_every_key_of_the_tool_calls_what_exists() -> None:
-    for idname, _, more in addon("ui.tool").SelectThingTool.bl_keymap:
+    for idname, _, more in addon("ui.tool").SelectTool.bl_keymap:
         group, name = idname.split(".")
         kind = getattr(getattr(bpy.ops, group), name).get_rna_type()
         for key, value in (more or {}).get("properties", []):
@@ -21,7 +21,7 @@ def test_every_key_of_the_tool_calls_what_exists() -> None:
 
 
 def test_no_two_actions_share_a_key() -> None:
-    keys = [tuple(sorted(keys.items())) for _, keys, _ in addon("ui.tool").SelectThingTool.bl_keymap]
+    keys = [tuple(sorted(keys.items())) for _, keys, _ in addon("ui.tool").SelectTool.bl_keymap]
     assert len(set(keys)) == len(keys)
 
 
@@ -49,9 +49,9 @@ def test_hint_is_shown_while_the_tool_is_active(active: bool, monkeypatch: pytes
 
 
 def test_nothing_listens_once_the_extension_is_off() -> None:
-    pump, registration = addon("scene.pump"), addon("ui.registration")
+    pump, registration = addon("scene.state.timer"), addon("ui.registration")
     before = len(pump.watchers)
     registration.unregister()
-    assert pump.watchers == [] and addon("scene.properties").listeners == []
+    assert pump.watchers == [] and addon("scene.state.properties").listeners == []
     registration.register()
     assert len(pump.watchers) == before

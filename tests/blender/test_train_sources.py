@@ -15,12 +15,11 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Matrix, Vector
 
 from blender_saga.gaussians.view import View, look_at
-
-from .clouds import random_cloud, write_inria
-from .support import addon
-from .test_bad_input import refused
-from .test_end_to_end import PLACES, overlap, two_balls
-from .views import Eye, click
+from tests.blender.clouds import random_cloud, write_inria
+from tests.blender.support import addon
+from tests.blender.test_bad_input import refused
+from tests.blender.test_end_to_end import PLACES, overlap, two_balls
+from tests.blender.views import Eye, click
 
 TO_BLENDER = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # (x, y, z) of a file -> (x, z, -y)
 
@@ -28,7 +27,7 @@ TO_BLENDER = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # (x, y, z) of a fi
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list:
     """The (LoadScene, Train) of every training that is begun; they end at once, no backend is needed."""
-    session, messages = addon("scene.session").session, []
+    session, messages = addon("scene.state.session").session, []
 
     def request(load: object, train: object) -> object:
         messages.append((load, train))
@@ -184,7 +183,7 @@ def test_photos_follow_apply_transform(splat: bpy.types.Object, sent: list, tmp_
 
 def test_photos_fit_parts_and_what_shares_their_cloud(splat: bpy.types.Object, sent: list, tmp_path: Path) -> None:
     mask = np.arange(40) % 4 == 0
-    addon("scene.point_cloud").set_selection(splat, mask)
+    addon("scene.splat.point_cloud").set_selection(splat, mask)
     bpy.ops.saga.split()
     part = bpy.context.view_layer.objects.active
     place(part)
@@ -214,31 +213,31 @@ def test_the_button_takes_what_the_sidebar_shows(splat: bpy.types.Object) -> Non
     settings, rig = bpy.context.scene.saga, bpy.data.collections.new("rig")
     settings.views_from, settings.cameras, settings.frame_step = "CAMERAS", rig, 100
     settings.masks_from, settings.masks_folder, settings.photos = "FILES", "//masks", "//photos"
-    settings.method, settings.recipe, settings.steps, settings.views = "EVIDENCE", "PAPER", 77, 5
+    settings.method, settings.recipe, settings.steps, settings.views = "SEGMENTS", "PAPER", 77, 5
     operator = SimpleNamespace(_start=lambda context: {"FINISHED"})
     assert addon("ui.train_ops").SAGA_OT_train.invoke(operator, bpy.context, None) == {"FINISHED"}
     assert (operator.views_from, operator.cameras, operator.frame_step) == ("CAMERAS", "rig", 100)
     assert (operator.masks_from, operator.masks_folder, operator.photos) == ("FILES", "//masks", "//photos")
-    assert (operator.method, operator.recipe, operator.steps, operator.views) == ("EVIDENCE", "PAPER", 77, 5)
+    assert (operator.method, operator.recipe, operator.steps, operator.views) == ("SEGMENTS", "PAPER", 77, 5)
     settings.cameras = None
     assert addon("ui.train_ops").wanted_of(settings).cameras == ""
 
 
 def test_segment_anything_is_told_its_weights_and_settings(splat: bpy.types.Object, sent: list, tmp_path: Path) -> None:
-    train(masks_from="SAM", sam_checkpoint="/weights/sam.pth", points_per_side=16, iou=0.5)
+    train(masks_from="SAM", sam_weights="/weights/sam.pth", points_per_side=16, iou=0.5)
     sources = sent[0][1].sources
-    assert (sources.masks, sources.sam.checkpoint) == ("sam", "/weights/sam.pth")
+    assert (sources.masks, sources.sam.weights) == ("sam", "/weights/sam.pth")
     assert (sources.sam.points_per_side, sources.sam.stability) == (16, pytest.approx(0.95))
     assert sources.sam.iou == pytest.approx(0.5)
     assert sources.masks_folder == str(tmp_path / "cloud_masks")  # beside the model
-    train(masks_from="SAM", sam_checkpoint="/weights/sam.pth", masks_folder=str(tmp_path / "kept"))
+    train(masks_from="SAM", sam_weights="/weights/sam.pth", masks_folder=str(tmp_path / "kept"))
     assert sent[1][1].sources.masks_folder == str(tmp_path / "kept")
     assert sent[1][1].sources.sam.points_per_side == 32  # what a script does not give has its default
 
 
 def test_defaults_of_the_sidebar_are_those_of_the_message(splat: bpy.types.Object) -> None:
     settings, options = bpy.context.scene.saga, addon("wire.messages").SamOptions()
-    for name in addon("scene.sam_choices").CHOICES:
+    for name in addon("scene.state.sam_settings").CHOICES:
         assert getattr(settings, name) == pytest.approx(getattr(options, name)), name
 
 
@@ -333,7 +332,7 @@ def balls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bpy.types.Object:
 def test_clicks_after_photos_hit_what_the_artist_sees(balls: bpy.types.Object, tmp_path: Path) -> None:
     write_photo_set(tmp_path / "photos")
     bpy.ops.saga.train(views_from="PHOTOS", photos=str(tmp_path / "photos"), width=160, steps=60)
-    trained = addon("scene.session").session.trained
+    trained = addon("scene.state.session").session.trained
     assert (trained.views, trained.notes) == (8, ())
     labels = two_balls()[1]
     for label, where in ((1, PLACES[0]), (2, PLACES[1])):
@@ -341,13 +340,13 @@ def test_clicks_after_photos_hit_what_the_artist_sees(balls: bpy.types.Object, t
         best = 0.0
         for scale in (0.4, 0.6, 0.8):
             assert click(point, Eye((0.5, -5, 1.5), (0.5, 0, 0.4)), scale=scale) == {"FINISHED"}
-            best = max(best, overlap(addon("scene.point_cloud").selection(balls), labels == label))
+            best = max(best, overlap(addon("scene.splat.point_cloud").selection(balls), labels == label))
         assert best > 0.6, label  # the undersides are seen by no photo
 
 
 def test_photos_that_do_not_see_the_splat(balls: bpy.types.Object, tmp_path: Path, snapshot: Callable) -> None:
     write_photo_set(tmp_path / "photos")
-    place = addon("scene.attributes").read(balls.data.attributes["position"])
+    place = addon("scene.splat.attributes").read(balls.data.attributes["position"])
     balls.data.attributes["position"].data.foreach_set("vector", (place + 100).ravel())
     before = snapshot()
     refused(

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from mathutils import Vector
 
-from .clouds import write_inria
-from .support import PACKAGE, ROOT, addon
-from .test_backend_flow import CLUSTER, ENDLESS, PLACES, selected, session, three_clusters
-from .test_bad_input import refused
-from .views import click
+from tests.blender.clouds import write_inria
+from tests.blender.support import PACKAGE, addon
+from tests.blender.test_backend_flow import CLUSTER, ENDLESS, PLACES, selected, session, three_clusters
+from tests.blender.test_bad_input import refused
+from tests.blender.views import click
+from tests.paths import ROOT
 
 FAKE = ROOT / "tests" / "fakes" / "launch_fake.py"
 
@@ -31,7 +32,7 @@ def fake_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start launches the fake."""
     monkeypatch.setenv("BLENDER_SAGA_PYTHON", sys.executable)
     monkeypatch.setenv("SAGA_TEST_SESSION", "geometric_session")
-    monkeypatch.setattr(addon("ui.preferences"), "LAUNCH", FAKE)
+    monkeypatch.setattr(addon("ui.launch"), "LAUNCH", FAKE)
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +88,7 @@ def test_a_backend_of_another_version(
 ) -> None:
     line = json.dumps({"address": ["127.0.0.1", 1], "protocol": 999})
     (tmp_path / "launch.py").write_text(f"input(); print({line!r}, flush=True); input()")
-    monkeypatch.setattr(addon("ui.preferences"), "LAUNCH", tmp_path / "launch.py")
+    monkeypatch.setattr(addon("ui.launch"), "LAUNCH", tmp_path / "launch.py")
     before = snapshot()
     refused(lambda: bpy.ops.saga.backend_start(), "version 999 of the protocol")
     refused(lambda: bpy.ops.saga.train(), "The backend is not running.*version 999")
@@ -103,7 +104,7 @@ def test_undo_while_it_trains(splat: bpy.types.Object) -> None:
     bpy.ops.ed.undo()  # all references to the object are dead now
     finish(running)
     obj = bpy.data.objects["three"]
-    assert not session().failed and obj.location.x == 0 and obj.saga.sidecar
+    assert not session().failed and obj.location.x == 0 and obj.saga.model_file
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(obj), CLUSTER == 1)
 
@@ -166,7 +167,7 @@ def test_a_copy_deleted_and_renamed_while_it_trains(training: object, splat: bpy
     bpy.data.objects.remove(other)
     bpy.ops.saga.cancel()
     finish(training)
-    assert splat.saga.sidecar == "" and not session().failed
+    assert splat.saga.model_file == "" and not session().failed
 
 
 def test_the_backend_is_stopped_while_it_trains(training: object, splat: bpy.types.Object, snapshot: Callable) -> None:
@@ -188,7 +189,7 @@ def test_the_extension_is_disabled_and_enabled_while_it_trains(training: object,
     finally:
         bpy.ops.preferences.addon_enable(module=PACKAGE)
     assert session().backend is None and session().training is None
-    addon("ui.preferences").LAUNCH = FAKE  # in case Blender has loaded the module anew
+    addon("ui.launch").LAUNCH = FAKE  # in case Blender has loaded the module anew
     obj = bpy.data.objects[name]
     assert obj.saga.fingerprint  # the record in the file outlives the extension
     bpy.ops.saga.backend_start()
@@ -206,7 +207,7 @@ def test_a_folder_that_is_locked_is_not_written_to(
     bpy.ops.saga.backend_start()
     bpy.ops.saga.train(steps=5)
     assert not (tmp_path / "three.saga").exists()
-    assert Path(splat.saga.sidecar).parent == addon("scene.paths").user_folder("models")
+    assert Path(splat.saga.model_file).parent == addon("scene.state.paths").user_folder("models")
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(splat), CLUSTER == 1)
 
@@ -222,7 +223,7 @@ def test_memory_is_asked_for_while_connected_and_forgotten_after(
     state = session().memory.state
     assert (state.memory, state.device_total) == (512, 8192)
     sent, clock = [], SimpleNamespace(now=session().memory._next)
-    monkeypatch.setattr(addon("scene.watching"), "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(addon("scene.state.monitor"), "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(session().backend, "submit", lambda message: sent.append(message))
     for since in (-1.9, -1.0, -0.1):
         clock.now = session().memory._next + since
@@ -243,14 +244,14 @@ def test_a_backend_that_cannot_tell_is_not_asked_again(splat: bpy.types.Object) 
     asked = []
 
     def outcome() -> object:
-        raise addon("wire.errors").UserError("Something went wrong in the backend")
+        raise addon("errors").UserError("Something went wrong in the backend")
 
     backend = SimpleNamespace(
         state=session().backend.state,
         starts=1,
         submit=lambda m: asked.append(m) or SimpleNamespace(ended=True, outcome=outcome),
     )
-    watch = addon("scene.watching").MemoryWatch()
+    watch = addon("scene.state.monitor").MemoryWatch()
     for _ in range(6):
         watch.look(backend)
         watch._next = 0.0  # as if the time were over

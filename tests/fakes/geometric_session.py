@@ -10,18 +10,16 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from saga_backend.control import Control
-from saga_backend.device import Device
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
 from blender_saga.wire.messages import (
     BackendState,
     Candidates,
     Click,
     Cluster,
     Clusters,
-    Colour,
-    Colours,
+    Color,
+    Colors,
     Done,
     FetchModel,
     FetchWeights,
@@ -30,12 +28,12 @@ from blender_saga.wire.messages import (
     LookAhead,
     ModelFile,
     Names,
-    NameThings,
+    NameSegments,
     ObjectPoints,
     OpenModel,
     Prompt,
-    Recolour,
-    Recoloured,
+    Recolor,
+    Recolored,
     SceneState,
     Selection,
     Status,
@@ -44,8 +42,9 @@ from blender_saga.wire.messages import (
     Unload,
     Weights,
 )
-
-from .models import facts_of, saga_file
+from saga_backend.common.device import Device
+from saga_backend.common.progress import Control
+from tests.fakes.models import facts_of, saga_file
 
 ENDLESS = 99_999
 """Training with this many steps goes on until it is cancelled; with `DIES` steps the process dies instead."""
@@ -54,7 +53,7 @@ RADIUS = 12.0  # pixels
 
 
 class GeometricSession:
-    """The part of `saga_backend.session.Session` that Blender sees."""
+    """The part of `saga_backend.serving.session.Session` that Blender sees."""
 
     def __init__(self) -> None:
         self._means: dict[str, np.ndarray] = {}
@@ -65,12 +64,12 @@ class GeometricSession:
         means = np.full((request.count, 3), np.nan)
         means[request.ids if len(request.ids) else np.arange(request.count)] = request.cloud.means
         self._means[request.scene], note = means, ""
-        if request.sidecar and Path(request.sidecar).is_file():
-            header = facts_of(Path(request.sidecar).read_bytes())
+        if request.model_file and Path(request.model_file).is_file():
+            header = facts_of(Path(request.model_file).read_bytes())
             if header["fingerprint"] == request.scene:
                 self._trained[request.scene], self._levels[request.scene] = header["steps"], header["levels"]
             else:
-                note = f"The model {Path(request.sidecar).name} belongs to another cloud"
+                note = f"The model {Path(request.model_file).name} belongs to another cloud"
         levels = self._levels.get(request.scene, 0)
         return SceneState(request.scene, request.count, self._trained.get(request.scene, 0), note, levels)
 
@@ -78,7 +77,7 @@ class GeometricSession:
         count = len(self._known(request.scene))
         header = facts_of(request.data.tobytes())
         if header["fingerprint"] != request.scene:
-            raise UserError(f"{request.name} is the model of another cloud", code="other_cloud")
+            raise UserError(f"{request.name} is the model of another cloud", code=ErrorCode.OTHER_CLOUD)
         self._trained[request.scene], self._levels[request.scene] = header["steps"], header["levels"]
         return SceneState(request.scene, count, header["steps"], "", header["levels"])
 
@@ -96,7 +95,7 @@ class GeometricSession:
             if steps == DIES:
                 os._exit(3)
         levels = 2 if request.settings.method == "click-gaussian" else 0
-        path, unsaved = request.sidecar, ""
+        path, unsaved = request.model_file, ""
         try:
             if path:
                 Path(path).write_bytes(saga_file(request.scene, steps=steps, levels=levels))
@@ -109,9 +108,9 @@ class GeometricSession:
     def click(self, request: Click) -> Selection:
         means = self._known(request.scene)
         if request.scene not in self._trained and request.method != "instant":
-            raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code="no_model")
-        if request.method == "instant" and not request.checkpoint:
-            raise UserError("Segment Anything has no weights", fix="Choose a file", code="bad_checkpoint")
+            raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code=ErrorCode.NO_MODEL)
+        if request.method == "instant" and not request.weights:
+            raise UserError("Segment Anything has no weights", fix="Choose a file", code=ErrorCode.BAD_WEIGHTS)
         near = RADIUS * (1 if request.scale < 0 else 2 * request.scale)
         distances = [self._distances(means, request.objects, prompt) for prompt in request.prompts]
         distance = np.min([d for d, p in zip(distances, request.prompts, strict=True) if p.positive], axis=0)
@@ -127,7 +126,7 @@ class GeometricSession:
         return np.concatenate([self._of_object(means, obj, prompt) for obj in objects])
 
     def _of_object(self, means: np.ndarray, obj: ObjectPoints, prompt: Prompt) -> np.ndarray:
-        """Pixels from a click or box to each centre, infinite behind the camera."""
+        """Pixels from a click or box to each center, infinite behind the camera."""
         view = prompt.view
         ids = obj.ids if len(obj.ids) else np.arange(len(means))
         places = means[ids]
@@ -162,8 +161,8 @@ class GeometricSession:
 
     def find_text(self, request: FindText, control: Control) -> Candidates:
         """The things of `cluster`, the wanted number first: "thing 1" finds node 1; other texts fit nothing."""
-        if not request.checkpoint:
-            raise UserError("What a text means needs CLIP", fix="Choose a file", code="bad_checkpoint")
+        if not request.weights:
+            raise UserError("What a text means needs CLIP", fix="Choose a file", code=ErrorCode.BAD_WEIGHTS)
         tree = self.cluster(Cluster(request.scene), control)
         masks = [tree.labels == 0, tree.labels > 0]
         wanted = int(request.text.removeprefix("thing ")) if request.text.startswith("thing ") else -1
@@ -177,31 +176,33 @@ class GeometricSession:
         matches = int(wanted >= 0)
         return Candidates(request.scene, request.text, "votes", bits, counts, scores, matches, pictures, note)
 
-    def name_things(self, request: NameThings, control: Control) -> Names:
+    def name_segments(self, request: NameSegments, control: Control) -> Names:
         """The words in their order, as far as they go."""
         count = len(self.cluster(Cluster(request.scene), control).parents)
         names = [*request.words, *[""] * count][:count]
         return Names(request.scene, tuple(names), np.ones(count, np.float32))
 
-    def recolour(self, request: Recolour, control: Control) -> Recoloured:
+    def recolor(self, request: Recolor, control: Control) -> Recolored:
         """From red to blue, a little more to the top; "forever" is never reached, "nothing" is refused."""
-        if not request.checkpoint:
-            raise UserError("What a text means needs CLIP", fix="Choose a file", code="bad_checkpoint")
+        if not request.weights:
+            raise UserError("What a text means needs CLIP", fix="Choose a file", code=ErrorCode.BAD_WEIGHTS)
         if request.text == "nothing":
-            raise UserError("The two texts say the same", fix="Say what it shall look like instead", code="bad_text")
+            raise UserError(
+                "The two texts say the same", fix="Say what it shall look like instead", code=ErrorCode.BAD_TEXT
+            )
         step, pause = 0, threading.Event()
         while step < 3 or request.text == "forever":
             control.loss = 1 / (1 + step)
-            control.progress("recolouring", step, 3)
+            control.progress("recoloring", step, 3)
             pause.wait(0.005)
             step += 1
         shift = np.tile(np.array([-0.5, 0.0, 0.5], np.float32), (len(request.cloud), 1))
         shift[:, 1] = 0.01 * request.cloud.means[:, 2]
-        return Recoloured(shift)
+        return Recolored(shift)
 
-    def colour(self, request: Colour) -> Colours:
+    def color(self, request: Color) -> Colors:
         count = len(self._known(request.scene))
-        return Colours(request.scene, np.repeat(np.arange(count, dtype=np.uint8)[:, None], 3, axis=1))
+        return Colors(request.scene, np.repeat(np.arange(count, dtype=np.uint8)[:, None], 3, axis=1))
 
     def unload(self, request: Unload) -> Done:
         self._means.pop(request.scene, None)
@@ -212,10 +213,10 @@ class GeometricSession:
 
     def _known(self, scene: str) -> np.ndarray:
         if scene not in self._means:
-            raise UserError("The backend does not know this splat", fix="Load it first", code="unknown_scene")
+            raise UserError("The backend does not know this splat", fix="Load it first", code=ErrorCode.NO_SCENE)
         return self._means[scene]
 
 
 def open_session(wanted: str) -> tuple[Device, GeometricSession]:
-    """As `saga_backend.server.open_session`."""
+    """As `saga_backend.serving.server.open_session`."""
     return Device("cpu", "a fake that selects by geometry"), GeometricSession()

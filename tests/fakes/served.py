@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 SECONDS = 300
 """Limit of a test that hangs: everything may have to be compiled first."""
 

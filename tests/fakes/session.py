@@ -5,18 +5,16 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-from saga_backend.control import Control
-from saga_backend.device import Device
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
 from blender_saga.wire.messages import (
     BackendState,
     Candidates,
     Click,
     Cluster,
     Clusters,
-    Colour,
-    Colours,
+    Color,
+    Colors,
     Done,
     FetchModel,
     FetchWeights,
@@ -25,10 +23,10 @@ from blender_saga.wire.messages import (
     LookAhead,
     ModelFile,
     Names,
-    NameThings,
+    NameSegments,
     OpenModel,
-    Recolour,
-    Recoloured,
+    Recolor,
+    Recolored,
     SceneState,
     Selection,
     Status,
@@ -37,8 +35,9 @@ from blender_saga.wire.messages import (
     Unload,
     Weights,
 )
-
-from .models import saga_file
+from saga_backend.common.device import Device
+from saga_backend.common.progress import Control
+from tests.fakes.models import saga_file
 
 
 class FakeSession:
@@ -63,7 +62,7 @@ class FakeSession:
     def open_model(self, request: OpenModel) -> SceneState:
         self._count(request.scene)
         if request.scene == "refuses models":
-            raise UserError(f"{request.name} is the model of another cloud", code="other_cloud")
+            raise UserError(f"{request.name} is the model of another cloud", code=ErrorCode.OTHER_CLOUD)
         self.opened.append(request.data.tobytes())
         self._trained.add(request.scene)
         return SceneState(request.scene, self._count(request.scene), 3)
@@ -92,7 +91,7 @@ class FakeSession:
         count = self._count(request.scene)
         self._clicked.set()
         if request.scene not in (*self._trained, "forever", "until click"):
-            raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code="not_trained")
+            raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code=ErrorCode.NO_MODEL)
         mask = np.zeros(count, bool)
         mask[:1] = True
         return Selection(np.packbits(mask), 1, count, 0.5, 1.0, 0.75)
@@ -122,15 +121,15 @@ class FakeSession:
         scores = np.ones(1, np.float32)
         return Candidates(request.scene, request.text, "votes", bits, one, scores, 1, picture, described=self.describes)
 
-    def name_things(self, request: NameThings, control: Control) -> Names:
+    def name_segments(self, request: NameSegments, control: Control) -> Names:
         return Names(request.scene, (), np.zeros(0, np.float32))
 
-    def recolour(self, request: Recolour, control: Control) -> Recoloured:
-        control.progress("recolouring", 0, 1)
-        return Recoloured(np.zeros((len(request.cloud), 3), np.float32))
+    def recolor(self, request: Recolor, control: Control) -> Recolored:
+        control.progress("recoloring", 0, 1)
+        return Recolored(np.zeros((len(request.cloud), 3), np.float32))
 
-    def colour(self, request: Colour) -> Colours:
-        return Colours(request.scene, np.zeros((self._count(request.scene), 3), np.uint8))
+    def color(self, request: Color) -> Colors:
+        return Colors(request.scene, np.zeros((self._count(request.scene), 3), np.uint8))
 
     def unload(self, request: Unload) -> Done:
         self._counts.pop(request.scene, None)
@@ -142,12 +141,14 @@ class FakeSession:
 
     def _count(self, scene: str) -> int:
         if scene not in self._counts:
-            raise UserError("The backend does not know this splat", fix="Load it first", code="unknown_scene")
+            raise UserError("The backend does not know this splat", fix="Load it first", code=ErrorCode.NO_SCENE)
         return self._counts[scene]
 
 
 def open_session(wanted: str) -> tuple[Device, FakeSession]:
-    """As `saga_backend.server.open_session`; "cuda" is what this machine has not."""
+    """As `saga_backend.serving.server.open_session`; "cuda" is what this machine has not."""
     if wanted == "cuda":
-        raise UserError("CUDA cannot be used", "there is no GPU", "Choose the device auto or cpu", code="device")
+        raise UserError(
+            "CUDA cannot be used", "there is no GPU", "Choose the device auto or cpu", code=ErrorCode.DEVICE
+        )
     return Device("cpu", "a fake"), FakeSession("cpu")

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from blender_saga.client.backend import Backend
-
-from .real import launch_of
-from .table import FULL_VARIABLE, Row, write
+from tests.faults.real import launch_of
+from tests.faults.table import FULL_VARIABLE, Row, write
 
 FULL = os.environ.get(FULL_VARIABLE) == "1"
 

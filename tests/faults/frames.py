@@ -24,7 +24,7 @@ from blender_saga.wire.messages import REPLIES, REQUESTS, FetchWeights, Shutdown
 INTS = (0, 1, -1, 2, 3, 7, 100, 65536, 10**6, 2**31 - 1, 2**31, -(2**31), 2**53, 2**62, 2**63 - 1, -(2**63))
 FLOATS = (0.0, -0.0, 0.5, 1.0, -1.0, 2.0, 1e-320, 1e20, 3.5e38, -3.5e38, 1e308, -1e308)
 FLOATS += (float("nan"), float("inf"), float("-inf"))
-STRINGS = ("", " ", "\x00", "\udcff", "a" * 5000, "日本", "%s%n{}", "toy", "auto", "saga", "evidence", "instant", "box")
+STRINGS = ("", " ", "\x00", "\udcff", "a" * 5000, "日本", "%s%n{}", "toy", "auto", "saga", "segments", "instant", "box")
 STRINGS += (
     "lasso",
     "points",

@@ -15,13 +15,13 @@ from blender_saga.wire.messages import (
     CleanUp,
     Click,
     Cluster,
-    Colour,
+    Color,
     FetchWeights,
     FindText,
     Hello,
     LoadScene,
     LookAhead,
-    NameThings,
+    NameSegments,
     ObjectPoints,
     Prompt,
     SamOptions,
@@ -36,16 +36,16 @@ _WIDTH, _HEIGHT = 48, 36
 
 
 def small_cloud(seed: int, each: int = 60) -> GaussianCloud:
-    """Three balls of discs of one colour each, side by side."""
+    """Three balls of discs of one color each, side by side."""
     rng = np.random.default_rng(seed)
-    centres = np.repeat([[-1.0, 0, 0], [0, 0, 0], [1.0, 0, 0]], each, axis=0)
-    normals = rng.normal(size=centres.shape)
+    centers = np.repeat([[-1.0, 0, 0], [0, 0, 0], [1.0, 0, 0]], each, axis=0)
+    normals = rng.normal(size=centers.shape)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    colours = np.repeat(np.eye(3), each, axis=0) * 1.5
-    count = len(centres)
+    colors = np.repeat(np.eye(3), each, axis=0) * 1.5
+    count = len(centers)
     return GaussianCloud(
-        centres + 0.3 * normals, np.tile([1.0, 0, 0, 0], (count, 1)), np.full((count, 3), 0.07), np.full(count, 0.9),
-        colours[:, None],
+        centers + 0.3 * normals, np.tile([1.0, 0, 0, 0], (count, 1)), np.full((count, 3), 0.07), np.full(count, 0.9),
+        colors[:, None],
     )  # fmt: skip
 
 
@@ -66,29 +66,29 @@ def click(scene: str, kind: str = "points", **options: object) -> Click:
 def requests(scene: str, folder: str, seed: int = 0) -> list[object]:
     """Requests of every kind about a scene; its model and masks lie in `folder`."""
     cloud, view = small_cloud(seed), front_view()
-    sidecar, ids = f"{folder}/{scene}.saga", np.arange(len(cloud), dtype=np.int32)
+    model_file, ids = f"{folder}/{scene}.saga", np.arange(len(cloud), dtype=np.int32)
     part = ObjectPoints(np.eye(4), ids[:90].copy(), np.array([3, 5], np.int32), cloud.take(ids[:2]))
-    tiny = TrainSettings("evidence", "prototypes", 2, 2, 32, 24, 16, 1)
+    tiny = TrainSettings("segments", "prototypes", 2, 2, 32, 24, 16, 1)
     given = TrainSources((view, view), ("a", "b"), "", np.eye(4), "files", folder)
     sam = SamOptions(f"{folder}/sam.pth", 2, 0.0, 0.0, 1.0, 4, 0, 64)
     found = TrainSources((), (), folder, np.eye(4), "sam", folder, sam)
     every = CleanUp(True, True, True, True)
     return [
-        LoadScene(scene, cloud, ids, len(cloud), sidecar),
+        LoadScene(scene, cloud, ids, len(cloud), model_file),
         LoadScene(scene, cloud.take(ids[::2]), ids[::2].copy(), len(cloud)),
         click(scene),
         click(scene, "box", objects=(part, ObjectPoints(np.eye(4))), want_scores=True, clean_up=every),
         click(scene, "lasso", method="saga", scale=0.4, threshold=0.6, clean_up=every),
-        click(scene, method="evidence", objects=(part,), snap=False),
+        click(scene, method="segments", objects=(part,), snap=False),
         click(scene, method="click-gaussian", scale=1.0),
-        click(scene, method="instant", checkpoint=f"{folder}/sam.pth", neighbours=2),
+        click(scene, method="instant", weights=f"{folder}/sam.pth", neighbors=2),
         Cluster(scene, np.array([0.2, 0.8], np.float32), 3),
-        Colour(scene, 0.5),
+        Color(scene, 0.5),
         LookAhead(scene, view, f"{folder}/sam.pth", (part,)),
-        FindText(scene, "a red ball", f"{folder}/clip.pt", sidecar),
-        NameThings(scene, ("ball", "chair"), f"{folder}/clip.pt", sidecar),
+        FindText(scene, "a red ball", f"{folder}/clip.pt", model_file),
+        NameSegments(scene, ("ball", "chair"), f"{folder}/clip.pt", model_file),
         FetchWeights("none", folder),
-        Train(scene, sidecar, tiny),
+        Train(scene, model_file, tiny),
         Train(scene, "", dataclasses.replace(tiny, method="saga", recipe="paper"), given),
         Train(scene, "", dataclasses.replace(tiny, method="click-gaussian"), found),
         Hello(),

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from blender_saga.client.environments import Environments
-
-from .stub_index import LAUNCH, ROOT, UV_VERSION, StubIndex, publish
+from blender_saga.client.install.versions import Environments
+from tests.faults.stub_index import LAUNCH, ROOT, UV_VERSION, StubIndex, publish
 
 SOON = 600.0
 """Seconds in which something that is not waiting for a fault has to end."""

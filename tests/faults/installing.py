@@ -11,11 +11,11 @@ import signal
 import sys
 from pathlib import Path
 
-from blender_saga.client import environment
-from blender_saga.client.environments import Environments
-from blender_saga.client.installation import prepare
-from blender_saga.client.process import Launch
-from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.client.connection.process import Launch
+from blender_saga.client.install import environment
+from blender_saga.client.install.installation import prepare
+from blender_saga.client.install.versions import Environments
+from blender_saga.errors import Cancelled, UserError
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ def _hold(place: str) -> None:
 
 
 def _hold_trainings() -> None:
-    from saga_backend.control import Control
+    from saga_backend.common.progress import Control
 
     tell = Control.progress
 
@@ -37,7 +37,7 @@ def _hold_trainings() -> None:
 
 
 def _open_session(wanted: str) -> object:
-    from saga_backend import server
+    from saga_backend.serving import server
 
     _hold("handshake")
     return server.open_session(wanted)
@@ -54,10 +54,10 @@ def _run_backend() -> None:
 
 
 def _run_command_line() -> int:
-    from saga_backend import cli
+    from saga_backend.cli import main
 
     _hold_trainings()
-    return cli.main()
+    return main.main()
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ import numpy as np
 import psutil
 
 from blender_saga.client.backend import Backend
-from blender_saga.client.jobs import Job
-from blender_saga.client.process import Launch
+from blender_saga.client.connection.jobs import Job
+from blender_saga.client.connection.process import Launch
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View, look_at
 from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Prompt, Train, TrainSettings
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT / "backend" / "launch.py"
 FAKE = ROOT / "tests" / "fakes" / "launch_fake.py"
 SECONDS = 240
@@ -35,20 +35,20 @@ def launch_of(folder: Path, script: Path = REAL, name: str = "backend.log", pyth
 
 
 def balls(count: int = 3000, things: int = 5) -> GaussianCloud:
-    """Spheres of discs in a row, each of a colour of its own."""
+    """Spheres of discs in a row, each of a color of its own."""
     rng = np.random.default_rng(3)
     number = np.arange(count) % things
     normals = rng.normal(size=(count, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    centres = np.stack([1.2 * (number - (things - 1) / 2), np.zeros(count), np.zeros(count)], axis=1)
+    centers = np.stack([1.2 * (number - (things - 1) / 2), np.zeros(count), np.zeros(count)], axis=1)
     half = normals + np.array([0, 0, 1.0])  # half-way rotation: takes z to the normal
     quats = np.stack([half[:, 2], -half[:, 1], half[:, 0], np.zeros(count)], axis=1) + 1e-9
     quats /= np.linalg.norm(quats, axis=1, keepdims=True)
     size = 0.75 / np.sqrt(count / things)
-    colours = np.random.default_rng(4).normal(size=(things, 1, 3))
+    colors = np.random.default_rng(4).normal(size=(things, 1, 3))
     return GaussianCloud(
-        centres + 0.5 * normals, quats, np.tile([size, size, size / 50], (count, 1)), np.full(count, 0.95),
-        colours[number],
+        centers + 0.5 * normals, quats, np.tile([size, size, size / 50], (count, 1)), np.full(count, 0.95),
+        colors[number],
     )  # fmt: skip
 
 
@@ -72,10 +72,10 @@ def click_on(scene: str, thing: int = 2, things: int = 5, **options: object) -> 
     return Click(scene, (prompt,), (ObjectPoints(np.eye(4)),), **options)
 
 
-def load(backend: Backend, cloud: GaussianCloud, sidecar: str = "") -> str:
+def load(backend: Backend, cloud: GaussianCloud, model_file: str = "") -> str:
     """Have a cloud loaded; its name."""
     name = cloud.fingerprint()
-    backend.wait(backend.submit(LoadScene(name, cloud, sidecar=sidecar)), SECONDS).outcome()
+    backend.wait(backend.submit(LoadScene(name, cloud, model_file=model_file)), SECONDS).outcome()
     return name
 
 

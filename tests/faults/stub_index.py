@@ -9,9 +9,9 @@ import random
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 REAL_UV = ROOT / ".venv-uv" / "bin" / "uv"
 UV_VERSION = (ROOT / "backend" / "requirements" / "uv.txt").read_text().split()[0].partition("==")[2]
 

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from blender_saga.client.process import BackendProcess, Launch
+from blender_saga.client.connection.process import BackendProcess, Launch
 from blender_saga.wire import codec
 from blender_saga.wire.channel import Address, Channel, ChannelClosed, connect, open_socket
 from blender_saga.wire.codec import WireError
 from blender_saga.wire.messages import BackendState, Cancel, Failed, Progress, Status, Train
+from tests.faults.real import until
+from tests.paths import ROOT
 
-from .real import until
-
-ROOT = Path(__file__).resolve().parents[2]
 FAKE, REAL = ROOT / "tests" / "fakes" / "launch_fake.py", ROOT / "backend" / "launch.py"
 SECONDS = 600.0
 """Limit of a wait that hangs; no single answer takes that long when all is well, also where everything is compiled

@@ -25,14 +25,13 @@ from hypothesis.stateful import (
 )
 
 from blender_saga.client.backend import Backend
-from blender_saga.client.connection import ConnectionState
-from blender_saga.client.jobs import Job, JobState
-from blender_saga.client.process import Launch
-from blender_saga.wire.errors import UserError
+from blender_saga.client.connection.connection import ConnectionState
+from blender_saga.client.connection.jobs import Job, JobState
+from blender_saga.client.connection.process import Launch
+from blender_saga.errors import UserError
 from blender_saga.wire.messages import Cluster, LoadScene, Status, Stopped, Train, TrainSettings, Unload
-
-from .honest import click, small_cloud
-from .target import FAKE, REAL, ROOT, SECONDS
+from tests.faults.honest import click, small_cloud
+from tests.faults.target import FAKE, REAL, ROOT, SECONDS
 
 CLOUD = small_cloud(0, each=20)
 SHORT = TrainSettings("saga", "prototypes", 3, 3, 32, 24, 32, 1)

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from saga_backend import checkpoint, sidecar
 
-from blender_saga.client.connection import ConnectionState
+from blender_saga.client.connection.connection import ConnectionState
 from blender_saga.gaussians.formats.registry import write_splat
 from blender_saga.wire.messages import Train, TrainSettings
-
-from . import blender_side
-from .real import (
+from saga_backend.methods import checkpoint
+from saga_backend.model import saga_file
+from tests.faults import blender_side
+from tests.faults.real import (
     PAPER,
     QUICK,
     ROOT,
@@ -121,7 +121,6 @@ def test_killed_while_it_trains(case, sides, tmp_path: Path) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="bpy is not installed")
 def test_a_real_blender_killed_while_it_trains(case, sides, tmp_path: Path, monkeypatch) -> None:
     """The installed extension in Blender without a window."""
-    sys.path.insert(0, str(ROOT / "scripts"))
     import build_extension
 
     build_extension.build(tmp_path)
@@ -217,7 +216,7 @@ def test_two_blenders_train_to_one_file(case, backends, tmp_path: Path, monkeypa
         ]
         for backend, job in zip(two, jobs, strict=True):
             assert backend.wait(job, SECONDS).outcome().steps == 200
-        loaded, header = sidecar.load(model, cloud.fingerprint())
+        loaded, header = saga_file.load(model, cloud.fingerprint())
         assert (loaded.affinity is None) != (loaded.levels is None) and header.steps == 200
         for backend in two:
             backend.wait(backend.submit(click_on(cloud.fingerprint())), SECONDS).outcome()

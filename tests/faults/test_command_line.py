@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from saga_backend import checkpoint
 
 from blender_saga.gaussians.formats.registry import write_splat
-
-from . import launch_held
-from .real import ROOT, balls, until
+from saga_backend.methods import checkpoint
+from tests.faults import launch_held
+from tests.faults.real import ROOT, balls, until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 

@@ -26,11 +26,10 @@ from blender_saga.wire.messages import (
     TrainSettings,
     Unload,
 )
-from tests.backend.tiny_sam import tiny_sam
-
-from .frames import Fuzzer
-from .honest import click, requests, small_cloud
-from .target import FAKE, REAL, SECONDS, Heard, Target
+from tests.faults.frames import Fuzzer
+from tests.faults.honest import click, requests, small_cloud
+from tests.faults.target import FAKE, REAL, SECONDS, Heard, Target
+from tests.helpers.tiny_sam import tiny_sam
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers too large for float32
 BATCH = 50
@@ -73,7 +72,7 @@ def answer(target: Target) -> tuple[int, bytes]:
 def reload(target: Target, folder: Path, model: bytes) -> None:
     """Bring back the scene that is fired at, whatever was done to it."""
     (folder / "toy.saga").write_bytes(model)
-    state = target.ask(LoadScene("toy", small_cloud(0), sidecar=str(folder / "toy.saga")))
+    state = target.ask(LoadScene("toy", small_cloud(0), model_file=str(folder / "toy.saga")))
     assert isinstance(state, SceneState)
 
 

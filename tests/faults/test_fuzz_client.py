@@ -8,12 +8,12 @@ import tracemalloc
 
 import pytest
 
-from blender_saga.client.connection import Connection, ConnectionState
-from blender_saga.client.jobs import Job, JobTable
+from blender_saga.client.connection.connection import Connection, ConnectionState
+from blender_saga.client.connection.jobs import Job, JobTable
+from blender_saga.errors import UserError
 from blender_saga.wire import codec
 from blender_saga.wire.channel import Channel, Listener, connect, open_socket
 from blender_saga.wire.codec import WireError
-from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     PROTOCOL_VERSION,
     Done,
@@ -24,9 +24,8 @@ from blender_saga.wire.messages import (
     Welcome,
 )
 from tests.fakes.scripted import KEY, ScriptedBackend
-
-from .frames import Fuzzer
-from .honest import click, every_message
+from tests.faults.frames import Fuzzer
+from tests.faults.honest import click, every_message
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers too large for float32
 SECONDS = 60.0

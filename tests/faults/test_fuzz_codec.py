@@ -9,9 +9,8 @@ import pytest
 
 from blender_saga.wire import codec
 from blender_saga.wire.codec import WireError
-
-from .frames import Fuzzer
-from .honest import every_message
+from tests.faults.frames import Fuzzer
+from tests.faults.honest import every_message
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers too large for float32
 

@@ -18,20 +18,20 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import save as to_bytes
-from saga_backend import sidecar, untrusted
-from saga_backend.cameras.frame import Frame
+
+from blender_saga.errors import UserError
+from saga_backend.cameras.photo import Frame
 from saga_backend.cameras.read import read_cameras
-from saga_backend.masks import rle
+from saga_backend.common import safe_arrays
+from saga_backend.masks import coco_rle
 from saga_backend.masks.cache import file_bytes, stored_key
-from saga_backend.masks.files import read_masks
-from saga_backend.masks.runs import RunMasks, encode
-from saga_backend.masks.sam_model import read_weights as sam_weights
-from saga_backend.masks.sam_model import shape_of
-from saga_backend.text import clip_files, text_sidecar
-
-from blender_saga.wire.errors import UserError
-
-from .honest import front_view
+from saga_backend.masks.mask_folder import read_masks
+from saga_backend.masks.run_lengths import RunMasks, encode
+from saga_backend.masks.sam.model import read_weights as sam_weights
+from saga_backend.masks.sam.model import shape_of
+from saga_backend.model import saga_file
+from saga_backend.text import clip_files, text_file
+from tests.faults.honest import front_view
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Pillow and numpy about what they read
 VIEW = front_view()
@@ -111,8 +111,8 @@ def poses() -> bytes:
 
 
 def open_saga(path: Path) -> object:
-    model, _ = sidecar.load(path)
-    return text_sidecar.read(path, model.count)
+    model, _ = saga_file.load(path)
+    return text_file.read(path, model.count)
 
 
 FILES: dict[str, tuple[Callable[[], bytes], Callable[[Path], object]]] = {
@@ -255,11 +255,11 @@ def test_bombs_are_refused_in_a_sentence(tmp_path: Path, bomb: str) -> None:
 
 def test_run_lengths_are_no_bombs() -> None:
     with pytest.raises(ValueError):
-        rle.decode(2**20, 2**20, [2**40])
+        coco_rle.decode(2**20, 2**20, [2**40])
 
 
 def test_archives_of_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(untrusted, "MOST_BYTES", 2 * VIEW.width * VIEW.height)  # and a header is on top of that
+    monkeypatch.setattr(safe_arrays, "MOST_BYTES", 2 * VIEW.width * VIEW.height)  # and a header is on top of that
     (tmp_path / "a.npz").write_bytes(FILES["a.npz"][0]())
     with pytest.raises(UserError, match="GiB"):
         read_masks(tmp_path / "a.npz", FRAME)

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from blender_saga.client.environment import EnvironmentState
-
-from .conftest import FULL
-from .install_shop import SOON, Shop
-from .real import until
-from .stub_index import REAL_UV, ROOT
+from blender_saga.client.install.environment import EnvironmentState
+from tests.faults.conftest import FULL
+from tests.faults.install_shop import SOON, Shop
+from tests.faults.real import until
+from tests.faults.stub_index import REAL_UV, ROOT
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for uv is a #! script"),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FULL
-from .stub_index import ROOT
+from tests.faults.conftest import FULL
+from tests.faults.stub_index import ROOT
 
 pytestmark = pytest.mark.skipif(not FULL, reason="downloads 3 GB: only with the full counts")
 PICTURES = ROOT / "build" / "gui" / "install_story"

@@ -12,15 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 from safetensors.numpy import load_file
-from saga_backend import checkpoint
 
 from blender_saga.client.backend import Backend
-from blender_saga.client.connection import ConnectionState
-from blender_saga.client.jobs import Job
+from blender_saga.client.connection.connection import ConnectionState
+from blender_saga.client.connection.jobs import Job
 from blender_saga.wire.messages import Selection, Train, Trained, TrainSettings
-
-from . import launch_held
-from .real import (
+from saga_backend.methods import checkpoint
+from tests.faults import launch_held
+from tests.faults.real import (
     PAPER,
     QUICK,
     SECONDS,

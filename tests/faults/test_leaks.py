@@ -13,8 +13,20 @@ import pytest
 
 from blender_saga.client.backend import Backend
 from blender_saga.wire.messages import Cluster, LoadScene, Status, Train, TrainSettings, Unload
-
-from .real import FAKE, REAL, SECONDS, balls, click_on, handles, launch_of, load, megabytes, pid_of, train_until, until
+from tests.faults.real import (
+    FAKE,
+    REAL,
+    SECONDS,
+    balls,
+    click_on,
+    handles,
+    launch_of,
+    load,
+    megabytes,
+    pid_of,
+    train_until,
+    until,
+)
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="handles are counted as POSIX does it")
 
@@ -76,7 +88,7 @@ class Soak:
         self._rounds += 1
         scene, model = cloud.fingerprint(), str(self._folder / f"{len(cloud.means)}.saga")
         self._ask(LoadScene(scene, cloud))
-        method = ("saga", "click-gaussian", "evidence")[self._rounds % 3]
+        method = ("saga", "click-gaussian", "segments")[self._rounds % 3]
         self._ask(Train(scene, model, TrainSettings(method, steps=30, views=4, width=64, height=48, pixels=64)))
         for thing in range(5):
             self._ask(click_on(scene, thing, want_scores=True))

@@ -13,11 +13,10 @@ import pytest
 from skimage.io import imsave
 
 from blender_saga.client.backend import Backend
-from blender_saga.client.jobs import Job
+from blender_saga.client.connection.jobs import Job
 from blender_saga.gaussians.view import View, look_at
 from blender_saga.wire.messages import LoadScene, Selection, Train, TrainSettings, TrainSources
-
-from .real import PAPER, SECONDS, balls, click_on, load, megabytes, pid_of, train_until
+from tests.faults.real import PAPER, SECONDS, balls, click_on, load, megabytes, pid_of, train_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read as Linux tells it")
 GIGABYTE = 1024.0  # MB
@@ -124,9 +123,9 @@ def label_maps(folder: Path, views: tuple[View, ...]) -> tuple[str, ...]:
     rows, columns = np.mgrid[0:80, 0:120] + 0.5
     for index, view in enumerate(views):
         labels = np.zeros((80, 120), np.uint8)
-        centres = np.array([[1.2 * (thing - 2), 0, 0, 1] for thing in range(5)]) @ view.viewmat.T
-        for thing in np.argsort(-centres[:, 2]):
-            x, y, z = centres[thing, :3]
+        centers = np.array([[1.2 * (thing - 2), 0, 0, 1] for thing in range(5)]) @ view.viewmat.T
+        for thing in np.argsort(-centers[:, 2]):
+            x, y, z = centers[thing, :3]
             column, row = 90 * x / z + 60, 90 * y / z + 40
             labels[(columns - column) ** 2 + (rows - row) ** 2 < (90 * 0.5 / z) ** 2] = thing + 1
         imsave(folder / f"view_{index:04d}.png", labels, check_contrast=False)

@@ -15,15 +15,14 @@ import psutil
 import pytest
 
 from blender_saga.client.backend import Backend
-from blender_saga.client.connection import ConnectionState
-from blender_saga.client.jobs import Job
-from blender_saga.client.process import BackendProcess
+from blender_saga.client.connection.connection import ConnectionState
+from blender_saga.client.connection.jobs import Job
+from blender_saga.client.connection.process import BackendProcess
 from blender_saga.wire import codec
 from blender_saga.wire.channel import connect, open_socket
 from blender_saga.wire.messages import LoadScene, ObjectPoints, SceneState, Train, TrainSettings
-
-from . import launch_cut, launch_held
-from .real import (
+from tests.faults import launch_cut, launch_held
+from tests.faults.real import (
     QUICK,
     SECONDS,
     arrays_of,
@@ -77,7 +76,7 @@ def serves_again(backend: Backend, scene: str, cloud) -> str:
 def told(job: Job) -> str:
     """The sentence; it must be about memory, or about a process that has died of it."""
     sentence = job.error.sentence()
-    assert job.error.code in ("memory", "lost"), sentence
+    assert job.error.code in ("no_memory", "lost"), sentence
     return f'"{sentence}"'
 
 
@@ -112,8 +111,8 @@ def test_memory_runs_out_in_a_query(case, backends, tmp_path: Path) -> None:
     backend.wait(backend.submit(Train(small, "", QUICK)), SECONDS).outcome()
     scene = load(backend, cloud)
     model = tmp_path / "model.saga"
-    evidence = TrainSettings(method="evidence", views=6, width=96, height=72)
-    backend.wait(backend.submit(Train(scene, str(model), evidence)), SECONDS).outcome()
+    settings = TrainSettings(method="segments", views=6, width=96, height=72)
+    backend.wait(backend.submit(Train(scene, str(model), settings)), SECONDS).outcome()
     first = model.read_bytes()
     backend.wait(backend.submit(click_on(scene)), SECONDS).outcome()
     with case("out of memory in a query (RLIMIT_AS)") as row:

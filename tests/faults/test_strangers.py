@@ -15,17 +15,16 @@ from multiprocessing import connection as mp
 from pathlib import Path
 
 import pytest
-from saga_backend import door
 
-from blender_saga.client.process import Launch
+from blender_saga.client.connection.process import Launch
+from blender_saga.errors import UserError
 from blender_saga.wire import codec
 from blender_saga.wire.channel import Channel, connect, open_socket
-from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import Failed, Hello, LoadScene, SceneState, Shutdown, Train, TrainSettings
-
-from .honest import small_cloud
-from .real import until
-from .target import FAKE, SECONDS, Target
+from saga_backend.serving import handshake_queue
+from tests.faults.honest import small_cloud
+from tests.faults.real import until
+from tests.faults.target import FAKE, SECONDS, Target
 
 QUICK = TrainSettings(steps=1)
 HTTP = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n\r\n"
@@ -109,7 +108,7 @@ def test_those_who_wait_shut_nobody_out(case, counts, target: Target) -> None:
         row.right(works(target))
         assert target.memory("VmRSS") < 300 << 20
         dropped = 0
-        for sock in silent[: total - door.MOST_WAITING - 1]:  # the newest may still wait, for ten seconds
+        for sock in silent[: total - handshake_queue.MOST_WAITING - 1]:  # the newest may still wait, for ten seconds
             sock.settimeout(SECONDS)
             with contextlib.suppress(ConnectionError):
                 _all(sock)
@@ -185,14 +184,14 @@ def _made(folder: Path) -> Path:
 
 
 def test_with_a_root_no_request_leads_out_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the process, its option and its socket; what may be named for what is in backend/test_confine."""
+    """Through the process, its option and its socket; backend/serving/test_path_policy tests each kind of path."""
     root = _made(tmp_path / "root")
     command = Launch.command
     monkeypatch.setattr(Launch, "command", lambda self: [*command(self), "--root", str(root)])
     target = Target(tmp_path, FAKE)
     try:
         for path, refused in ((tmp_path / "x.saga", True), (root / ".." / "x.saga", True), (root / "x.saga", False)):
-            for request in (LoadScene("toy", small_cloud(0), sidecar=str(path)), Train("toy", str(path), QUICK)):
+            for request in (LoadScene("toy", small_cloud(0), model_file=str(path)), Train("toy", str(path), QUICK)):
                 said = target.ask(request)
                 assert isinstance(said, Failed) == refused
                 assert not refused or (said.code == "bad_path" and str(root) in said.why)

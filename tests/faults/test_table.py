@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from . import table
+from tests.faults import table
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_case_that_cannot_be_run_says_why(case, rows):
 
 
 def test_counts(counts, monkeypatch):
-    from . import conftest
+    from tests.faults import conftest
 
     monkeypatch.setattr(conftest, "FULL", True)
     assert counts(reduced=3, full=5) == 5

@@ -1,36 +1,35 @@
-"""Both rasterisers say the same, on random scenes and on real captures: rgb, depth, rows, to 1e-4."""
+"""Both rasterizers say the same, on random scenes and on real captures: rgb, depth, rows, to 1e-4."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from saga_backend import raster, rasteriser
-from saga_backend.capture import CaptureSettings, capture
-from saga_backend.raster import Picture
-from saga_backend.raster_cuda import CudaRasteriser
-from saga_backend.rows import Rows
 
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.ply import read_ply
 from blender_saga.gaussians.view import View
-from tests.backend.twins import random_cloud, random_view
+from saga_backend.cameras.virtual import CaptureSettings, capture
+from saga_backend.rasterizer import cpu, select
+from saga_backend.rasterizer.contributions import Contributions
+from saga_backend.rasterizer.cpu import Picture
+from saga_backend.rasterizer.cuda import CudaRasterizer
+from tests.helpers.twins import random_cloud, random_view
+from tests.paths import DATA
 
-SPLATS = Path(__file__).parents[2].parent / "shared" / "data" / "splats"
+SPLATS = DATA / "splats"
 CAPTURES = ("composite_apart/scene.ply", "composite_touching/scene.ply", "playbot_sh2.ply")
-KINDS = ("perspective", "orthographic", "off-centre", "affine")
+KINDS = ("perspective", "orthographic", "off-center", "affine")
 CLOSE = 1e-4
 UNSURE = 0.005
 """Share of pixels in which an alpha of nearly 1/255, or a transmittance of nearly 1e-4, may fall either way."""
 
 
 @pytest.fixture(scope="module")
-def cuda() -> CudaRasteriser:
-    obstacle = rasteriser.gsplat_obstacle()
+def cuda() -> CudaRasterizer:
+    obstacle = select.gsplat_obstacle()
     if obstacle:
         pytest.skip(obstacle)
-    return CudaRasteriser()
+    return CudaRasterizer()
 
 
 def check_pictures(ours: Picture, theirs: Picture) -> None:
@@ -40,7 +39,7 @@ def check_pictures(ours: Picture, theirs: Picture) -> None:
         assert (difference < CLOSE * scale).mean() > 1 - UNSURE, (name, np.quantile(difference, [0.9, 0.99, 1]))
 
 
-def check_rows(ours: Rows, theirs: Rows) -> None:
+def check_rows(ours: Contributions, theirs: Contributions) -> None:
     """The same Gaussians in the same order with the same weights; pixels on the edge of a decision aside."""
     same = np.zeros(len(theirs), bool)
     for p in range(len(theirs)):
@@ -51,10 +50,10 @@ def check_rows(ours: Rows, theirs: Rows) -> None:
     assert (np.diff(theirs.offsets) > 0).any()
 
 
-def check(cuda: CudaRasteriser, cloud: GaussianCloud, view: View, rng: np.random.Generator) -> None:
-    check_pictures(cuda.render(cloud, view), raster.render(cloud, view))
+def check(cuda: CudaRasterizer, cloud: GaussianCloud, view: View, rng: np.random.Generator) -> None:
+    check_pictures(cuda.render(cloud, view), cpu.render(cloud, view))
     pixels = rng.integers(0, (view.width, view.height), (2000, 2))
-    check_rows(cuda.contributions(cloud, view, pixels), raster.contributions(cloud, view, pixels))
+    check_rows(cuda.contributions(cloud, view, pixels), cpu.contributions(cloud, view, pixels))
 
 
 @pytest.mark.parametrize("kind", KINDS)

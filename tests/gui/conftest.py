@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from .runner import ROOT, blender_window
+from tests.gui.runner import blender_window
+from tests.paths import ROOT
 
 PICTURES = ROOT / "build" / "gui"
 """Where the screenshots lie after a run, one folder a scenario; git ignores it."""
@@ -25,7 +25,6 @@ def real_blender() -> None:
 @pytest.fixture(scope="session")
 def built_zip(real_blender: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The extension, built once by scripts/build_extension.py."""
-    sys.path.insert(0, str(ROOT / "scripts"))
     import build_extension
 
     return build_extension.build(tmp_path_factory.mktemp("dist"))

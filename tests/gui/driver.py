@@ -132,7 +132,7 @@ class Window:
     def shot(self, name: str) -> Steps:
         """A picture of the whole screen, once everything is drawn."""
         yield self.redrawn()
-        painter, key = addon("ui.splat_draw").painter, self.region().as_pointer()
+        painter, key = addon("viewport.splat_draw").painter, self.region().as_pointer()
         yield lambda: painter.resting(key)  # not only the share that is shown first
         yield self.redrawn()
         self.grab(name)
@@ -186,8 +186,11 @@ def install(zip_path: str) -> None:
 def main() -> None:
     """Arguments after "--": name of the scenario, folder for what comes out, the extension's zip."""
     name, out, zip_path = sys.argv[sys.argv.index("--") + 1 :]
-    sys.path[:0] = [str(Path(__file__).parent), *filter(None, [os.environ.get("SAGA_SCENARIOS")])]
+    scenarios = os.environ.get("SAGA_SCENARIOS")
+    sys.path[:0] = [str(Path(__file__).parents[2]), *filter(None, [scenarios])]
     module, _, function = name.partition(".")
+    if not scenarios:
+        module = f"tests.gui.{module}"
 
     def begin() -> None:
         result = Path(out, "result.txt")

@@ -9,8 +9,9 @@ import json
 
 import bpy
 import numpy as np
-import story
-from driver import PACKAGE, Steps, Window, addon
+
+from tests.gui import story
+from tests.gui.driver import PACKAGE, Steps, Window, addon
 
 _STEPS, _VIEWS = 60, 12
 _IDLE = 20  # steps of the timer, where no viewport is there whose redraws could be counted
@@ -18,7 +19,7 @@ _IDLE = 20  # steps of the timer, where no viewport is there whose redraws could
 
 def pictures(window: Window) -> Steps:
     """From the preferences to a click, with a picture of each; then the tunnel's end is gone."""
-    session = addon("scene.session").session
+    session = addon("scene.state.session").session
     yield from _preferences(window)
     yield from story.import_splat(window)
     with window.context():
@@ -28,7 +29,7 @@ def pictures(window: Window) -> Steps:
     yield from window.shot("elsewhere_connect")
     yield from story.train(window, _STEPS, _VIEWS, "elsewhere_train")
     assert session.backend.remote is not None and session.backend.welcome.machine
-    path = addon("scene.lookup").trained_model(bpy.data.objects["scene"])
+    path = addon("scene.requests.lookup").trained_model(bpy.data.objects["scene"])
     assert path == str(window.out / "scene.saga") and (window.out / "scene.saga").stat().st_size > 10_000
 
     thing = np.load(window.out / "labels.npy") == 2
@@ -41,7 +42,7 @@ def pictures(window: Window) -> Steps:
 
     with window.context():
         bpy.ops.saga.backend_stop()
-    preferences = addon("ui.preferences").preferences()
+    preferences = addon("ui.launch").preferences()
     preferences.remote_key = "00" * 32
     with window.context():
         bpy.ops.saga.backend_start("INVOKE_DEFAULT")
@@ -61,7 +62,7 @@ def _preferences(window: Window) -> Steps:
     bpy.ops.preferences.addon_expand(module=PACKAGE)
     with bpy.context.temp_override(window=window.window, area=area):
         bpy.ops.saga.backend_start("INVOKE_DEFAULT")
-    backend = addon("scene.session").session.backend
+    backend = addon("scene.state.session").session.backend
     yield lambda: backend.welcome is not None or backend.error
     assert not backend.error, backend.error
     for _ in range(_IDLE):

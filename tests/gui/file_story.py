@@ -7,7 +7,8 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from driver import Steps, Window, addon
+
+from tests.gui.driver import Steps, Window, addon
 
 COUNTS = {
     "guitar.compressed.ply": 90_854,
@@ -98,7 +99,7 @@ def _has_viewport(window: Window) -> bool:
 def _join(window: Window, splat: bpy.types.Object) -> Steps:
     """Ctrl J joins splats as they stand, and meshes as ever."""
     region, objects = window.region(), bpy.context.view_layer.objects
-    addon("scene.point_cloud").set_selection(splat, np.arange(31_000) < 5_000)
+    addon("scene.splat.point_cloud").set_selection(splat, np.arange(31_000) < 5_000)
     bpy.ops.saga.split(object=splat.name)
     part = objects.active
     part.rotation_euler, part.location = (0, 0, 1), (0.5, 0, 0)
@@ -119,5 +120,5 @@ def _join(window: Window, splat: bpy.types.Object) -> Steps:
         yield window.redrawn()
     assert len(cubes[0].data.vertices) == 16
     assert len(splat.data.points) == 31_000
-    last = addon("scene.point_cloud").positions(splat)[-5_000:]
+    last = addon("scene.splat.point_cloud").positions(splat)[-5_000:]
     assert np.abs(last).max() > 1.2  # the part stays turned and moved away

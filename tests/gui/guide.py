@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import bpy
 import numpy as np
-import story
-from driver import PACKAGE, Steps, Window, addon
+
+from tests.gui import story
+from tests.gui.driver import PACKAGE, Steps, Window, addon
 
 _STEPS, _MANY_STEPS = 300, 10_000  # many: software draws slowly, and the bar is to be seen half-way
 _GOOD = 0.8  # IoU with the thing: below it the pictures show how the wheel helps
@@ -45,7 +46,7 @@ def pictures(window: Window) -> Steps:
     settings.view_mode = "SIMILARITY"
     yield from _scroll(window, -_END)
     yield from window.shot("similarity")
-    settings.view_mode = "COLOUR"
+    settings.view_mode = "COLOR"
     yield from _scroll(window, _END)
     with window.context():
         bpy.ops.saga.split("INVOKE_DEFAULT", True)
@@ -59,13 +60,13 @@ def pictures(window: Window) -> Steps:
 
 
 def words(window: Window) -> Steps:
-    """Find a thing by a text and lead its colours to another one, with a CLIP that knows such things (`clip.pt`).
+    """Find a thing by a text and lead its colors to another one, with a CLIP that knows such things (`clip.pt`).
 
     In `labels.npy` the red box is 2. What is measured is printed and asserted: this is the one place where the whole
     way is gone in a real window.
     """
-    addon("ui.preferences").preferences().clip_checkpoint = str(window.out / "clip.pt")
-    for name in ("text_panel.SAGA_PT_text", "recolour_panel.SAGA_PT_recolour"):
+    addon("ui.launch").preferences().clip_weights = str(window.out / "clip.pt")
+    for name in ("text_panel.SAGA_PT_text", "recolor_panel.SAGA_PT_recolor"):
         _opened(name)
     yield from story.import_splat(window)
     with window.context():
@@ -75,8 +76,8 @@ def words(window: Window) -> Steps:
     _look(window)
     yield from story.train(window, _STEPS, 0, "_train")
 
-    settings, session = bpy.context.scene.saga, addon("scene.session").session
-    settings.text, settings.recolour_source, settings.recolour_text = "red box", "red box", "blue box"
+    settings, session = bpy.context.scene.saga, addon("scene.state.session").session
+    settings.text, settings.recolor_source, settings.recolor_text = "red box", "red box", "blue box"
     with window.context():
         bpy.ops.saga.find_text("INVOKE_DEFAULT")
     yield lambda: session.search.ended
@@ -85,24 +86,24 @@ def words(window: Window) -> Steps:
     assert not session.failed and story.share(story.selected(), thing) > 0.5
     yield from _scroll(window, _SELECT)
     yield from window.shot("words")
-    yield from _recolour(window, story.selected() & thing)
+    yield from _recolor(window, story.selected() & thing)
 
 
-def _recolour(window: Window, thing: np.ndarray) -> Steps:
-    settings, session = bpy.context.scene.saga, addon("scene.session").session
+def _recolor(window: Window, thing: np.ndarray) -> Steps:
+    settings, session = bpy.context.scene.saga, addon("scene.state.session").session
     before, hue_before = _base(), _hue(thing)
     with window.context():
-        bpy.ops.saga.recolour_preview("INVOKE_DEFAULT")
+        bpy.ops.saga.recolor_preview("INVOKE_DEFAULT")
     yield lambda: session.search.ended
     assert not session.failed, session.message
     yield from _scroll(window, _END)
-    yield from window.shot("recolour")
-    settings.recolour_strength = 0.5
-    yield from window.shot("recolour_half")
-    settings.recolour_strength = 1.0
+    yield from window.shot("recolor")
+    settings.recolor_strength = 0.5
+    yield from window.shot("recolor_half")
+    settings.recolor_strength = 1.0
     assert np.array_equal(_base(), before)  # a preview writes nothing
     with window.context():
-        bpy.ops.saga.recolour_apply("INVOKE_DEFAULT", True)
+        bpy.ops.saga.recolor_apply("INVOKE_DEFAULT", True)
     yield from window.shot("_applied")
     print(f"hue of the box: {hue_before:.0f}, then {_hue(thing):.0f}", flush=True)
     assert 190 < _hue(thing) < 280
@@ -113,11 +114,11 @@ def _recolour(window: Window, thing: np.ndarray) -> Steps:
 
 
 def _base() -> np.ndarray:
-    return addon("scene.attributes").read(bpy.data.objects["scene"].data.attributes["radiance:base"])
+    return addon("scene.splat.attributes").read(bpy.data.objects["scene"].data.attributes["radiance:base"])
 
 
 def _hue(mask: np.ndarray) -> float:
-    """Degrees, of the mean colour of some points."""
+    """Degrees, of the mean color of some points."""
     mean = np.clip(0.5 + 0.28209479 * _base()[mask, :3], 0, 1).mean(axis=0)
     return 360 * colorsys.rgb_to_hsv(*mean)[0]
 
@@ -179,11 +180,11 @@ def _export(window: Window) -> Steps:
 
 def _everything(window: Window) -> Steps:
     settings = bpy.context.scene.saga
-    for operator, name, mode in (("find_things", "things", "CLUSTERS"), ("colour_features", "features", "PCA")):
+    for operator, name, mode in (("segment_scene", "things", "CLUSTERS"), ("color_features", "features", "PCA")):
         bpy.ops.saga.clear()
         with window.context():
             getattr(bpy.ops.saga, operator)("INVOKE_DEFAULT")
-        search = addon("scene.session").session.search
+        search = addon("scene.state.session").session.search
         yield lambda search=search: search.ended
         yield lambda mode=mode: settings.view_mode == mode
         yield from _scroll(window, _END)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from driver import Steps, Window, addon
-from story import answered, import_splat, selected, share, train
+
+from tests.gui.driver import Steps, Window, addon
+from tests.gui.story import answered, import_splat, selected, share, train
 
 _STEPS, _VIEWS = 60, 12
 
 
 def _installation() -> object:
-    return addon("scene.session").session.installation
+    return addon("scene.state.session").session.installation
 
 
 def _disk(folder: Path) -> int:
@@ -48,7 +49,7 @@ def from_the_registry(window: Window) -> Steps:
     yield from _cancelled(window, measured)
     yield from _installed(window, measured)
     began = time.monotonic()
-    bpy.context.scene.saga.method = "EVIDENCE"
+    bpy.context.scene.saga.method = "SEGMENTS"
     yield from train(window, _STEPS, _VIEWS, "5_training")
     measured["start and training s"] = round(time.monotonic() - began, 1)
     yield from _clicked(window, measured)
@@ -67,7 +68,7 @@ def _cancelled(window: Window, measured: dict) -> Steps:
     yield lambda: not job.running
     measured["cancel s"] = round(time.monotonic() - began, 2)
     assert job.cancelled and job.error is None, job.error
-    assert not addon("ui.preferences").environment().usable
+    assert not addon("ui.launch").environment().usable
     yield window.redrawn()
     window.grab("3_cancelled")
 
@@ -83,9 +84,9 @@ def _installed(window: Window, measured: dict) -> Steps:
 
     yield ended
     assert job.error is None, job.error
-    environment = addon("ui.preferences").environment()
+    environment = addon("ui.launch").environment()
     assert environment.state.value == "ready"
-    folder = addon("ui.preferences").backend_folder()
+    folder = addon("ui.launch").backend_folder()
     measured |= {"install s": round(time.monotonic() - began, 1), "told at s": texts, "redraws": window.draws - before}
     measured["environment GB"] = round(_disk(environment.current.folder) / 1e9, 2)
     measured["backend folder GB"] = round(_disk(folder) / 1e9, 2)
@@ -101,7 +102,7 @@ def _clicked(window: Window, measured: dict) -> Steps:
     thing = labels == 2
     began = time.monotonic()
     yield from window.click(
-        *window.pixel(np.median(addon("scene.point_cloud").positions(bpy.data.objects["scene"])[thing], axis=0))
+        *window.pixel(np.median(addon("scene.splat.point_cloud").positions(bpy.data.objects["scene"])[thing], axis=0))
     )
     yield answered(window)
     measured["click s"] = round(time.monotonic() - began, 2)

@@ -7,16 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared" / "data"
+import blender_window
+from tests.paths import DATA, ROOT
+
 SIZE = (1600, 900)
 _SECONDS = 2400  # a whole scenario may take, on a machine that does other things too
 _BLENDER = ("blender", "--factory-startup", "--gpu-backend", "opengl", "--enable-event-simulate")
 _BLENDER += ("-p", "0", "0", *map(str, SIZE))
-
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import blender_window  # noqa: E402
 
 
 def run_scenario(

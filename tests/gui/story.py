@@ -7,8 +7,9 @@ import time
 
 import bpy
 import numpy as np
-from driver import PACKAGE, Steps, Window, addon
 from mathutils import Euler
+
+from tests.gui.driver import PACKAGE, Steps, Window, addon
 
 _STEPS, _VIEWS = 60, 12  # of training: enough for two things that stand apart
 
@@ -19,11 +20,11 @@ def _splat(name: str = "scene") -> bpy.types.Object:
 
 def selected(name: str = "scene") -> np.ndarray:
     """[N] bool, what is selected in the splat."""
-    return addon("scene.point_cloud").selection(_splat(name))
+    return addon("scene.splat.point_cloud").selection(_splat(name))
 
 
 def _session() -> object:
-    return addon("scene.session").session
+    return addon("scene.state.session").session
 
 
 def answered(window: Window) -> object:
@@ -78,7 +79,7 @@ def _shows(progress, phase: str) -> bool:
 
 def aim(window: Window, mask: np.ndarray) -> tuple[int, int]:
     """The window pixel in the middle of some points."""
-    return window.pixel(np.median(addon("scene.point_cloud").positions(_splat())[mask], axis=0))
+    return window.pixel(np.median(addon("scene.splat.point_cloud").positions(_splat())[mask], axis=0))
 
 
 def whole_job(window: Window) -> Steps:
@@ -130,12 +131,12 @@ def _click_and_refine(window: Window, thing: np.ndarray, other: np.ndarray) -> S
 
 def settled(window: Window) -> object:
     """A condition: what the slider asked for has been answered and drawn."""
-    drawn, live = window.redrawn(), addon("scene.live")
+    drawn, live = window.redrawn(), addon("scene.requests.requery")
     return lambda: live._pending is None and not live._due and drawn()
 
 
 def _box_and_split(window: Window, thing: np.ndarray) -> Steps:
-    places = addon("scene.point_cloud").positions(_splat())[thing]
+    places = addon("scene.splat.point_cloud").positions(_splat())[thing]
     corners = [
         window.pixel(corner) for corner in (np.quantile(places, 0.02, axis=0), np.quantile(places, 0.98, axis=0))
     ]
@@ -160,7 +161,7 @@ def _views(window: Window) -> Steps:
     settings = bpy.context.scene.saga
     settings.view_mode = "SIMILARITY"
     yield from window.shot("09_similarity")
-    for operator, name, mode in (("find_things", "10_things", "CLUSTERS"), ("colour_features", "11_features", "PCA")):
+    for operator, name, mode in (("segment_scene", "10_things", "CLUSTERS"), ("color_features", "11_features", "PCA")):
         with window.context():
             getattr(bpy.ops.saga, operator)("INVOKE_DEFAULT")
         search = _session().search
@@ -168,18 +169,18 @@ def _views(window: Window) -> Steps:
         yield lambda mode=mode: settings.view_mode == mode or _session().failed
         assert not _session().failed, _session().message
         yield from window.shot(name)
-    assert len(_splat().saga.things) >= 2
-    settings.view_mode = "COLOUR"
+    assert len(_splat().saga.segments) >= 2
+    settings.view_mode = "COLOR"
 
 
 def _reopen(window: Window) -> Steps:
     path = str(window.out / "work.blend")
-    kept, things = selected(), len(_splat().saga.things)
+    kept, things = selected(), len(_splat().saga.segments)
     bpy.ops.wm.save_as_mainfile(filepath=path)
     bpy.ops.wm.open_mainfile(filepath=path)
     yield window.redrawn()
-    assert np.array_equal(selected(), kept) and _splat().saga.sidecar and len(_splat().saga.things) == things
-    assert not addon("ui.splat_draw").painter.error
+    assert np.array_equal(selected(), kept) and _splat().saga.model_file and len(_splat().saga.segments) == things
+    assert not addon("viewport.splat_draw").painter.error
     yield from window.shot("12_reopened")
 
 
@@ -251,7 +252,7 @@ def _click_meanwhile(window: Window) -> Steps:
     """A click beside a training is answered, and the window draws."""
     bpy.ops.saga.clear()
     began = time.monotonic()
-    places = addon("scene.point_cloud").positions(_splat())
+    places = addon("scene.splat.point_cloud").positions(_splat())
     yield from window.click(*window.pixel(np.median(places[np.load(window.out / "labels.npy") == 2], axis=0)))
     yield answered(window)
     assert selected().any()

@@ -7,10 +7,9 @@ import shutil
 from pathlib import Path
 
 from tests.fakes.served import Served
-
-from .conftest import PICTURES
-from .runner import run_scenario
-from .things import write_things
+from tests.gui.conftest import PICTURES
+from tests.gui.runner import run_scenario
+from tests.gui.things import write_things
 
 
 def test_connect_train_click_and_be_refused(built_zip: Path, tmp_path: Path) -> None:

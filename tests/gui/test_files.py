@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PICTURES
-from .runner import DATA, run_scenario
+from tests.gui.conftest import PICTURES
+from tests.gui.runner import run_scenario
+from tests.paths import DATA
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared test data is not beside this checkout")

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .conftest import PICTURES
-from .runner import DATA, run_scenario
-from .things import write_things
+from tests.gui.conftest import PICTURES
+from tests.gui.runner import run_scenario
+from tests.gui.things import write_things
+from tests.paths import DATA
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def write_things(folder: Path) -> None:
     box[np.arange(_EACH), side] = np.where(rng.random(_EACH) < 0.5, -0.4, 0.4)
     box += (0.9, -0.4, 0)
     floor = rng.uniform((-2, 0, -2), (2, 0.001, 2), (_EACH, 3))  # y points down in the files
-    colours = np.repeat([[0.8, 0.1, 0.1], [0.1, 0.2, 0.8], [0.2, 0.5, 0.2]], _EACH, axis=0)
+    colors = np.repeat([[0.8, 0.1, 0.1], [0.1, 0.2, 0.8], [0.2, 0.5, 0.2]], _EACH, axis=0)
     n = 3 * _EACH
     quats = rng.normal(size=(n, 4))
     cloud = GaussianCloud(
@@ -30,7 +30,7 @@ def write_things(folder: Path) -> None:
         quats / np.linalg.norm(quats, axis=1, keepdims=True),
         np.full((n, 3), 0.02),
         np.full(n, 0.9),
-        ((colours - 0.5) / 0.28209479)[:, None],
+        ((colors - 0.5) / 0.28209479)[:, None],
     )
     write_ply(folder / "scene.ply", cloud)
     np.save(folder / "labels.npy", np.repeat([1, 2, 0], _EACH).astype(np.int32))

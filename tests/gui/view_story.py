@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import bpy
 import numpy as np
-import story
 from bpy_extras.view3d_utils import location_3d_to_region_2d
-from driver import Steps, Window, addon
 from mathutils import Vector
+
+from tests.gui import story
+from tests.gui.driver import Steps, Window, addon
 
 _VIEWS = 8
 
@@ -15,7 +16,7 @@ _VIEWS = 8
 def many_views(window: Window) -> Steps:
     """Import, find segments, click in each view."""
     yield from story.import_splat(window)
-    bpy.context.scene.saga.method = "EVIDENCE"
+    bpy.context.scene.saga.method = "SEGMENTS"
     yield from story.train(window, 0, _VIEWS, "01_segments")
     thing = np.load(window.out / "labels.npy") == 2
     with window.context():
@@ -24,12 +25,12 @@ def many_views(window: Window) -> Steps:
     yield from _second_window(window, thing)
     yield from _instance(window, thing)
     yield from _smallest(window)
-    assert not addon("ui.splat_draw").painter.error
+    assert not addon("viewport.splat_draw").painter.error
 
 
 def _middle(mask: np.ndarray) -> Vector:
     splat = bpy.data.objects["scene"]
-    return splat.matrix_world @ Vector(np.median(addon("scene.point_cloud").positions(splat)[mask], axis=0))
+    return splat.matrix_world @ Vector(np.median(addon("scene.splat.point_cloud").positions(splat)[mask], axis=0))
 
 
 def _click_at(window: Window, point: tuple[float, float], thing: np.ndarray, name: str) -> Steps:
@@ -63,7 +64,7 @@ def _four_views(window: Window, thing: np.ndarray) -> Steps:
 
 def _second_window(window: Window, thing: np.ndarray) -> Steps:
     """Both windows draw the splat; what is clicked in one is highlighted in the other."""
-    drawn = addon("ui.splat_draw").painter._views
+    drawn = addon("viewport.splat_draw").painter._views
     with window.context():
         bpy.ops.screen.area_dupli("INVOKE_DEFAULT")
     windows = bpy.context.window_manager.windows

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blender_saga.client.answers import ANSWERS, asked, complaint
+from blender_saga.client.connection.reply_checks import ANSWERS, asked, complaint
 from blender_saga.gaussians.view import View
 from blender_saga.wire.messages import (
     REQUESTS,
@@ -15,18 +15,18 @@ from blender_saga.wire.messages import (
     Click,
     Cluster,
     Clusters,
-    Colour,
-    Colours,
+    Color,
+    Colors,
     Done,
     FindText,
     Hello,
     LoadScene,
     Names,
-    NameThings,
+    NameSegments,
     ObjectPoints,
     Prompt,
-    Recolour,
-    Recoloured,
+    Recolor,
+    Recolored,
     SceneState,
     Selection,
     Unload,
@@ -60,9 +60,9 @@ def test_every_request_has_its_answer() -> None:
         (Click("s", ()), replace(SELECTION, total=77, bits=np.zeros(10, U8))),
         (CLUSTER, TREE),
         (FIND, CANDIDATES),
-        (Colour("s"), Colours("s", np.zeros((5, 3), U8))),
-        (NameThings("s", ("a",), "w"), Names("s", ("a", ""), np.zeros(2, F32))),
-        (Recolour(no_gaussians(), "a", "b", "w"), Recoloured(np.zeros((0, 3), F32))),
+        (Color("s"), Colors("s", np.zeros((5, 3), U8))),
+        (NameSegments("s", ("a",), "w"), Names("s", ("a", ""), np.zeros(2, F32))),
+        (Recolor(no_gaussians(), "a", "b", "w"), Recolored(np.zeros((0, 3), F32))),
         (LoadScene("s", no_gaussians()), SceneState("s", 0)),
         (Unload("s"), Done()),
     ],
@@ -101,9 +101,9 @@ def test_honest_answers_are_taken(request_: object, answer: object) -> None:
         (FIND, replace(CANDIDATES, scores=np.zeros(1, F32))),
         (FIND, replace(CANDIDATES, thumbnails=np.zeros((2, 8, 8, 4), U8))),
         (FIND, replace(CANDIDATES, thumbnails=np.zeros((0, 8, 8, 3), U8))),
-        (Colour("s"), Colours("s", np.zeros((5, 4), U8))),
-        (NameThings("s", ("a",), "w"), Names("s", ("a",), np.zeros(2, F32))),
-        (Recolour(no_gaussians(), "a", "b", "w"), Recoloured(np.zeros((1, 3), F32))),
+        (Color("s"), Colors("s", np.zeros((5, 4), U8))),
+        (NameSegments("s", ("a",), "w"), Names("s", ("a",), np.zeros(2, F32))),
+        (Recolor(no_gaussians(), "a", "b", "w"), Recolored(np.zeros((1, 3), F32))),
         (LoadScene("s", no_gaussians()), SceneState("another", 0)),
     ],
 )

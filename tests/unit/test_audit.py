@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 from email.message import Message
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 
 def _script() -> ModuleType:
@@ -25,7 +24,7 @@ audit = _script()
 SHA = "0" * 64
 
 
-@pytest.mark.parametrize("what", [f"pins and checksums of {name}" for name in audit.LOCKS] + ["licences"])
+@pytest.mark.parametrize("what", [f"pins and checksums of {name}" for name in audit.LOCKS] + ["licenses"])
 def test_what_users_install_is_sound(what: str) -> None:
     assert audit.offline()[what] == []
 
@@ -75,7 +74,7 @@ def test_what_is_loose_is_found(lock: str, sound: bool) -> None:
         ("gsplat", "", True),
     ],
 )
-def test_licences(name: str, says: str, fine: bool) -> None:
+def test_licenses(name: str, says: str, fine: bool) -> None:
     about = Message()
     about["Name"], about["License"] = name, says
     assert (audit.objectionable(iter([SimpleNamespace(metadata=about)])) == []) == fine

@@ -10,10 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from blender_saga.errors import UserError
 from blender_saga.wire import channel as wire
 from blender_saga.wire.channel import Channel, ChannelClosed, Listener, connect, open_socket
 from blender_saga.wire.codec import WireError
-from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import PROTOCOL_VERSION, Done, Failed, Hello, Selection, Unload, Welcome
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import SH_COEFFICIENTS, GaussianCloud
 from blender_saga.gaussians.view import View
 from blender_saga.wire import codec, messages
 from blender_saga.wire.codec import WireError, decode, encode
-from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import (
     REPLIES,
     REQUESTS,

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from blender_saga.client.connection import Connection, ConnectionState
+from blender_saga.client.connection.connection import Connection, ConnectionState
+from blender_saga.errors import UserError
 from blender_saga.wire.channel import Channel, ChannelClosed
 from blender_saga.wire.codec import MAX_HEADER
-from blender_saga.wire.errors import UserError
 from blender_saga.wire.messages import Done, Progress, Selection, Unload
 from tests.fakes.scripted import ScriptedBackend
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from saga_backend.device import find_device
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import UserError
+from saga_backend.common.device import find_device
 
 
 def fake_torch(
@@ -43,7 +43,7 @@ def fake_torch(
 def no_card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The machine's own driver is not asked: an empty folder is all of the PATH. What a test puts there has time."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("saga_backend.device._SMI_SECONDS", 120.0)
+    monkeypatch.setattr("saga_backend.common.device._SMI_SECONDS", 120.0)
     return tmp_path
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from blender_saga.client import environment as environment_module
-from blender_saga.client import uv_tool
-from blender_saga.client.commands import CommandFailed, child_environ, run
-from blender_saga.client.environment import Environment, EnvironmentState
-from blender_saga.client.install_progress import SyncProgress
-from blender_saga.client.pythons import find_python
-from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.client.install import environment as environment_module
+from blender_saga.client.install import uv
+from blender_saga.client.install.commands import CommandFailed, child_environ, run
+from blender_saga.client.install.environment import Environment, EnvironmentState
+from blender_saga.client.install.install_progress import SyncProgress
+from blender_saga.client.install.pythons import find_python
+from blender_saga.errors import Cancelled, UserError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for uv and Python are #! scripts")
 
@@ -294,12 +294,12 @@ def test_pips_own_index_and_certificate_are_handed_to_uv(ready: Workshop, monkey
     settings = "global.index-url='file:///mirror'\n:env:.cert='/from/variable.pem'\ninstall.cert='/from/file.pem'\n"
     (ready.folder / "pip.txt").write_text(settings + "global.extra-index-url='file:///other'\n")
     tools = ready.environment.folder.with_name("env-uv") / "bin" / "python"
-    environ = uv_tool.uv_environ(tools)
+    environ = uv.uv_environ(tools)
     assert environ["UV_DEFAULT_INDEX"] == "file:///mirror"
     assert environ["SSL_CERT_FILE"] == "/from/variable.pem"
     assert "file:///other" not in environ.values()
     monkeypatch.setenv("UV_INDEX_URL", "file:///own")
-    assert "UV_DEFAULT_INDEX" not in uv_tool.uv_environ(tools)
+    assert "UV_DEFAULT_INDEX" not in uv.uv_environ(tools)
 
 
 def test_other_pythons_get_no_python_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (ROOT / "blender_saga", ROOT / "backend")
 WITHOUT_FIX = {
     "Nothing is running that could be cancelled": "there is nothing to do",
@@ -68,7 +67,7 @@ def texts() -> Iterator[tuple[str, str]]:
 def labels() -> set[str]:
     """Every text that a button, a panel or a choice of the UI may have."""
     found = set()
-    for path in [*(ROOT / "blender_saga" / "ui").glob("*.py"), *(ROOT / "blender_saga" / "scene").glob("*.py")]:
+    for path in [*(ROOT / "blender_saga" / "ui").glob("*.py"), *(ROOT / "blender_saga" / "scene").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)
@@ -116,6 +115,14 @@ def test_no_machine_talk() -> None:
             if match := JARGON.search(part):
                 found.append(f"{where}: {match[0]!r} in {part!r}")
     assert not found, "\n".join(found)
+
+
+def test_codes_are_named_by_the_enum_and_each_is_used() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for folder in FOLDERS for path in folder.rglob("*.py"))
+    written_out = [where for where, call in errors() if words(argument(call, 3, "code"))]
+    assert not written_out, "\n".join(written_out)
+    unused = [code.name for code in ErrorCode if code is not ErrorCode.USER and f"ErrorCode.{code.name}" not in source]
+    assert not unused, unused
 
 
 def test_the_checks_find_what_they_look_for() -> None:

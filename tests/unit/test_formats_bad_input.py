@@ -14,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from format_clouds import SPLATS, random_cloud
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_formats_layouts import ksplat_bytes, ksplat_cloud, sog_1, spz_bytes
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians import files
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats.registry import WriteOptions, read_splat, write_splat
 from blender_saga.gaussians.ply import read_ply, write_ply
-from blender_saga.wire.errors import UserError
+from tests.helpers.format_clouds import SPLATS, random_cloud
+from tests.unit.test_formats_layouts import ksplat_bytes, ksplat_cloud, sog_1, spz_bytes
 
 LIMIT = 100 << 20  # bytes that reading a small file may take at its peak
 

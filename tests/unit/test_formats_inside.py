@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from format_clouds import random_cloud
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_formats_bad_input import outcome
-from test_formats_layouts import sog_1, spz_bytes
 
 from blender_saga.gaussians import files
 from blender_saga.gaussians.formats.registry import WriteOptions, write_splat
+from tests.helpers.format_clouds import random_cloud
+from tests.unit.test_formats_bad_input import outcome
+from tests.unit.test_formats_layouts import sog_1, spz_bytes
 
 FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 NUMBERS = (0, 1, 255, 0x7FFFFFFF, 0xFFFFFFFF, 0x80000000, 0x7F800000, 0x7FC00000)

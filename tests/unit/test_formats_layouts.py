@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from format_clouds import assert_close, assert_equal, random_cloud, same_shapes
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians import files
 from blender_saga.gaussians.axes import axes_matrix, change_axes
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats import images
 from blender_saga.gaussians.formats.registry import WriteOptions, read_splat, write_splat
-from blender_saga.gaussians.sh import colours
+from blender_saga.gaussians.sh import colors
 from blender_saga.gaussians.transforms import transform_cloud
-from blender_saga.wire.errors import UserError
+from tests.helpers.format_clouds import assert_close, assert_equal, random_cloud, same_shapes
 
 C0 = 0.28209479177387814
 
@@ -98,7 +98,7 @@ def ksplat_cloud(degree: int) -> GaussianCloud:
 
 
 def ksplat_bytes(cloud: GaussianCloud, level: int) -> bytes:
-    """Seven Gaussians, one empty section before theirs; centres lie within 2.5 of their bucket's."""
+    """Seven Gaussians, one empty section before theirs; centers lie within 2.5 of their bucket's."""
     degree = cloud.sh_degree
     head = struct.pack("<BBHIIIIHH3f2f", 0, 1, 0, 2, 2, 7, 7, level, 0, 0, 0, 0, -2.0, 2.0).ljust(4096, b"\0")
     empty = struct.pack("<4IfHHIIIIH", 0, 0, 256, 0, 5.0, 12, 0, 32767, 0, 0, 0, 0).ljust(1024, b"\0")
@@ -112,8 +112,8 @@ def ksplat_bytes(cloud: GaussianCloud, level: int) -> bytes:
             steps = [(float(m) - b) * 32767 / 2.5 + 32767 for m, b in zip(cloud.means[i], BUCKETS[owner], strict=True)]
             out += struct.pack("<3H", *(round(step) for step in steps))
         out += struct.pack(f"<7{number}", *cloud.scales[i], *cloud.quats[i])
-        colour = [*(0.5 + C0 * float(c) for c in cloud.sh[i, 0]), float(cloud.opacities[i])]
-        out += bytes(min(255, max(0, round(c * 255))) for c in colour)
+        color = [*(0.5 + C0 * float(c) for c in cloud.sh[i, 0]), float(cloud.opacities[i])]
+        out += bytes(min(255, max(0, round(c * 255))) for c in color)
         for band in range(1, degree + 1):
             for value in cloud.sh[i, band**2 : (band + 1) ** 2].T.ravel():
                 out += bytes([round((float(value) + 2) / 4 * 255)]) if level == 2 else struct.pack(f"<{number}", value)
@@ -288,7 +288,7 @@ def test_axes_by_signs_are_exact_both_ways_and_agree_with_the_matrix(name: str) 
 def test_a_gaussian_looks_the_same_in_any_axes(name: str) -> None:
     cloud = random_cloud(20, 3)
     there, eye = change_axes(cloud, "RDF", name), np.array([3.0, -2.0, 5.0])
-    np.testing.assert_allclose(colours(there, axes_matrix("RDF", name) @ eye), colours(cloud, eye), atol=1e-5)
+    np.testing.assert_allclose(colors(there, axes_matrix("RDF", name) @ eye), colors(cloud, eye), atol=1e-5)
 
 
 def test_zip_names_that_leave_the_archive_are_refused(tmp_path: Path) -> None:

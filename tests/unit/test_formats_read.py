@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from format_clouds import SPLATS, assert_close
 
 from blender_saga.gaussians.formats.registry import identify, read_splat
+from tests.helpers.format_clouds import SPLATS, assert_close
 
 pytestmark = pytest.mark.skipif(not SPLATS.exists(), reason="the shared test data is not beside this checkout")
 
@@ -51,7 +51,7 @@ def test_playbot_is_the_same_in_three_formats() -> None:
     ply, sog, splat = (read_splat(SPLATS / f"playbot{end}").cloud for end in ("_sh2.ply", "_sh2.sog", ".splat"))
     # The PLY was made from the SOG, so only the logarithm and its inverse stand between them.
     assert_close(ply, sog, means=0, logs=1e-6, angle=0.1, opacities=1e-6, dc=0, rest=0)
-    visible = np.abs(ply.sh[:, 0]) < 1.77  # beyond that, bytes of a colour end
+    visible = np.abs(ply.sh[:, 0]) < 1.77  # beyond that, bytes of a color end
     assert_close(ply.with_degree(0), splat, means=0, logs=1e-6, angle=1.0, opacities=1e-6)
     np.testing.assert_allclose(ply.sh[:, 0][visible], splat.sh[:, 0][visible], atol=0.5 / 255 / 0.282)
 
@@ -85,7 +85,7 @@ def test_gltf_accessors_of_every_kind_give_the_same_numbers() -> None:
     assert filled == [1, 4, 9, 16]
 
 
-def test_linear_colours_are_told() -> None:
+def test_linear_colors_are_told() -> None:
     assert "linear" in " ".join(read_splat(SPLATS / "formats/khr_conformance_matrix.glb").warnings)
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from format_clouds import SPLATS, assert_close, random_cloud, same_shapes
 from scipy.spatial.transform import Rotation
-from test_formats_layouts import ksplat_bytes, ksplat_cloud
 
 from blender_saga.gaussians import files
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats.registry import WriteOptions, read_splat, write_splat
 from blender_saga.gaussians.transforms import transform_cloud
+from tests.helpers.format_clouds import SPLATS, assert_close, random_cloud, same_shapes
+from tests.unit.test_formats_layouts import ksplat_bytes, ksplat_cloud
 
 PACKAGE = "@playcanvas/splat-transform@2.7.1"
 EXACT = {"means": 1e-6, "logs": 1e-6, "angle": 1e-3, "opacities": 2e-6, "dc": 1e-6, "rest": 1e-6}
@@ -90,7 +90,7 @@ def test_it_reads_our_splat(referee: Referee, tmp_path: Path) -> None:
 @pytest.mark.parametrize("degree", [0, 2])
 def test_it_reads_ksplat_as_we_do(referee: Referee, tmp_path: Path, level: int, degree: int) -> None:
     (tmp_path / "a.ksplat").write_bytes(ksplat_bytes(ksplat_cloud(degree), level))
-    assert_agree(referee, tmp_path / "a.ksplat", angle=0.1 if level else 1e-3)  # it does not normalise
+    assert_agree(referee, tmp_path / "a.ksplat", angle=0.1 if level else 1e-3)  # it does not normalize
 
 
 @pytest.mark.parametrize(

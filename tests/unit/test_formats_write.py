@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from format_clouds import SPLATS, assert_close, assert_equal, random_cloud
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians import files
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats import gltf
 from blender_saga.gaussians.formats.compressed_ply_write import z_order
 from blender_saga.gaussians.formats.registry import WriteOptions, format_for, identify, read_splat, write_splat
 from blender_saga.gaussians.ply import read_ply, write_ply, write_rows
-from blender_saga.wire.errors import UserError
+from tests.helpers.format_clouds import SPLATS, assert_close, assert_equal, random_cloud
+from tests.paths import ROOT
 
 CLOUDS = st.builds(
     random_cloud,
@@ -79,7 +80,7 @@ def test_spz_holds_degree_4(seed: int) -> None:
 def test_compressed_ply_is_within_the_steps_of_its_chunks(cloud: GaussianCloud) -> None:
     back = through(cloud, "a.compressed.ply")
     cloud = cloud.take(z_order(cloud.means))
-    logs, colours = np.log(cloud.scales), 0.282095 * cloud.sh[:, 0]
+    logs, colors = np.log(cloud.scales), 0.282095 * cloud.sh[:, 0]
     rounded = 2 * np.finfo(np.float32).eps  # of a scale, relative: its logarithm is off by that, however small it is
     for start in range(0, len(cloud), 256):
         part = slice(start, start + 256)
@@ -87,7 +88,7 @@ def test_compressed_ply_is_within_the_steps_of_its_chunks(cloud: GaussianCloud) 
             for got, wanted, least in ((back.means, cloud.means, 0.0), (np.log(back.scales), logs, rounded)):
                 a, b = got[part, axis].astype(np.float64), wanted[part, axis].astype(np.float64)
                 assert np.abs(a - b).max() <= 0.5001 / steps * np.ptp(b) + 2e-6 * np.abs(b).max() + least
-        wanted = colours[part].astype(np.float64)
+        wanted = colors[part].astype(np.float64)
         bound = 0.5001 / 255 * np.ptp(wanted, axis=0) + 1e-6
         assert (np.abs(0.282095 * back.sh[part, 0] - wanted).max(0) <= bound).all()
     assert_close(back, cloud, angle=0.25, opacities=0.5001 / 255, rest=8 / 256)
@@ -117,7 +118,7 @@ def test_one_nan_does_not_spoil_the_others(tmp_path: Path) -> None:
         write_splat(tmp_path / "b.spz", broken.take(np.array([7])))
 
 
-def test_z_order_keeps_neighbours_together(tmp_path: Path) -> None:
+def test_z_order_keeps_neighbors_together(tmp_path: Path) -> None:
     cloud = random_cloud(20_000, 0)
     order = z_order(cloud.means)
     np.testing.assert_array_equal(np.sort(order), np.arange(20_000))
@@ -133,8 +134,8 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     assert "degree 4" in " ".join(write_splat(tmp_path / "a.compressed.ply", cloud))
     assert "clipped" in " ".join(write_splat(tmp_path / "b.compressed.ply", loud))
     said = " ".join(write_splat(tmp_path / "b.spz", loud))
-    assert "harmonics within -1 to 1" in said and "base colours of -0.44 to 1.44" in said
-    assert "base colours of 0 to 1" in " ".join(write_splat(tmp_path / "b.splat", loud.with_degree(0)))
+    assert "harmonics within -1 to 1" in said and "base colors of -0.44 to 1.44" in said
+    assert "base colors of 0 to 1" in " ".join(write_splat(tmp_path / "b.splat", loud.with_degree(0)))
     huge = GaussianCloud(cloud.means, cloud.quats, cloud.scales * 1e6, cloud.opacities, cloud.sh)
     assert "scales" in " ".join(write_splat(tmp_path / "c.spz", huge))
     assert write_splat(tmp_path / "d.ply", loud) == ()
@@ -256,9 +257,9 @@ WRITE_UNDER_A_LIMIT = """
 import resource, signal, sys
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
-from format_clouds import random_cloud
+from tests.helpers.format_clouds import random_cloud
 from blender_saga.gaussians.formats.registry import write_splat
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import UserError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 for name in sys.argv[4:]:
@@ -277,7 +278,7 @@ def test_an_older_file_survives_when_the_system_stops_writing_half_way(tmp_path:
     for name in names:
         write_splat(tmp_path / name, random_cloud(5, 0))
         before[name] = (tmp_path / name).read_bytes()
-    paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    paths = [str(ROOT), str(ROOT / "backend")]
     command = [sys.executable, "-c", WRITE_UNDER_A_LIMIT, *paths, str(tmp_path), *names]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split()[0] for line in told] == names

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from blender_saga.client.installation import Installation, prepare
-from blender_saga.client.process import Launch
-from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.client.connection.process import Launch
+from blender_saga.client.install.installation import Installation, prepare
+from blender_saga.errors import Cancelled, UserError
 
 
 def trial(tmp_path: Path, source: str) -> Callable:

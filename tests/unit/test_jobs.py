@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from blender_saga.client.jobs import Job, JobState, JobTable
-from blender_saga.wire.errors import Cancelled, UserError
+from blender_saga.client.connection.jobs import Job, JobState, JobTable
+from blender_saga.errors import Cancelled, UserError
 from blender_saga.wire.messages import Cancel, Done, Failed, Progress, Stopped, Train, Trained, Unload
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from blender_saga.client.log_files import MAX_BYTES, BoundedLog, Drain, own_path, tail
-from blender_saga.client.process import BackendProcess, Launch
-from blender_saga.wire.errors import UserError
+from blender_saga.client.connection.process import BackendProcess, Launch
+from blender_saga.client.support.log_files import MAX_BYTES, BoundedLog, Drain, own_path, tail
+from blender_saga.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("patient")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from blender_saga.client.owner import check_owner
-from blender_saga.wire.errors import UserError
+from blender_saga.client.install.owner import check_owner
+from blender_saga.errors import UserError
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ELEVATION = {"sudo", "su", "pkexec", "doas", "runas", "gksudo", "ShellExecuteW", "setuid", "seteuid", "setreuid"}
 
 

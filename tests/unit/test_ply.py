@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import SH_COEFFICIENTS, GaussianCloud
 from blender_saga.gaussians.ply import read_ply, write_ply
-from blender_saga.wire.errors import UserError
+from tests.paths import DATA
 
 plyfile = pytest.importorskip("plyfile", reason="plyfile is the second reader")
 
-SPLATS = Path(__file__).parents[2].parent / "shared" / "data" / "splats"
+SPLATS = DATA / "splats"
 FLOATS = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2"]
 FLOATS += ["rot_0", "rot_1", "rot_2", "rot_3"]
 

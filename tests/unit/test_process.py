@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from blender_saga.client.process import BackendProcess, Launch
-from blender_saga.wire.errors import UserError
+from blender_saga.client.connection.process import BackendProcess, Launch
+from blender_saga.errors import UserError
 from blender_saga.wire.messages import PROTOCOL_VERSION
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("patient")
-ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "backend" / "launch.py"
 
 
@@ -169,7 +169,7 @@ def test_why_it_ended(tmp_path: Path, end: str, note: str) -> None:
 
 
 def test_one_that_has_to_be_killed_has_not_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blender_saga.client.process._STOP_SECONDS", 0.05)
+    monkeypatch.setattr("blender_saga.client.connection.process._STOP_SECONDS", 0.05)
     ready = json.dumps({"address": ["here", 7], "protocol": PROTOCOL_VERSION})
     hangs = f"import threading; input(); print({ready!r}, flush=True); threading.Event().wait()"
     process = process_of(tmp_path, hangs)

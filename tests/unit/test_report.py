@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blender_saga.client.report import Redactor, Section, compose, packages
+from blender_saga.client.support.report import Redactor, Section, compose, packages
 
 HOME = Path("/homes/somebody")
 KNOWN = (Path("/usr/lib"), HOME / ".config/blender/5.2/extensions/user_default/blender_saga")

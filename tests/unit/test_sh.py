@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.gaussians.sh import C0, colours, rotate_sh, sh_basis
+from blender_saga.gaussians.sh import C0, colors, rotate_sh, sh_basis
 
 special = pytest.importorskip("scipy.special", reason="scipy is the oracle here")
 spatial = pytest.importorskip("scipy.spatial.transform", reason="scipy is the oracle here")
@@ -65,7 +65,7 @@ def test_point_reflection_flips_the_odd_bands():
 
 
 @pytest.mark.parametrize("degree", range(5))
-def test_colours(degree):
+def test_colors(degree):
     random = np.random.default_rng(degree)
     n, eye = 50, np.array([1.0, -2.0, 3.0])
     sh = 2 * random.normal(size=(n, (degree + 1) ** 2, 3))
@@ -73,6 +73,6 @@ def test_colours(degree):
     rays = cloud.means.astype(float) - eye
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     expected = np.maximum(0.5 + np.einsum("nk,nkc->nc", oracle(rays, degree), sh), 0)
-    np.testing.assert_allclose(colours(cloud, eye), expected, atol=5e-5)
+    np.testing.assert_allclose(colors(cloud, eye), expected, atol=5e-5)
     assert (expected == 0).any()  # the clip at black takes part
     assert np.isclose(C0, 0.28209479177387814)

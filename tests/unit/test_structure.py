@@ -13,20 +13,26 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 ADDON, BACKEND, REQUIREMENTS = ROOT / "blender_saga", ROOT / "backend", ROOT / "backend" / "requirements"
-PURE = ("wire", "gaussians", "client")
+PURE = ("errors.py", "wire", "gaussians", "client")
 SCRIPTS = ("bootstrap.py", "test.py", "demo.py")
-INSTALLER = ("wire/errors.py", "client/commands.py", "client/environment.py")
-INSTALLER += ("client/install_progress.py", "client/pythons.py", "client/uv_tool.py", "client/guard.py")
-INSTALLER += ("client/environments.py", "client/owner.py")
+INSTALLER = ("errors.py", "client/install/commands.py", "client/install/environment.py")
+INSTALLER += (
+    "client/install/install_progress.py",
+    "client/install/pythons.py",
+    "client/install/uv.py",
+    "client/install/guard.py",
+)
+INSTALLER += ("client/install/versions.py", "client/install/owner.py")
 
 FILE_LINES, FUNCTION_LINES, TRAINING_FUNCTION_LINES, ARGUMENTS = 400, 40, 60, 6
 
 
 def sources(*folders: Path) -> list[Path]:
     """Every Python file in the folders; never an empty list, because then the test would see nothing."""
-    found = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    found = sorted(path for folder in folders for path in ([folder] if folder.is_file() else folder.rglob("*.py")))
     assert found, f"no Python files in {folders}"
     return found
 
@@ -95,7 +101,7 @@ def test_pure_folders_import_without_blender_and_torch() -> None:
 
 
 def test_the_installer_needs_nothing_but_the_standard_library() -> None:
-    result = import_blocked("numpy,bpy,torch", ["blender_saga.client.environment"], "-S")
+    result = import_blocked("numpy,bpy,torch", ["blender_saga.client.install.environment"], "-S")
     assert result.stdout.strip() == "imported 1", result.stderr
 
 
@@ -117,8 +123,8 @@ def test_the_addon_never_names_torch_or_gsplat() -> None:
     nobody([name_of(path) for path in sources(ADDON) if tops(path) & heavy])
 
 
-def test_only_scene_and_ui_import_blender() -> None:
-    allowed = {"scene", "ui"}
+def test_only_scene_viewport_and_ui_import_blender() -> None:
+    allowed = {"scene", "viewport", "ui"}
     blender = {"bpy", "bpy_extras", "bmesh", "mathutils", "gpu", "gpu_extras", "blf"}
     found = [path for path in sources(ADDON) if tops(path) & blender]
     nobody([name_of(path) for path in found if path.relative_to(ADDON).parts[0] not in allowed])
@@ -139,10 +145,79 @@ def test_pure_folders_need_only_the_standard_library_and_numpy() -> None:
 def test_the_backend_imports_only_wire_and_gaussians_of_the_addon() -> None:
     def strange(name: str) -> bool:
         parts = [*name.split("."), ""]
-        return parts[0] == "bpy" or (parts[0] == "blender_saga" and parts[1] not in ("wire", "gaussians"))
+        return parts[0] == "bpy" or (parts[0] == "blender_saga" and parts[1] not in ("wire", "gaussians", "errors"))
 
     found = {name_of(path): sorted(filter(strange, imports(path))) for path in sources(BACKEND)}
     nobody({name: bad for name, bad in found.items() if bad})
+
+
+# --- rooms: one below the other --------------------------------------------------------------------------------------
+
+BACKEND_ROOMS = (
+    "common", "rasterizer", "cameras", "masks", "segments", "methods", "model", "selection", "training", "text",
+    "serving", "evaluation", "tools", "cli",
+)  # fmt: skip
+"""From the bottom up: a file imports from its own room and from those before it."""
+ADDON_ROOMS = (
+    "errors.py", "gaussians", "wire", "client/support", "client/connection", "client/install", "client",
+    "scene/state", "scene/splat", "scene/files", "scene/requests", "scene/edit", "viewport", "ui",
+)  # fmt: skip
+SAGA = BACKEND / "saga_backend"
+
+
+def room_of(path: Path, house: Path, rooms: tuple[str, ...]) -> int:
+    """The number of the room in which a file stands; the longest name counts."""
+    place = path.relative_to(house).as_posix()
+    found = [room for room in rooms if place == room or place.startswith(f"{room}/")]
+    assert found, f"{name_of(path)} stands in no room: see docs/architecture.md"
+    return rooms.index(max(found, key=len))
+
+
+def files_imported(path: Path, house: Path) -> Iterator[tuple[Path, bool]]:
+    """The files of the same house that a file imports, and whether a comment says why that has to be."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            explained = "#" in lines[node.lineno - 1]
+            for target in (base.with_suffix(".py"), *(base / f"{alias.name}.py" for alias in node.names)):
+                if target.is_file() and target.is_relative_to(house) and target.name != "__init__.py":
+                    yield target, explained
+
+
+HOUSES = [(SAGA, BACKEND_ROOMS), (ADDON, ADDON_ROOMS)]
+
+
+def inside(house: Path) -> list[Path]:
+    """The files that stand in rooms: all but the front doors."""
+    doors = ("__init__.py", "__main__.py")
+    return [path for path in sources(house) if path.name not in doors]
+
+
+@pytest.mark.parametrize(("house", "rooms"), HOUSES, ids=("backend", "addon"))
+def test_a_lower_room_never_imports_a_higher_one(house: Path, rooms: tuple[str, ...]) -> None:
+    upward, arrows = [], set()
+    for path in inside(house):
+        here = room_of(path, house, rooms)
+        for target, _ in files_imported(path, house):
+            there = room_of(target, house, rooms)
+            arrows.add((here, there))
+            if there > here:
+                upward.append(f"{name_of(path)} imports {name_of(target)}")
+    nobody(upward)
+    assert len(arrows) > len(rooms)  # it does read imports
+
+
+@pytest.mark.parametrize(("house", "rooms"), HOUSES, ids=("backend", "addon"))
+def test_no_two_files_import_each_other(house: Path, rooms: tuple[str, ...]) -> None:
+    """Also for types only, unless a comment on the line says why."""
+    arrows = {(path, target) for path in inside(house) for target, why in files_imported(path, house) if not why}
+    nobody([f"{name_of(a)} and {name_of(b)}" for a, b in arrows if (b, a) in arrows and a < b])
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    rooms = [house / room for house, names in HOUSES for room in names if room != "errors.py"]
+    nobody([name_of(room) for room in rooms if not ast.get_docstring(tree(room / "__init__.py"))])
 
 
 # --- what nobody may do --------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.gaussians.sh import colours
+from blender_saga.gaussians.sh import colors
 from blender_saga.gaussians.transforms import (
     RDF_TO_BLENDER,
     covariances,
@@ -17,7 +18,6 @@ from blender_saga.gaussians.transforms import (
     quats_to_matrices,
     transform_cloud,
 )
-from blender_saga.wire.errors import UserError
 
 
 def random_cloud(n: int = 30, degree: int = 2, seed: int = 0) -> GaussianCloud:
@@ -68,12 +68,12 @@ def test_covariances_follow(kind, seed):
 
 
 @pytest.mark.parametrize("kind", ["rotation", "uniform", "mirror", "mirrored scale"])
-def test_colour_seen_along_with_the_motion_stays(kind):
+def test_color_seen_along_with_the_motion_stays(kind):
     cloud = random_cloud(degree=4)
     matrix = affine(KINDS[kind](np.random.default_rng(5)))
     eye = np.array([3.0, 1.0, -2.0])
     moved_eye = matrix[:3, :3] @ eye + matrix[:3, 3]
-    np.testing.assert_allclose(colours(transform_cloud(cloud, matrix), moved_eye), colours(cloud, eye), atol=2e-4)
+    np.testing.assert_allclose(colors(transform_cloud(cloud, matrix), moved_eye), colors(cloud, eye), atol=2e-4)
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,1 +1,1 @@
-"""Photos and their cameras, as COLMAP, nerfstudio, instant-ngp and LLFF write them."""
+"""Where views come from: cameras of photos, or virtual views of the splat itself."""

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import UserError
 
-from .frame import Frame, Lens
+from .photo import Frame, Lens
 
 
 class _Model(NamedTuple):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import UserError
 
-from ..untrusted import load_array
-from .frame import IMAGE_SUFFIXES, Frame
+from ..common.safe_arrays import load_array
+from .photo import IMAGE_SUFFIXES, Frame
 
 
 def read_llff(path: Path) -> list[Frame]:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.wire.errors import UserError
 
 from .colmap import find_model, read_colmap
-from .frame import IMAGE_SUFFIXES, Frame, without_ending
 from .llff import read_llff
-from .transforms import read_transforms
+from .photo import IMAGE_SUFFIXES, Frame, without_ending
+from .transforms_json import read_transforms
 
 _IMAGE_FOLDERS = ("images", "images_2", "images_4", "images_8", "input", "rgb", ".")
 _LOOKED_AT = 20_000  # Gaussians that stand for the cloud when a view is tried

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.wire.errors import UserError
 
-from ..cameras.frame import Frame
-from ..control import Control
-from ..raster import all_pixels, contributions, render
+from ..cameras.photo import Frame
+from ..common.progress import Control
+from ..rasterizer.cpu import all_pixels, contributions, render
 from .datasets import lerf_mask, nvos, ovs3d, spin_nerf
-from .datasets.common import Benchmark, Thing
+from .datasets.common import Benchmark, LabeledObject
 from .metrics import accuracy, iou, selected_pixels
-from .pictures import colour, mark, paint, sheet
+from .pictures import color, mark, paint, sheet
 from .protocol import RULES, SCORES, Prompt, ProtocolSettings, Selector, Sight, mean, select_by, summary
 
 KINDS = {"nvos": nvos, "spin-nerf": spin_nerf, "lerf-mask": lerf_mask, "3d-ovs": ovs3d}
@@ -53,7 +53,7 @@ class PromptSettings:
 class _Case:
     """A thing while it is judged: its prompt, and under each rule the selection and the scores so far."""
 
-    thing: Thing
+    thing: LabeledObject
     prompt: Prompt
     scales: dict[str, float | None] = field(default_factory=dict)
     masks: dict[str, np.ndarray] = field(default_factory=dict)
@@ -92,7 +92,7 @@ def run_benchmark(
     return rules, sheet([case.shown for case in cases if case.shown][:_PICTURED], titles)
 
 
-def _prompt(thing: Thing, prompts: PromptSettings, rng: np.random.Generator) -> Prompt:
+def _prompt(thing: LabeledObject, prompts: PromptSettings, rng: np.random.Generator) -> Prompt:
     pixels, positive = [], []
     points = (0, 0) if prompts.propagate else (prompts.positive, prompts.negative)
     for region, count, sign in ((thing.positive, points[0], True), (thing.negative, points[1], False)):
@@ -149,7 +149,7 @@ def _judge(cloud: GaussianCloud, frame: Frame, cases: Sequence[_Case]) -> None:
 def _pictured(cloud: GaussianCloud, frame: Frame, case: _Case, true: np.ndarray, drawn: np.ndarray) -> tuple:
     """The reference view with its points, the true mask and the result in a target view."""
     prompt, reference = case.prompt, case.thing.reference.view
-    dots = [colour(0) if sign else np.zeros(3) + 0.9 for sign in prompt.positive]
+    dots = [color(0) if sign else np.zeros(3) + 0.9 for sign in prompt.positive]
     asked = reference.resized(frame.view.width, frame.view.height)
     left = mark(render(cloud, asked).rgb, _scaled(prompt, case, frame), dots)
     if not len(dots):

@@ -1,4 +1,4 @@
-"""What the things of the standard synthetic scene are called: "red box", "blue sphere", "grey knob"."""
+"""What the things of the standard synthetic scene are called: "red box", "blue sphere", "gray knob"."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ PALETTE = {
     "purple": (0.55, 0.25, 0.75),
     "pink": (0.85, 0.45, 0.75),
     "brown": (0.45, 0.28, 0.15),
-    "grey": (0.50, 0.50, 0.50),
+    "gray": (0.50, 0.50, 0.50),
 }
-"""Colour names and a typical colour of each, sRGB 0..1."""
+"""Color names and a typical color of each, sRGB 0..1."""
 SHAPES = ("box", "sphere", "knob")
 """Of an object's parts, in their order."""
-COLOURS = tuple(PALETTE)
+COLORS = tuple(PALETTE)
 
 
-def colour_names(rgb: np.ndarray) -> list[str]:
-    """The name of the nearest colour of the palette, by distance in CIE Lab, for [M,3] sRGB 0..1."""
+def color_names(rgb: np.ndarray) -> list[str]:
+    """The name of the nearest color of the palette, by distance in CIE Lab, for [M,3] sRGB 0..1."""
     from skimage.color import rgb2lab
 
     palette = rgb2lab(np.array(list(PALETTE.values()))[None])[0]
     lab = rgb2lab(np.asarray(rgb, np.float64).reshape(1, -1, 3))[0]
-    return [COLOURS[i] for i in np.linalg.norm(lab[:, None] - palette[None], axis=2).argmin(axis=1)]
+    return [COLORS[i] for i in np.linalg.norm(lab[:, None] - palette[None], axis=2).argmin(axis=1)]
 
 
-def part_colours(cloud: GaussianCloud, parts: np.ndarray) -> np.ndarray:
+def part_colors(cloud: GaussianCloud, parts: np.ndarray) -> np.ndarray:
     """[P,3] mean sRGB of the Gaussians of part 1, 2 ... P.
 
     Args:
@@ -53,22 +53,22 @@ def shape_of(part: int) -> str:
     return SHAPES[(part - 1) % len(SHAPES)]
 
 
-def caption(colour: str, shape: str) -> str:
+def caption(color: str, shape: str) -> str:
     """ "red box"."""
-    return f"{colour} {shape}"
+    return f"{color} {shape}"
 
 
 def composite(parts: Sequence[str]) -> str:
-    """Several parts in one mask: "red box with blue sphere and grey knob"."""
+    """Several parts in one mask: "red box with blue sphere and gray knob"."""
     return parts[0] if len(parts) < 2 else f"{parts[0]} with {' and '.join(parts[1:])}"
 
 
 def scene_captions(cloud: GaussianCloud, parts: np.ndarray) -> dict[int, str]:
     """The caption of every part of a standard scene, by its label; several may share one."""
-    names = colour_names(part_colours(cloud, parts))
+    names = color_names(part_colors(cloud, parts))
     return {part: caption(name, shape_of(part)) for part, name in enumerate(names, start=1)}
 
 
 def vocabulary() -> list[str]:
     """Every caption that a part can have."""
-    return [caption(colour, shape) for shape in SHAPES for colour in COLOURS]
+    return [caption(color, shape) for shape in SHAPES for color in COLORS]

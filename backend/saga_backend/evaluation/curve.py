@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from ..control import Control
-from ..scene_model import SceneModel
+from ..common.progress import Control
+from ..model.scene_model import SceneModel
 from .protocol import LEVELS, SWITCH, ProtocolSettings, Selector, Task, evaluate
 
 GOOD = 0.90

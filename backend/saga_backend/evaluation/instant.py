@@ -9,10 +9,10 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.messages import Prompt
 
-from ..methods.instant.segmenter import Segmenter
-from ..methods.instant.select import Instant
-from ..methods.instant.stage import CloudStage
-from ..rasteriser import Rasteriser
+from ..rasterizer.select import Rasterizer
+from ..selection.instant.segmenter import Segmenter
+from ..selection.instant.select import Instant
+from ..selection.instant.stage import CloudStage
 from .protocol import Sight
 
 _STEPS = 2  # the slider means one of three masks
@@ -26,18 +26,18 @@ class InstantJudge:
         cloud: N Gaussians.
         segmenter: finds masks.
         raster: draws.
-        neighbours: views around a thing that are asked too.
+        neighbors: views around a thing that are asked too.
     """
 
     cloud: GaussianCloud
     segmenter: Segmenter
-    raster: Rasteriser
-    neighbours: int
+    raster: Rasterizer
+    neighbors: int
     _known: dict[tuple, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         stage = CloudStage(self.cloud, self.raster)
-        self._instant = Instant(self.segmenter, stage, self.cloud.means, self.neighbours)
+        self._instant = Instant(self.segmenter, stage, self.cloud.means, self.neighbors)
 
     def select(self, sight: Sight, pixels: np.ndarray, positive: np.ndarray, scale: float | None) -> np.ndarray:
         """See protocol.Selector."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from ..rows import Rows
+from ..rasterizer.contributions import Contributions
 
 SEEN = 0.02
 """A Gaussian counts as seen when its largest blending weight over all views reaches this (design section 10)."""
@@ -22,12 +22,12 @@ def accuracy(selected: np.ndarray, true: np.ndarray) -> float:
     return float(np.mean(selected == true))
 
 
-def raise_largest_weights(largest: np.ndarray, rows: Rows) -> None:
+def raise_largest_weights(largest: np.ndarray, rows: Contributions) -> None:
     """Take one more view into `largest` [N] float32, the largest blending weight of each Gaussian so far."""
     np.maximum.at(largest, rows.ids, rows.weights)
 
 
-def true_map(rows: Rows, labels: np.ndarray) -> np.ndarray:
+def true_map(rows: Contributions, labels: np.ndarray) -> np.ndarray:
     """The label that holds more than half of each pixel: [P] int32, 0 where none does.
 
     A selection is drawn by the same rule: a pixel is selected when the weights of selected Gaussians sum to over 0.5.
@@ -43,7 +43,7 @@ def true_map(rows: Rows, labels: np.ndarray) -> np.ndarray:
     return np.where(weight > 0.5, best, 0).astype(np.int32)
 
 
-def selected_pixels(rows: Rows, masks: np.ndarray) -> np.ndarray:
+def selected_pixels(rows: Contributions, masks: np.ndarray) -> np.ndarray:
     """How selections look in a view: [S,P] bool from masks [S,N] bool (a pixel is in when over half of it is)."""
     return rows.blend(np.ascontiguousarray(masks.T, dtype=np.float32)).T > 0.5
 

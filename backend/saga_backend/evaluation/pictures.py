@@ -1,4 +1,4 @@
-"""What an evaluation looks like: image | truth | result, every thing in a colour of its own."""
+"""What an evaluation looks like: image | truth | result, every thing in a color of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.wire.errors import UserError
 
-from ..raster import render
+from ..rasterizer.cpu import render
 from .metrics import deepest_pixel, selected_pixels
 from .protocol import LEVELS, Level, ProtocolSettings, Selector, Task
 
@@ -21,8 +21,8 @@ _BAR = 18  # height of the line with the titles, pixels
 _PAINT = 0.65  # how much of a painted pixel is paint
 
 
-def colour(index: int) -> np.ndarray:
-    """[3] float, 0..1: colours that differ for neighbouring numbers."""
+def color(index: int) -> np.ndarray:
+    """[3] float, 0..1: colors that differ for neighboring numbers."""
     return np.array(colorsys.hsv_to_rgb(index * 0.618 % 1.0, 0.55 + 0.35 * (index % 3) / 2, 1.0))
 
 
@@ -31,19 +31,19 @@ def paint(rgb: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
 
     Args:
         rgb: [H,W,3] float, 0..1.
-        masks: [H,W] bool each; mask i gets colour i.
+        masks: [H,W] bool each; mask i gets color i.
     """
     out = 0.55 * rgb.mean(axis=2, keepdims=True) + 0.1 * rgb
     for index in sorted(range(len(masks)), key=lambda i: -np.count_nonzero(masks[i])):
-        out[masks[index]] = (1 - _PAINT) * rgb[masks[index]] + _PAINT * colour(index)
+        out[masks[index]] = (1 - _PAINT) * rgb[masks[index]] + _PAINT * color(index)
     return out
 
 
-def mark(rgb: np.ndarray, pixels: Sequence[np.ndarray] | np.ndarray, colours: Sequence[np.ndarray]) -> np.ndarray:
+def mark(rgb: np.ndarray, pixels: Sequence[np.ndarray] | np.ndarray, colors: Sequence[np.ndarray]) -> np.ndarray:
     """A picture [H,W,3] with a dot, dark around, at each pixel (column, row)."""
     out = rgb.copy()
     rows, columns = np.mgrid[0 : rgb.shape[0], 0 : rgb.shape[1]]
-    for pixel, own in zip(pixels, colours, strict=True):
+    for pixel, own in zip(pixels, colors, strict=True):
         distance = np.hypot(columns - pixel[0], rows - pixel[1])
         out[distance < 4.5], out[distance < 3] = 0.0, own
     return out
@@ -91,8 +91,8 @@ def _row(level: Level, index: int, rgb: np.ndarray) -> tuple[np.ndarray, np.ndar
     pixels = [deepest_pixel(mask) for mask in truth]
     picked = [level.click("reference", label, index, p).mask for label, p in zip(labels, pixels, strict=True)]
     results = [drawn.reshape(rgb.shape[:2]) for drawn in selected_pixels(rows, np.stack(picked))] if picked else []
-    colours = [colour(i) for i in range(len(labels))]
-    return mark(rgb, pixels, colours), paint(rgb, truth), paint(rgb, results)
+    colors = [color(i) for i in range(len(labels))]
+    return mark(rgb, pixels, colors), paint(rgb, truth), paint(rgb, results)
 
 
 def check_folder(folder: Path) -> None:

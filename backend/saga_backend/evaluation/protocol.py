@@ -1,4 +1,4 @@
-"""The evaluation protocol of the design (section 10): clicks on labelled things, rules, 3D and 2D scores."""
+"""The evaluation protocol of the design (section 10): clicks on labeled things, rules, 3D and 2D scores."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
 
-from ..control import Control
-from ..raster import all_pixels, contributions
-from ..rows import Rows
+from ..common.progress import Control
+from ..rasterizer.contributions import Contributions
+from ..rasterizer.cpu import all_pixels, contributions
 from .metrics import (
     SEEN,
     accuracy,
@@ -39,9 +39,9 @@ class Sight:
     """A view that is clicked and judged in, with the rows of all its pixels, row by row."""
 
     view: View
-    rows: Rows
+    rows: Contributions
 
-    def rows_at(self, pixels: np.ndarray) -> Rows:
+    def rows_at(self, pixels: np.ndarray) -> Contributions:
         """The rows of some pixels [P,2] (column, row)."""
         pixels = np.asarray(pixels, np.int64)
         return self.rows.take(pixels[:, 1] * self.view.width + pixels[:, 0])
@@ -118,7 +118,7 @@ def observe(
 def evaluate(
     selector: Selector, task: Task, settings: ProtocolSettings | None = None, control: Control | None = None
 ) -> dict:
-    """Click every labelled thing under every rule.
+    """Click every labeled thing under every rule.
 
     Returns:
         {rule: {level: {miou_3d, miou_3d_all, miou_2d, macc_2d, clicks_to_85, clicks_to_90, per_object}}}; a score is

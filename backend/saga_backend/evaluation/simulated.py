@@ -9,12 +9,12 @@ from typing import overload
 import numpy as np
 from scipy import ndimage
 
+from blender_saga.errors import ErrorCode, UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import UserError
 
-from ..raster import all_pixels, contributions
-from ..rows import Rows
+from ..rasterizer.contributions import Contributions
+from ..rasterizer.cpu import all_pixels, contributions
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class MaskDamage:
 
     Attributes:
         smallest: visible pixels a thing needs to get a mask.
-        dropped, merged, split: shares of the masks that are missing, joined with a touching neighbour, cut in two; one
+        dropped, merged, split: shares of the masks that are missing, joined with a touching neighbor, cut in two; one
             fate a mask, so beyond 1 together the later ones get what is left.
         ragged: range of the amplitude (two standard deviations) of the border's noise, pixels.
     """
@@ -42,7 +42,7 @@ class MaskDamage:
                 "The masks cannot be damaged like that",
                 why,
                 fix="Use shares from 0 to 1, pixels from 0 to 100",
-                code="bad_settings",
+                code=ErrorCode.BAD_SETTINGS,
             )
         if not 0 <= self.ragged[0] <= self.ragged[1] <= 100 or self.smallest < 1:
             why = f"ragged goes from {self.ragged[0]} to {self.ragged[1]} pixels, smallest is {self.smallest}"
@@ -50,11 +50,11 @@ class MaskDamage:
                 "The masks cannot be damaged like that",
                 why,
                 fix="Use shares from 0 to 1, pixels from 0 to 100",
-                code="bad_settings",
+                code=ErrorCode.BAD_SETTINGS,
             )
 
 
-def label_maps(rows: Rows, labels: np.ndarray, height: int, width: int) -> np.ndarray:
+def label_maps(rows: Contributions, labels: np.ndarray, height: int, width: int) -> np.ndarray:
     """What label each pixel shows: [L,H,W] int32, 0 for none and where a pixel is less than half covered.
 
     Args:
@@ -100,10 +100,10 @@ def _level_masks(level: np.ndarray, damage: MaskDamage, random: np.random.Genera
 
 
 def _merged(mask: np.ndarray, level: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The mask with one neighbour that touches it in the picture; itself where it has none."""
+    """The mask with one neighbor that touches it in the picture; itself where it has none."""
     around = ndimage.binary_dilation(mask, iterations=2) & ~mask
-    neighbours = np.unique(level[around & (level > 0)])
-    return mask | (level == random.choice(neighbours)) if len(neighbours) else mask
+    neighbors = np.unique(level[around & (level > 0)])
+    return mask | (level == random.choice(neighbors)) if len(neighbors) else mask
 
 
 def _split(mask: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
@@ -130,7 +130,7 @@ def _ragged(mask: np.ndarray, amplitude: tuple[float, float], random: np.random.
     if inside.all():  # fills its crop, hence the picture: there is no border
         return mask
     distance = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
-    distance -= 0.5 * np.sign(distance)  # pixel centres lie half a pixel from the border
+    distance -= 0.5 * np.sign(distance)  # pixel centers lie half a pixel from the border
     noise = ndimage.gaussian_filter(random.normal(size=inside.shape), 1.5)
     noise *= random.uniform(*amplitude) / max(2 * noise.std(), 1e-12)  # reached by one border pixel in twenty
     out = np.zeros_like(mask)

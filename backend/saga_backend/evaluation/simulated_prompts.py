@@ -10,8 +10,8 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
 
-from ..methods.instant.segmenter import Pointed
-from ..raster import all_pixels, contributions
+from ..rasterizer.cpu import all_pixels, contributions
+from ..selection.instant.segmenter import PixelPrompt
 from .simulated import MaskDamage, label_maps, simulate_masks
 
 _MOST = 3
@@ -24,7 +24,7 @@ class SimulatedEncoded:
 
     found: np.ndarray
 
-    def masks(self, pointed: Pointed) -> tuple[np.ndarray, np.ndarray]:
+    def masks(self, pointed: PixelPrompt) -> tuple[np.ndarray, np.ndarray]:
         """The masks that agree best with the prompt; an empty one where none does."""
         if not len(self.found):
             return np.zeros((1, *self.found.shape[1:]), bool), np.zeros(1)

@@ -21,7 +21,7 @@ class Surface:
         points: [M,3] float64.
         normals: [M,3] float64, unit length, outward.
         uv: [M,2] float64, 0..1: along the profile or path, around it (boxes: across each face).
-        spacing: mean distance of neighbouring points, the root of area / M.
+        spacing: mean distance of neighboring points, the root of area / M.
     """
 
     points: np.ndarray
@@ -84,14 +84,14 @@ def tube(path: np.ndarray, radius: float | np.ndarray, count: int, random: np.ra
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     radii = np.broadcast_to(np.asarray(radius, np.float64), len(path))
     t, v, spacing = _strata(lambda t: 2 * np.pi * _interpolate(t, along, radii), along[-1], count, random)
-    centre, tangent, side = (
+    center, tangent, side = (
         np.stack([_interpolate(t, along, c) for c in curve.T], axis=1) for curve in (path, *_frames(path))
     )
     side -= tangent * (side * tangent).sum(1, keepdims=True)
     side /= np.linalg.norm(side, axis=1, keepdims=True)
     angle = 2 * np.pi * v[:, None]
     normals = np.cos(angle) * side + np.sin(angle) * np.cross(tangent, side)
-    points = centre + _interpolate(t, along, radii)[:, None] * normals
+    points = center + _interpolate(t, along, radii)[:, None] * normals
     return Surface(points, normals, np.stack([t, v], axis=1), spacing)
 
 
@@ -127,7 +127,7 @@ def plane(half_x: float, half_y: float, count: int, random: np.random.Generator)
 
 
 def discs(surface: Surface, rgb: np.ndarray, sizes: np.ndarray, opacities: np.ndarray) -> GaussianCloud:
-    """Flat Gaussians that lie in the surface, with plain colour.
+    """Flat Gaussians that lie in the surface, with plain color.
 
     Args:
         surface: M points.

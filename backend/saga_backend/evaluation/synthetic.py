@@ -20,7 +20,7 @@ BLENDER_TO_RDF = np.linalg.inv(RDF_TO_BLENDER)
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledScene:
+class LabeledScene:
     """A scene with exact labels.
 
     Attributes:
@@ -34,7 +34,7 @@ class LabelledScene:
     views: list[View]
 
 
-def standard_scene(objects: int = 12, views: int = 40, seed: int = 0) -> LabelledScene:
+def standard_scene(objects: int = 12, views: int = 40, seed: int = 0) -> LabeledScene:
     """Objects of a box, a sphere on it and a knob on the sphere, on the cells of a k x k grid on a floor.
 
     Args:
@@ -54,20 +54,20 @@ def standard_scene(objects: int = 12, views: int = 40, seed: int = 0) -> Labelle
             labels.append(np.tile(np.array([number + 1, 3 * number + index + 1], np.int32), (len(surface), 1)))
     cloud, label = concatenate(clouds), np.concatenate(labels)
     looks = _views(cloud.means[label[:, 0] > 0], k, views, random)
-    return LabelledScene(transform_cloud(cloud, BLENDER_TO_RDF), label, looks)
+    return LabeledScene(transform_cloud(cloud, BLENDER_TO_RDF), label, looks)
 
 
 def _object(random: np.random.Generator) -> list[Surface]:
     """Box, sphere, knob; standing on z = 0 at the origin."""
     half = random.uniform(0.10, 0.30, 3)
     radius = random.uniform(0.12, 0.22)
-    centre = np.array([0, 0, 2 * half[2] + 0.9 * radius])  # sunk into the box by a tenth of the radius
+    center = np.array([0, 0, 2 * half[2] + 0.9 * radius])  # sunk into the box by a tenth of the radius
     azimuth, elevation = random.uniform(0, 2 * np.pi), random.uniform(0, np.pi / 3)
     out = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
     return [
         box(tuple(half), _PART_COUNTS[0], random).moved((0, 0, half[2])),
-        sphere(radius, _PART_COUNTS[1], random).moved(tuple(centre)),
-        sphere(0.4 * radius, _PART_COUNTS[2], random).moved(tuple(centre + 1.2 * radius * out)),
+        sphere(radius, _PART_COUNTS[1], random).moved(tuple(center)),
+        sphere(0.4 * radius, _PART_COUNTS[2], random).moved(tuple(center + 1.2 * radius * out)),
     ]
 
 
@@ -78,9 +78,9 @@ def _floor(k: int, random: np.random.Generator) -> GaussianCloud:
     return _discs(surface, np.array([0.55, 0.52, 0.48]), np.array([size, size, 0.003]), random)
 
 
-def _discs(surface: Surface, colour: np.ndarray, size: np.ndarray, random: np.random.Generator) -> GaussianCloud:
+def _discs(surface: Surface, color: np.ndarray, size: np.ndarray, random: np.random.Generator) -> GaussianCloud:
     n = len(surface)
-    rgb = np.clip(colour + random.normal(0, 0.02, (n, 3)), 0, 1)
+    rgb = np.clip(color + random.normal(0, 0.02, (n, 3)), 0, 1)
     sizes = size * random.uniform(0.7, 1.3, (n, 3))
     return discs(surface, rgb, sizes, random.uniform(0.6, 0.98, n))
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from blender_saga.wire.messages import Cluster
 
-from ..clustering import divide
-from ..control import Control
+from ..common.progress import Control
+from ..model.clustering import divide
 from ..text.clip_model import LoadedClip
 from ..text.search import build_index, find
 from ..text.seen_masks import TextSources

@@ -1,0 +1,1 @@
+"""Masks of pictures, from files and models."""

@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from blender_saga.errors import ErrorCode, UserError
 from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import UserError
 
-from ..cameras.frame import without_ending
-from ..replacing import replaced
-from ..untrusted import BROKEN, check_archive
-from .runs import RunMasks
+from ..cameras.photo import without_ending
+from ..common.atomic_write import replaced
+from ..common.safe_arrays import BROKEN, check_archive
+from .run_lengths import RunMasks
 
 
 def masks_key(content: str, meaning: Mapping[str, float], model: str) -> str:
@@ -77,7 +77,7 @@ class MaskCache:
                 f"The masks cannot be written to {self.folder}",
                 why,
                 fix="Choose a folder that you may write to, on a disk with space",
-                code="cannot_write",
+                code=ErrorCode.CANNOT_WRITE,
             ) from error
 
 

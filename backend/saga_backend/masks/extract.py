@@ -10,17 +10,17 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.wire.errors import UserError
 
-from ..cameras.frame import Frame
-from ..control import Control
-from ..rasteriser import Rasteriser
+from ..cameras.photo import Frame
+from ..common.progress import Control
+from ..rasterizer.select import Rasterizer
 from .cache import MaskCache, file_bytes, masks_key, view_content
-from .sam_files import sha256_of
-from .sam_generate import SamGenerator, fitted
-from .sam_model import LoadedSam
-from .sam_settings import SamSettings
+from .sam.generator import SamGenerator, fitted
+from .sam.model import LoadedSam
+from .sam.settings import SamSettings
+from .sam.weights import sha256_of
 
 PHASE = "finding masks"
 
@@ -42,7 +42,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Where pictures come from: photos from their files, views of the cloud from the rasteriser.
+    """Where pictures come from: photos from their files, views of the cloud from the rasterizer.
 
     Attributes:
         cloud: what views show.
@@ -52,7 +52,7 @@ class Pictures:
     """
 
     cloud: GaussianCloud
-    raster: Rasteriser
+    raster: Rasterizer
     longest_side: int
 
     def of(self, frame: Frame) -> np.ndarray:

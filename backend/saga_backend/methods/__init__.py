@@ -1,0 +1,1 @@
+"""What is trained: affinity features, by two methods."""

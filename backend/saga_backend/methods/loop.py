@@ -9,10 +9,10 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
 
-from ..checkpoint import Checkpoint, State, fits
-from ..control import Control
+from ..common.progress import Control
+from .checkpoint import Checkpoint, State, fits
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Trainer(Protocol[Model]):
     """What a method brings: its step and the model it has come to."""
 
     def step(self, index: int) -> float:
-        """One optimiser step; returns the loss, not finite where nothing was learned."""
+        """One optimizer step; returns the loss, not finite where nothing was learned."""
         ...
 
     def model(self, steps: int) -> Model:
@@ -59,7 +59,7 @@ def run(trainer: Trainer[Model], steps: int, due: range, watchers: Watchers) -> 
 
     Args:
         trainer: of a method.
-        steps: optimiser steps.
+        steps: optimizer steps.
         due: steps after which a snapshot is published.
         watchers: progress, snapshots, checkpoints.
 
@@ -111,4 +111,6 @@ class _NaNWatch:
         self._count = 0 if np.isfinite(loss) else self._count + 1
         if self._count > self._most:
             why = f"the loss was no number for {self._count} steps up to step {index + 1}"
-            raise UserError("Training was stopped", why, "Train again with another seed or other masks", "diverged")
+            raise UserError(
+                "Training was stopped", why, "Train again with another seed or other masks", ErrorCode.DIVERGED
+            )

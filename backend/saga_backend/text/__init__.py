@@ -1,1 +1,1 @@
-"""Finding things by words: CLIP vectors of pictures of them, compared with the vector of a text."""
+"""Words: what a text means, names for segments, colors by text."""

@@ -10,24 +10,24 @@ from pathlib import Path
 
 import numpy as np
 
+from blender_saga.errors import ErrorCode, UserError
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.wire.errors import UserError
-from blender_saga.wire.messages import Candidates, Clusters, FindText, Names, NameThings, Recolour, Recoloured
+from blender_saga.wire.messages import Candidates, Clusters, FindText, Names, NameSegments, Recolor, Recolored
 
-from ..capture import CaptureSettings, capture
-from ..control import Control
-from ..rasteriser import rasteriser
-from ..scene_model import SceneModel
-from . import search, text_sidecar
+from ..cameras.virtual import CaptureSettings, capture
+from ..common.progress import Control
+from ..model.scene_model import SceneModel
+from ..rasterizer.select import rasterizer
+from . import search, text_file
 from .clip_model import LoadedClip, shared_clip
-from .recolour import RecolourSettings, recolour
+from .recolor import RecolorSettings, recolor
 from .seen_masks import MOST_VIEWS, TextSources
 from .text_index import TextIndex
 
 CAPTURE = CaptureSettings(MOST_VIEWS)
 """Views of the splat itself that a scene is described by."""
 _MOST = 100  # candidates
-_MOST_STEPS = 10_000  # of recolouring
+_MOST_STEPS = 10_000  # of recoloring
 _UP = (0.0, 0.0, 1.0)
 _log = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ class Described:
     model: SceneModel | None = None
     indices: dict[str, TextIndex] = field(default_factory=dict)
 
-    def open(self, sidecar: str, model: SceneModel) -> None:
+    def open(self, model_file: str, model: SceneModel) -> None:
         """Take in what the `.saga` file of a model has."""
-        self.model, self.indices = model, text_sidecar.read(Path(sidecar), model.count)
+        self.model, self.indices = model, text_file.read(Path(model_file), model.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +83,9 @@ def find_text(request: FindText, scene: TextScene, control: Control) -> Candidat
     way = search.way_for(request.way, scene.model.affinity is not None)
     if not 1 <= request.limit <= _MOST:
         why = f"{request.limit} candidates were asked for"
-        raise UserError("That many cannot be answered", why, f"Use 1 to {_MOST}", "bad_settings")
-    clip = _clip(request.checkpoint, scene.device)
-    index, described, note = _index(way, scene, clip, request.sidecar, control)
+        raise UserError("That many cannot be answered", why, f"Use 1 to {_MOST}", ErrorCode.BAD_SETTINGS)
+    clip = _clip(request.weights, scene.device)
+    index, described, note = _index(way, scene, clip, request.model_file, control)
     ranking = search.find(index, request.text, clip, request.limit)
     masks = [index.mask(int(target)) for target in ranking.targets]
     bits = np.stack([np.packbits(mask) for mask in masks]) if masks else np.zeros((0, -(-index.count // 8)), np.uint8)
@@ -98,7 +98,7 @@ def find_text(request: FindText, scene: TextScene, control: Control) -> Candidat
     )  # fmt: skip
 
 
-def name_things(request: NameThings, scene: TextScene, control: Control) -> Names:
+def name_segments(request: NameSegments, scene: TextScene, control: Control) -> Names:
     """Answer a list of words: a name for every node of the scene's tree.
 
     Raises:
@@ -107,38 +107,40 @@ def name_things(request: NameThings, scene: TextScene, control: Control) -> Name
     """
     if not [word for word in request.words if word.strip()]:
         raise UserError("There are no words to choose names from", fix="Give some, with commas between them")
-    clip = _clip(request.checkpoint, scene.device)
-    index, described, note = _index("clusters", scene, clip, request.sidecar, control)
+    clip = _clip(request.weights, scene.device)
+    index, described, note = _index("clusters", scene, clip, request.model_file, control)
     names, scores = search.names(index, [word for word in request.words if word.strip()], clip)
     return Names(request.scene, tuple(names), scores, note, described)
 
 
-def recoloured(request: Recolour, device: str, control: Control) -> Recoloured:
-    """Answer a wish for other colours.
+def recolored(request: Recolor, device: str, control: Control) -> Recolored:
+    """Answer a wish for other colors.
 
     Raises:
         UserError: for a bad text, seed or number of steps, a bad file of weights, or Gaussians that nobody can see.
         Cancelled: if the control was cancelled.
     """
-    given = RecolourSettings(seed=request.seed)
+    given = RecolorSettings(seed=request.seed)
     if not 0 <= request.steps <= _MOST_STEPS or request.seed < 0:
         why = f"{request.steps} steps and the seed {request.seed} were asked for"
         fix = f"Use at most {_MOST_STEPS} steps, and nothing negative"
-        raise UserError("The colours cannot be fitted so", why, fix, "bad_settings")
+        raise UserError("The colors cannot be fitted so", why, fix, ErrorCode.BAD_SETTINGS)
     settings = replace(given, steps=request.steps or given.steps)
     control.progress("opening CLIP", 0, 1)
-    seeing = (_clip(request.checkpoint, device), rasteriser(device), _UP)
-    return Recoloured(recolour(request.cloud, (request.source, request.text), seeing, control, settings))
+    seeing = (_clip(request.weights, device), rasterizer(device), _UP)
+    return Recolored(recolor(request.cloud, (request.source, request.text), seeing, control, settings))
 
 
-def _clip(checkpoint: str, device: str) -> LoadedClip:
-    if not checkpoint:
+def _clip(weights: str, device: str) -> LoadedClip:
+    if not weights:
         fix = "Choose a file of OpenCLIP weights in the preferences of Blender SAGA, or with --clip"
-        raise UserError("What a text means needs CLIP", "no file of its weights was given", fix, "bad_checkpoint")
-    return shared_clip(Path(checkpoint), device)
+        raise UserError("What a text means needs CLIP", "no file of its weights was given", fix, ErrorCode.BAD_WEIGHTS)
+    return shared_clip(Path(weights), device)
 
 
-def _index(way: str, scene: TextScene, clip: LoadedClip, sidecar: str, control: Control) -> tuple[TextIndex, bool, str]:
+def _index(
+    way: str, scene: TextScene, clip: LoadedClip, model_file: str, control: Control
+) -> tuple[TextIndex, bool, str]:
     """The index of a scene, whether it was made now, and why it could not be kept, if so."""
     with _one_at_a_time:
         described = scene.described
@@ -150,7 +152,7 @@ def _index(way: str, scene: TextScene, clip: LoadedClip, sidecar: str, control: 
             return index, False, ""
         index = search.build_index(way, _sources(way, scene, control), clip, control, tree)
         described.indices[way] = index
-        return index, True, _kept(index, sidecar)
+        return index, True, _kept(index, model_file)
 
 
 def _of_tree(index: TextIndex, tree: Clusters | None) -> bool:
@@ -163,14 +165,14 @@ def _sources(way: str, scene: TextScene, control: Control) -> TextSources:
     views = []
     if way == "votes":
         views = capture(scene.cloud, replace(CAPTURE, up=scene.up), control).views
-    return TextSources(scene.cloud, scene.model, views, rasteriser(scene.device), None, scene.up)
+    return TextSources(scene.cloud, scene.model, views, rasterizer(scene.device), None, scene.up)
 
 
-def _kept(index: TextIndex, sidecar: str) -> str:
-    if not sidecar or not Path(sidecar).is_file():
+def _kept(index: TextIndex, model_file: str) -> str:
+    if not model_file or not Path(model_file).is_file():
         return ""
     try:
-        text_sidecar.add(Path(sidecar), index)
+        text_file.add(Path(model_file), index)
     except UserError as error:  # the answer is as good; it has to be made again next time
         _log.warning("%s", error)
         return f"The description could not be kept: {error.sentence()}"

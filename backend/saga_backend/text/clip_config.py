@@ -1,4 +1,4 @@
-"""Which CLIP a file of weights is: told by a JSON beside it, else recognised by the shapes of its tensors."""
+"""Which CLIP a file of weights is: told by a JSON beside it, else recognized by the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
 
 from .clip_files import FIX
 
@@ -52,7 +52,7 @@ def config_of(path: Path, tensors: Mapping[str, torch.Tensor]) -> ClipConfig:
     for beside in (path.with_suffix(".json"), path.with_name("open_clip_config.json")):
         if beside.is_file():
             return _told(beside)
-    return _recognised(path, tensors)
+    return _recognized(path, tensors)
 
 
 def _told(beside: Path) -> ClipConfig:
@@ -68,7 +68,7 @@ def _told(beside: Path) -> ClipConfig:
             raise ValueError("mean and std are three numbers each")
         return ClipConfig(beside.stem, _checked(content.get("model_cfg", content)), mean, std)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{beside} does not describe a CLIP", str(error), FIX, "bad_checkpoint") from error
+        raise UserError(f"{beside} does not describe a CLIP", str(error), FIX, ErrorCode.BAD_WEIGHTS) from error
 
 
 def _named(name: str) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "vision_cfg": vision, "text_cfg": text}
 
 
-def _recognised(path: Path, tensors: Mapping[str, torch.Tensor]) -> ClipConfig:
+def _recognized(path: Path, tensors: Mapping[str, torch.Tensor]) -> ClipConfig:
     """The model of open_clip whose tensors have these shapes.
 
     Models with QuickGELU have the shapes of those without: they are taken only where the file's name says so.
@@ -113,7 +113,7 @@ def _recognised(path: Path, tensors: Mapping[str, torch.Tensor]) -> ClipConfig:
     if not wanted:
         why = "its tensors have the names or shapes of no model that open_clip knows"
         fix = f"{FIX}, or put a JSON with its configuration beside it"
-        raise UserError(f"The weights {path} are not CLIP's", why, fix, "bad_checkpoint")
+        raise UserError(f"The weights {path} are not CLIP's", why, fix, ErrorCode.BAD_WEIGHTS)
     return ClipConfig(wanted[0], _named(wanted[0]))
 
 

@@ -6,10 +6,10 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
 
-from ..masks.sam_files import OfficialFile
-from ..untrusted import BROKEN, check_tensor
+from ..common.safe_arrays import BROKEN, check_tensor
+from ..masks.sam.weights import OfficialFile
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     if not path.is_file():
-        raise UserError(f"The CLIP weights {path} cannot be read", "there is no such file", FIX, "bad_checkpoint")
+        raise UserError(f"The CLIP weights {path} cannot be read", "there is no such file", FIX, ErrorCode.BAD_WEIGHTS)
     content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -46,7 +46,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         _check_tensors(content, path)
     if not plain or not content:
         why = "it does not hold tensors by name"
-        raise UserError(f"The weights {path} are not CLIP's", why, FIX, "bad_checkpoint")
+        raise UserError(f"The weights {path} are not CLIP's", why, FIX, ErrorCode.BAD_WEIGHTS)
     return {name.removeprefix("module."): value for name, value in content.items()}
 
 
@@ -56,7 +56,7 @@ def _check_tensors(content: dict[str, torch.Tensor], path: Path) -> None:
             check_tensor(tensor)
         except ValueError as error:
             raise UserError(
-                f"The weights {path} are not CLIP's", f"{name} is {error}", FIX, "bad_checkpoint"
+                f"The weights {path} are not CLIP's", f"{name} is {error}", FIX, ErrorCode.BAD_WEIGHTS
             ) from error
 
 
@@ -75,7 +75,7 @@ def _torch(path: Path) -> Any:
 
     if _is_program(path):
         why = "it is a TorchScript program, as OpenAI publishes, not a file of plain tensors"
-        raise UserError(f"The weights {path} cannot be used", why, FIX, "bad_checkpoint")
+        raise UserError(f"The weights {path} cannot be used", why, FIX, ErrorCode.BAD_WEIGHTS)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch lets through whatever its reader raises
@@ -91,4 +91,4 @@ def _is_program(path: Path) -> bool:
 
 
 def _unreadable(path: Path, why: str) -> UserError:
-    return UserError(f"The CLIP weights {path} cannot be read", why, FIX, "bad_checkpoint")
+    return UserError(f"The CLIP weights {path} cannot be read", why, FIX, ErrorCode.BAD_WEIGHTS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
 
 from .clip_config import ClipConfig, config_of
 from .clip_files import FIX, read_weights
@@ -96,7 +96,7 @@ def shared_clip(path: Path, device: str = "cpu") -> LoadedClip:
         stat = path.stat()
     except OSError as error:
         why = error.strerror or str(error)
-        raise UserError(f"The CLIP weights {path} cannot be read", why, FIX, "bad_checkpoint") from error
+        raise UserError(f"The CLIP weights {path} cannot be read", why, FIX, ErrorCode.BAD_WEIGHTS) from error
     return _cached(str(path.resolve()), (stat.st_size, stat.st_mtime_ns), device)
 
 
@@ -133,15 +133,15 @@ def _verify(config: ClipConfig, tensors: dict[str, torch.Tensor], path: Path) ->
         with torch.device("meta"):  # shapes only: nothing is allocated before they are known to fit
             wanted = build(config).state_dict()
     except (ValueError, TypeError, AssertionError, RuntimeError, ZeroDivisionError) as error:
-        raise UserError(bad, f"its sizes do not go together ({error})", FIX, "bad_checkpoint") from error
+        raise UserError(bad, f"its sizes do not go together ({error})", FIX, ErrorCode.BAD_WEIGHTS) from error
     wrong = [name for name in wanted if name not in tensors] or [name for name in tensors if name not in wanted]
     wrong = wrong or [name for name, tensor in tensors.items() if tensor.shape != wanted[name].shape]
     if wrong:
         why = f"{len(wrong)} tensors are missing, too many or of another shape, {wrong[0]} for one"
-        raise UserError(bad, why, FIX, "bad_checkpoint")
+        raise UserError(bad, why, FIX, ErrorCode.BAD_WEIGHTS)
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
     if broken:
-        raise UserError(bad, f"there are numbers in {broken[0]} that are not finite", FIX, "bad_checkpoint")
+        raise UserError(bad, f"there are numbers in {broken[0]} that are not finite", FIX, ErrorCode.BAD_WEIGHTS)
 
 
 def _identity(tensors: dict[str, torch.Tensor]) -> str:

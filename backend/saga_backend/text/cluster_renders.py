@@ -7,9 +7,9 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View, look_at
 
-from ..capture import extent
-from ..control import Control
-from ..rasteriser import Rasteriser
+from ..cameras.virtual import extent
+from ..common.progress import Control
+from ..rasterizer.select import Rasterizer
 from .clip_model import LoadedClip
 from .crops import THUMBNAIL, masked_crops, thumbnail
 from .text_index import Target, TextIndex, index_of
@@ -25,14 +25,14 @@ _SIDE = 128  # pixels of the pictures, at least; those that CLIP looks at may be
 
 
 def cluster_index(
-    cloud: GaussianCloud, clusters: list[np.ndarray], seeing: tuple[LoadedClip, Rasteriser, Vector], control: Control
+    cloud: GaussianCloud, clusters: list[np.ndarray], seeing: tuple[LoadedClip, Rasterizer, Vector], control: Control
 ) -> TextIndex:
     """The index of a scene by its clusters.
 
     Args:
         cloud: N Gaussians.
         clusters: ids of the Gaussians of each.
-        seeing: CLIP, the rasteriser, and the direction [3] away from the ground.
+        seeing: CLIP, the rasterizer, and the direction [3] away from the ground.
         control: progress and cancel.
 
     Raises:
@@ -58,7 +58,7 @@ def cluster_index(
 
 
 def drawn_alone(
-    part: GaussianCloud, raster: Rasteriser, up: Vector, side: int
+    part: GaussianCloud, raster: Rasterizer, up: Vector, side: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Pictures [side,side,3] of some Gaussians alone and the pixels that show them [side,side] bool, from VIEWS views.
 
@@ -90,6 +90,6 @@ def views_around(part: GaussianCloud, up: Vector, side: int) -> list[View]:
         azimuth = 2 * np.pi * index / VIEWS
         elevation = np.radians(15 + 35 * (index * 0.618 % 1.0))
         flat = np.cos(azimuth) * across + np.sin(azimuth) * along
-        eye = where.centre + distance * (np.cos(elevation) * flat + np.sin(elevation) * away)
-        views.append(View(look_at(eye, where.centre, away), K, side, side, near=1e-4 * distance))
+        eye = where.center + distance * (np.cos(elevation) * flat + np.sin(elevation) * away)
+        views.append(View(look_at(eye, where.center, away), K, side, side, near=1e-4 * distance))
     return views

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
 from blender_saga.wire.messages import Clusters
 
-from ..control import Control
+from ..common.progress import Control
 from .clip_model import LoadedClip
 from .cluster_renders import cluster_index
 from .relevancy import CANONICAL, MATCHES
@@ -47,7 +47,9 @@ def way_for(way: str, has_features: bool) -> str:
     if way == "auto":
         return "votes" if has_features else "clusters"
     if way not in WAYS:
-        raise UserError(f"There is no way '{way}' to search", fix=f"Use auto, {', '.join(WAYS)}", code="bad_settings")
+        raise UserError(
+            f"There is no way '{way}' to search", fix=f"Use auto, {', '.join(WAYS)}", code=ErrorCode.BAD_SETTINGS
+        )
     return way
 
 
@@ -95,7 +97,9 @@ def find(index: TextIndex, text: str, clip: LoadedClip, limit: int) -> Ranking:
     """
     words = checked(text)
     if index.clip != clip.identity:
-        raise UserError("The scene was described by other CLIP weights", fix="Describe it again", code="other_clip")
+        raise UserError(
+            "The scene was described by other CLIP weights", fix="Describe it again", code=ErrorCode.OTHER_CLIP
+        )
     scores = index.scores(clip.encode_texts([words]), canonical(clip))[0]
     kept: list[int] = []
     sizes = np.diff(index.offsets)

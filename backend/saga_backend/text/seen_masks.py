@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from blender_saga.errors import ErrorCode, UserError
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.gaussians.sh import colours
+from blender_saga.gaussians.sh import colors
 from blender_saga.gaussians.view import View
-from blender_saga.wire.errors import UserError
 
-from ..control import Control
-from ..masks.pool import PoolMasks, from_pictures
-from ..raster import all_pixels
-from ..rasteriser import Rasteriser
-from ..rows import Rows
-from ..scene_model import SceneModel
-from ..segment_set import Segments
+from ..common.progress import Control
+from ..masks.sampled import PoolMasks, from_pictures
+from ..model.scene_model import SceneModel
+from ..rasterizer.contributions import Contributions
+from ..rasterizer.cpu import all_pixels
+from ..rasterizer.select import Rasterizer
+from ..segments.segments import Segments
 from .clip_model import LoadedClip
 from .crops import masked_crops, thumbnail
 
@@ -45,7 +45,7 @@ class TextSources:
     cloud: GaussianCloud
     model: SceneModel
     views: Sequence[View]
-    raster: Rasteriser
+    raster: Rasterizer
     masks: Sequence[np.ndarray] | None = None
     up: tuple[float, float, float] = (0.0, -1.0, 0.0)
 
@@ -93,13 +93,13 @@ def see(sources: TextSources, clip: LoadedClip, control: Control) -> SeenMasks:
     return out
 
 
-def _describe(out: SeenMasks, sources: TextSources, clip: LoadedClip, of_view: tuple[int, Rows]) -> None:
+def _describe(out: SeenMasks, sources: TextSources, clip: LoadedClip, of_view: tuple[int, Contributions]) -> None:
     index, rows = of_view
     view = sources.views[index]
     masks = _large_masks(sources, index, rows)
     members = masks.members()
     pictures = members.T.reshape(-1, view.height, view.width)
-    rgb = rows.blend(colours(sources.cloud, view.camera_position)).reshape(view.height, view.width, 3)
+    rgb = rows.blend(colors(sources.cloud, view.camera_position)).reshape(view.height, view.width, 3)
     features = sources.model.affinity.features if sources.model.affinity else np.zeros((len(sources.cloud), 0))
     out.vectors.append(clip.encode_pictures(masked_crops(rgb, pictures, clip.side)))
     out.features.append(mean_features(features, rows, members))
@@ -108,7 +108,7 @@ def _describe(out: SeenMasks, sources: TextSources, clip: LoadedClip, of_view: t
     out.thumbnails += [thumbnail(rgb, picture) for picture in pictures]
 
 
-def mean_features(features: np.ndarray, rows: Rows, members: np.ndarray) -> np.ndarray:
+def mean_features(features: np.ndarray, rows: Contributions, members: np.ndarray) -> np.ndarray:
     """[M,F] float32: mean over each mask's pixels of the blended features (SAGA Eq. 14 before its gate, which is a
     factor a channel and may as well follow).
 
@@ -121,7 +121,7 @@ def mean_features(features: np.ndarray, rows: Rows, members: np.ndarray) -> np.n
     return (members.T.astype(np.float32) @ blended) / np.maximum(members.sum(axis=0), 1)[:, None].astype(np.float32)
 
 
-def _large_masks(sources: TextSources, index: int, rows: Rows) -> PoolMasks:
+def _large_masks(sources: TextSources, index: int, rows: Contributions) -> PoolMasks:
     view = sources.views[index]
     if sources.masks is None:
         pictures = segment_pictures(sources.model.segments, rows, view)
@@ -132,7 +132,7 @@ def _large_masks(sources: TextSources, index: int, rows: Rows) -> PoolMasks:
                 "The masks do not fit the views",
                 f"view {index} has another size",
                 fix="Train it again",
-                code="bad_masks",
+                code=ErrorCode.BAD_MASKS,
             )
     large = pictures.sum(axis=(1, 2)) >= SMALLEST
     z = sources.cloud.means @ view.viewmat[2, :3].astype(np.float32) + np.float32(view.viewmat[2, 3])
@@ -141,7 +141,7 @@ def _large_masks(sources: TextSources, index: int, rows: Rows) -> PoolMasks:
     return from_pictures(pictures[large], depths, view, all_pixels(view))
 
 
-def segment_pictures(segments: Segments, rows: Rows, view: View) -> np.ndarray:
+def segment_pictures(segments: Segments, rows: Contributions, view: View) -> np.ndarray:
     """[M,H,W] bool: the segments as a view shows them, those with at least SMALLEST pixels, without what is whole.
 
     Args:

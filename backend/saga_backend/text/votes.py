@@ -6,11 +6,11 @@ import numba
 import numpy as np
 from hdbscan.hdbscan_ import _tree_to_labels, label  # the two steps of the package after its spanning tree
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import UserError
 
-from ..control import Control
-from ..model import DEFAULT_THRESHOLD, AffinityModel
-from ..segment_query import snapped
+from ..common.progress import Control
+from ..methods.saga.model import DEFAULT_THRESHOLD, AffinityModel
+from ..segments.lookup import snapped
 from .clip_model import LoadedClip
 from .seen_masks import SeenMasks, TextSources, see
 from .text_index import Target, TextIndex, index_of
@@ -68,7 +68,7 @@ def queries_of(model: AffinityModel, features: np.ndarray, scales: np.ndarray) -
     Returns:
         gated: [M,F] float32, unit vectors f_M = S(s_M) * mean, and gates: [M,F] float32, S(s_M).
     """
-    gates = np.stack([model.opening(float(s)) for s in scales]) if len(scales) else np.zeros_like(features)
+    gates = np.stack([model.scale_gate(float(s)) for s in scales]) if len(scales) else np.zeros_like(features)
     gated = features * gates
     return gated / np.maximum(np.linalg.norm(gated, axis=1, keepdims=True), 1e-12), gates
 

@@ -1,9 +1,9 @@
 """PlayCanvas compressed PLY: reading. Writing is in `compressed_ply_write`.
 
-Three elements of a little-endian PLY. `chunk`: for each 256 Gaussians the bounds of centres and log scales, and of the
-base colours where the writer is new enough. `vertex`: four words a Gaussian: centre and scale as 11, 10, 11 bits within
+Three elements of a little-endian PLY. `chunk`: for each 256 Gaussians the bounds of centers and log scales, and of the
+base colors where the writer is new enough. `vertex`: four words a Gaussian: center and scale as 11, 10, 11 bits within
 the bounds; rotation as the place of the largest component (2 bits, order w, x, y, z) and 3 x 10 bits within
-+-sqrt(1/2); colour and opacity as bytes. `sh`, optional: one byte for each `f_rest` of the INRIA layout.
++-sqrt(1/2); color and opacity as bytes. `sh`, optional: one byte for each `f_rest` of the INRIA layout.
 Specified by PlayCanvas: developer.playcanvas.com, "Gaussian Splatting > Formats > Compressed PLY", and its public
 converter splat-transform (MIT).
 """
@@ -14,20 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ...wire.errors import UserError
+from ...errors import ErrorCode, UserError
 from ..cloud import SH_COEFFICIENTS
 from ..files import bad_file, unreadable
 from ..loaded import Decoded, LoadedSplat, assemble
 from ..ply_header import Element, Header, read_header
-from .packing import BYTES, colour_to_dc, join_largest
+from .packing import BYTES, color_to_dc, join_largest
 
 CHUNK = 256
 """Gaussians that share their bounds."""
 
 PLACES = tuple(f"{end}_{axis}" for end in ("min", "max") for axis in "xyz")
 SCALES = tuple(f"{end}_scale_{axis}" for end in ("min", "max") for axis in "xyz")
-COLOURS = tuple(f"{end}_{channel}" for end in ("min", "max") for channel in "rgb")
-"""Names of the bounds of a chunk; the colours are optional."""
+COLORS = tuple(f"{end}_{channel}" for end in ("min", "max") for channel in "rgb")
+"""Names of the bounds of a chunk; the colors are optional."""
 
 WORDS = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
 
@@ -67,7 +67,7 @@ def _check(path: Path, header: Header) -> None:
             f"The file {path.name} has no Gaussians",
             "its header counts 0 vertices",
             fix="Export it again from the trainer",
-            code="bad_file",
+            code=ErrorCode.BAD_FILE,
         )
     for element, wanted, kind in ((chunk, PLACES + SCALES, "f4"), (vertex, WORDS, "u4")):
         missing = [name for name in wanted if (name, kind) not in element.properties]
@@ -98,11 +98,11 @@ def _decode(chunks: np.ndarray, words: np.ndarray, harmonics: np.ndarray | None)
     n = len(words)
     k = 1 if harmonics is None else 1 + harmonics.dtype.itemsize // 3
     sh = np.empty((n, k, 3), np.float32)
-    colour = _bytes(words["packed_color"])
-    base = colour[:, :3] / np.float32(255)
-    if set(COLOURS) <= set(chunks.dtype.names or ()):
-        base = _between(chunks, COLOURS, base)
-    sh[:, 0] = colour_to_dc(base)
+    color = _bytes(words["packed_color"])
+    base = color[:, :3] / np.float32(255)
+    if set(COLORS) <= set(chunks.dtype.names or ()):
+        base = _between(chunks, COLORS, base)
+    sh[:, 0] = color_to_dc(base)
     if harmonics is not None:
         table = np.where(BYTES == 0, 0, np.where(BYTES == 255, 1, (BYTES + 0.5) / 256))
         raw = harmonics.view(np.uint8).reshape(n, 3, k - 1)
@@ -113,7 +113,7 @@ def _decode(chunks: np.ndarray, words: np.ndarray, harmonics: np.ndarray | None)
         _between(chunks, PLACES, _thirds(words["packed_position"])),
         _turns(words["packed_rotation"]),
         scales,
-        (BYTES / 255).astype(np.float32)[colour[:, 3]],
+        (BYTES / 255).astype(np.float32)[color[:, 3]],
         sh,
     )
 

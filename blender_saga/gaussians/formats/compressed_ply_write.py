@@ -1,8 +1,8 @@
 """Writing PlayCanvas compressed PLY. The layout is in `compressed_ply`.
 
 Gaussians are sorted along a Z-order curve first, because 256 of them share their bounds: the order of the file is not
-the order of the cloud. Errors by rounding: centres and log scales half a 2047th (the second axis: half a 1023rd) of
-their chunk's extent, rotation 0.1 degree, colours half a 255th of their chunk's range, opacity 1/510, harmonics 1/64
+the order of the cloud. Errors by rounding: centers and log scales half a 2047th (the second axis: half a 1023rd) of
+their chunk's extent, rotation 0.1 degree, colors half a 255th of their chunk's range, opacity 1/510, harmonics 1/64
 within +-4.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 from ..cloud import GaussianCloud
 from ..files import replacing
 from ..ply import log_scales
-from .compressed_ply import CHUNK, COLOURS, PLACES, SCALES, WORDS
-from .packing import dc_to_colour, split_largest, to_steps
+from .compressed_ply import CHUNK, COLORS, PLACES, SCALES, WORDS
+from .packing import dc_to_color, split_largest, to_steps
 
 _HIGHEST_DEGREE = 3  # what viewers of this format read
 _LOG_SCALE = 20.0  # bound of a log scale, so that a scale of zero does not stretch its chunk
@@ -76,15 +76,15 @@ def _encode(cloud: GaussianCloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n, k = cloud.sh.shape[:2]
     means, means_share = _bounded(cloud.means)
     scales, scales_share = _bounded(np.clip(log_scales(cloud.scales), -_LOG_SCALE, _LOG_SCALE).astype(np.float32))
-    colours, colours_share = _bounded(dc_to_colour(cloud.sh[:, 0]))
-    shades = np.concatenate([colours_share, cloud.opacities[:, None]], axis=1)
+    colors, colors_share = _bounded(dc_to_color(cloud.sh[:, 0]))
+    shades = np.concatenate([colors_share, cloud.opacities[:, None]], axis=1)
     words = np.empty((n, 4), "<u4")
     words[:, 0], words[:, 2] = _thirds(means_share), _thirds(scales_share)
     words[:, 1] = _turns(cloud.quats)
     words[:, 3] = to_steps(shades, 255).astype(np.uint32) @ (1 << np.array([24, 16, 8, 0], np.uint32))
     raw = np.clip(np.floor((cloud.sh[:, 1:] / 8 + 0.5) * 256), 0, 255).astype(np.uint8)
     harmonics = np.ascontiguousarray(raw.transpose(0, 2, 1)).reshape(n, 3 * (k - 1))
-    return np.concatenate([means, scales, colours], axis=1).astype("<f4"), words, harmonics
+    return np.concatenate([means, scales, colors], axis=1).astype("<f4"), words, harmonics
 
 
 def _bounded(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +111,7 @@ def _turns(quats: np.ndarray) -> np.ndarray:
 
 def _header(chunks: int, count: int, harmonics: int) -> bytes:
     lines = ["ply", "format binary_little_endian 1.0", "comment Blender SAGA", f"element chunk {chunks}"]
-    lines += [f"property float {name}" for name in PLACES + SCALES + COLOURS]
+    lines += [f"property float {name}" for name in PLACES + SCALES + COLORS]
     lines += [f"element vertex {count}", *(f"property uint {name}" for name in WORDS)]
     if harmonics:
         lines += [f"element sh {count}", *(f"property uchar f_rest_{i}" for i in range(harmonics))]

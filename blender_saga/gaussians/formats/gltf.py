@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from ...wire.errors import UserError
+from ...errors import ErrorCode, UserError
 from ..axes import change_axes
 from ..cloud import SH_COEFFICIENTS, GaussianCloud, concatenate
 from ..files import bad_file, check_expansion, replacing
 from ..loaded import Decoded, LoadedSplat, assemble
 from ..transforms import transform_cloud
 from .gltf_container import GLB_MAGIC, Gltf, whole
-from .packing import dc_to_colour, to_steps
+from .packing import dc_to_color, to_steps
 from .spz import decode_spz
 
 EXTENSION = "KHR_gaussian_splatting"
@@ -58,10 +58,12 @@ def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
         kept.append(np.ones(len(part.cloud), bool) if part.kept is None else part.kept)
         warnings += part.warnings
         if extension.get("colorSpace") == _LINEAR:
-            warnings.append("Its colours are linear; they are taken as they are and look darker than meant")
+            warnings.append("Its colors are linear; they are taken as they are and look darker than meant")
     if not parts:
         why = f"no primitive in its scene has the extension {EXTENSION}"
-        raise UserError(f"The file {path.name} is not a Gaussian splat", why, "Choose another file", code="bad_file")
+        raise UserError(
+            f"The file {path.name} is not a Gaussian splat", why, "Choose another file", code=ErrorCode.BAD_FILE
+        )
     cloud = change_axes(concatenate(parts), AXES, "RDF")
     mask = np.concatenate(kept)
     version = str(gltf.json["asset"].get("version", ""))[:8]
@@ -156,7 +158,7 @@ def _sh_names(degree: int) -> list[str]:
 
 
 def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
-    """Write a binary glTF (.glb), uncompressed; viewers without the extension show coloured points.
+    """Write a binary glTF (.glb), uncompressed; viewers without the extension show colored points.
 
     Returns:
         Sentences about what the format cannot hold.
@@ -187,10 +189,10 @@ def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
 
 def _columns(cloud: GaussianCloud) -> dict[str, np.ndarray]:
     """Attribute name to values, in the order of the file."""
-    colour = np.concatenate([dc_to_colour(cloud.sh[:, 0]), cloud.opacities[:, None]], axis=1)
+    color = np.concatenate([dc_to_color(cloud.sh[:, 0]), cloud.opacities[:, None]], axis=1)
     columns = {
         "POSITION": cloud.means,
-        "COLOR_0": to_steps(colour, 255).astype(np.uint8),
+        "COLOR_0": to_steps(color, 255).astype(np.uint8),
         f"{EXTENSION}:ROTATION": cloud.quats[:, [1, 2, 3, 0]],
         f"{EXTENSION}:SCALE": cloud.scales,
         f"{EXTENSION}:OPACITY": cloud.opacities,

@@ -124,7 +124,7 @@ class Gltf:
             count: rows that are wanted; None: as many as there are.
 
         Returns:
-            [count, width] float32; normalised integers are brought to 0..1 or -1..1.
+            [count, width] float32; normalized integers are brought to 0..1 or -1..1.
 
         Raises:
             UserError: if it is damaged or of another kind.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...wire.errors import UserError
+from ...errors import ErrorCode, UserError
 from ..files import bad_file
 
 ImageReader = Callable[[bytes], np.ndarray]
@@ -67,7 +67,7 @@ def decode_picture(path: Path, name: str, data: bytes) -> np.ndarray:
         except (ValueError, OSError, SyntaxError) as error:  # Pillow raises all three for damaged pictures
             raise bad_file(path, f"its picture {name} is damaged ({error})") from error
     why = "its data are WebP pictures, and this Python has no reader for them"
-    raise UserError(f"The file {path.name} cannot be read", why, "Install the package pillow", code="missing")
+    raise UserError(f"The file {path.name} cannot be read", why, "Install the package pillow", code=ErrorCode.MISSING)
 
 
 def _pillow() -> list[ImageReader]:

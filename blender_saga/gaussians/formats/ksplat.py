@@ -1,9 +1,9 @@
 """`.ksplat` files of the viewer GaussianSplats3D: reading.
 
 A header of 4096 bytes (version, counts, compression level), one header of 1024 bytes for each section, then each
-section: lengths of its partially filled buckets, centres of its buckets, its rows. A row is centre, scale (linear),
-rotation (w, x, y, z), colour and opacity as bytes, harmonics band by band, each all of red, then green, then blue.
-Level 0 has float32 throughout; 1 has 16-bit centres relative to the bucket and half precision; 2 is as 1 with harmonics
+section: lengths of its partially filled buckets, centers of its buckets, its rows. A row is center, scale (linear),
+rotation (w, x, y, z), color and opacity as bytes, harmonics band by band, each all of red, then green, then blue.
+Level 0 has float32 throughout; 1 has 16-bit centers relative to the bucket and half precision; 2 is as 1 with harmonics
 as bytes between the bounds of the header. Axes as in PLY files.
 Specified by the reader of that viewer (github.com/mkkellogg/GaussianSplats3D, SplatBuffer), MIT, 2023 to 2025.
 """
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...wire.errors import UserError
+from ...errors import ErrorCode, UserError
 from ..cloud import SH_COEFFICIENTS
 from ..files import bad_file, map_bytes
 from ..loaded import Decoded, LoadedSplat, assemble
-from .packing import BYTES, colour_to_dc
+from .packing import BYTES, color_to_dc
 
 _HEADER, _SECTION = 4096, 1024
 _DEGREES = (0, 1, 2, 3)
@@ -51,7 +51,7 @@ class _Section:
     partial: int
     degree: int
     start: int
-    centres: int
+    centers: int
     rows: int
     end: int
 
@@ -86,7 +86,7 @@ def read_ksplat(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
             f"The file {path.name} has no Gaussians",
             "its sections count 0",
             fix="Export it again from the trainer",
-            code="bad_file",
+            code=ErrorCode.BAD_FILE,
         )
     k = SH_COEFFICIENTS[max(section.degree for section in sections)]
     parts = [_decode(data, header, section, k) for section in sections]
@@ -127,14 +127,14 @@ def _read_section(path: Path, data: np.ndarray, header: _Header, index: int, sta
     if count > most or (buckets and storage < 12):
         raise bad_file(path, f"its section {index} does not fit its own counts", place)
     partial = whole[9]
-    centres = start + 4 * partial
-    rows = centres + storage * buckets
+    centers = start + 4 * partial
+    rows = centers + storage * buckets
     end = rows + most * _row_type(header.level, degree).itemsize
     if rows + count * _row_type(header.level, degree).itemsize > len(data):
         why = f"section {index} announces {count} Gaussians, and the file ends at byte {len(data)}"
         raise bad_file(path, why, place)
     section = _Section(
-        count, bucket_size, buckets, size, whole[6] or 32767, whole[8], partial, degree, start, centres, rows, end
+        count, bucket_size, buckets, size, whole[6] or 32767, whole[8], partial, degree, start, centers, rows, end
     )
     if header.level and count:
         _check_buckets(path, section, place, storage)
@@ -148,10 +148,10 @@ def _check_buckets(path: Path, section: _Section, place: int, storage: int) -> N
 
 def _row_type(level: int, degree: int) -> np.dtype:
     """One row; all its fields stand side by side."""
-    centre, number = ("<f4", "<f4") if level == 0 else ("<u2", "<f2")
+    center, number = ("<f4", "<f4") if level == 0 else ("<u2", "<f2")
     harmonic = (number, number, "u1")[level]
     rest = 3 * (SH_COEFFICIENTS[degree] - 1)
-    fields = [("mean", centre, 3), ("scale", number, 3), ("quat", number, 4), ("colour", "u1", 4)]
+    fields = [("mean", center, 3), ("scale", number, 3), ("quat", number, 4), ("color", "u1", 4)]
     return np.dtype([*fields, ("sh", harmonic, rest)])
 
 
@@ -159,7 +159,7 @@ def _decode(data: np.ndarray, header: _Header, section: _Section, k: int) -> Dec
     kind = _row_type(header.level, section.degree)
     rows = data[section.rows : section.rows + section.count * kind.itemsize].view(kind)
     sh = np.zeros((len(rows), k, 3), np.float32)
-    sh[:, 0] = colour_to_dc(BYTES / 255).astype(np.float32)[rows["colour"][:, :3]]
+    sh[:, 0] = color_to_dc(BYTES / 255).astype(np.float32)[rows["color"][:, :3]]
     values = rows["sh"].astype(np.float32)
     if header.level == 2:
         values = np.float32(header.low) + values * np.float32((header.high - header.low) / 255)
@@ -171,7 +171,7 @@ def _decode(data: np.ndarray, header: _Header, section: _Section, k: int) -> Dec
         _means(data, header, section, rows),
         rows["quat"].astype(np.float32),
         np.abs(rows["scale"].astype(np.float32)),
-        (BYTES / 255).astype(np.float32)[rows["colour"][:, 3]],
+        (BYTES / 255).astype(np.float32)[rows["color"][:, 3]],
         sh,
     )
 
@@ -179,14 +179,14 @@ def _decode(data: np.ndarray, header: _Header, section: _Section, k: int) -> Dec
 def _means(data: np.ndarray, header: _Header, section: _Section, rows: np.ndarray) -> np.ndarray:
     if header.level == 0:
         return rows["mean"].astype(np.float32)
-    lengths = data[section.start : section.centres].view("<u4")
+    lengths = data[section.start : section.centers].view("<u4")
     edges = section.full * section.bucket_size + np.cumsum(lengths, dtype=np.int64)
     index = np.arange(len(rows))
     inside = index // max(section.bucket_size, 1)
     beyond = section.full + np.searchsorted(edges, index, side="right")
     owner = np.where(index < section.full * section.bucket_size, inside, beyond)
-    centres = data[section.centres : section.centres + 12 * section.buckets].view("<f4").reshape(-1, 3)
-    centres = np.concatenate([centres, np.full((1, 3), np.nan, np.float32)])  # rows beyond all buckets are dropped
-    owner = np.minimum(owner, len(centres) - 1)
+    centers = data[section.centers : section.centers + 12 * section.buckets].view("<f4").reshape(-1, 3)
+    centers = np.concatenate([centers, np.full((1, 3), np.nan, np.float32)])  # rows beyond all buckets are dropped
+    owner = np.minimum(owner, len(centers) - 1)
     step = np.float32(section.block / 2 / section.range)
-    return (rows["mean"].astype(np.float32) - np.float32(section.range)) * step + centres[owner]
+    return (rows["mean"].astype(np.float32) - np.float32(section.range)) * step + centers[owner]

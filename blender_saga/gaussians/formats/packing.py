@@ -1,4 +1,4 @@
-"""What several formats do to save bytes: quaternions without their largest component, colours as bytes."""
+"""What several formats do to save bytes: quaternions without their largest component, colors as bytes."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def split_largest(quats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(signed[rows[:, None], others], -_HALF_ROOT, _HALF_ROOT), largest
 
 
-def colour_to_dc(colour: np.ndarray) -> np.ndarray:
-    """DC coefficients of base colours (0..1 is the visible range)."""
-    return (colour - 0.5) / C0
+def color_to_dc(color: np.ndarray) -> np.ndarray:
+    """DC coefficients of base colors (0..1 is the visible range)."""
+    return (color - 0.5) / C0
 
 
-def dc_to_colour(dc: np.ndarray) -> np.ndarray:
-    """Base colours of DC coefficients; beyond 0..1 where the coefficients are."""
+def dc_to_color(dc: np.ndarray) -> np.ndarray:
+    """Base colors of DC coefficients; beyond 0..1 where the coefficients are."""
     return 0.5 + C0 * dc
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...wire.errors import UserError
+from ...errors import ErrorCode, UserError
 from ..cloud import GaussianCloud
 from ..files import first_bytes, unreadable
 from ..loaded import LoadedSplat, finite_rows
@@ -145,7 +145,7 @@ def _which_json(path: Path) -> Format:
 def _unknown(path: Path, why: str) -> UserError:
     endings = ", ".join(suffix.lstrip(".") for suffix in READ_SUFFIXES)
     fix = f"Choose a splat file ({endings})"
-    return UserError(f"The format of {path.name} is not known", why, fix, code="bad_file")
+    return UserError(f"The format of {path.name} is not known", why, fix, code=ErrorCode.BAD_FILE)
 
 
 def read_splat(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:

@@ -1,8 +1,8 @@
 """SOG (spatially ordered Gaussians), versions 1 and 2, as one zip file or as a folder: reading.
 
-`meta.json` names lossless 8-bit pictures, one pixel a Gaussian, row by row from the top left. Centres: 16 bits in two
+`meta.json` names lossless 8-bit pictures, one pixel a Gaussian, row by row from the top left. Centers: 16 bits in two
 pictures, between bounds, of sign(x) ln(1 + |x|). Quaternions: three components within +-sqrt(1/2), in alpha 252 + the
-place of the largest (order w, x, y, z). Version 2: scales, colours and harmonics are indices into tables of 256
+place of the largest (order w, x, y, z). Version 2: scales, colors and harmonics are indices into tables of 256
 numbers, alpha of `sh0` is the opacity. Version 1: they lie between bounds, alpha of `sh0` is the logit. Higher
 harmonics: labels into a palette, 64 entries a row. Axes as in PLY files.
 Specified by PlayCanvas: developer.playcanvas.com, "Gaussian Splatting > Formats > SOG"; version 1 as its public engine
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ...wire.errors import UserError
+from ...errors import ErrorCode, UserError
 from ..cloud import SH_COEFFICIENTS
 from ..files import bad_file, check_expansion, first_bytes, unreadable
 from ..loaded import Decoded, LoadedSplat, assemble
@@ -141,7 +141,7 @@ class _Meta:
                 f"The file {self._path.name} has no Gaussians",
                 f"its {META} counts 0",
                 fix="Export it again from the trainer",
-                code="bad_file",
+                code=ErrorCode.BAD_FILE,
             )
         return count
 
@@ -238,29 +238,29 @@ class _Pictures:
 
 def _decode_2(meta: _Meta, pictures: _Pictures) -> Decoded:
     """Version 2: tables."""
-    colour = pictures.pixels("sh0")[0]
-    dc = meta.numbers("sh0", "codebook", 256).astype(np.float32)[colour[:, :3]]
+    color = pictures.pixels("sh0")[0]
+    dc = meta.numbers("sh0", "codebook", 256).astype(np.float32)[color[:, :3]]
     rest = None
     if meta.has("shN"):
         labels, palette = pictures.palette(meta.degree())
         rest = meta.numbers("shN", "codebook", 256).astype(np.float32)[palette][labels]
     table = _exp(meta.numbers("scales", "codebook", 256))
     scales = table[pictures.pixels("scales")[0][:, :3]]
-    opacities = (BYTES / 255).astype(np.float32)[colour[:, 3]]
+    opacities = (BYTES / 255).astype(np.float32)[color[:, 3]]
     return Decoded(_means(meta, pictures), _quats(pictures), scales, opacities, _join(dc, rest))
 
 
 def _decode_1(meta: _Meta, pictures: _Pictures) -> Decoded:
     """Version 1: bounds."""
-    colour = _lerp(meta, "sh0", pictures.pixels("sh0")[0], 255)
+    color = _lerp(meta, "sh0", pictures.pixels("sh0")[0], 255)
     rest = None
     if meta.has("shN"):
         labels, palette = pictures.palette(None)
         low, high = (meta.numbers("shN", key, 1)[0] for key in ("mins", "maxs"))
         rest = (low + (high - low) * BYTES / 255).astype(np.float32)[palette][labels]
     scales = _exp(_lerp(meta, "scales", pictures.pixels("scales")[0][:, :3], 255))
-    opacities = (1 / (1 + np.exp(-colour[:, 3]))).astype(np.float32)
-    return Decoded(_means(meta, pictures), _quats(pictures), scales, opacities, _join(colour[:, :3], rest))
+    opacities = (1 / (1 + np.exp(-color[:, 3]))).astype(np.float32)
+    return Decoded(_means(meta, pictures), _quats(pictures), scales, opacities, _join(color[:, :3], rest))
 
 
 def _lerp(meta: _Meta, part: str, values: np.ndarray, steps: int) -> np.ndarray:

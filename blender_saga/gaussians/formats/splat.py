@@ -1,6 +1,6 @@
 """The headerless `.splat` format: 32 bytes a Gaussian, no spherical harmonics.
 
-Layout: centre 3 x float32, scale 3 x float32 (linear), colour r, g, b and opacity as bytes, quaternion w, x, y, z as
+Layout: center 3 x float32, scale 3 x float32 (linear), color r, g, b and opacity as bytes, quaternion w, x, y, z as
 bytes (128 is zero, 256 would be one); little endian, axes as in PLY files.
 Specified by the reader of K. Kwok's viewer "splat" (github.com/antimatter15/splat, README and convert.py), 2023.
 """
@@ -14,9 +14,9 @@ import numpy as np
 from ..cloud import GaussianCloud
 from ..files import bad_file, map_bytes, replacing
 from ..loaded import Decoded, LoadedSplat, assemble
-from .packing import BYTES, colour_to_dc, dc_to_colour, to_steps
+from .packing import BYTES, color_to_dc, dc_to_color, to_steps
 
-ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("colour", "u1", 4), ("quat", "u1", 4)])
+ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("color", "u1", 4), ("quat", "u1", 4)])
 _LOOK = 4096  # rows that are looked at to tell the format
 _BLOCK = 65536
 
@@ -35,7 +35,7 @@ def looks_like_splat(path: Path) -> bool:
 
 
 def read_splat_file(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
-    """Read a `.splat` file. Its rotations are good to half a degree, its colours to 1/510.
+    """Read a `.splat` file. Its rotations are good to half a degree, its colors to 1/510.
 
     Raises:
         UserError: if the file is missing or does not consist of whole rows.
@@ -46,9 +46,9 @@ def read_splat_file(path: str | Path, keep_invalid: bool = False) -> LoadedSplat
         whole = len(data) - len(data) % ROW.itemsize
         raise bad_file(path, f"a row of {ROW.itemsize} bytes begins that is cut off", whole)
     rows = data.view(ROW)
-    colour = rows["colour"]
-    dc = colour_to_dc(BYTES / 255).astype(np.float32)[colour[:, :3]]
-    opacities = (BYTES / 255).astype(np.float32)[colour[:, 3]]
+    color = rows["color"]
+    dc = color_to_dc(BYTES / 255).astype(np.float32)[color[:, :3]]
+    opacities = (BYTES / 255).astype(np.float32)[color[:, 3]]
     quats = (BYTES - 128).astype(np.float32)[rows["quat"]]
     decoded = Decoded(np.array(rows["mean"]), quats, np.abs(rows["scale"]), opacities, dc[:, None])
     loaded = assemble(path, decoded, keep_invalid)
@@ -69,14 +69,14 @@ def write_splat_file(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
             part = slice(start, start + _BLOCK)
             rows = np.empty(len(cloud.means[part]), ROW)
             rows["mean"], rows["scale"] = cloud.means[part], cloud.scales[part]
-            rows["colour"][:, :3] = to_steps(dc_to_colour(cloud.sh[part, 0]), 255)
-            rows["colour"][:, 3] = to_steps(cloud.opacities[part], 255)
+            rows["color"][:, :3] = to_steps(dc_to_color(cloud.sh[part, 0]), 255)
+            rows["color"][:, 3] = to_steps(cloud.opacities[part], 255)
             rows["quat"] = np.clip(np.rint(cloud.quats[part] * 128) + 128, 0, 255)
             stream.write(rows.tobytes())
     losses = []
     if cloud.sh_degree:
-        losses.append("A .splat file has no spherical harmonics: the colours no longer change with the direction")
-    beyond = int(np.count_nonzero((np.abs(dc_to_colour(cloud.sh[:, 0]) - 0.5) > 0.5 + 1 / 255).any(1)))
+        losses.append("A .splat file has no spherical harmonics: the colors no longer change with the direction")
+    beyond = int(np.count_nonzero((np.abs(dc_to_color(cloud.sh[:, 0]) - 0.5) > 0.5 + 1 / 255).any(1)))
     if beyond:
-        losses.append(f"A .splat file holds base colours of 0 to 1: those of {beyond:,} Gaussians were clipped")
+        losses.append(f"A .splat file holds base colors of 0 to 1: those of {beyond:,} Gaussians were clipped")
     return tuple(losses)

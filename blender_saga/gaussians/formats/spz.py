@@ -1,6 +1,6 @@
 """SPZ files, versions 1 to 4: reading. Writing is in `spz_write`.
 
-Versions 1 to 3 are one gzip stream: a header of 16 bytes, then positions, opacities, colours, scales, rotations and
+Versions 1 to 3 are one gzip stream: a header of 16 bytes, then positions, opacities, colors, scales, rotations and
 spherical harmonics, each for all Gaussians. Version 4 is a plain header of 32 bytes, extension records, a table of
 sizes, and one zstd stream for each of the six. Axes are RUB unless an extension says otherwise.
 Specified by the README and the extensions' README of Niantic's library (github.com/nianticlabs/spz), 2024 to 2026.
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...wire.errors import UserError
+from ...errors import ErrorCode, UserError
 from ..axes import change_axes
 from ..cloud import SH_COEFFICIENTS
 from ..files import Inflater, bad_file, check_expansion, map_bytes, zstd
@@ -25,13 +25,13 @@ from .packing import BYTES, join_largest
 MAGIC = b"NGSP"
 AXES = "RUB"
 """As `gaussians.axes` names them, where no extension says otherwise."""
-COLOUR_SCALE = 0.15
-"""A colour byte is 127.5 + 255 * this * DC coefficient: room for colours beyond the visible range."""
+COLOR_SCALE = 0.15
+"""A color byte is 127.5 + 255 * this * DC coefficient: room for colors beyond the visible range."""
 
 _EXTENDED = 0x2  # flag: there are extension records
 _AXES = ("", "LDB", "RDB", "LUB", "RUB", "LDF", "RDF", "LUF", "RUF")  # by number, of the extension below
 _COORDINATE_SYSTEM = 0xADBE0003
-_SH_QUANTISATION = 0xADBE0001
+_SH_QUANTIZATION = 0xADBE0001
 _MOST_EXTENSIONS = 1 << 16  # bytes
 
 
@@ -54,7 +54,7 @@ class SpzHeader:
     flags: int
 
     def sizes(self) -> tuple[int, ...]:
-        """Bytes a Gaussian: positions, opacities, colours, scales, rotations, spherical harmonics."""
+        """Bytes a Gaussian: positions, opacities, colors, scales, rotations, spherical harmonics."""
         harmonics = 3 * (SH_COEFFICIENTS[self.degree] - 1)
         return (6 if self.version == 1 else 9, 1, 3, 3, 3 if self.version < 3 else 4, harmonics)
 
@@ -93,7 +93,7 @@ def _header(path: Path, data: bytes, versions: range) -> SpzHeader:
             f"The file {path.name} has no Gaussians",
             "its header counts 0",
             fix="Export it again from the trainer",
-            code="bad_file",
+            code=ErrorCode.BAD_FILE,
         )
     if degree >= len(SH_COEFFICIENTS):
         raise bad_file(path, f"spherical harmonics of degree {degree} are not known", 12)
@@ -125,7 +125,9 @@ def _read_zstd(path: Path, data: bytes) -> tuple[SpzHeader, list[bytes], str]:
     engine = zstd()
     if engine is None:
         why = "it is SPZ version 4, and this Python has no zstd"
-        raise UserError(f"The file {path.name} cannot be read", why, "Install the package zstandard", code="missing")
+        raise UserError(
+            f"The file {path.name} cannot be read", why, "Install the package zstandard", code=ErrorCode.MISSING
+        )
     parts = []
     for index, size in enumerate(wanted):
         packed, unpacked = struct.unpack_from("<2Q", data, table + 16 * index)
@@ -158,7 +160,7 @@ def _axes_of(path: Path, records: bytes, at: int) -> str:
         kind, length = struct.unpack_from("<2I", records, place)
         if length > len(records) - place - 8:
             raise bad_file(path, f"an extension record of {length} bytes is cut off", at + place)
-        if kind == _SH_QUANTISATION:
+        if kind == _SH_QUANTIZATION:
             raise bad_file(path, "it has its own steps for spherical harmonics, which is not read", at + place)
         if kind == _COORDINATE_SYSTEM and length >= 4:
             number = _u32(records, place + 8)
@@ -171,9 +173,9 @@ def _axes_of(path: Path, records: bytes, at: int) -> str:
 
 def _decode(header: SpzHeader, parts: list[bytes]) -> Decoded:
     n = header.count
-    places, alphas, colours, scales, turns, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
+    places, alphas, colors, scales, turns, harmonics = (np.frombuffer(part, np.uint8) for part in parts)
     sh = np.empty((n, SH_COEFFICIENTS[header.degree], 3), np.float32)
-    sh[:, 0] = ((BYTES / 255 - 0.5) / COLOUR_SCALE).astype(np.float32)[colours].reshape(n, 3)
+    sh[:, 0] = ((BYTES / 255 - 0.5) / COLOR_SCALE).astype(np.float32)[colors].reshape(n, 3)
     if header.degree:
         sh[:, 1:] = ((BYTES - 128) / 128).astype(np.float32)[harmonics].reshape(n, -1, 3)
     return Decoded(
@@ -186,7 +188,7 @@ def _decode(header: SpzHeader, parts: list[bytes]) -> Decoded:
 
 
 def _places(header: SpzHeader, data: np.ndarray) -> np.ndarray:
-    """[N,3] centres: 24-bit fixed point, or half precision in version 1."""
+    """[N,3] centers: 24-bit fixed point, or half precision in version 1."""
     if header.version == 1:
         return data.view("<f2").astype(np.float32).reshape(-1, 3)
     low, middle, high = data.reshape(-1, 3).T.astype(np.int32)

@@ -1,6 +1,6 @@
 """Writing SPZ: version 3 (gzip) and, where zstd is at hand, version 4. The layout is in `spz`.
 
-Errors by rounding: centres 2^-(bits + 1) of a unit, bits as many as the scene's size allows; scales 1/32 in their
+Errors by rounding: centers 2^-(bits + 1) of a unit, bits as many as the scene's size allows; scales 1/32 in their
 logarithm; opacity 1/510; rotation 0.1 degree; DC coefficients 0.013 within +-3.3; harmonics 1/256 within +-1.
 """
 
@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from ...wire.errors import UserError
+from ...errors import ErrorCode, UserError
 from ..axes import change_axes
 from ..cloud import GaussianCloud
 from ..files import replacing, zstd
 from ..ply import log_scales
 from .packing import split_largest, to_steps
-from .spz import AXES, COLOUR_SCALE, MAGIC
+from .spz import AXES, COLOR_SCALE, MAGIC
 
 _MOST_BITS = 16  # behind the point; readers take any number, and 16 is finer than any capture
 _LARGEST = (1 << 23) - 1
 _LEVEL = 6  # of gzip
-_MOST_DC = 0.5 / COLOUR_SCALE + 0.02  # and what rounding forgives
+_MOST_DC = 0.5 / COLOR_SCALE + 0.02  # and what rounding forgives
 
 
 def write_spz(path: str | Path, cloud: GaussianCloud, version: int = 3) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def write_spz(path: str | Path, cloud: GaussianCloud, version: int = 3) -> tuple
     engine: Any = zstd() if version == 4 else None
     if version == 4 and engine is None:
         raise UserError(
-            "SPZ version 4 cannot be written", "this Python has no zstd", "Choose version 3", code="missing"
+            "SPZ version 4 cannot be written", "this Python has no zstd", "Choose version 3", code=ErrorCode.MISSING
         )
     cloud = change_axes(cloud, "RDF", AXES)
     bits = _fraction_bits(cloud.means)
@@ -82,10 +82,10 @@ def _encode(cloud: GaussianCloud, bits: int) -> list[np.ndarray]:
     fixed = np.rint(cloud.means.astype(np.float64) * 2**bits).astype("<i4")
     places = fixed.reshape(-1, 1).view(np.uint8)[:, :3]
     alphas = to_steps(cloud.opacities, 255).astype(np.uint8)
-    colours = to_steps(cloud.sh[:, 0] * COLOUR_SCALE + 0.5, 255).astype(np.uint8)
+    colors = to_steps(cloud.sh[:, 0] * COLOR_SCALE + 0.5, 255).astype(np.uint8)
     scales = np.clip(np.rint((log_scales(cloud.scales) + 10) * 16), 0, 255).astype(np.uint8)
     sh = np.clip(np.rint(cloud.sh[:, 1:] * 128) + 128, 0, 255).astype(np.uint8)
-    return [places, alphas, colours, scales, _turns(cloud.quats), sh]
+    return [places, alphas, colors, scales, _turns(cloud.quats), sh]
 
 
 def _turns(quats: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ def _losses(cloud: GaussianCloud) -> tuple[str, ...]:
         )
     bright = int(np.count_nonzero((np.abs(cloud.sh[:, 0]) > _MOST_DC).any(1)))
     if bright:
-        losses.append(f"SPZ holds base colours of -0.44 to 1.44: those of {bright:,} Gaussians were clipped")
+        losses.append(f"SPZ holds base colors of -0.44 to 1.44: those of {bright:,} Gaussians were clipped")
     logs = log_scales(cloud.scales)
     outside = int(np.count_nonzero((logs < -10 - 1 / 32).any(1) | (logs > 5.96875).any(1)))
     if outside:

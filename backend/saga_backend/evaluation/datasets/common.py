@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import maximum_filter
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import UserError
 
-from ...cameras.frame import Frame
-from ...masks.files import check_aspect
+from ...cameras.photo import Frame
+from ...masks.mask_folder import check_aspect
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Truth:
 
 
 @dataclass(frozen=True, eq=False)
-class Thing:
+class LabeledObject:
     """Something to segment.
 
     Attributes:
@@ -65,7 +65,7 @@ class Benchmark:
 
     name: str
     frames: Sequence[Frame]
-    things: Sequence[Thing]
+    things: Sequence[LabeledObject]
     notes: Sequence[str] = ()
 
 
@@ -80,15 +80,15 @@ def read_mask(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             if picture.mode in ("P", "1", "I", "I;16"):
-                grey = np.asarray(picture).astype(np.int64)
-                opaque = np.ones(grey.shape, bool)
+                gray = np.asarray(picture).astype(np.int64)
+                opaque = np.ones(gray.shape, bool)
             else:
                 rgba = np.asarray(picture.convert("RGBA")).astype(np.int64)
-                grey, opaque = rgba[..., :3].max(axis=2), rgba[..., 3] > 127
+                gray, opaque = rgba[..., :3].max(axis=2), rgba[..., 3] > 127
     except (OSError, ValueError) as error:
         raise UserError(f"The mask {path} cannot be read", str(error), fix="Fetch the dataset again") from error
-    grey = grey * opaque
-    return 2 * grey > max(int(grey.max()), 1)
+    gray = gray * opaque
+    return 2 * gray > max(int(gray.max()), 1)
 
 
 def reference_regions(truth: Truth) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +154,7 @@ def pick_scene(root: Path, scenes: Sequence[Path], name: str) -> Path:
     raise UserError(f"The dataset {root} has several scenes", names, "Name one with --name")
 
 
-def things_of(truths: dict[str, list[Truth]]) -> tuple[list[Thing], list[str]]:
+def things_of(truths: dict[str, list[Truth]]) -> tuple[list[LabeledObject], list[str]]:
     """Things prompted from their first mask and judged on the others (label propagation).
 
     Args:
@@ -172,7 +172,7 @@ def things_of(truths: dict[str, list[Truth]]) -> tuple[list[Thing], list[str]]:
         if not positive.any():
             notes.append(f"{name} is empty in its reference view {masks[0].frame.name}")
             continue
-        things.append(Thing(name, masks[0].frame, positive, negative, masks[1:]))
+        things.append(LabeledObject(name, masks[0].frame, positive, negative, masks[1:]))
     if not things:
         raise UserError(
             "The dataset has nothing to judge",

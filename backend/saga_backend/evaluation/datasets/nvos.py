@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import UserError
 
-from ...cameras.frame import IMAGE_SUFFIXES, Frame
-from .common import Benchmark, Thing, Truth, by_stem, pick_scene, strokes
+from ...cameras.photo import IMAGE_SUFFIXES, Frame
+from .common import Benchmark, LabeledObject, Truth, by_stem, pick_scene, strokes
 
 _LABELS = (".", "llff", "labels/llff", "labels", "data/llff")
 
@@ -54,7 +54,7 @@ def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
         raise UserError(
             f"The scene {scene} is not complete", "its positive scribble is empty", fix="Fetch the dataset again"
         )
-    thing = Thing(scene, reference, positive, negative & ~positive, [Truth(truth, target)])
+    thing = LabeledObject(scene, reference, positive, negative & ~positive, [Truth(truth, target)])
     return Benchmark(scene, [f for f in frames if f is not truth] or frames, [thing])
 
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import UserError
 
-from ...cameras.frame import Frame
+from ...cameras.photo import Frame
 from .common import Benchmark, Truth, by_stem, scene_folder, things_of
 
 _MARKER = "segmentations"

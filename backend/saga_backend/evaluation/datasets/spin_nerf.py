@@ -18,9 +18,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import UserError
 
-from ...cameras.frame import Frame
+from ...cameras.photo import Frame
 from .common import Benchmark, Truth, by_stem, pick_scene, things_of
 
 

@@ -1,4 +1,4 @@
-"""Global Feature-guided Learning (section 3.4): clusters of all masks' mean features, and the loss towards them."""
+"""Global Feature-guided Learning (section 3.4): clusters of all masks' mean features, and the loss toward them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from scipy import sparse
 
-from ...control import Control
-from ...density import hdbscan
+from ...common.density_clusters import hdbscan
+from ...common.progress import Control
 from .levels import LevelView
 from .settings import ClickSettings
 
@@ -51,8 +51,8 @@ def _mean_by(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _clusters(vectors: np.ndarray, smallest: int, epsilon: float, control: Control) -> np.ndarray:
     found = hdbscan(vectors, smallest, control, "finding clusters", epsilon=epsilon)
     number = found.max(initial=-1) + 1
-    centres = [vectors[found == index].mean(axis=0) for index in range(number)] or [vectors.mean(axis=0)]
-    return _unit(np.stack(centres))
+    centers = [vectors[found == index].mean(axis=0) for index in range(number)] or [vectors.mean(axis=0)]
+    return _unit(np.stack(centers))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

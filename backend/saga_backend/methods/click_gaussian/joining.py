@@ -28,16 +28,16 @@ def join(clusters: np.ndarray, shown: Iterable[tuple[np.ndarray, np.ndarray]], a
         alike: cosine up to which two clusters are never one thing.
     """
     together, pairs, pixels = _counted(clusters, shown)
-    centres, left = clusters.astype(np.float64), np.ones(len(clusters), bool)
+    centers, left = clusters.astype(np.float64), np.ones(len(clusters), bool)
     while True:
-        share = np.where(pairs > 0, together / np.maximum(pairs, 1), 0) * (centres @ centres.T > alike)
+        share = np.where(pairs > 0, together / np.maximum(pairs, 1), 0) * (centers @ centers.T > alike)
         share[np.diag_indices(len(share))] = share[~left] = share[:, ~left] = 0
         best = np.where(share == share.max(initial=0), pairs, -1)  # of equal shares the one of which most was seen
         a, b = np.unravel_index(best.argmax(), share.shape)
         if share[a, b] <= _TOGETHER:
-            return centres[left].astype(np.float32)
-        centre = pixels[a] * centres[a] + pixels[b] * centres[b]
-        centres[a], pixels[a], left[b] = centre / np.linalg.norm(centre), pixels[a] + pixels[b], False
+            return centers[left].astype(np.float32)
+        center = pixels[a] * centers[a] + pixels[b] * centers[b]
+        centers[a], pixels[a], left[b] = center / np.linalg.norm(center), pixels[a] + pixels[b], False
         for table in (together, pairs):  # pairs of pixels add up
             table[a] += table[b]
             table[:, a] += table[:, b]
@@ -65,7 +65,7 @@ def join_levels(
 ) -> list[np.ndarray]:
     """The clusters of every level, joined; arguments as for `guidance.global_clusters`, which finds them."""
     out = []
-    for level, centres in enumerate(clusters):
+    for level, centers in enumerate(clusters):
         span = settings.span(level)  # one view at a time: the pixels of all would take hundreds of megabytes
-        out.append(join(centres, ((v.rows.blend(features)[:, span], v.labels[level]) for v in views)))
+        out.append(join(centers, ((v.rows.blend(features)[:, span], v.labels[level]) for v in views)))
     return out

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...distinct import distinct
-from ...masks.pool import PoolMasks
-from ...rows import SHOWN_ALPHA, Rows
-from ...segment_query import HOLDS, stand_out
-from ...segment_set import Segments
+from ...common.unique_rows import distinct
+from ...masks.sampled import PoolMasks
+from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
+from ...segments.lookup import HOLDS, default_choice
+from ...segments.segments import Segments
 
 _BLOCK = 65_536  # Gaussians whose segments are looked up at a time
 _NEARLY_ALL = 0.75  # share of a segment from which on one within it is the same thing
@@ -26,17 +26,17 @@ class LevelView:
         heaped: [P] float64, running sum of the chance to be sampled, 1 at the end.
     """
 
-    rows: Rows
+    rows: Contributions
     labels: np.ndarray
     heaped: np.ndarray
 
-    def sample(self, count: int, rng: np.random.Generator) -> tuple[Rows, np.ndarray]:
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Contributions, np.ndarray]:
         """Rows and labels [L,count] of pixels drawn by importance, with replacement."""
         chosen = np.searchsorted(self.heaped, rng.random(count), side="right").clip(max=len(self.heaped) - 1)
         return self.rows.take(chosen), self.labels[:, chosen]
 
 
-def level_view(rows: Rows, labels: np.ndarray) -> LevelView | None:
+def level_view(rows: Contributions, labels: np.ndarray) -> LevelView | None:
     """A view ready for sampling; None if it shows nothing or no mask covers what it shows.
 
     A pixel's chance goes with 1 / (pixels of its mask), the mean over the levels: every mask is sampled alike. What no
@@ -104,7 +104,7 @@ class SegmentLevels:
         self._things = np.zeros(len(segments), bool)
         sets = distinct(np.concatenate([self._held(_one_each(block)) for block in self._blocks()]))
         inside = np.unpackbits(sets.rows, axis=1, count=len(segments)).astype(bool)
-        meant = np.array([stand_out(segments, np.flatnonzero(s)) if s.any() else -1 for s in inside])
+        meant = np.array([default_choice(segments, np.flatnonzero(s)) if s.any() else -1 for s in inside])
         sizes = np.append(segments.sizes(), 0)  # the last: of none
         free = np.ones(len(inside), bool)
         for segment in reversed(range(len(segments))):
@@ -122,7 +122,7 @@ class SegmentLevels:
         """[L,N] int32 as `of`."""
         return np.concatenate([self.of(_one_each(block)) for block in self._blocks()], axis=1)
 
-    def of(self, rows: Rows) -> np.ndarray:
+    def of(self, rows: Contributions) -> np.ndarray:
         """[L,P] int32: 1 + the segment's number at every level, coarsest first; 0 where none holds the pixel."""
         sets = distinct(self._held(rows))
         chosen = np.zeros((len(sets.rows), self._levels), np.int32)
@@ -132,7 +132,7 @@ class SegmentLevels:
                 chosen[index] = self._of_set(inside)
         return np.ascontiguousarray(chosen[sets.which].T)
 
-    def _held(self, rows: Rows) -> np.ndarray:
+    def _held(self, rows: Contributions) -> np.ndarray:
         """[P,B] uint8: packed bits of the segments that hold each pixel."""
         return np.packbits(self._segments.holding(rows) > HOLDS, axis=1)
 
@@ -144,15 +144,15 @@ class SegmentLevels:
     def _of_set(self, inside: np.ndarray) -> list[int]:
         """Numbers + 1 of every level, of the segments `inside` (rising by scale) that hold a pixel."""
         segments, things = self._segments, inside[self._things[inside]]
-        coarse = int(things[-1]) if len(things) else stand_out(segments, inside)
+        coarse = int(things[-1]) if len(things) else default_choice(segments, inside)
         within = inside[inside <= coarse]
-        fine = int(within[np.argmax(segments.standing[within])])
+        fine = int(within[np.argmax(segments.prominence[within])])
         logs = np.log(np.maximum(segments.scales, 1e-12))
         between = within[within >= fine]
         wanted = np.linspace(logs[coarse], logs[fine], self._levels)
         return [int(between[np.argmin(np.abs(logs[between] - scale))]) + 1 for scale in wanted]
 
 
-def _one_each(ids: np.ndarray) -> Rows:
+def _one_each(ids: np.ndarray) -> Contributions:
     """Rows of pixels that show one Gaussian each."""
-    return Rows(np.arange(len(ids) + 1), ids, np.ones(len(ids), np.float32))
+    return Contributions(np.arange(len(ids) + 1), ids, np.ones(len(ids), np.float32))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numba
 import numpy as np
 
-from ...masks.pool import mask_scale
-from ...model import Answer
-from ...rows import SHOWN_ALPHA, Rows
+from ...masks.sampled import mask_scale
+from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
+from ..saga.model import Answer
 from .guidance import nearest_cluster
 
 LIKE = 0.9
@@ -24,7 +24,7 @@ class LevelClusters:
 
     Attributes:
         span: (first, end) channels of the level's feature.
-        centres: [C,D_l] float32, unit vectors: the global features.
+        centers: [C,D_l] float32, unit vectors: the global features.
         labels: [N] int16, the cluster of every Gaussian; -1: none.
         sizes: [C] float32, 3D scale of every cluster (SAGA Eq. 2 over its Gaussians), scene units.
         like: cosine from which a click means a cluster, at least LIKE, and more than two clusters that are different
@@ -32,7 +32,7 @@ class LevelClusters:
     """
 
     span: tuple[int, int]
-    centres: np.ndarray
+    centers: np.ndarray
     labels: np.ndarray
     sizes: np.ndarray
     like: float = LIKE
@@ -40,7 +40,7 @@ class LevelClusters:
     def likeness(self, features: np.ndarray) -> np.ndarray:
         """[P,C] float32: cosine of features [P,D] with every cluster."""
         part = features[:, self.span[0] : self.span[1]]
-        return part @ self.centres.T / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+        return part @ self.centers.T / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class LevelModel:
     Attributes:
         features: [N,D] float32.
         levels: coarsest first.
-        steps: optimiser steps it was trained for.
+        steps: optimizer steps it was trained for.
     """
 
     features: np.ndarray
@@ -69,14 +69,14 @@ class LevelModel:
         """The slider's position of a level."""
         return 1 - level / max(self._last, 1)
 
-    def opening(self, scale: float) -> np.ndarray:
+    def scale_gate(self, scale: float) -> np.ndarray:
         """[D] float32: 1 for the channels of the level that a slider's position means, else 0."""
         out = np.zeros(self.features.shape[1], np.float32)
         out[slice(*self.levels[self.level_of(scale)].span)] = 1
         return out
 
     def select(
-        self, rows: Rows, positive: np.ndarray, scale: float | None = None, threshold: float | None = None
+        self, rows: Contributions, positive: np.ndarray, scale: float | None = None, threshold: float | None = None
     ) -> Answer:
         """Select the clusters that the clicks show.
 
@@ -100,14 +100,14 @@ class LevelModel:
         size, limit = float(clusters.sizes[meant].max(initial=0.0)), clusters.like if threshold is None else threshold
         return Answer(mask, mask.astype(np.float32), self.scale_of(level), size, limit, _note(positive, meant, mask))
 
-    def scores(self, rows: Rows, positive: np.ndarray, level: int) -> np.ndarray:
+    def scores(self, rows: Contributions, positive: np.ndarray, level: int) -> np.ndarray:
         """[N] float32: every Gaussian's cosine at a level with the positive click [P] that it is most like."""
         span = slice(*self.levels[level].span)
         clicks = rows.take(np.asarray(positive, bool)).blend(self.features)[:, span]
         clicks /= np.maximum(np.linalg.norm(clicks, axis=1, keepdims=True), 1e-12)
         return nearest_cluster(self.features[:, span], np.ascontiguousarray(clicks))[1]
 
-    def propagate(self, rows: Rows, inside: np.ndarray, scale: float | None = None) -> Answer:
+    def propagate(self, rows: Contributions, inside: np.ndarray, scale: float | None = None) -> Answer:
         """Select what a mask in one view shows: label propagation (section 4.1).
 
         The target's clusters are those of which most pixels in the view lie within the mask.
@@ -122,8 +122,8 @@ class LevelModel:
         likeness = clusters.likeness(rows.blend(self.features))
         shows = (rows.alphas() >= SHOWN_ALPHA) & (likeness.max(axis=1, initial=-1) > LIKE)
         at = likeness.argmax(axis=1)
-        seen = np.bincount(at[shows], minlength=len(clusters.centres))
-        within = np.bincount(at[shows & inside], minlength=len(clusters.centres))
+        seen = np.bincount(at[shows], minlength=len(clusters.centers))
+        within = np.bincount(at[shows & inside], minlength=len(clusters.centers))
         meant = np.flatnonzero(2 * within > seen)
         mask = members(clusters.labels, meant)
         note = "" if mask.any() else "The mask shows no cluster of this level; try another level"
@@ -165,25 +165,25 @@ def model_of(
 
     Args:
         features: [N,D] float32.
-        clusters: of every level its centres [C,D_l].
+        clusters: of every level its centers [C,D_l].
         spans: of every level its channels.
-        means: [N,3] centres of the Gaussians, scene units.
-        steps: optimiser steps.
+        means: [N,3] centers of the Gaussians, scene units.
+        steps: optimizer steps.
         apart: the clusters are different things, however alike they are; else what is more alike than LIKE is one.
     """
     levels = []
-    for centres, span in zip(clusters, spans, strict=True):
-        labels, cosines = nearest_cluster(features[:, span], centres)
+    for centers, span in zip(clusters, spans, strict=True):
+        labels, cosines = nearest_cluster(features[:, span], centers)
         labels[cosines <= _BELONGS] = -1
-        sizes = [mask_scale(means[labels == k]) if (labels == k).any() else 0.0 for k in range(len(centres))]
-        found = labels.astype(np.int16), np.array(sizes, np.float32), _closest(centres) if apart else LIKE
-        levels.append(LevelClusters((span.start, span.stop), centres, *found))
+        sizes = [mask_scale(means[labels == k]) if (labels == k).any() else 0.0 for k in range(len(centers))]
+        found = labels.astype(np.int16), np.array(sizes, np.float32), _closest(centers) if apart else LIKE
+        levels.append(LevelClusters((span.start, span.stop), centers, *found))
     return LevelModel(features, tuple(levels), steps)
 
 
-def _closest(centres: np.ndarray) -> float:
+def _closest(centers: np.ndarray) -> float:
     """The cosine of the two clusters [C,D] that are most alike, from LIKE to 1."""
-    cosines = (centres @ centres.T)[np.triu_indices(len(centres), 1)].astype(np.float64)
+    cosines = (centers @ centers.T)[np.triu_indices(len(centers), 1)].astype(np.float64)
     return float(np.clip(cosines.max(initial=LIKE), LIKE, 1))
 
 

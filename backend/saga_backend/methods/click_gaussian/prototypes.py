@@ -5,17 +5,17 @@ the same fine mask. So these are put together to a prototype, and its feature is
 fine one's. The codes are trained by the paper's contrastive loss, margins, stop-gradient and hypersphere term; a step
 costs the same whatever the number of Gaussians. A Gaussian's feature is that of the segments it lies in, and the mean
 features of the masks, of which the paper makes its global clusters, are the prototypes. There is nothing left that
-guidance (Eq. 7, 8) or neighbours (Eq. 12) could mend: all views say the same.
+guidance (Eq. 7, 8) or neighbors (Eq. 12) could mend: all views say the same.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...checkpoint import State, draws_of, go_on_drawing, part_of, prefixed
-from ..saga.optimiser import RowAdam
+from ..checkpoint import State, draws_of, go_on_drawing, part_of, prefixed
+from ..saga.optimizer import RowAdam
 from .levels import LevelView, SegmentLevels
-from .regularise import sphere
+from .regularize import sphere
 from .settings import ClickSettings
 from .step import pixel_loss
 
@@ -23,7 +23,7 @@ _RARE = 3e-5  # share of the pixels; what is rarer is a rim
 
 
 class CodeTrainer:
-    """Codes of the segments that some view shows, one table [K,D / levels] a level, with their optimiser.
+    """Codes of the segments that some view shows, one table [K,D / levels] a level, with their optimizer.
 
     Args:
         levels: of the segments on which the views agree.
@@ -43,7 +43,7 @@ class CodeTrainer:
         self._all = np.arange(shape[0], dtype=np.int32)
 
     def step(self) -> float:
-        """One optimiser step; returns the loss."""
+        """One optimizer step; returns the loss."""
         s, count = self._settings, self._labels.shape[1]
         chosen = self._rng.permutation(count)[: s.pixels]
         labels = self._labels[:, chosen]
@@ -75,8 +75,8 @@ class CodeTrainer:
         features, out = self._features(self._labels), []
         for level, labels in enumerate(self._labels):
             part = features[:, self._settings.span(level)]
-            centres = np.stack([self._sizes[labels == k] @ part[labels == k] for k in np.unique(labels)])
-            out.append((centres / np.linalg.norm(centres, axis=1, keepdims=True)).astype(np.float32))
+            centers = np.stack([self._sizes[labels == k] @ part[labels == k] for k in np.unique(labels)])
+            out.append((centers / np.linalg.norm(centers, axis=1, keepdims=True)).astype(np.float32))
         return out
 
     def _features(self, labels: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ class Weights:
         guidance: lambda 1, Global Feature-guided Learning (Eq. 9).
         sphere: lambda 2, lengths of the Gaussians' features (Eq. 10).
         rendered: lambda 3, lengths of the pixels' features (Eq. 11).
-        spatial: lambda 4, neighbours are alike (Eq. 12).
+        spatial: lambda 4, neighbors are alike (Eq. 12).
     """
 
     negative: float = 0.1
@@ -33,7 +33,7 @@ class ClickSettings:
     Attributes:
         recipe: "prototypes": the masks of a pixel are the segments on which all views agree, and few pixels a step;
             "paper": the masks as they are, 10,000 pixels; "three-levels": the paper's, of three levels (0.B.0.1).
-        steps: optimiser steps.
+        steps: optimizer steps.
         pixels: pixels of one view a step.
         levels: of granularity, coarsest first.
         channels: D of all levels together; a multiple of `levels`.
@@ -46,8 +46,8 @@ class ClickSettings:
         belongs: tau_g, the cosine from which a Gaussian belongs to a cluster.
         epsilons: of every level, distance of unit vectors below which HDBSCAN does not part clusters.
         share: of the views, so many mask features make a cluster at least.
-        around: Gaussians a step that are compared with their neighbours.
-        neighbours: K of Eq. 12.
+        around: Gaussians a step that are compared with their neighbors.
+        neighbors: K of Eq. 12.
         seed: of every draw.
         device: "cpu" or a torch device.
     """
@@ -67,7 +67,7 @@ class ClickSettings:
     epsilons: tuple[float, ...] = (1e-2, 1e-3)
     share: float = 0.2
     around: int = 10_000
-    neighbours: int = 5
+    neighbors: int = 5
     seed: int = 0
     device: str = "cpu"
 

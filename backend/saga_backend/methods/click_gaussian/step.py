@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...checkpoint import State, part_of, prefixed
-from ...rows import Rows
+from ...rasterizer.contributions import Contributions
+from ..checkpoint import State, part_of, prefixed
 from ..saga.blend import scatter_rows
-from ..saga.optimiser import RowAdam
+from ..saga.optimizer import RowAdam
 from .contrast import contrast
 from .guidance import guide
-from .regularise import rendered, spatial, sphere
+from .regularize import rendered, spatial, sphere
 from .settings import ClickSettings
 
 
@@ -19,12 +19,12 @@ class Stepper:
 
     Args:
         features: [N,D] float32, changed in place.
-        neighbours: [N,K] int32, of every Gaussian, without itself.
+        neighbors: [N,K] int32, of every Gaussian, without itself.
         settings: hyper-parameters.
     """
 
-    def __init__(self, features: np.ndarray, neighbours: np.ndarray, settings: ClickSettings) -> None:
-        self._neighbours, self._settings = neighbours, settings
+    def __init__(self, features: np.ndarray, neighbors: np.ndarray, settings: ClickSettings) -> None:
+        self._neighbors, self._settings = neighbors, settings
         self._adam = RowAdam(features)
         self._everyone = np.arange(len(features), dtype=np.int32)
 
@@ -40,13 +40,15 @@ class Stepper:
         """Take over what `state` gave."""
         self._adam.resume(part_of(state, "features"))
 
-    def step(self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None) -> float:
-        """One optimiser step; returns the loss.
+    def step(
+        self, rows: Contributions, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None
+    ) -> float:
+        """One optimizer step; returns the loss.
 
         Args:
             rows: of the P sampled pixels.
             labels: [L,P] int32, their masks at every level.
-            around: [S] int32, the Gaussians that are compared with their neighbours.
+            around: [S] int32, the Gaussians that are compared with their neighbors.
             clusters: of every level, global clusters; None before guidance sets in.
         """
         gradient = self._adam.gradient
@@ -58,7 +60,12 @@ class Stepper:
         return loss
 
     def loss(
-        self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None, out: np.ndarray
+        self,
+        rows: Contributions,
+        labels: np.ndarray,
+        around: np.ndarray,
+        clusters: list[np.ndarray] | None,
+        out: np.ndarray,
     ) -> float:
         """The loss of a step; its gradient is added to `out` [N,D]."""
         features, s = self._adam.values, self._settings
@@ -66,11 +73,11 @@ class Stepper:
         scatter_rows(rows.offsets, rows.ids, rows.weights, upstream, out)
         loss += sphere(features, s.levels, s.weights.sphere, out)
         if s.weights.spatial:
-            loss += spatial(features, around, self._neighbours, s.weights.spatial, out)
+            loss += spatial(features, around, self._neighbors, s.weights.spatial, out)
         if clusters is not None:
-            for level, centres in enumerate(clusters):
+            for level, centers in enumerate(clusters):
                 weights = (s.weights.guidance, s.belongs, s.margins[level])
-                loss += guide(features, centres, s.span(level), weights, out)
+                loss += guide(features, centers, s.span(level), weights, out)
         return loss
 
 

@@ -16,7 +16,7 @@ def arrays_of(model: LevelModel) -> dict[str, np.ndarray]:
         "levels.spans": np.array([level.span for level in model.levels], np.int64),
     }
     for number, level in enumerate(model.levels):
-        out[f"levels.{number}.centres"] = level.centres.astype(np.float32)
+        out[f"levels.{number}.centres"] = level.centers.astype(np.float32)
         out[f"levels.{number}.labels"] = level.labels.astype(np.int16)
         out[f"levels.{number}.sizes"] = level.sizes.astype(np.float32)
         out[f"levels.{number}.like"] = np.array([level.like], np.float32)
@@ -29,7 +29,7 @@ def from_arrays(tensors: dict[str, np.ndarray], count: int, steps: int) -> Level
     Args:
         tensors: of a `.saga` file; its numbers are finite.
         count: N, Gaussians of the file's cloud.
-        steps: optimiser steps.
+        steps: optimizer steps.
     """
     features, spans = tensors.get("levels.features", np.zeros(0)), tensors.get("levels.spans", np.zeros(0))
     if features.ndim != 2 or len(features) != count or spans.ndim != 2 or spans.shape[1] != 2:
@@ -45,15 +45,15 @@ def _level(
     tensors: dict[str, np.ndarray], number: int, span: list[int], shape: tuple[int, ...]
 ) -> LevelClusters | None:
     keys = ("centres", "labels", "sizes")
-    centres, labels, sizes = (tensors.get(f"levels.{number}.{key}", np.zeros(0)) for key in keys)
+    centers, labels, sizes = (tensors.get(f"levels.{number}.{key}", np.zeros(0)) for key in keys)
     begin, end = span
-    if not 0 <= begin < end <= shape[1] or centres.ndim != 2 or centres.shape[1] != end - begin:
+    if not 0 <= begin < end <= shape[1] or centers.ndim != 2 or centers.shape[1] != end - begin:
         return None
-    if sizes.shape != (len(centres),) or labels.shape != (shape[0],) or labels.dtype != np.int16:
+    if sizes.shape != (len(centers),) or labels.shape != (shape[0],) or labels.dtype != np.int16:
         return None
-    if not -1 <= labels.min(initial=-1) <= labels.max(initial=-1) < len(centres):
+    if not -1 <= labels.min(initial=-1) <= labels.max(initial=-1) < len(centers):
         return None
     like = tensors.get(f"levels.{number}.like", np.array([LIKE], np.float32))
     if like.shape != (1,) or not 0 < like[0] <= 1:
         return None
-    return LevelClusters((begin, end), centres.astype(np.float32), labels, sizes.astype(np.float32), float(like[0]))
+    return LevelClusters((begin, end), centers.astype(np.float32), labels, sizes.astype(np.float32), float(like[0]))

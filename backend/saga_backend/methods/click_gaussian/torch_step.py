@@ -6,19 +6,19 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from ...checkpoint import State, part_of, prefixed
-from ...rows import Rows
-from ..saga.optimiser import BETA1, BETA2, EPSILON
+from ...rasterizer.contributions import Contributions
+from ..checkpoint import State, part_of, prefixed
+from ..saga.optimizer import BETA1, BETA2, EPSILON
 from .settings import ClickSettings
 
 
 class TorchStepper:
     """Features and their Adam on a torch device; arguments as those of step.Stepper."""
 
-    def __init__(self, features: np.ndarray, neighbours: np.ndarray, settings: ClickSettings) -> None:
+    def __init__(self, features: np.ndarray, neighbors: np.ndarray, settings: ClickSettings) -> None:
         self._settings, device = settings, torch.device(settings.device)
         self._features = torch.tensor(features, device=device, requires_grad=True)
-        self._neighbours = torch.as_tensor(neighbours, device=device).long()
+        self._neighbors = torch.as_tensor(neighbors, device=device).long()
         self._adam = torch.optim.Adam([self._features], settings.rate, (BETA1, BETA2), EPSILON)
 
     def features(self) -> np.ndarray:
@@ -42,8 +42,10 @@ class TorchStepper:
         kept = {name: torch.tensor(array, device=device) for name, array in moments.items()}
         self._adam.state[self._features] = kept | {"step": torch.tensor(float(of["steps"][0]))}
 
-    def step(self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None) -> float:
-        """One optimiser step; returns the loss. As step.Stepper.step."""
+    def step(
+        self, rows: Contributions, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None
+    ) -> float:
+        """One optimizer step; returns the loss. As step.Stepper.step."""
         self._adam.zero_grad()
         loss = self.loss(rows, labels, around, clusters)
         value = float(loss.detach())
@@ -53,7 +55,7 @@ class TorchStepper:
         return value
 
     def loss(
-        self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None
+        self, rows: Contributions, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None
     ) -> torch.Tensor:
         """Eq. 13."""
         s, features, device = self._settings, self._features, self._features.device
@@ -66,14 +68,14 @@ class TorchStepper:
         if s.weights.spatial:
             ids = torch.as_tensor(around, device=device).long()
             units = normalize(features, dim=1)
-            alike = (units[ids][:, None] * units[self._neighbours[ids]]).sum(dim=2)
+            alike = (units[ids][:, None] * units[self._neighbors[ids]]).sum(dim=2)
             total = total - s.weights.spatial * alike.mean()  # Eq. 12
-        for level, centres in enumerate(clusters or []):
-            total = total + s.weights.guidance * _guide(features, torch.as_tensor(centres, device=device), level, s)
+        for level, centers in enumerate(clusters or []):
+            total = total + s.weights.guidance * _guide(features, torch.as_tensor(centers, device=device), level, s)
         return total
 
 
-def _blend(rows: Rows, features: torch.Tensor) -> torch.Tensor:
+def _blend(rows: Contributions, features: torch.Tensor) -> torch.Tensor:
     """[P,D] (Eq. 2)."""
     device = features.device
     owner = torch.as_tensor(np.repeat(np.arange(len(rows)), np.diff(rows.offsets)), device=device)
@@ -102,10 +104,10 @@ def _rendered(pixels: torch.Tensor, level: int, s: ClickSettings) -> torch.Tenso
     return s.weights.rendered * (pixels[:, span].norm(dim=1) - radius).square().mean()
 
 
-def _guide(features: torch.Tensor, centres: torch.Tensor, level: int, s: ClickSettings) -> torch.Tensor:
+def _guide(features: torch.Tensor, centers: torch.Tensor, level: int, s: ClickSettings) -> torch.Tensor:
     """Eq. 7 to 9 of one level."""
-    cosines = normalize(features[:, s.span(level)], dim=1) @ centres.T
+    cosines = normalize(features[:, s.span(level)], dim=1) @ centers.T
     best = cosines.argmax(dim=1, keepdim=True)
     own = cosines.gather(1, best)
     others = torch.where(cosines > s.margins[level], cosines, 0.0).scatter(1, best, 0.0)
-    return (others.sum(dim=1) / len(centres) - torch.where(own > s.belongs, own, 0.0)[:, 0]).mean()
+    return (others.sum(dim=1) / len(centers) - torch.where(own > s.belongs, own, 0.0)[:, 0]).mean()

@@ -8,14 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
 
-from ...checkpoint import Checkpoint, State, draws_of, go_on_drawing, part_of, prefixed
-from ...control import Control
-from ...masks.pool import PoolMasks
-from ...neighbours import nearest
-from ...rows import Rows
-from ...segment_set import Segments
+from ...common.neighbors import nearest
+from ...common.progress import Control
+from ...masks.sampled import PoolMasks
+from ...rasterizer.contributions import Contributions
+from ...segments.segments import Segments
+from ..checkpoint import Checkpoint, State, draws_of, go_on_drawing, part_of, prefixed
 from ..loop import Trainer, Watchers, run
 from .guidance import global_clusters
 from .joining import join_levels
@@ -31,7 +31,7 @@ class ClickInput:
     """What training works on.
 
     Attributes:
-        means: [N,3] centres, scene units.
+        means: [N,3] centers, scene units.
         seen: [N] bool, which Gaussians some view sees.
         rows: of every view's pool.
         masks: over the same pixels.
@@ -40,7 +40,7 @@ class ClickInput:
 
     means: np.ndarray
     seen: np.ndarray
-    rows: list[Rows]
+    rows: list[Contributions]
     masks: list[PoolMasks]
     segments: Segments
 
@@ -71,7 +71,7 @@ def train_click_gaussian(
     views = training_views(data, settings, levels)
     if not views:
         why = "no mask covers anything in any view"
-        raise UserError("There is nothing to learn from", why, "Use other masks or more views", "no_masks")
+        raise UserError("There is nothing to learn from", why, "Use other masks or more views", ErrorCode.NO_MASKS)
     if levels is not None:
         trainer: Trainer[LevelModel] = _ByPrototypes(data, views, settings, levels)
     else:
@@ -108,11 +108,11 @@ class _ByPixels:
     def __init__(self, data: ClickInput, views: list[LevelView], how: tuple[ClickSettings, Control]) -> None:
         self._data, self._views = data, views
         self._settings, self._control = settings, _ = how
-        neighbours = nearest(data.means, settings.neighbours + 1)[0][:, 1:]  # the nearest is the Gaussian itself
+        neighbors = nearest(data.means, settings.neighbors + 1)[0][:, 1:]  # the nearest is the Gaussian itself
         self._rng = np.random.default_rng(settings.seed)
         noise = self._rng.standard_normal((len(data.means), settings.channels)).astype(np.float32)
         width = settings.channels // settings.levels
-        self._stepper = stepper(noise / np.float32(np.sqrt(width)), np.ascontiguousarray(neighbours), settings)
+        self._stepper = stepper(noise / np.float32(np.sqrt(width)), np.ascontiguousarray(neighbors), settings)
         self._clusters: list[np.ndarray] | None = None
 
     def step(self, index: int) -> float:
@@ -124,7 +124,7 @@ class _ByPixels:
         return self._stepper.step(rows, labels, around, self._clusters)
 
     def state(self) -> State:
-        clusters = {str(level): centres for level, centres in enumerate(self._clusters or [])}
+        clusters = {str(level): centers for level, centers in enumerate(self._clusters or [])}
         return self._stepper.state() | prefixed("clusters", clusters) | {"draws": draws_of(self._rng)}
 
     def resume(self, state: State) -> None:
@@ -149,7 +149,7 @@ class _ByPixels:
 def _finished(
     features: np.ndarray, clusters: list[np.ndarray], data: ClickInput, trained: tuple[ClickSettings, int]
 ) -> LevelModel:
-    """The model; what no view shows is as its nearest neighbour that one shows."""
+    """The model; what no view shows is as its nearest neighbor that one shows."""
     settings, steps = trained
     if data.seen.any() and not data.seen.all():
         closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
@@ -178,16 +178,18 @@ def training_views(data: ClickInput, settings: ClickSettings, levels: SegmentLev
 class _Steps(Protocol):
     """What the loop needs of step.Stepper and of torch_step.TorchStepper."""
 
-    def step(self, rows: Rows, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None) -> float: ...
+    def step(
+        self, rows: Contributions, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None
+    ) -> float: ...
     def features(self) -> np.ndarray: ...
     def state(self) -> State: ...
     def resume(self, state: State) -> None: ...
 
 
-def stepper(features: np.ndarray, neighbours: np.ndarray, settings: ClickSettings) -> _Steps:
+def stepper(features: np.ndarray, neighbors: np.ndarray, settings: ClickSettings) -> _Steps:
     """The step of a device."""
     if settings.device == "cpu":
-        return Stepper(features, neighbours, settings)
+        return Stepper(features, neighbors, settings)
     from .torch_step import TorchStepper  # torch takes seconds to import and the CPU does without
 
-    return TorchStepper(features, neighbours, settings)
+    return TorchStepper(features, neighbors, settings)

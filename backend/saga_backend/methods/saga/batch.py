@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from ...masks.pool import PoolMasks
-from ...rows import Rows
+from ...masks.sampled import PoolMasks
+from ...rasterizer.contributions import Contributions
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +22,13 @@ class TrainingView:
         sizes: [P] float32, mean area of the masks that cover a pixel (m_p of A.1), 0 where none does.
     """
 
-    rows: Rows
+    rows: Contributions
     masks: PoolMasks
     covered: np.ndarray
     sizes: np.ndarray
 
 
-def training_view(rows: Rows, masks: PoolMasks) -> TrainingView | None:
+def training_view(rows: Contributions, masks: PoolMasks) -> TrainingView | None:
     """The view ready for sampling; None if no mask covers a pixel that shows anything."""
     members = masks.members()
     number = members.sum(axis=1)
@@ -58,7 +58,7 @@ class Contrast:
 class Batch(Contrast):
     """The same of pixels of one view, with the rows that blend them."""
 
-    rows: Rows
+    rows: Contributions
 
 
 def sample(view: TrainingView, quantiles: np.ndarray, counts: tuple[int, int], rng: np.random.Generator) -> Batch:

@@ -1,6 +1,6 @@
 """Smoothed unit features blended into pixels (Eq. 10 and local feature smoothing), on the CPU: value and gradient.
 
-Only the Gaussians that the sampled pixels see are smoothed, and only their neighbours get a gradient.
+Only the Gaussians that the sampled pixels see are smoothed, and only their neighbors get a gradient.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from ...rows import Rows
+from ...rasterizer.contributions import Contributions
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Blended:
         seen: [U] int32, Gaussians in the rows, each once.
         local: [nnz] int32, position in `seen` of every row entry.
         units: [U,D] float32, their smoothed unit features.
-        norms: [U] float32, lengths before normalising.
+        norms: [U] float32, lengths before normalizing.
     """
 
     pixels: np.ndarray
@@ -32,24 +32,24 @@ class Blended:
     norms: np.ndarray
 
 
-def smooth(features: np.ndarray, neighbours: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the neighbours [N,K] of the Gaussians `ids` [U], as unit vectors [U,D] and their former lengths [U]."""
+def smooth(features: np.ndarray, neighbors: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the neighbors [N,K] of the Gaussians `ids` [U], as unit vectors [U,D] and their former lengths [U]."""
     units, norms = np.empty((len(ids), features.shape[1]), np.float32), np.empty(len(ids), np.float32)
-    _smooth(features, neighbours, ids, units, norms)
+    _smooth(features, neighbors, ids, units, norms)
     return units, norms
 
 
-def blend(features: np.ndarray, neighbours: np.ndarray, rows: Rows) -> Blended:
+def blend(features: np.ndarray, neighbors: np.ndarray, rows: Contributions) -> Blended:
     """Render features [N,D] at the rows' pixels."""
     seen, local = np.unique(rows.ids, return_inverse=True)
     seen, local = seen.astype(np.int32), local.astype(np.int32)
-    units, norms = smooth(features, neighbours, seen)
-    pixels = Rows(rows.offsets, local, rows.weights).blend(units)
+    units, norms = smooth(features, neighbors, seen)
+    pixels = Contributions(rows.offsets, local, rows.weights).blend(units)
     return Blended(pixels, seen, local, units, norms)
 
 
 def blend_gradient(
-    blended: Blended, neighbours: np.ndarray, rows: Rows, upstream: np.ndarray, out: np.ndarray
+    blended: Blended, neighbors: np.ndarray, rows: Contributions, upstream: np.ndarray, out: np.ndarray
 ) -> np.ndarray:
     """Add d loss / d features to `out` [N,D], given d loss / d pixels `upstream` [P,D].
 
@@ -59,21 +59,21 @@ def blend_gradient(
     inner = np.zeros_like(blended.units)
     scatter_rows(rows.offsets, blended.local, rows.weights, upstream, inner)
     along = (inner * blended.units).sum(axis=1, keepdims=True)
-    inner = (inner - along * blended.units) / (blended.norms[:, None] * neighbours.shape[1])
-    around = neighbours[blended.seen]
-    _scatter_neighbours(around, inner, out)
-    touched = np.zeros(len(neighbours), bool)
+    inner = (inner - along * blended.units) / (blended.norms[:, None] * neighbors.shape[1])
+    around = neighbors[blended.seen]
+    _scatter_neighbors(around, inner, out)
+    touched = np.zeros(len(neighbors), bool)
     touched[around.ravel()] = True
     return np.flatnonzero(touched).astype(np.int32)
 
 
 @numba.njit(parallel=True, cache=True)
-def _smooth(features, neighbours, ids, units, norms):
-    k, channels = neighbours.shape[1], features.shape[1]
+def _smooth(features, neighbors, ids, units, norms):
+    k, channels = neighbors.shape[1], features.shape[1]
     for u in numba.prange(len(ids)):
         total = np.zeros(channels, np.float32)
         for n in range(k):
-            source = neighbours[ids[u], n]
+            source = neighbors[ids[u], n]
             for c in range(channels):
                 total[c] += features[source, c]
         square = np.float32(0.0)
@@ -100,7 +100,7 @@ def scatter_rows(offsets, local, weights, upstream, out):
 
 
 @numba.njit(parallel=True, cache=True)
-def _scatter_neighbours(around, inner, out):
+def _scatter_neighbors(around, inner, out):
     channels = out.shape[1]
     parts = 4
     for part in numba.prange(parts):

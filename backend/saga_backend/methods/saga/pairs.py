@@ -78,7 +78,7 @@ def pair_loss(
 
 @numba.njit(inline="always")
 def pair_hash(i, j, seed):
-    """A well mixed 32-bit number, as uint64, of an ordered pair and a seed (the finaliser of MurmurHash3).
+    """A well mixed 32-bit number, as uint64, of an ordered pair and a seed (the finalizer of MurmurHash3).
 
     All in uint64: numba turns a mix of signed and unsigned integers into floating point.
     """

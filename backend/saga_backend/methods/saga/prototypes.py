@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from ...checkpoint import State, draws_of, go_on_drawing, part_of, prefixed
-from ...distinct import distinct
-from ...rows import SHOWN_ALPHA, Rows
-from ...segment_query import HOLDS
-from ...segment_set import Segments
+from ...common.unique_rows import distinct
+from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
+from ...segments.lookup import HOLDS
+from ...segments.segments import Segments
+from ..checkpoint import State, draws_of, go_on_drawing, part_of, prefixed
 from .batch import Contrast, identities
-from .optimiser import RowAdam
+from .optimizer import RowAdam
 from .settings import SagaSettings
 from .step import contrast_step
 
@@ -47,7 +47,7 @@ class Prototypes:
     sizes: np.ndarray
 
 
-def prototypes(segments: Segments, rows: list[Rows]) -> Prototypes:
+def prototypes(segments: Segments, rows: list[Contributions]) -> Prototypes:
     """The sets of segments that the pixels of all views show."""
     shown = [_at_pixels(segments, part) for part in rows]
     found = distinct(np.concatenate(shown))
@@ -68,14 +68,14 @@ def prototypes(segments: Segments, rows: list[Rows]) -> Prototypes:
 def worth_telling_apart(segments: Segments) -> np.ndarray:
     """[K] bool: the segments to train on, which are all but the large ones that the next merge swallows at once.
 
-    Towards the end of the hierarchy things and ground join one by one. Such unions make every pair of pixels one that
-    is alike at some scale, and the few pairs that part a thing from its neighbour drown among them.
+    Toward the end of the hierarchy things and ground join one by one. Such unions make every pair of pixels one that
+    is alike at some scale, and the few pairs that part a thing from its neighbor drown among them.
     """
-    kept = (segments.standing >= _LASTS) | (segments.sizes() <= _LARGE * segments.count)
+    kept = (segments.prominence >= _LASTS) | (segments.sizes() <= _LARGE * segments.count)
     return kept if kept.any() else np.ones(len(segments), bool)
 
 
-def _at_pixels(segments: Segments, rows: Rows) -> np.ndarray:
+def _at_pixels(segments: Segments, rows: Contributions) -> np.ndarray:
     """[Q,B] uint8, packed bits: the segments of every pixel that shows something, the rest where it is in none."""
     rows = rows.take(rows.alphas() >= SHOWN_ALPHA)
     held = segments.holding(rows)
@@ -85,7 +85,7 @@ def _at_pixels(segments: Segments, rows: Rows) -> np.ndarray:
 
 
 class PrototypeTrainer:
-    """Codes [K+1,D] and gate [2,D] with their optimiser.
+    """Codes [K+1,D] and gate [2,D] with their optimizer.
 
     Args:
         found: the prototypes.
@@ -100,11 +100,11 @@ class PrototypeTrainer:
         self.codes = 0.5 * self._rng.standard_normal((len(found.scales), channels)).astype(np.float32)
         slopes, offsets = self._rng.uniform(-6, 6, channels), self._rng.uniform(-1, 3, channels)
         self.gate = np.stack([slopes, offsets]).astype(np.float32)
-        self._optimisers = RowAdam(self.codes), RowAdam(self.gate)
+        self._optimizers = RowAdam(self.codes), RowAdam(self.gate)
         self._members = found.members.astype(np.float32)
 
     def step(self, index: int) -> float:
-        """One optimiser step; returns the loss."""
+        """One optimizer step; returns the loss."""
         contrast, chosen = self._sample()
         members = self._members[chosen]
         raw = members @ self.codes
@@ -115,22 +115,22 @@ class PrototypeTrainer:
             return result.loss
         upstream = result.pixels - (result.pixels * units).sum(axis=1, keepdims=True) * units
         rate = self._settings.rate_at(index)
-        for optimiser, gradient in zip(self._optimisers, (members.T @ (upstream / lengths), result.gate), strict=True):
-            optimiser.gradient[:] = gradient
-            optimiser.step(np.arange(len(gradient), dtype=np.int32), rate)
+        for optimizer, gradient in zip(self._optimizers, (members.T @ (upstream / lengths), result.gate), strict=True):
+            optimizer.gradient[:] = gradient
+            optimizer.step(np.arange(len(gradient), dtype=np.int32), rate)
         return result.loss
 
     def state(self) -> State:
         """Codes, gate, moments, draws."""
-        codes, gate = self._optimisers
+        codes, gate = self._optimizers
         draws = {"draws": draws_of(self._rng)}
         return prefixed("codes", codes.state()) | prefixed("gate", gate.state()) | draws
 
     def resume(self, state: State) -> None:
         """Take over what `state` gave. Raises ValueError."""
         go_on_drawing(self._rng, state["draws"])
-        for name, optimiser in zip(("codes", "gate"), self._optimisers, strict=True):
-            optimiser.resume(part_of(state, name))
+        for name, optimizer in zip(("codes", "gate"), self._optimizers, strict=True):
+            optimizer.resume(part_of(state, name))
 
     def _sample(self) -> tuple[Contrast, np.ndarray]:
         found, levels = self._found, self._settings.scales

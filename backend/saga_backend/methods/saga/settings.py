@@ -16,7 +16,7 @@ class SagaSettings:
     Attributes:
         recipe: "prototypes" trains a code for every segment on which the masks agree (prototypes.py), "paper" a feature
             for every Gaussian on pixels with the masks as they are.
-        steps: optimiser steps.
+        steps: optimizer steps.
         pixels: Np, pixels (or prototypes, at most) a step.
         scales: Ns, scales a step, at most 8.
         channels: D.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...checkpoint import State, part_of, prefixed
+from ..checkpoint import State, part_of, prefixed
 from .batch import Batch, Contrast
 from .blend import blend, blend_gradient
-from .optimiser import RowAdam
+from .optimizer import RowAdam
 from .pairs import correspondences, pair_loss
 
 
@@ -64,28 +64,28 @@ def contrast_step(pixels: np.ndarray, gate: np.ndarray, contrast: Contrast) -> C
     return ContrastResult(loss, (d_gated * opened[:, None]).sum(axis=0), gate_gradient)
 
 
-def step(parameters: Parameters, neighbours: np.ndarray, batch: Batch, gradient: np.ndarray) -> StepResult:
+def step(parameters: Parameters, neighbors: np.ndarray, batch: Batch, gradient: np.ndarray) -> StepResult:
     """Loss and gradients of one batch; the features' gradient is added to `gradient` [N,D]."""
-    blended = blend(parameters.features, neighbours, batch.rows)
+    blended = blend(parameters.features, neighbors, batch.rows)
     pixels = blended.pixels
     pairs = contrast_step(pixels, parameters.gate, batch)
     norms = np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-8)
     upstream = pairs.pixels - pixels / norms / len(pixels)  # norm term, Eq. 11
-    touched = blend_gradient(blended, neighbours, batch.rows, upstream, gradient)
+    touched = blend_gradient(blended, neighbors, batch.rows, upstream, gradient)
     return StepResult(pairs.loss + float((1 - norms).mean()), pairs.gate, touched)
 
 
 class Stepper:
     """Parameters and their row-wise Adam in host memory; the counterpart of torch_step.TorchStepper."""
 
-    def __init__(self, parameters: Parameters, neighbours: np.ndarray) -> None:
-        self._parameters, self._neighbours = parameters, neighbours
+    def __init__(self, parameters: Parameters, neighbors: np.ndarray) -> None:
+        self._parameters, self._neighbors = parameters, neighbors
         self._features, self._gate = RowAdam(parameters.features), RowAdam(parameters.gate)
         self._both = np.arange(2, dtype=np.int32)
 
     def step(self, batch: Batch, rate: float) -> float:
-        """One optimiser step; returns the loss."""
-        result = step(self._parameters, self._neighbours, batch, self._features.gradient)
+        """One optimizer step; returns the loss."""
+        result = step(self._parameters, self._neighbors, batch, self._features.gradient)
         if not np.isfinite(result.loss):  # nothing is learned from a step that went wrong
             self._features.gradient[result.touched] = 0
             return result.loss

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from ...checkpoint import State, part_of, prefixed
+from ..checkpoint import State, part_of, prefixed
 from .batch import Batch
-from .optimiser import BETA1, BETA2, EPSILON
+from .optimizer import BETA1, BETA2, EPSILON
 from .pairs import HARD_NEGATIVE, HARD_POSITIVE, pair_weights
 from .step import Parameters
 
@@ -28,17 +28,17 @@ class TorchResult:
     touched: torch.Tensor
 
 
-def torch_step(features: torch.Tensor, gate: torch.Tensor, neighbours: torch.Tensor, batch: Batch) -> TorchResult:
+def torch_step(features: torch.Tensor, gate: torch.Tensor, neighbors: torch.Tensor, batch: Batch) -> TorchResult:
     """Loss of one batch (Eq. 13).
 
     Args:
         features: [N,D], gate: [2,D], as in `Parameters`.
-        neighbours: [N,K] int64.
+        neighbors: [N,K] int64.
         batch: the sample.
     """
     device = features.device
     seen, local = np.unique(batch.rows.ids, return_inverse=True)
-    around = neighbours[torch.as_tensor(seen, device=device).long()]
+    around = neighbors[torch.as_tensor(seen, device=device).long()]
     units = normalize(features[around].mean(dim=1), dim=1)
     owner = torch.as_tensor(np.repeat(np.arange(len(batch.rows)), np.diff(batch.rows.offsets)), device=device)
     weights = torch.as_tensor(batch.rows.weights, device=device)[:, None]
@@ -98,18 +98,18 @@ def _pair_hash(pixels: int, seed: int, device: torch.device) -> torch.Tensor:
 class TorchStepper:
     """Parameters and their row-wise Adam on a device; the counterpart of step.Stepper."""
 
-    def __init__(self, parameters: Parameters, neighbours: np.ndarray, device: str) -> None:
+    def __init__(self, parameters: Parameters, neighbors: np.ndarray, device: str) -> None:
         self._values = [
             torch.tensor(v, device=device, requires_grad=True) for v in (parameters.features, parameters.gate)
         ]
-        self._neighbours = torch.as_tensor(neighbours, device=device).long()
+        self._neighbors = torch.as_tensor(neighbors, device=device).long()
         self._moments = [(torch.zeros_like(v), torch.zeros_like(v)) for v in self._values]
         self._both = torch.arange(2, device=device)
         self._count = 0
 
     def step(self, batch: Batch, rate: float) -> float:
-        """One optimiser step; returns the loss."""
-        result = torch_step(self._values[0], self._values[1], self._neighbours, batch)
+        """One optimizer step; returns the loss."""
+        result = torch_step(self._values[0], self._values[1], self._neighbors, batch)
         if not torch.isfinite(result.loss):  # nothing is learned from a step that went wrong
             return float(result.loss.detach())
         gradients = torch.autograd.grad(result.loss, self._values)

@@ -8,23 +8,23 @@ from typing import Protocol
 
 import numpy as np
 
-from blender_saga.wire.errors import UserError
+from blender_saga.errors import ErrorCode, UserError
 
-from ...checkpoint import Checkpoint, State, draws_of, go_on_drawing
-from ...control import Control
-from ...masks.pool import PoolMasks
-from ...model import AffinityModel
-from ...neighbours import nearest
-from ...rows import Rows
-from ...segment_set import Segments
+from ...common.neighbors import nearest
+from ...common.progress import Control
+from ...masks.sampled import PoolMasks
+from ...rasterizer.contributions import Contributions
+from ...segments.segments import Segments
+from ..checkpoint import Checkpoint, State, draws_of, go_on_drawing
 from ..loop import Trainer, Watchers, run
 from .batch import Batch, TrainingView, sample, training_view
 from .blend import smooth
+from .model import AffinityModel
 from .prototypes import PrototypeTrainer, features_of, prototypes, worth_telling_apart
 from .settings import SagaSettings
 from .step import Parameters, Stepper
 
-SMOOTHING_NEIGHBOURS = 16
+SMOOTHING_NEIGHBORS = 16
 _QUANTILES = 257
 
 
@@ -33,7 +33,7 @@ class SagaInput:
     """What training works on.
 
     Attributes:
-        means: [N,3] centres, scene units.
+        means: [N,3] centers, scene units.
         seen: [N] bool, which Gaussians some view sees.
         rows: of every view's pool.
         masks: over the same pixels; the recipe "paper" trains on them.
@@ -43,7 +43,7 @@ class SagaInput:
 
     means: np.ndarray
     seen: np.ndarray
-    rows: list[Rows]
+    rows: list[Contributions]
     masks: list[PoolMasks]
     segments: Segments
     quantiles: np.ndarray
@@ -87,9 +87,9 @@ class _ByPrototypes:
         if not len(data.segments):
             why = "the masks of different views agree on nothing, or there are none"
             fix = "Use other masks, more views, or the recipe 'paper'"
-            raise UserError("There is nothing to learn from", why, fix, "no_masks")
+            raise UserError("There is nothing to learn from", why, fix, ErrorCode.NO_MASKS)
         self._data, self._segments = data, data.segments.take(worth_telling_apart(data.segments))
-        self._neighbours, _ = nearest(data.means, SMOOTHING_NEIGHBOURS)
+        self._neighbors, _ = nearest(data.means, SMOOTHING_NEIGHBORS)
         self._trainer = PrototypeTrainer(prototypes(self._segments, data.rows), data.quantiles, settings)
 
     def step(self, index: int) -> float:
@@ -104,7 +104,7 @@ class _ByPrototypes:
     def model(self, steps: int) -> AffinityModel:
         features = features_of(self._segments, self._trainer.codes)
         return _finished(
-            Parameters(features, self._trainer.gate), self._data, self._neighbours, self._data.quantiles, steps
+            Parameters(features, self._trainer.gate), self._data, self._neighbors, self._data.quantiles, steps
         )
 
 
@@ -115,11 +115,11 @@ class _ByPixels:
         self._views = [v for v in map(training_view, data.rows, data.masks) if v is not None]
         if not self._views:
             why = "no mask covers anything in any view"
-            raise UserError("There is nothing to learn from", why, "Use other masks or more views", "no_masks")
+            raise UserError("There is nothing to learn from", why, "Use other masks or more views", ErrorCode.NO_MASKS)
         self._data, self._settings = data, settings
         self._quantiles = scale_quantiles(data.masks)
-        self._neighbours, _ = nearest(data.means, SMOOTHING_NEIGHBOURS)
-        self._stepper = stepper(_noise(len(data.means), settings), self._neighbours, settings.device)
+        self._neighbors, _ = nearest(data.means, SMOOTHING_NEIGHBORS)
+        self._stepper = stepper(_noise(len(data.means), settings), self._neighbors, settings.device)
         self._rng = np.random.default_rng(settings.seed + 1)
 
     def step(self, index: int) -> float:
@@ -136,7 +136,7 @@ class _ByPixels:
         self._stepper.resume(state)
 
     def model(self, steps: int) -> AffinityModel:
-        return _finished(self._stepper.parameters(), self._data, self._neighbours, self._quantiles, steps)
+        return _finished(self._stepper.parameters(), self._data, self._neighbors, self._quantiles, steps)
 
 
 def _noise(count: int, settings: SagaSettings) -> Parameters:
@@ -147,11 +147,11 @@ def _noise(count: int, settings: SagaSettings) -> Parameters:
 
 
 def _finished(
-    parameters: Parameters, data: SagaInput, neighbours: np.ndarray, quantiles: np.ndarray, steps: int
+    parameters: Parameters, data: SagaInput, neighbors: np.ndarray, quantiles: np.ndarray, steps: int
 ) -> AffinityModel:
-    """The features as the paper saves them: smoothed unit vectors. What no view sees takes its neighbour's."""
+    """The features as the paper saves them: smoothed unit vectors. What no view sees takes its neighbor's."""
     everyone = np.arange(len(data.means), dtype=np.int32)
-    features, _ = smooth(parameters.features, neighbours, everyone)
+    features, _ = smooth(parameters.features, neighbors, everyone)
     if data.seen.any() and not data.seen.all():
         closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
         features[~data.seen] = features[data.seen][closest[:, 0]]
@@ -180,10 +180,10 @@ class _Steps(Protocol):
     def resume(self, state: State) -> None: ...
 
 
-def stepper(parameters: Parameters, neighbours: np.ndarray, device: str) -> _Steps:
+def stepper(parameters: Parameters, neighbors: np.ndarray, device: str) -> _Steps:
     """The step of a device."""
     if device == "cpu":
-        return Stepper(parameters, neighbours)
+        return Stepper(parameters, neighbors)
     from .torch_step import TorchStepper  # torch takes seconds to import and the CPU does without
 
-    return TorchStepper(parameters, neighbours, device)
+    return TorchStepper(parameters, neighbors, device)

@@ -1,0 +1,82 @@
+"""`evaluate --method instant`: instant select by SAM, or by masks simulated from the labels in its place."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import fields
+
+from blender_saga.errors import UserError
+
+from ..common.device import find_device
+from ..evaluation.instant import InstantJudge
+from ..evaluation.simulated import MaskDamage
+from ..evaluation.simulated_prompts import SimulatedSegmenter
+from ..masks.sam.model import open_sam
+from ..rasterizer.select import rasterizer
+from ..selection.instant.lift import NEIGHBORS
+from ..selection.instant.segmenter import SamSegmenter, Segmenter
+from .inputs import Subject
+
+log = logging.getLogger(__name__)
+
+
+def check_instant(options: argparse.Namespace) -> None:
+    """Refuse options that say nothing to instant select, or only to it.
+
+    Raises:
+        UserError: if there are some.
+    """
+    if options.method != "instant":
+        if options.sam:
+            raise UserError("--sam is about instant select", f"the method is {options.method}", "Add --method instant")
+        return
+    wrong = {"model": options.model, "curve": options.curve, "masks": options.masks not in (None, "simulated")}
+    given = [name for name, there in wrong.items() if there]
+    if given:
+        why = "instant select trains nothing and asks its own segmenter"
+        raise UserError(f"--{given[0]} says nothing to instant select", why, "Leave it out")
+    if options.dataset and not options.sam:
+        raise UserError("A dataset has no labels in 3D to simulate masks from", fix="Give --sam WEIGHTS")
+    if not 0 <= options.neighbors <= len(NEIGHBORS):
+        raise UserError(
+            f"There are no {options.neighbors} neighbors",
+            f"it is a number from 0 to {len(NEIGHBORS)}",
+            fix="Give such a number",
+        )
+    instant_damage(options)
+
+
+def instant_masks(options: argparse.Namespace) -> str:
+    """What answers the prompts: the name of the weights, or "simulated"."""
+    return options.sam.name if options.sam else "simulated"
+
+
+def instant_damage(options: argparse.Namespace) -> MaskDamage:
+    """The faults of masks in SAM's place. It always answers, and with the thing that is pointed at: unless they are
+    asked for, none are dropped, merged or split; borders are ragged as elsewhere.
+
+    Raises:
+        UserError: if they are out of range.
+    """
+    given = {f.name: value for f in fields(MaskDamage) if (value := getattr(options, f.name)) is not None}
+    if "ragged" in given:
+        given["ragged"] = tuple(given["ragged"])
+    return MaskDamage(**({"dropped": 0.0, "merged": 0.0, "split": 0.0} | given))
+
+
+def instant_judge(options: argparse.Namespace, subject: Subject) -> InstantJudge:
+    """What answers clicks.
+
+    Raises:
+        UserError: if the weights cannot be used.
+    """
+    device = find_device(options.device)
+    log.info("computing on: %s", device.note)
+    segmenter: Segmenter
+    if options.sam:
+        segmenter = SamSegmenter(open_sam(options.sam, device.name))
+    else:
+        assert subject.labels is not None  # checked: a dataset needs --sam, anything else has labels
+        segmenter = SimulatedSegmenter(subject.cloud, subject.labels, options.seed, instant_damage(options))
+    return InstantJudge(subject.cloud, segmenter, rasterizer(device.name), options.neighbors)

@@ -1,0 +1,127 @@
+"""From options to views and masks: what `train` and `evaluate` work on."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from blender_saga.errors import UserError
+from blender_saga.gaussians.cloud import GaussianCloud
+
+from ..cameras.photo import Frame
+from ..cameras.read import Cameras, read_cameras
+from ..common.progress import Control
+from ..evaluation.simulated import MaskDamage, SimulatedMasks
+from ..training.sources import Inputs, Size, captured_frames, folder_masks, photo_inputs
+from ..training.train import Sources
+
+log = logging.getLogger(__name__)
+
+_NAMES = ("builtin", "simulated")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is trained on: a cloud, its labels [N] or [N,2] where there are any, and views where they are given."""
+
+    cloud: GaussianCloud
+    labels: np.ndarray | None = None
+    frames: Sequence[Frame] = ()
+
+
+def from_photos(options: argparse.Namespace) -> bool:
+    """Whether --views names cameras of photos."""
+    return isinstance(options.views, str) and options.views != "virtual"
+
+
+def view_limit(options: argparse.Namespace) -> int:
+    """How many virtual views at most; 0: the default."""
+    return options.views if isinstance(options.views, int) else options.view_limit
+
+
+def photo_cameras(path: Path, told: bool = True) -> Cameras:
+    """Cameras at the size of their photos; what was left out is told.
+
+    Raises:
+        UserError: if there are none.
+    """
+    cameras = read_cameras(path)
+    for note in cameras.notes if told else ():
+        log.warning("%s: %s", path.name, note)
+    return cameras
+
+
+def photo_frames(options: argparse.Namespace, cloud: GaussianCloud) -> list[Frame]:
+    """The frames that --views names, at the size to render; those that do not see the splat are left out and told.
+
+    Raises:
+        UserError: if there are none, or none sees the splat.
+    """
+    inputs = photo_inputs(Path(options.views), cloud, Size(options.view_limit, options.width, options.height))
+    _tell(inputs)
+    view = inputs.frames[0].view
+    log.info("%d views of %d x %d pixels", len(inputs.frames), view.width, view.height)
+    return list(inputs.frames)
+
+
+def _tell(inputs: Inputs) -> None:
+    for note in inputs.notes:
+        log.warning("%s", note)
+
+
+def captured(options: argparse.Namespace, cloud: GaussianCloud, control: Control) -> list[Frame]:
+    """Views of the splat itself, whose y axis points down."""
+    size = Size(view_limit(options), options.width, options.height)
+    frames, coverage = captured_frames(cloud, size, control, up=(0.0, -1.0, 0.0))
+    log.info("%d virtual views, coverage %.0f %%", len(frames), 100 * coverage)
+    return frames
+
+
+def mask_source(options: argparse.Namespace) -> str:
+    """ "builtin", "simulated", or the name of a folder."""
+    return options.masks or ("simulated" if getattr(options, "synthetic", False) else "builtin")
+
+
+def damage(options: argparse.Namespace) -> MaskDamage:
+    """The faults of simulated masks.
+
+    Raises:
+        UserError: if some are given for masks that are not simulated, or are out of range.
+    """
+    given = {f.name: value for f in fields(MaskDamage) if (value := getattr(options, f.name)) is not None}
+    if given and mask_source(options) != "simulated":
+        what = f"--{next(iter(given))} is about simulated masks"
+        raise UserError(what, f"the masks are {mask_source(options)}", "Add --masks simulated, or leave it out")
+    if "ragged" in given:
+        given["ragged"] = tuple(given["ragged"])
+    return MaskDamage(**given)
+
+
+def sources(options: argparse.Namespace, subject: Subject, control: Control) -> tuple[Sources, Sequence[Frame]]:
+    """Where training takes views and masks from, and the views if they are chosen already.
+
+    Raises:
+        UserError: for masks or labels that are missing or do not fit.
+    """
+    kind, faults, frames = mask_source(options), damage(options), subject.frames
+    if kind == "builtin":
+        return Sources([f.view for f in frames] or None), frames
+    if kind == "simulated" and subject.labels is None:
+        raise UserError("Simulated masks are made from labels", "there are none", "Give --labels labels.npy")
+    if kind not in _NAMES and not Path(kind).is_dir():
+        why = "it is neither a folder nor one of " + ", ".join(_NAMES)
+        raise UserError(f"There are no masks {kind}", why, fix="Give one of these")
+    frames = frames or captured(options, subject.cloud, control)
+    views = [frame.view for frame in frames]
+    if kind == "simulated":
+        assert subject.labels is not None  # for the type checker
+        return Sources(views, SimulatedMasks(subject.cloud, subject.labels, views, options.seed, faults)), frames
+    inputs = Inputs(frames)
+    folder_masks(Path(kind), inputs)
+    _tell(inputs)
+    return Sources(views, inputs.masks), frames

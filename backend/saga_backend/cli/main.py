@@ -1,0 +1,255 @@
+"""The command line, for people without Blender and for measuring: train, select, find, evaluate,
+render, masks, convert, info.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 done, 2 something the user can put
+right (one sentence on standard error), 130 interrupted; anything else is a bug and shows a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from blender_saga.errors import Cancelled, UserError
+
+from .convert import add_convert, add_info
+from .find import add_clip, add_find
+from .masks import add_masks
+from .options import add_inputs, add_method, add_training, cosine, count, share
+from .serve import add_serve
+
+_VIEW_FORMAT = """\
+A view file is JSON, in the axes and units of the scene file, in one of two forms:
+  {"eye": [x, y, z], "target": [x, y, z], "up": [0, -1, 0], "fov": 50, "width": 960, "height": 720}
+      fov: horizontal field of view, degrees; width, height: pixels; "up" may be left out (files are y down)
+  {"viewmat": [[...] x 4], "K": [[...] x 3], "width": 960, "height": 720, "orthographic": false}
+      viewmat: world to camera, OpenCV axes (x right, y down, z forward); K: intrinsics in pixels
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the words after the program's name; None takes them from the process.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(f"saga_backend: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Cancelled):
+        print("saga_backend: interrupted, nothing was changed", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    from .train import run_train  # the engine takes seconds to import, --help must not
+
+    run_train(options)
+
+
+def _select(options: argparse.Namespace) -> None:
+    from .train import run_select
+
+    run_select(options)
+
+
+def _recolor(options: argparse.Namespace) -> None:
+    from .recolor import run_recolor
+
+    run_recolor(options)
+
+
+def _render(options: argparse.Namespace) -> None:
+    from .train import run_render
+
+    run_render(options)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .evaluate import run_evaluate
+
+    run_evaluate(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="saga_backend", description="Select objects in Gaussian splats.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_select(commands)
+    _add_recolor(commands)
+    _add_evaluate(commands)
+    _add_render(commands)
+    add_find(commands)
+    add_masks(commands)
+    add_serve(commands)
+    add_convert(commands)
+    add_info(commands)
+    return parser
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    train = commands.add_parser(
+        "train",
+        help="learn the objects of a splat and write them to a .saga file",
+        description="Render views of the splat, find masks in them, train affinity features, write a .saga file.",
+    )
+    train.add_argument("scene", type=Path, metavar="SCENE.ply", help="Gaussian splat of any format")
+    train.add_argument("--out", type=Path, required=True, metavar="X.saga", help="file to write the trained model to")
+    train.set_defaults(run=_train)
+    add_inputs(train)
+    add_training(train)
+    add_method(train, snap=False)
+
+
+def _add_select(commands: argparse._SubParsersAction) -> None:
+    select = commands.add_parser(
+        "select",
+        help="write what is under some pixels as a splat of its own",
+        description="Select what is under the given pixels of a view and write it as a splat.",
+        epilog=_VIEW_FORMAT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_where(select)
+    select.add_argument(
+        "--out", type=Path, required=True, metavar="selected.ply", help="splat to write, also .spz, .glb"
+    )
+    select.set_defaults(run=_select)
+
+
+def _add_recolor(commands: argparse._SubParsersAction) -> None:
+    recolor = commands.add_parser(
+        "recolor",
+        help="lead the colors of what is under some pixels from one text to another",
+        description="Select what is under the given pixels and change its colors, not its form, so that CLIP sees "
+        'another thing: --from "red box" --to "blue box". Writes the whole splat.',
+        epilog=_VIEW_FORMAT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_where(recolor)
+    recolor.add_argument("--from", dest="source", required=True, metavar="TEXT", help="what it looks like")
+    recolor.add_argument("--to", dest="target", required=True, metavar="TEXT", help="what it shall look like")
+    recolor.add_argument(
+        "--strength", type=share, default=1.0, metavar="S", help="share of the change, 0 to 1 (default: 1)"
+    )
+    recolor.add_argument("--steps", type=count, default=0, metavar="N", help="optimizer steps (default: 80)")
+    recolor.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of the views (default: 0)")
+    recolor.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: CUDA if it works")
+    recolor.add_argument("--out", type=Path, required=True, metavar="new.ply", help="splat to write")
+    recolor.set_defaults(run=_recolor)
+    add_clip(recolor)
+
+
+def _add_where(select: argparse.ArgumentParser) -> None:
+    """What is pointed at, in which model: the same for everything that works on a selection."""
+    select.add_argument("model", type=Path, metavar="X.saga", help="trained model (it names the scene it belongs to)")
+    select.add_argument("--view", type=Path, required=True, metavar="view.json", help="where the pixels are, see below")
+    where = select.add_mutually_exclusive_group(required=True)
+    _add_pixels(where, "--pixel", "click on this pixel, counted from the top left corner; may be repeated")
+    where.add_argument(
+        "--mask",
+        type=Path,
+        metavar="mask.png",
+        help="what is bright in this picture of the view's size is the thing: its clusters are selected (models of "
+        "Click-Gaussian)",
+    )
+    _add_pixels(select, "--negative", "a pixel on what must not be selected; may be repeated")
+    select.add_argument(
+        "--scale", type=share, metavar="S", help="granularity, 0 (parts) to 1 (largest things); default: automatic"
+    )
+    select.add_argument(
+        "--threshold", type=cosine, metavar="T", help="cosine similarity from which on a Gaussian is selected, -1 to 1"
+    )
+    select.add_argument("--scene", type=Path, metavar="SCENE.ply", help="the splat, if it is no longer where it was")
+    add_method(select, snap=True)
+
+
+def _add_pixels(parser: argparse._ActionsContainer, name: str, text: str) -> None:
+    text = f"{text} (pixels: column, row)"
+    parser.add_argument(name, nargs=2, type=int, action="append", metavar=("X", "Y"), default=[], help=text)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure selections against exact labels or a published benchmark",
+        description="Train (or take --model), click every labeled thing from a few views, compare with the labels; or "
+        "prompt and compare as a published benchmark does.",
+    )
+    evaluate.add_argument("scene", type=Path, nargs="?", metavar="SCENE.ply", help="splat to judge on")
+    evaluate.add_argument("--scene", type=Path, dest="splat", metavar="SCENE.ply", help="the same, as an option")
+    evaluate.add_argument("--model", type=Path, metavar="X.saga", help="do not train, take this model")
+    evaluate.add_argument("--clicks", type=count, default=3, metavar="N", help="views each thing is clicked in (3)")
+    evaluate.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+    evaluate.add_argument(
+        "--curve",
+        action="store_true",
+        help="also judge snapshots of the training: step, seconds, mIoU of objects, mIoU of parts",
+    )
+    evaluate.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="write a picture there: image, truth, result side by side"
+    )
+    evaluate.add_argument(
+        "--text",
+        action="store_true",
+        help="judge texts instead of clicks: every caption once. The synthetic scene has captions of its own and, "
+        "without --clip, a tiny CLIP is fitted first; elsewhere the names of the labels are the captions",
+    )
+    evaluate.set_defaults(run=_evaluate)
+    add_clip(evaluate)
+    _add_synthetic(evaluate)
+    _add_dataset(evaluate)
+    add_inputs(evaluate)
+    add_training(evaluate)
+    add_method(evaluate, snap=True, instant=True)
+
+
+def _add_synthetic(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("standard synthetic scene", "--views N and --seed N are its parameters too.")
+    group.add_argument("--synthetic", action="store_true", help="evaluate on it")
+    group.add_argument("--objects", type=count, default=12, metavar="N", help="how many objects (default: 12)")
+
+
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("published benchmarks")
+    group.add_argument(
+        "--dataset",
+        nargs=2,
+        metavar=("KIND", "FOLDER"),
+        help="nvos, spin-nerf, lerf-mask or 3d-ovs, and the folder as its authors publish it; --views names the "
+        "cameras where it has none",
+    )
+    group.add_argument("--name", default="", metavar="SCENE", help="which scene of the folder, where it has several")
+    group.add_argument(
+        "--points", type=count, default=5, metavar="N", help="points on the thing, and off it (default: 5)"
+    )
+    group.add_argument(
+        "--prompt",
+        choices=("points", "mask"),
+        default="points",
+        help="'mask': the whole reference mask in place of points (label propagation; with --method click-gaussian)",
+    )
+
+
+def _add_render(commands: argparse._SubParsersAction) -> None:
+    render = commands.add_parser(
+        "render",
+        help="draw a splat, to find the pixel to click on",
+        description="Draw a splat from a view.",
+        epilog=_VIEW_FORMAT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    render.add_argument("scene", type=Path, metavar="SCENE.ply", help="Gaussian splat of any format")
+    render.add_argument("--view", type=Path, required=True, metavar="view.json", help="where from, see below")
+    render.add_argument("--out", type=Path, required=True, metavar="picture.png", help="picture to write")
+    render.set_defaults(run=_render)

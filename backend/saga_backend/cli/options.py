@@ -1,0 +1,142 @@
+"""Options that commands share, and what words on the command line may be."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+METHODS = ("auto", "segments", "saga", "click-gaussian")
+RECIPES = ("prototypes", "paper", "three-levels")
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Where views, masks and labels come from: the same for everything that trains."""
+    group = parser.add_argument_group("views and masks")
+    add_views(group)
+    group.add_argument(
+        "--masks",
+        metavar="WHAT",
+        help="'builtin': segments of the splat itself, 'simulated': the labels with a segmenter's faults, or a FOLDER "
+        "with a file for each photo: SAGA's .pt, .png label maps, .npz, run lengths in .json "
+        "(default: builtin; simulated for --synthetic)",
+    )
+    group.add_argument(
+        "--labels", type=Path, metavar="labels.npy", help="int [N] object, or [N,2] object and part; 0 = none"
+    )
+    _add_damage(parser)
+
+
+def add_views(group: argparse._ArgumentGroup) -> None:
+    """Where views come from, how many and how large."""
+    group.add_argument(
+        "--views",
+        type=view_source,
+        metavar="WHAT",
+        help="a number: at most so many views of the splat itself, 'virtual': 40 of them (default), or the photos' "
+        "cameras: a transforms.json, a COLMAP folder, an LLFF folder",
+    )
+    group.add_argument("--view-limit", type=count, default=0, metavar="N", help="at most N views, evenly spaced")
+    group.add_argument("--width", type=count, default=0, metavar="PX", help="width of a view, pixels (default: 480)")
+    group.add_argument("--height", type=count, default=0, metavar="PX", help="height of a view, pixels (default: 360)")
+
+
+def _add_damage(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("faults of simulated masks", "The defaults are those of the standard scene.")
+    # The defaults stand in evaluation.simulated.MaskDamage, whose module takes seconds to import: --help must not.
+    group.add_argument("--dropped", type=share, metavar="S", help="share of the masks that are missing (default: 0.25)")
+    group.add_argument("--merged", type=share, metavar="S", help="share joined with a neighbor (default: 0.1)")
+    group.add_argument("--split", type=share, metavar="S", help="share that is cut in two (default: 0.1)")
+    group.add_argument(
+        "--ragged",
+        type=pixels,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="how far borders go astray, pixels (default: 1 2)",
+    )
+    group.add_argument("--smallest", type=count, metavar="PX", help="visible pixels for a mask (default: 40)")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """How to train."""
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        default="prototypes",
+        help="how features are trained: a code for each segment, as in the paper, or as in Click-Gaussian's variant of "
+        "three levels (default: prototypes)",
+    )
+    group.add_argument("--steps", type=count, default=0, metavar="N", help="optimizer steps (default: by device)")
+    group.add_argument("--pixels", type=count, default=0, metavar="N", help="pixels a step (default: by recipe)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of every random draw (default: 0)")
+    group.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: CUDA if it works)"
+    )
+
+
+def add_method(parser: argparse.ArgumentParser, snap: bool, instant: bool = False) -> None:
+    """By what clicks are answered; `snap`, `instant`: whether snapping and instant select are offered too."""
+    parser.add_argument(
+        "--method",
+        choices=(*METHODS, "instant") if instant else METHODS,
+        default="auto",
+        help="'segments': segments on which the masks agree, nothing is trained; 'saga': affinity features; "
+        "'click-gaussian': clusters of two levels, by one click; "
+        "'auto': segments and features, a click is answered by the segments where they hold it, else by features "
+        + ("'instant': a mask of the clicked picture is lifted, nothing is trained; " if instant else "")
+        + "(default: auto)",
+    )
+    if snap:
+        parser.add_argument(
+            "--no-snap",
+            action="store_true",
+            help="leave a selection by features as it is; else the segment that is much like it takes its place",
+        )
+    if instant:
+        parser.add_argument(
+            "--sam",
+            type=Path,
+            metavar="WEIGHTS",
+            help="instant select by Segment Anything (default: masks simulated from the labels stand in for it, with "
+            "ragged borders; the other faults are off unless they are given)",
+        )
+        parser.add_argument(
+            "--neighbors", type=int, default=8, metavar="N", help="views around a thing that are asked too (0 to 8)"
+        )
+
+
+def view_source(text: str) -> int | str:
+    """A number of views, "virtual", or a path."""
+    return count(text) if text.lstrip("-").isdigit() else text
+
+
+def count(text: str) -> int:
+    """A number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def pixels(text: str) -> float:
+    """A length in pixels."""
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return value
+
+
+def cosine(text: str) -> float:
+    """A cosine similarity."""
+    value = float(text)
+    if not -1 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between -1 and 1")
+    return value

@@ -1,0 +1,1 @@
+"""Segment Anything: its weights, its model, its masks."""

@@ -1,1 +1,0 @@
-"""Selecting by votes of the masks themselves, before anything is trained."""

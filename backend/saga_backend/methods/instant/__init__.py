@@ -1,1 +1,0 @@
-"""Instant select: nothing is trained; a picture's mask under the clicks is lifted to the Gaussians that make it."""

@@ -1,0 +1,157 @@
+"""A trained model of a cloud and the selection by similarity (SAGA section 3.5). Numpy outside, numba inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numba
+import numpy as np
+
+from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
+from .threshold import valley
+
+DEFAULT_THRESHOLD = 0.7
+_PROBE_SCALES = np.arange(0.0, 1.0001, 0.05)
+_PROBE_SAMPLE = 20_000  # Gaussians looked at when the scale is chosen
+_SAME = 0.85  # IoU from which two selections are the same thing
+_BEYOND = 6  # slider positions that a run up to the slider's end is longer than it looks: beyond, nothing would change
+_MOST = 0.7  # a selection that holds more than this share is the scene, not a thing in it
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a query selected.
+
+    Attributes:
+        mask: [N] bool.
+        scores: [N] float32, cosine similarity with the best positive click, -1..1.
+        scale: 0..1, the one used; size_units: the same as a mask scale (SAGA Eq. 2), scene units.
+        threshold: the one used.
+        note: why nothing was selected, or "".
+    """
+
+    mask: np.ndarray
+    scores: np.ndarray
+    scale: float
+    size_units: float
+    threshold: float
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class AffinityModel:
+    """Scale-gated affinity features.
+
+    Attributes:
+        features: [N,D] float32, smoothed unit vectors.
+        gate: [2,D] float32, weight and bias of the scale gate (Eq. 3).
+        quantiles: [Q] float32, mask scales (scene units) at evenly spaced quantiles: scale s in 0..1 to scene units.
+        steps: optimizer steps it was trained for.
+    """
+
+    features: np.ndarray
+    gate: np.ndarray
+    quantiles: np.ndarray
+    steps: int = 0
+    _probe: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.features)
+        probe = np.random.default_rng(0).permutation(n)[:_PROBE_SAMPLE] if n > _PROBE_SAMPLE else np.arange(n)
+        object.__setattr__(self, "_probe", np.ascontiguousarray(self.features[probe]))
+
+    def size_of(self, scale: float) -> float:
+        """Scale 0..1 as a size in scene units."""
+        return float(np.interp(scale, np.linspace(0, 1, len(self.quantiles)), self.quantiles))
+
+    def scale_gate(self, scale: float) -> np.ndarray:
+        """[D] float32: the gate S(s)."""
+        return (1 / (1 + np.exp(-(scale * self.gate[0] + self.gate[1])))).astype(np.float32)
+
+    def select(
+        self, rows: Contributions, positive: np.ndarray, scale: float | None = None, threshold: float | None = None
+    ) -> Answer:
+        """Select what is like the clicked pixels.
+
+        A Gaussian is selected if its best similarity with a positive click exceeds the threshold and its best
+        similarity with a negative one: the nearest prototype decides.
+
+        Args:
+            rows: rows of the P clicked pixels; ids are those of this model.
+            positive: [P] bool, False for "not this".
+            scale: 0..1; None: chosen from the click, see `choose_scale`.
+            threshold: cosine; None: where the scores of this click have a valley, else DEFAULT_THRESHOLD.
+        """
+        usual = DEFAULT_THRESHOLD if threshold is None else threshold
+        clicks = rows.blend(self.features)
+        shown = rows.alphas() >= SHOWN_ALPHA
+        positive = np.asarray(positive, dtype=bool)
+        yes, no = clicks[shown & positive], clicks[shown & ~positive]
+        if not len(yes):
+            note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
+            scale = 1.0 if scale is None else scale
+            empty = np.zeros(len(self.features), bool)
+            return Answer(empty, np.zeros(len(empty), np.float32), scale, self.size_of(scale), usual, note)
+        scale = self.choose_scale(yes, usual) if scale is None else scale
+        scale_gate = self.scale_gate(scale)
+        scores = _best_cosine(self.features, yes, scale_gate)
+        threshold = (valley(scores, usual) or usual) if threshold is None else threshold
+        mask = scores > threshold
+        if len(no):
+            mask &= scores > _best_cosine(self.features, no, scale_gate)
+        note = "" if mask.any() else "Nothing is that similar to the click; lower the threshold"
+        return Answer(mask, scores, scale, self.size_of(scale), threshold, note)
+
+    def choose_scale(self, clicks: np.ndarray, threshold: float) -> float:
+        """The scale at which the click means a thing: a selection that stays while the slider moves.
+
+        Neighboring slider positions whose selections are nearly the same form a run; the run of greatest length
+        times root of its selection's size is taken, and in it the selection that is most like the others.
+
+        Args:
+            clicks: [P,D] blended features of the positive clicks.
+            threshold: cosine similarity.
+        """
+        chosen = np.stack([_best_cosine(self._probe, clicks, self.scale_gate(s)) > threshold for s in _PROBE_SCALES])
+        sizes = chosen.sum(axis=1)
+        breaks = [i + 1 for i, (a, b) in enumerate(pairwise(chosen)) if _iou(a, b) < _SAME]
+        runs = [slice(a, b) for a, b in pairwise([0, *breaks, len(chosen)])]
+        things = [run for run in runs if 0 < np.median(sizes[run]) <= _MOST * chosen.shape[1]] or runs
+
+        def weight(run: slice) -> float:
+            length = run.stop - run.start + (_BEYOND if run.stop == len(chosen) else 0)
+            return length * float(np.median(sizes[run])) ** 0.5
+
+        best = max(things, key=weight)
+        likeness = [sum(_iou(chosen[i], other) for other in chosen[best]) for i in range(best.start, best.stop)]
+        return float(_PROBE_SCALES[best.start + int(np.argmax(likeness))])
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def _best_cosine(features: np.ndarray, queries: np.ndarray, scale_gate: np.ndarray) -> np.ndarray:
+    """[N] float32: highest cosine of gated features [N,D] with any of the gated queries [Q,D]."""
+    gated = queries * scale_gate
+    gated /= np.maximum(np.linalg.norm(gated, axis=1, keepdims=True), 1e-12)
+    out = np.empty(len(features), np.float32)
+    # <a S, b S> = <a, b S S>: the Gaussians' side is gated by the queries' factor, only its norm needs S itself.
+    _best(features, (gated * scale_gate).astype(np.float32), (scale_gate**2).astype(np.float32), out)
+    return out
+
+
+@numba.njit(parallel=True, fastmath=True, cache=True)
+def _best(features, queries, square, out):
+    for n in numba.prange(len(features)):
+        norm = np.float32(0.0)
+        for c in range(len(square)):
+            norm += features[n, c] * features[n, c] * square[c]
+        best = np.float32(-2.0)
+        for q in range(len(queries)):
+            dot = np.float32(0.0)
+            for c in range(len(square)):
+                dot += features[n, c] * queries[q, c]
+            best = max(best, dot)
+        out[n] = best / max(np.sqrt(norm), np.float32(1e-12))

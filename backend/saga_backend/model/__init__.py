@@ -1,0 +1,1 @@
+"""What a trained scene is, and its file."""

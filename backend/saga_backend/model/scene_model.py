@@ -1,0 +1,188 @@
+"""What is known of a scene: segments as soon as there are masks, features once trained; and how clicks use both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from blender_saga.errors import ErrorCode, UserError
+
+from ..methods.click_gaussian.model import LevelModel
+from ..methods.saga.model import DEFAULT_THRESHOLD, AffinityModel, Answer
+from ..rasterizer.contributions import SHOWN_ALPHA, Contributions
+from ..segments.lookup import HOLDS, SegmentChoice, choose, default_choice, snapped
+from ..segments.segments import Segments
+
+METHODS = ("auto", "segments", "saga", "click-gaussian")
+
+
+@dataclass(frozen=True)
+class SelectOptions:
+    """How a click is answered.
+
+    Attributes:
+        method: "segments": by the segments; "saga": by similarity of features; "click-gaussian": by its clusters;
+            "auto": by the clusters where the scene has some, else by the segments where they hold the click and no
+            threshold is given, else by features.
+        scale: 0..1; None: chosen from the click. Clusters have levels instead: 1 the coarsest, 0 the finest.
+        threshold: cosine similarity; None: the default.
+        snap: replace a selection by features with the segment that is much like it.
+        scores: whether similarities are wanted beside the selection.
+    """
+
+    method: str = "auto"
+    scale: float | None = None
+    threshold: float | None = None
+    snap: bool = True
+    scores: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class SceneModel:
+    """A scene's segments and, once trained, its features.
+
+    Attributes:
+        segments: of N Gaussians.
+        quantiles: [Q] float32, scale 0..1 to scene units (segment_set.scale_table).
+        affinity: SAGA's features, None until trained.
+        levels: Click-Gaussian's features and clusters, None unless it was trained by that.
+    """
+
+    segments: Segments
+    quantiles: np.ndarray
+    affinity: AffinityModel | None = None
+    levels: LevelModel | None = None
+
+    @property
+    def granularity(self) -> int:
+        """Number of levels from which a scale chooses; 0: any scale."""
+        return len(self.levels.levels) if self.levels else 0
+
+    @property
+    def count(self) -> int:
+        """N, Gaussians."""
+        return self.segments.count
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the features, 0 without any."""
+        trained = self.affinity or self.levels
+        return trained.steps if trained else 0
+
+    def size_of(self, scale: float) -> float:
+        """Scale 0..1 as a size in scene units."""
+        return float(np.interp(scale, np.linspace(0, 1, len(self.quantiles)), self.quantiles))
+
+    def scale_of(self, size: float) -> float:
+        """The slider's position 0..1 of a size in scene units."""
+        return float(np.interp(size, self.quantiles, np.linspace(0, 1, len(self.quantiles))))
+
+    def look(self, rows: Contributions) -> np.ndarray:
+        """[P,D] by which pixels are alike: their blended features, or before training the segments that hold them."""
+        trained = self.affinity or self.levels
+        return rows.blend(trained.features) if trained else self.segments.holding(rows)
+
+    def trained(self) -> AffinityModel | LevelModel:
+        """The trained features, of either method.
+
+        Raises:
+            UserError: if there are none yet.
+        """
+        return self.levels or self.features()
+
+    def features(self) -> AffinityModel:
+        """SAGA's trained features.
+
+        Raises:
+            UserError: if there are none yet.
+        """
+        if self.affinity is None:
+            fix = "Wait until training is through, or train with the method saga"
+            raise UserError("This scene has no trained features", fix=fix, code=ErrorCode.NO_MODEL)
+        return self.affinity
+
+    def select(self, rows: Contributions, positive: np.ndarray, how: SelectOptions | None = None) -> Answer:
+        """Select what some clicks mean.
+
+        Args:
+            rows: rows of the P clicked pixels; ids are those of this model.
+            positive: [P] bool, False for "not this".
+            how: method, scale, threshold.
+
+        Raises:
+            UserError: for an unknown method, or if features are asked for and there are none.
+        """
+        how, positive = how or SelectOptions(), np.asarray(positive, bool)
+        if how.method not in METHODS:
+            raise UserError(
+                f"There is no method '{how.method}'", fix=f"Use one of {METHODS}", code=ErrorCode.BAD_SETTINGS
+            )
+        shown = rows.alphas() >= SHOWN_ALPHA
+        if not (shown & positive).any():
+            note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
+            return self._answer(np.zeros(self.count, bool), how, self._size_asked(how), note)
+        rows, positive = rows.take(shown), positive[shown]
+        if how.method == "click-gaussian" or (how.method == "auto" and self.levels is not None):
+            answer = self._by_levels(rows, positive, how)
+            if answer.mask.any() or how.method != "auto" or not positive.all():
+                return answer
+        wanted = None if how.scale is None else self.size_of(how.scale)
+        chosen = choose(self.segments, rows, positive, wanted)
+        if how.method == "auto" and self.affinity is not None:
+            if how.threshold is not None:  # segments know no threshold: who sets one asks for similarity, and as it is
+                return self._by_features(rows, positive, replace(how, snap=False))
+            if chosen.missed:
+                return self._by_features(rows, positive, how)
+        if how.method == "saga":
+            return self._by_features(rows, positive, how)
+        return self._by_segments(rows, positive, how, chosen)
+
+    def _by_levels(self, rows: Contributions, positive: np.ndarray, how: SelectOptions) -> Answer:
+        if self.levels is None:
+            fix = "Train with the method click-gaussian"
+            raise UserError("This scene has no clusters of Click-Gaussian", fix=fix, code=ErrorCode.NO_MODEL)
+        answer = self.levels.select(rows, positive, how.scale, how.threshold)
+        if how.scores:
+            scores = self.levels.scores(rows, positive, self.levels.level_of(answer.scale))
+            answer = replace(answer, scores=scores)
+        return replace(answer, mask=snapped(self.segments, answer.mask)) if how.snap else answer
+
+    def _by_segments(
+        self, rows: Contributions, positive: np.ndarray, how: SelectOptions, chosen: SegmentChoice
+    ) -> Answer:
+        mask = chosen.mask(self.segments)
+        note = _left_out(mask, chosen.missed, int(np.count_nonzero(positive)))
+        size = float(self.segments.scales[chosen.added].max()) if chosen.added else self._size_asked(how)
+        answer = self._answer(mask, how, size, note)
+        if how.scores and self.affinity is not None:
+            return replace(answer, scores=self.affinity.select(rows, positive, answer.scale, how.threshold).scores)
+        return answer
+
+    def _by_features(self, rows: Contributions, positive: np.ndarray, how: SelectOptions) -> Answer:
+        scale = how.scale if how.scale is not None else self._scale_of_click(rows, positive)
+        answer = self.features().select(rows, positive, scale, how.threshold)
+        return replace(answer, mask=snapped(self.segments, answer.mask)) if how.snap else answer
+
+    def _scale_of_click(self, rows: Contributions, positive: np.ndarray) -> float | None:
+        """The slider's position of the segment that stands out under the first positive click; None without one."""
+        held = np.flatnonzero(self.segments.holding(rows.take(positive))[0] > HOLDS)
+        return self.scale_of(float(self.segments.scales[default_choice(self.segments, held)])) if len(held) else None
+
+    def _size_asked(self, how: SelectOptions) -> float:
+        """The size of an answer without segments: that of the scale asked for, else of the largest."""
+        return self.size_of(1.0 if how.scale is None else how.scale)
+
+    def _answer(self, mask: np.ndarray, how: SelectOptions, size: float, note: str) -> Answer:
+        threshold = DEFAULT_THRESHOLD if how.threshold is None else how.threshold
+        scale = self.scale_of(size) if how.scale is None else how.scale
+        return Answer(mask, mask.astype(np.float32), scale, size, threshold, note)
+
+
+def _left_out(mask: np.ndarray, missed: int, asked: int) -> str:
+    """Why segments select nothing, or less than was pointed at; "" where they select all of it."""
+    if mask.any():
+        return "Some of what is pointed at is in no mask and was left out" if missed else ""
+    if missed < asked:
+        return "The negative clicks take all of it away"
+    return "No mask shows what is under the click; train features, or use other masks"

@@ -1,0 +1,1 @@
+"""Cloud and view to picture, depth and contribution rows."""

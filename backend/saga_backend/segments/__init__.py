@@ -1,0 +1,1 @@
+"""Sets of Gaussians that belong together."""

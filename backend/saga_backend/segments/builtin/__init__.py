@@ -1,0 +1,1 @@
+"""Segments from the splat's own shape and color."""

@@ -1,0 +1,177 @@
+"""Built-in masks, part one: a hierarchy of 3D segments of the cloud itself. No photos, no weights.
+
+A neighbor graph over the Gaussians that some view sees; an edge is heavy across a concave crease, a bend, a change of
+color or a gap. Felzenszwalb & Huttenlocher 2004 ("Efficient graph-based image segmentation") joins along light edges
+into small patches; then the two neighboring patches with the cheapest common border are joined again and again
+(borders.py). A single light edge does not join two things there, because a border costs the mean of its edges.
+
+Trainers put many small Gaussians on what has texture and few large ones on a bare floor, so nothing here counts
+Gaussians or lengths as such: distances are in the spacing of the points around, sizes are areas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numba
+import numpy as np
+from skimage.color import rgb2lab
+
+from ...common.neighbors import nearest
+from .merging import Graph, JoinSettings, cut, find, join_patches
+
+_WHOLE = 0.7  # share of the points
+_WIDEST_GAP = 10.0  # spacings; farther apart is no more apart
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """Nested segments of N points.
+
+    Attributes:
+        labels: [N,L] int32: the segment of each point at every level, finest first, -1 for none. A segment is a union
+            of segments of the level before, and has one number over all levels: what does not change from level to
+            level keeps it.
+        prominence: [K] float32 by number: prominence of each segment (merging.Joins.prominence).
+    """
+
+    labels: np.ndarray
+    prominence: np.ndarray
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """Weights of the edge terms, patches, levels.
+
+    Attributes:
+        edges: neighbors a Gaussian.
+        normal_neighbors: neighbors of the local plane fit.
+        concave: weight of max(0, -(n_i - n_j).d), 0 to 2.
+        bend: weight of the angle between normals, radians.
+        color: weight of the CIE Lab distance.
+        gap: weight of the edge length over the finer spacing of its ends, above 1.
+        patch: threshold k of Felzenszwalb-Huttenlocher; larger gives larger patches.
+        smallest: Gaussians; a smaller patch joins its nearest neighbor.
+        join: how patches are joined.
+        counts: number of segments of each level, falling.
+    """
+
+    edges: int = 12
+    normal_neighbors: int = 32
+    concave: float = 4.0
+    bend: float = 0.3
+    color: float = 0.02
+    gap: float = 1.0
+    patch: float = 0.15
+    smallest: int = 20
+    join: JoinSettings = field(default_factory=JoinSettings)
+    counts: tuple[int, ...] = (80, 56, 40, 28, 20, 14, 10, 8, 7, 6, 5, 4, 3, 2, 1)
+
+
+def segment(
+    means: np.ndarray,
+    colors: np.ndarray,
+    toward: np.ndarray,
+    settings: SegmentSettings | None = None,
+    seen: Iterable[np.ndarray] = (),
+) -> Hierarchy:
+    """Nested segments of N points.
+
+    Args:
+        means: [N,3] scene units.
+        colors: [N,3] display RGB, 0..1.
+        toward: [N,3] direction to the cameras that see each point (any length).
+        settings: edge weights and levels.
+        seen: for every view the blending weight [N] that each point has in it; taken one at a time.
+    """
+    settings = settings or SegmentSettings()
+    if len(means) < 2:
+        return Hierarchy(np.zeros((len(means), len(settings.counts)), np.int32), np.ones(len(means), np.float32))
+    graph = _graph(means, colors, toward, settings)
+    patches = _patches(graph, settings)
+    joins = join_patches(graph, patches, seen, settings.join)
+    count = int(patches.max()) + 1
+    return Hierarchy(cut(joins, count, settings.counts)[patches], joins.prominence(count))
+
+
+def without_whole(labels: np.ndarray) -> np.ndarray:
+    """Levels [N,L] with -1 for a segment of the last level that holds most points: the scene is not a thing in it."""
+    numbers, sizes = np.unique(labels[:, -1], return_counts=True)
+    whole = numbers[sizes > _WHOLE * len(labels)]
+    return np.where(np.isin(labels, whole), -1, labels).astype(np.int32)
+
+
+def normals(means: np.ndarray, neighbors: np.ndarray, toward: np.ndarray) -> np.ndarray:
+    """[N,3] float32 unit normals: the direction of least spread of the neighbors [N,k], turned to `toward` [N,3]."""
+    spread = np.empty((len(means), 3, 3), np.float32)
+    _covariances(np.ascontiguousarray(means, dtype=np.float32), neighbors, spread)
+    normal = np.linalg.eigh(spread)[1][:, :, 0]
+    return normal * np.where((normal * toward).sum(axis=1, keepdims=True) < 0, -1, 1).astype(np.float32)
+
+
+def _graph(means, colors, toward, settings) -> Graph:
+    """The neighbor graph: edges, each once, and their weights."""
+    neighbors, distances = nearest(means, max(settings.normal_neighbors, settings.edges + 1))
+    near = neighbors[:, 1 : settings.edges + 1]
+    spacing = np.median(distances[:, 1 : settings.edges + 1], axis=1)
+    i = np.repeat(np.arange(len(means), dtype=np.int32), near.shape[1])
+    j, length = near.ravel(), distances[:, 1 : settings.edges + 1].ravel()
+    once = (i < j) | ~(near[j] == i[:, None]).any(axis=1)
+    once &= i != j
+    i, j, length = i[once], j[once], length[once]
+    normal = normals(means, neighbors, toward)
+    direction = (means[i] - means[j]) / np.maximum(length, 1e-12)[:, None]
+    concave = np.maximum(0, -((normal[i] - normal[j]) * direction).sum(axis=1))
+    bend = np.arccos(np.clip((normal[i] * normal[j]).sum(axis=1), -1, 1))
+    lab = rgb2lab(np.clip(colors, 0, 1)).astype(np.float32)
+    color = np.linalg.norm(lab[i] - lab[j], axis=1)
+    gap = np.clip(length / np.maximum(np.minimum(spacing[i], spacing[j]), 1e-12) - 1, 0, _WIDEST_GAP)
+    weights = settings.concave * concave + settings.bend * bend + settings.color * color + settings.gap * gap
+    return Graph(means, spacing, np.stack([i, j], axis=1), weights.astype(np.float32))
+
+
+def _patches(graph: Graph, settings: SegmentSettings) -> np.ndarray:
+    """[N] int32: the patch of each point, numbered from 0."""
+    order = np.argsort(graph.weights, kind="stable")
+    parent = np.arange(len(graph.means), dtype=np.int32)
+    threshold = np.float32(settings.patch)
+    _join_light(graph.pairs[order], graph.weights[order], parent, threshold, settings.smallest)
+    return np.unique(parent, return_inverse=True)[1].astype(np.int32)
+
+
+@numba.njit(parallel=True, cache=True)
+def _covariances(means, neighbors, out):
+    k = neighbors.shape[1]
+    for n in numba.prange(len(means)):
+        mean = np.zeros(3)
+        for m in range(k):
+            for a in range(3):
+                mean[a] += means[neighbors[n, m], a] / k
+        total = np.zeros((3, 3))
+        for m in range(k):
+            for a in range(3):
+                for b in range(3):
+                    total[a, b] += (means[neighbors[n, m], a] - mean[a]) * (means[neighbors[n, m], b] - mean[b])
+        out[n] = total
+
+
+@numba.njit(cache=True, nogil=True)
+def _join_light(pairs, weights, parent, threshold, smallest):
+    """Felzenszwalb-Huttenlocher over edges sorted by weight, then small patches into their nearest neighbor."""
+    size = np.ones(len(parent), np.int32)
+    inner = np.zeros(len(parent), np.float32)
+    for small_only in (False, True):
+        for e in range(len(pairs)):
+            a, b = find(parent, pairs[e, 0]), find(parent, pairs[e, 1])
+            if a == b:
+                continue
+            light = weights[e] <= min(inner[a] + threshold / size[a], inner[b] + threshold / size[b])
+            if min(size[a], size[b]) < smallest if small_only else light:
+                if size[a] < size[b]:
+                    a, b = b, a
+                parent[b] = a
+                size[a] += size[b]
+                inner[a] = max(weights[e], inner[a])
+    for n in range(len(parent)):
+        parent[n] = find(parent, n)

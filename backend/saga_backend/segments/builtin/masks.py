@@ -1,0 +1,99 @@
+"""Built-in masks, part two: the 3D segments as every view's masks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.sh import C0
+from blender_saga.gaussians.view import View
+
+from ...common.neighbors import nearest
+from ...masks.sampled import PoolMasks, from_labels
+from ...rasterizer.contributions import Contributions
+from .hierarchy import Hierarchy, SegmentSettings, segment, without_whole
+
+VISIBLE_WEIGHT = 0.02
+"""A Gaussian is seen where some pixel takes at least this blending weight from it."""
+_OPAQUE = 0.1  # fainter Gaussians are haze: they take no part in the neighbor graph
+_GROWTH = 1.05  # a segment's scale is at least this times that of its largest part
+_PIXEL_ALPHA = 0.5  # emptier pixels show the background
+
+
+def visible(rows: list[Contributions], count: int) -> np.ndarray:
+    """[count] bool: Gaussians that some pixel takes at least VISIBLE_WEIGHT from."""
+    seen = np.zeros(count, bool)
+    for part in rows:
+        seen[part.ids[part.weights >= VISIBLE_WEIGHT]] = True
+    return seen
+
+
+def _toward(view: View, means: np.ndarray) -> np.ndarray:
+    """[N,3] or [1,3] float32 unit vectors from centers to the camera; an orthographic one is the same way for all."""
+    if view.orthographic:
+        direction = -view.viewmat[2:3, :3].astype(np.float32)
+    else:
+        direction = view.camera_position.astype(np.float32) - means
+    return direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
+
+
+def segment_cloud(
+    cloud: GaussianCloud, views: list[View], rows: list[Contributions], settings: SegmentSettings | None = None
+) -> Hierarchy:
+    """Nested segments of the Gaussians that the views see (segments.segment), -1 elsewhere.
+
+    Haze takes no part in finding them: it gets the segments of what is nearest.
+    """
+    settings = settings or SegmentSettings()
+    seen = visible(rows, len(cloud))
+    use = np.flatnonzero(seen & (cloud.opacities > _OPAQUE))
+    toward = np.zeros((len(cloud), 3), np.float32)
+    for view, part in zip(views, rows, strict=True):
+        toward += _toward(view, cloud.means) * part.total_weight(len(cloud))[:, None].astype(np.float32)
+    labels = np.full((len(cloud), len(settings.counts)), -1, np.int32)
+    base = 0.5 + C0 * cloud.sh[use, 0]
+    masses = (part.total_weight(len(cloud))[use] for part in rows)
+    found = segment(cloud.means[use], base, toward[use], settings, masses)
+    labels[use] = without_whole(found.labels)
+    haze = np.flatnonzero(seen & (cloud.opacities <= _OPAQUE))
+    if len(use) and len(haze):
+        labels[haze] = labels[use[nearest(cloud.means[use], 1, cloud.means[haze])[0][:, 0]]]
+    return Hierarchy(labels, found.prominence)
+
+
+def segment_scales(cloud: GaussianCloud, labels: np.ndarray) -> np.ndarray:
+    """3D scale of every segment number, scene units: Eq. 2 over its Gaussians, the same for all views.
+
+    A view may show only a corner of a thing. Where masks come from pictures, the corner's scale is all there is; here
+    the whole is known, and a segment is larger than what it is made of.
+    """
+    scales = np.zeros(labels.max(initial=-1) + 1)
+    part = np.zeros(len(labels))  # of every Gaussian: the scale of its segment of the level before
+    for level in labels.T:
+        here = level >= 0
+        inside, points = level[here], cloud.means[here].astype(np.float64)
+        number = np.maximum(np.bincount(inside, minlength=len(scales)), 1)
+        variance = np.zeros(len(scales))
+        for axis in points.T:
+            mean = np.bincount(inside, axis, minlength=len(scales)) / number
+            variance += np.bincount(inside, (axis - mean[inside]) ** 2, minlength=len(scales)) / number
+        largest_part = np.zeros(len(scales))
+        np.maximum.at(largest_part, inside, part[here])
+        new = np.unique(inside[scales[inside] == 0])  # a segment that stays the same keeps its scale
+        scales[new] = np.maximum(2 * np.sqrt(variance), _GROWTH * largest_part)[new]
+        part[here] = scales[inside]
+    return scales
+
+
+def view_masks(view: View, rows: Contributions, labels: np.ndarray, scales: np.ndarray) -> PoolMasks:
+    """The segments as masks of one view.
+
+    Args:
+        view: the view.
+        rows: rows of the pool's pixels.
+        labels: [N,L] segment numbers, -1 for none.
+        scales: 3D scale of every segment number.
+    """
+    at_pixels = rows.strongest(labels)
+    at_pixels[rows.alphas() < _PIXEL_ALPHA] = -1
+    return from_labels(at_pixels, scales, view.width * view.height / max(len(rows), 1))

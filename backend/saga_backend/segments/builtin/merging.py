@@ -1,0 +1,269 @@
+"""Built-in masks, the second step: patches are joined across their borders, the cheapest border first.
+
+A border costs the mean of its edges, and more where no view shows its two sides together: a floor seen from below and
+the rug on it lie nearer to each other than to their own next points, but nobody ever sees both at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from ...common.neighbors import nearest
+
+_SHOWN = 0.2  # a view shows a patch from this share of the mass on that it has in the view that shows it best
+_TOGETHER = 0.5  # of the views that show the lesser shown patch: with so many in common, two patches are seen together
+_LONGEST = 50.0  # times its own cost; what stands longer stands out no more
+
+
+@dataclass(frozen=True)
+class JoinSettings:
+    """What a border costs.
+
+    Attributes:
+        unseen: added to the edges of a border whose two sides no view shows together.
+        bridge: weight of the length of a link to what floats free, over the coarser spacing of its ends.
+        whole_power: how much more a join costs the more area it holds in all: what lies on a floor comes together
+            before any of it joins the floor.
+        border_power: how much more a border costs that is short for the smaller segment's size: a leg on a floor
+            touches it with its foot only, two halves of a body meet along a long line.
+    """
+
+    unseen: float = 12.0
+    bridge: float = 0.5
+    whole_power: float = 0.7
+    border_power: float = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Points and what is between them.
+
+    Attributes:
+        means: [N,3], scene units.
+        spacing: [N], how far each point's neighbors are, scene units.
+        pairs: [E,2] int32, edges.
+        weights: [E] float32.
+    """
+
+    means: np.ndarray
+    spacing: np.ndarray
+    pairs: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Joins:
+    """Every join of two segments, in order; patches are numbered first, then unions.
+
+    Attributes:
+        steps: [J,3] int64 (one, other, their union's number).
+        costs: [J] float64, of the borders they lost.
+    """
+
+    steps: np.ndarray
+    costs: np.ndarray
+
+    def prominence(self, patches: int) -> np.ndarray:
+        """[patches + J] float32: by how much each segment stands out, the log of what its next join costs over what
+        its own did, at most that of _LONGEST; patches cost nothing, what is never joined further stands to the end.
+        """
+        made, ended = np.zeros(patches + len(self.steps)), np.full(patches + len(self.steps), np.inf)
+        made[self.steps[:, 2]] = self.costs
+        ended[self.steps[:, :2]] = self.costs[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(made > 0, ended / made, _LONGEST)
+        return np.log(np.clip(ratio, 1 + 1e-4, _LONGEST)).astype(np.float32)
+
+
+def join_patches(graph: Graph, patches: np.ndarray, seen: Iterable[np.ndarray], settings: JoinSettings) -> Joins:
+    """Join neighboring patches, and their unions, from the cheapest border on.
+
+    Args:
+        graph: N points.
+        patches: [N] int32, the patch of each point, numbered from 0.
+        seen: for every view the blending weight [N] that each point has in it; none: all is taken as seen together.
+        settings: what a border costs.
+    """
+    graph = _bridged(graph, settings.bridge)
+    count = int(patches.max()) + 1
+    ends = np.sort(patches[graph.pairs], axis=1).astype(np.int64)
+    out = ends[:, 0] != ends[:, 1]
+    keys, border = np.unique(ends[out] @ np.array([count, 1]), return_inverse=True)
+    sides = np.stack(np.divmod(keys, count), axis=1)
+    numbers = np.bincount(border, minlength=len(keys))
+    sums = np.bincount(border, graph.weights[out], minlength=len(keys))
+    masses = [np.bincount(patches, mass, minlength=count) for mass in seen]
+    if masses:
+        sums = sums + settings.unseen * numbers * never_together(np.stack(masses, axis=1), sides)
+    segments = _Segments(np.bincount(patches), np.bincount(patches, graph.spacing.astype(np.float64) ** 2), settings)
+    segments.meet(sides, sums, numbers)
+    joins = segments.join_all()
+    steps = np.array([step for step, _ in joins], np.int64).reshape(-1, 3)
+    return Joins(steps, np.array([cost for _, cost in joins], np.float64))
+
+
+def cut(joins: Joins, patches: int, counts: tuple[int, ...]) -> np.ndarray:
+    """[patches,L] int32: the segment of every patch where `counts` segments are left (or as few as joins allow)."""
+    parent = np.arange(patches + len(joins.steps), dtype=np.int32)
+    levels, done = [], 0
+    for count in counts:
+        target = max(done, min(len(joins.steps), patches - count))
+        for a, b, new in joins.steps[done:target]:
+            parent[a] = parent[b] = new
+        done = target
+        levels.append(roots(parent)[:patches])
+    return np.stack(levels, axis=1)
+
+
+def never_together(masses: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """How much two patches lack views that show both: 0 (enough of them) to 1 (none).
+
+    Args:
+        masses: [P,V] mass of each patch in each view.
+        sides: [B,2] pairs of patches.
+    """
+    best = np.maximum(masses.max(axis=1, keepdims=True), 1e-12)
+    shown = np.minimum(masses / (_SHOWN * best), 1)
+    one, other = shown[sides[:, 0]], shown[sides[:, 1]]
+    fewer = np.minimum(one.sum(axis=1), other.sum(axis=1))
+    common = np.minimum(one, other).sum(axis=1) / np.maximum(fewer, 1e-12)
+    return np.where(fewer > 0, np.clip(1 - common / _TOGETHER, 0, 1), 0)
+
+
+def bridges(means: np.ndarray, component: np.ndarray) -> np.ndarray:
+    """The shortest links that make one of several components (Boruvka): [B,2] int32 points.
+
+    Args:
+        means: [N,3] points.
+        component: [N] int, numbered from 0.
+    """
+    links = [np.zeros((0, 2), np.int32)]
+    while component.max(initial=0) > 0:
+        other, distance = _nearest_of_another(means, component)
+        order = np.lexsort((distance, component))
+        ends = order[np.unique(component[order], return_index=True)[1]]
+        ends = ends[np.isfinite(distance[ends])]
+        found = np.unique(np.sort(np.stack([ends, other[ends]], axis=1), axis=1), axis=0)
+        links.append(found.astype(np.int32))
+        component = _components(component.max() + 1, component[found])[component]
+    return np.concatenate(links)
+
+
+def _nearest_of_another(means: np.ndarray, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every point the nearest point of another component and how far it is; inf for the largest component's.
+
+    Two different numbers differ in some bit: for each bit, those with it look among those without it, and these there.
+    """
+    other, distance = np.zeros(len(means), np.int64), np.full(len(means), np.inf)
+    asks = component != np.bincount(component).argmax()
+    for bit in range(int(component.max()).bit_length()):
+        for value in (0, 1):
+            there = np.flatnonzero((component >> bit & 1) != value)
+            here = np.flatnonzero(((component >> bit & 1) == value) & asks)
+            if not len(there) or not len(here):
+                continue
+            ids, lengths = nearest(means[there], 1, means[here])
+            nearer = lengths[:, 0] < distance[here]
+            other[here[nearer]] = there[ids[nearer, 0]]
+            distance[here[nearer]] = lengths[nearer, 0]
+    return other, distance
+
+
+def _bridged(graph: Graph, weight: float) -> Graph:
+    """With links to what floats free: each as many equal edges as a border of the smaller part would have."""
+    component = _components(len(graph.means), graph.pairs)
+    links = bridges(graph.means, component)
+    if not len(links):
+        return graph
+    sizes = np.bincount(component)[component]
+    length = np.linalg.norm(graph.means[links[:, 0]] - graph.means[links[:, 1]], axis=1)
+    gap = length / np.maximum(graph.spacing[links].max(axis=1), 1e-12)
+    many = np.sqrt(sizes[links].min(axis=1)).round().astype(int)
+    pairs = np.concatenate([graph.pairs, np.repeat(links, many, axis=0)])
+    weights = np.concatenate([graph.weights, np.repeat(weight * gap, many)]).astype(np.float32)
+    return Graph(graph.means, graph.spacing, pairs, weights)
+
+
+def _components(count: int, pairs: np.ndarray) -> np.ndarray:
+    """[count] int32: the connected component of every node."""
+    matrix = coo_matrix((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return connected_components(matrix, directed=False)[1]
+
+
+class _Segments:
+    """Segments that are joined: Gaussians and area of each, and its borders (sum of edge weights, number of edges)."""
+
+    def __init__(self, sizes: np.ndarray, areas: np.ndarray, settings: JoinSettings) -> None:
+        self.settings = settings
+        self.size: list[int] = sizes.tolist()
+        self.area: list[float] = areas.tolist()
+        self.next_to: list[dict[int, tuple[float, int]]] = [{} for _ in self.size]
+
+    def meet(self, sides: np.ndarray, sums: np.ndarray, numbers: np.ndarray) -> None:
+        """Set the borders."""
+        for (a, b), total, number in zip(sides.tolist(), sums.tolist(), numbers.tolist(), strict=True):
+            self.next_to[a][b] = self.next_to[b][a] = (total, number)
+
+    def join_all(self) -> list[tuple[tuple[int, int, int], float]]:
+        """Every join as (a, b, new) and its cost, in order; `new` counts on from the number of patches."""
+        heap = [(self._cost(a, b), a, b) for a, others in enumerate(self.next_to) for b in others if a < b]
+        heapq.heapify(heap)
+        gone: set[int] = set()
+        joins = []
+        while heap:
+            cost, a, b = heapq.heappop(heap)
+            if a in gone or b in gone:
+                continue
+            new = self._join(a, b)
+            gone.update((a, b))
+            joins.append(((a, b, new), cost))
+            for other in self.next_to[new]:
+                heapq.heappush(heap, (self._cost(other, new), other, new))
+        return joins
+
+    def _cost(self, a: int, b: int) -> float:
+        total, number = self.next_to[a][b]
+        share = number / min(self.size[a], self.size[b]) ** 0.5  # a line across n points of a surface has about n^0.5
+        whole = self.area[a] + self.area[b]
+        return total / number * whole**self.settings.whole_power / share**self.settings.border_power
+
+    def _join(self, a: int, b: int) -> int:
+        new = len(self.size)
+        self.size.append(self.size[a] + self.size[b])
+        self.area.append(self.area[a] + self.area[b])
+        around: dict[int, tuple[float, int]] = {}
+        for old in (a, b):
+            for other, (total, number) in self.next_to[old].items():
+                if other not in (a, b):
+                    before = around.get(other, (0.0, 0))
+                    around[other] = (before[0] + total, before[1] + number)
+                    self.next_to[other].pop(old)
+        for other, border in around.items():
+            self.next_to[other][new] = border
+        self.next_to.append(around)
+        return new
+
+
+@numba.njit(cache=True, nogil=True)
+def find(parent, node):
+    """The root of a node in a union-find forest."""
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+@numba.njit(cache=True, nogil=True)
+def roots(parent):
+    """The root of every node."""
+    out = np.empty_like(parent)
+    for n in range(len(parent)):
+        out[n] = find(parent, n)
+    return out

@@ -1,0 +1,1 @@
+"""Segments on which the masks of many views agree."""

@@ -1,0 +1,179 @@
+"""Segments of a cloud: sets of Gaussians that are a thing or a part of one, each with its 3D scale.
+
+Built-in segments are made as such; masks in pictures become segments where enough views agree on them
+(`consensus`). Either way a click is answered by looking up which segments hold it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numba
+import numpy as np
+
+from ..rasterizer.contributions import Contributions
+
+_QUANTILES = 257
+_ROOM = 0.75
+_END = 0.05  # of the slider, beyond the largest scale
+_BEYOND = 1.3  # times the largest scale, and that part of the smallest
+GROWTH = 1.05
+"""The scale of a segment is at least this times that of its largest part."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """K sets of Gaussians, smallest scale first.
+
+    Attributes:
+        offsets: [K+1] int64; ids[offsets[k]:offsets[k+1]] are the Gaussians of segment k, rising.
+        ids: [E] int32.
+        scales: [K] float32, 3D scale (SAGA Eq. 2 over its Gaussians), scene units, rising.
+        count: N, Gaussians of the cloud.
+        standing: [K] float32, how much a segment stands out from those that hold it and those it holds, above 0.
+    """
+
+    offsets: np.ndarray
+    ids: np.ndarray
+    scales: np.ndarray
+    count: int
+    prominence: np.ndarray
+    _holders: tuple[np.ndarray, np.ndarray] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        order = np.argsort(self.ids, kind="stable")
+        number = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.offsets))
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(self.ids, minlength=self.count))])
+        object.__setattr__(self, "_holders", (offsets, number[order]))
+
+    def __len__(self) -> int:
+        return len(self.scales)
+
+    def take(self, kept: np.ndarray) -> Segments:
+        """Some of the segments, by a mask [K] bool."""
+        sizes = self.sizes()
+        offsets = np.concatenate([[0], np.cumsum(sizes[kept])])
+        ids = self.ids[np.repeat(kept, sizes)]
+        return Segments(offsets.astype(np.int64), ids, self.scales[kept], self.count, self.prominence[kept])
+
+    def members(self, segment: int) -> np.ndarray:
+        """The Gaussians of a segment, int32."""
+        return self.ids[self.offsets[segment] : self.offsets[segment + 1]]
+
+    def mask(self, segments: np.ndarray | list[int]) -> np.ndarray:
+        """[N] bool: Gaussians in any of the given segments."""
+        out = np.zeros(self.count, bool)
+        for segment in segments:
+            out[self.members(segment)] = True
+        return out
+
+    def sizes(self) -> np.ndarray:
+        """[K] int64: Gaussians of every segment."""
+        return np.diff(self.offsets)
+
+    def holding(self, rows: Contributions) -> np.ndarray:
+        """[P,K] float32: share of each row's blending weight that lies in each segment."""
+        offsets, holders = self._holders
+        out = np.zeros((len(rows), len(self)), np.float32)
+        _holding(rows.offsets, rows.ids, rows.weights, offsets, holders, out)
+        return out / np.maximum(rows.alphas(), 1e-9)[:, None]
+
+    def overlaps(self, weights: np.ndarray) -> np.ndarray:
+        """[K] float32: sum of per-Gaussian weights [N] over every segment."""
+        out = np.zeros(len(self), np.float32)
+        _overlaps(self.offsets, self.ids, np.ascontiguousarray(weights, np.float32), out)
+        return out
+
+
+def from_levels(labels: np.ndarray, scales: np.ndarray, prominence: np.ndarray) -> Segments:
+    """Segments from nested levels.
+
+    Args:
+        labels: [N,L] int32, the segment of every Gaussian at every level, one numbering over all; negative: none.
+        scales: 3D scale of every number, scene units.
+        standing: of every number, how much it stands out.
+    """
+    count, depth = labels.shape
+    gaussian = np.repeat(np.arange(count, dtype=np.int32), depth)
+    number = labels.ravel()
+    fresh = number >= 0
+    fresh[1:] &= (number[1:] != number[:-1]) | (
+        gaussian[1:] != gaussian[:-1]
+    )  # a segment that stays over several levels
+    used, place = np.unique(number[fresh], return_inverse=True)
+    rank = np.argsort(np.argsort(scales[used], kind="stable"), kind="stable")
+    segment = rank[place]
+    order = np.argsort(segment, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(segment, minlength=len(used)))])
+    ids = gaussian[fresh][order]
+    by_scale = used[np.argsort(scales[used], kind="stable")]
+    return Segments(
+        offsets.astype(np.int64),
+        ids,
+        scales[by_scale].astype(np.float32),
+        count,
+        prominence[by_scale].astype(np.float32),
+    )
+
+
+def scale_table(segments: Segments) -> np.ndarray:
+    """[Q] float32: the slider's positions 0..1 as sizes in scene units.
+
+    A segment takes room by its number of Gaussians to the power of _ROOM: alike, and the many small parts would leave
+    the few things a sliver at the slider's end. It begins a little below the smallest segment, and its last stretch
+    lies beyond the largest: there is a position where all of that belongs together.
+    """
+    if not len(segments):
+        return np.linspace(0, 1, _QUANTILES).astype(np.float32)
+    room = segments.sizes().astype(np.float64) ** _ROOM
+    room = np.append(room, room.sum() * _END / (1 - _END))
+    scales = np.concatenate([segments.scales[:1] / _BEYOND, segments.scales, segments.scales[-1:] * _BEYOND])
+    middles = np.append(0, np.cumsum(room) - room / 2)
+    return np.interp(np.linspace(0, 1, _QUANTILES), middles / room.sum(), scales).astype(np.float32)
+
+
+def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
+    """Segments from sets of Gaussians; none stands out more than another.
+
+    Args:
+        sets: [N] bool each.
+        means: [N,3] centers, scene units.
+    """
+    count = len(means)
+    members = [np.flatnonzero(s).astype(np.int32) for s in sets if s.any()]
+    scales = np.array([2 * np.sqrt(means[m].astype(np.float64).var(axis=0).sum()) for m in members])
+    scales = _grown(members, scales, count)
+    order = np.argsort(scales, kind="stable")
+    members = [members[i] for i in order]
+    offsets = np.concatenate([[0], np.cumsum([len(m) for m in members], dtype=np.int64)]).astype(np.int64)
+    ids = np.concatenate(members) if members else np.zeros(0, np.int32)
+    return Segments(offsets, ids, scales[order].astype(np.float32), count, np.ones(len(scales), np.float32))
+
+
+def _grown(members: list[np.ndarray], scales: np.ndarray, count: int) -> np.ndarray:
+    """The scales, raised where a segment holds most of another that is smaller but has the larger scale."""
+    scales = scales.copy()
+    largest = np.zeros(count)  # of every Gaussian: the largest scale of the segments so far that hold it
+    for k in sorted(range(len(members)), key=lambda k: len(members[k])):
+        inside = largest[members[k]]
+        if len(inside):
+            scales[k] = max(scales[k], GROWTH * np.quantile(inside, 0.95, method="lower") if inside.any() else 0)
+        np.maximum.at(largest, members[k], scales[k])
+    return scales
+
+
+@numba.njit(cache=True, nogil=True)
+def _holding(offsets, ids, weights, starts, holders, out):
+    for p in range(len(offsets) - 1):
+        for e in range(offsets[p], offsets[p + 1]):
+            for h in range(starts[ids[e]], starts[ids[e] + 1]):
+                out[p, holders[h]] += weights[e]
+
+
+@numba.njit(parallel=True, cache=True)
+def _overlaps(offsets, ids, weights, out):
+    for k in numba.prange(len(out)):
+        total = 0.0
+        for e in range(offsets[k], offsets[k + 1]):
+            total += weights[ids[e]]
+        out[k] = total

@@ -1,0 +1,1 @@
+"""From a click to a set of Gaussians."""

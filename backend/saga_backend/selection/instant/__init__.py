@@ -1,0 +1,1 @@
+"""Selecting with Segment Anything before anything is trained."""

@@ -1,0 +1,56 @@
+"""A trained model as the bytes of its `.saga` file, for a client whose files are on another machine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from blender_saga.errors import ErrorCode, UserError
+from blender_saga.wire.messages import ModelFile, OpenModel
+
+from ..model import saga_file
+from ..model.scene_model import SceneModel
+from ..text import text_file
+from ..text.answers import Described
+
+
+def opened(request: OpenModel, count: int) -> tuple[SceneModel, saga_file.Header, Described]:
+    """What a client has sent: the model, its header and what texts have found out.
+
+    Args:
+        request: the message.
+        count: Gaussians of the scene.
+
+    Raises:
+        UserError: if it is no readable model, or that of another cloud.
+    """
+    if request.data.dtype != np.uint8 or request.data.ndim != 1:
+        raise UserError(
+            f"{request.name} is not a readable .saga file",
+            "it is not made of bytes",
+            fix="Train it again",
+            code=ErrorCode.BAD_MODEL,
+        )
+    tensors, facts = saga_file.unpacked(request.data.tobytes(), request.name)
+    model, header = saga_file.opened(tensors, facts, request.name, request.scene)
+    require_count(header, count, request.name)
+    return model, header, Described(model, text_file.taken(tensors, facts, model.count))
+
+
+def require_count(header: saga_file.Header, count: int, name: str) -> None:
+    """Make sure that a model is for so many Gaussians.
+
+    Raises:
+        UserError: if not.
+    """
+    if header.count != count:
+        why = f"it is for {header.count} Gaussians, the scene has {count}"
+        raise UserError(f"{name} is the model of another cloud", why, fix="Train it again", code=ErrorCode.OTHER_CLOUD)
+
+
+def file_of(scene: str, model: SceneModel, header: saga_file.Header, described: Described) -> ModelFile:
+    """The bytes of the file that a model would be saved as."""
+    tensors, facts = saga_file.contents(model, header)
+    if described.model is model:
+        for index in described.indices.values():
+            text_file.put(tensors, facts, index)
+    return ModelFile(scene, np.frombuffer(saga_file.packed(tensors, facts), np.uint8))

@@ -1,0 +1,29 @@
+"""Official files of weights, downloaded when the user has said yes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from blender_saga.errors import ErrorCode, UserError
+from blender_saga.wire.messages import FetchWeights, Weights
+
+from ..common.progress import Control
+from ..masks.sam import weights as sam
+from ..text import clip_files
+
+
+def fetch_weights(request: FetchWeights, control: Control) -> Weights:
+    """Download a file of weights.
+
+    Raises:
+        UserError: if there are none of that kind, or they cannot be had.
+        Cancelled: if the control was cancelled; what has come stays.
+    """
+    known = sam.OFFICIAL | {clip_files.OFFICIAL.kind: clip_files.OFFICIAL}
+    file = known.get(request.kind)
+    if file is None:
+        raise UserError(
+            f"There are no weights '{request.kind}'", fix=f"Use: {', '.join(known)}", code=ErrorCode.BAD_SETTINGS
+        )
+    folder = Path(request.folder) if request.folder else sam.weights_folder()
+    return Weights(str(sam.download(file, folder, control)))

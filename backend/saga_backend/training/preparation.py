@@ -1,0 +1,124 @@
+"""What training and clicks are given: masks over every view's pool of pixels, and the segments on which they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from blender_saga.errors import ErrorCode, UserError
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.view import View
+
+from ..common.neighbors import nearest_known
+from ..common.progress import Control
+from ..masks.sampled import PoolMasks, from_pictures
+from ..rasterizer.contributions import Contributions, concatenate
+from ..rasterizer.cpu import all_pixels
+from ..rasterizer.select import Rasterizer
+from ..segments.builtin.masks import segment_cloud, segment_scales, view_masks, visible
+from ..segments.consensus.consensus import consensus
+from ..segments.consensus.incidence import IncidenceBuilder
+from ..segments.segments import Segments, from_levels, from_sets
+
+POOL_PIXELS = 16_384
+"""Pixels of a view whose rows are kept."""
+MASK_PIXELS = 32_768
+"""Pixels of a view that masks in pictures are compared by: a knob of a hundred pixels is to be more than a few."""
+
+
+@dataclass(frozen=True, eq=False)
+class RasterizedViews:
+    """A cloud with its views, their pools of pixels in random order [P,2] (column, row), and their rows."""
+
+    cloud: GaussianCloud
+    views: list[View]
+    pools: list[np.ndarray]
+    rows: list[Contributions]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingMasks:
+    """Masks of every view over its pool, the segments they agree on, and [N] bool which Gaussians some view sees."""
+
+    masks: list[PoolMasks]
+    segments: Segments
+    seen: np.ndarray
+
+
+def rasterize(
+    cloud: GaussianCloud, views: list[View], raster: Rasterizer, seed: int, control: Control
+) -> RasterizedViews:
+    """A random pool of pixels of every view and its rows."""
+    rng = np.random.default_rng(seed)
+    pools, rows = [], []
+    for index, view in enumerate(views):
+        control.progress("rasterizing", index, len(views))
+        pools.append(all_pixels(view)[rng.permutation(view.width * view.height)[:MASK_PIXELS]])
+        rows.append(raster.contributions(cloud, view, pools[-1][:POOL_PIXELS]))
+    return RasterizedViews(cloud, views, pools, rows)
+
+
+def builtin_found(rasterized: RasterizedViews, control: Control) -> TrainingMasks:
+    """The built-in segments as masks."""
+    control.progress("finding segments", 0, 1)
+    seen = visible(rasterized.rows, len(rasterized.cloud))
+    hierarchy = segment_cloud(rasterized.cloud, rasterized.views, rasterized.rows)
+    labels = hierarchy.labels
+    scales = segment_scales(rasterized.cloud, labels)
+    masks = []
+    for index, (view, part) in enumerate(zip(rasterized.views, rasterized.rows, strict=True)):
+        control.progress("masking views", index, len(rasterized.views))
+        masks.append(view_masks(view, part, labels, scales))
+    known = (labels >= 0).any(axis=1)
+    every = labels[nearest_known(rasterized.cloud.means, known)]
+    return TrainingMasks(masks, from_levels(every, scales, hierarchy.prominence), seen)
+
+
+def given_found(
+    rasterized: RasterizedViews, pictures: Sequence[np.ndarray], raster: Rasterizer, control: Control
+) -> TrainingMasks:
+    """Masks from pictures of them, one view's at a time, and the segments on which the views agree.
+
+    Args:
+        looked: cloud and views.
+        pictures: [M,H,W] bool for each view.
+        raster: fills the rows that the pools lack.
+        control: progress and cancel.
+
+    Raises:
+        UserError: if the pictures do not fit the views.
+    """
+    if len(pictures) != len(rasterized.views):
+        why = f"{len(pictures)} for {len(rasterized.views)} views"
+        raise UserError(
+            "The masks do not fit the views", why, fix="Have the masks found again", code=ErrorCode.BAD_MASKS
+        )
+    builder, masks = IncidenceBuilder(len(rasterized.cloud)), []
+    for index, view in enumerate(rasterized.views):
+        control.progress("masking views", index, len(rasterized.views))
+        picture = pictures[index]
+        if picture.shape[1:] != (view.height, view.width):
+            why = f"masks of view {index} are {picture.shape[2]} x {picture.shape[1]} pixels"
+            raise UserError(
+                "The masks do not fit the views", why, fix="Have the masks found again", code=ErrorCode.BAD_MASKS
+            )
+        more = raster.contributions(rasterized.cloud, view, rasterized.pools[index][POOL_PIXELS:])
+        rows = concatenate([rasterized.rows[index], more])
+        every = from_pictures(picture, _depths(rasterized.cloud, view, rows), view, rasterized.pools[index])
+        builder.add(rows, every)
+        masks.append(every.take(np.arange(len(rasterized.rows[index]))))
+    incidence = builder.build()
+    sets = consensus(incidence, control)
+    shown = incidence.shows()
+    place = nearest_known(rasterized.cloud.means, shown)
+    segments = from_sets([selected[place] for selected in sets], rasterized.cloud.means)
+    return TrainingMasks(masks, segments, visible(rasterized.rows, len(rasterized.cloud)))
+
+
+def _depths(cloud: GaussianCloud, view: View, rows: Contributions) -> np.ndarray:
+    """[P] float32 camera z that each row's Gaussians have on average, by weight; 0 where there are none."""
+    z = cloud.means @ view.viewmat[2, :3].astype(np.float32) + np.float32(view.viewmat[2, 3])
+    alphas = rows.alphas()
+    return np.divide(rows.blend(z), alphas, out=np.zeros(len(rows), np.float32), where=alphas > 1e-4)

@@ -1,0 +1,233 @@
+"""Where training takes views and masks from: the same for a message of Blender and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from blender_saga.errors import REPORT, ErrorCode, UserError
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.view import View
+from blender_saga.wire import codec
+from blender_saga.wire.messages import Train, TrainSettings, TrainSources
+
+from ..cameras.photo import Frame, virtual_frames
+from ..cameras.read import read_cameras, resize_frames, seeing, spread
+from ..cameras.virtual import CaptureSettings, capture
+from ..common.progress import Control
+from ..common.validation import check_shape, check_view
+from ..masks.cache import MaskCache
+from ..masks.extract import Local, Pictures, extract, tasks_of
+from ..masks.mask_folder import MaskFolder
+from ..masks.sam.generator import fit
+from ..masks.sam.model import chosen_file, open_sam
+from ..masks.sam.settings import SamSettings
+from ..methods.checkpoint import training_key
+from ..rasterizer.select import rasterizer
+
+DEFAULT_VIEWS = 40
+"""Of the splat itself, at most."""
+MASKS = ("builtin", "files", "sam")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many views at most (0: all), and their pixels (0: as `cameras.read.resize_frames` has it)."""
+
+    limit: int = 0
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(eq=False)
+class Inputs:
+    """What a training works on beside the cloud.
+
+    Attributes:
+        frames: its views; empty: views of the splat itself are chosen when it trains.
+        masks: [M,H,W] bool of every view, or None for the built-in ones.
+        coverage: share of the splat's surface that the views see, 0 to 1, where that was looked at.
+        notes: sentences for the user about what was left out or assumed.
+    """
+
+    frames: Sequence[Frame] = ()
+    masks: Sequence[np.ndarray] | None = None
+    coverage: float = 1.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def views(self) -> list[View] | None:
+        """As `training.Sources` has them."""
+        return [frame.view for frame in self.frames] or None
+
+
+def message_inputs(
+    sources: TrainSources, cloud: GaussianCloud, settings: TrainSettings, control: Control, device: str = "cpu"
+) -> Inputs:
+    """What a Train message asks for; `device` is where masks are found.
+
+    Raises:
+        UserError: if it cannot be had; no work was done.
+    """
+    size = Size(settings.views, settings.width, settings.height)
+    if sources.masks not in MASKS:
+        raise UserError(
+            f"There are no masks '{sources.masks}'", fix=f"Use: {', '.join(MASKS)}", code=ErrorCode.BAD_SETTINGS
+        )
+    if sources.cameras and sources.views:
+        raise UserError(
+            "Views come from photos or from cameras, not from both",
+            fix="Leave one of the two out",
+            code=ErrorCode.BAD_SETTINGS,
+        )
+    inputs = _message_views(sources, cloud, size)
+    if sources.masks != "builtin":
+        if not inputs.frames:
+            inputs.frames, inputs.coverage = captured_frames(cloud, size, control, up=(0.0, 0.0, 1.0))
+        if sources.masks == "sam":
+            find_masks(sources, inputs, cloud, device, control)
+        folder_masks(Path(sources.masks_folder), inputs)
+    return inputs
+
+
+def message_key(request: Train) -> str:
+    """What a Train message makes its model of, as one number; where the model is saved does not count.
+
+    Files of photos and masks count by name, size and time; not the masks that are found while it runs.
+    """
+    given = request.sources.masks == "files"
+    files = [request.sources.cameras, request.sources.masks_folder if given else ""]
+    return training_key(codec.encode(0, replace(request, model_file="")), files=[path for path in files if path])
+
+
+def find_masks(sources: TrainSources, inputs: Inputs, cloud: GaussianCloud, device: str, control: Control) -> None:
+    """Have Segment Anything find the masks of the frames; they go to `masks_folder`, what is there already stays.
+
+    Raises:
+        UserError: if its weights or settings cannot be used, or the masks not be kept.
+        Cancelled: if the control was cancelled; what was found stays.
+    """
+    if not sources.masks_folder:
+        raise UserError(
+            "There is no folder to keep the masks in", fix="Choose a folder for the masks", code=ErrorCode.BAD_SETTINGS
+        )
+    values = vars(sources.sam).copy()
+    sam = open_sam(chosen_file(values.pop("weights")), device, control)
+    settings, notes = fit(sam, SamSettings(**values))
+    pictures = Pictures(cloud, rasterizer(device), settings.longest_side)
+    tasks = tasks_of(inputs.frames, pictures, settings, sam.sha256)
+    engine = Local(sam, settings, notes)
+    done = extract(tasks, MaskCache(Path(sources.masks_folder)), engine, pictures, control)
+    inputs.notes.extend(notes)
+    if done.reused:
+        inputs.notes.append(f"The masks of {done.reused} of {len(tasks)} pictures were there already")
+
+
+def _message_views(sources: TrainSources, cloud: GaussianCloud, size: Size) -> Inputs:
+    if sources.cameras:
+        return photo_inputs(Path(sources.cameras), cloud, size, sources.to_object)
+    if not sources.views:
+        return Inputs()
+    for view in sources.views:
+        check_view(view)
+        if sources.masks == "sam":
+            check_shape(view)
+    frames = virtual_frames(list(sources.views))
+    if sources.names:
+        if len(sources.names) != len(frames):
+            why = f"{len(sources.names)} names for {len(frames)} views"
+            raise UserError("The views are not usable", why, fix=REPORT, code=ErrorCode.BAD_VIEW)
+        # With an ending, as photos have one: that of "Camera.001" would be taken for one.
+        frames = [replace(frame, name=f"{name}.png") for frame, name in zip(frames, sources.names, strict=True)]
+    return _seen(frames, cloud, size)
+
+
+def photo_inputs(path: Path, cloud: GaussianCloud, size: Size, to_cloud: np.ndarray | None = None) -> Inputs:
+    """The cameras of photos that see the splat, at the size to draw.
+
+    Args:
+        path: see `cameras.read.read_cameras`.
+        cloud: of the splat.
+        size: of the views.
+        to_cloud: [4,4] from the cameras' world to the space of the cloud; None: they are the same.
+
+    Raises:
+        UserError: if there are none, or none sees the splat.
+    """
+    found = read_cameras(path)
+    frames = found.frames
+    if to_cloud is not None:
+        from_cloud = _inverse(to_cloud)
+        frames = [replace(frame, view=frame.view.of_object(from_cloud)) for frame in frames]
+    inputs = _seen(frames, cloud, size)
+    inputs.notes[:0] = [f"{path.name}: {note}" for note in found.notes]
+    return inputs
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
+        why = "the matrix from their world to the splat's is none"
+        raise UserError(
+            "The cameras are not usable",
+            why,
+            fix="Give the splat's object a scale other than zero",
+            code=ErrorCode.BAD_VIEW,
+        )
+    return np.linalg.inv(matrix)
+
+
+def _seen(frames: list[Frame], cloud: GaussianCloud, size: Size) -> Inputs:
+    """Those of the frames that see the splat, at the size to draw."""
+    wanted = [replace(frame, view=rigid(frame.view)) for frame in spread(frames, size.limit)]
+    wanted = resize_frames(wanted, size.width, size.height)
+    kept = seeing(wanted, cloud)
+    left_out = len(wanted) - len(kept)
+    notes = [f"{left_out} of {len(wanted)} views do not show the splat and were left out"] if left_out else []
+    return Inputs(kept, notes=notes)
+
+
+def rigid(view: View) -> View:
+    """The same picture by a camera whose units are those of the cloud: sizes of masks are measured in front of it.
+
+    A view of an object that is scaled has the scale in its matrix; what is not uniform in it stays there.
+    """
+    scale = float(np.cbrt(abs(np.linalg.det(view.viewmat[:3, :3]))))
+    if not scale > 0:
+        raise UserError(
+            "The view is not usable",
+            "the object's scale is zero",
+            fix="Give the object a scale other than zero",
+            code=ErrorCode.BAD_VIEW,
+        )
+    viewmat = view.viewmat.copy()
+    viewmat[:3] /= scale
+    K = view.K.copy()
+    if view.orthographic:
+        K[:2, :2] *= scale
+    return replace(view, viewmat=viewmat, K=K, near=view.near / scale)
+
+
+def captured_frames(
+    cloud: GaussianCloud, size: Size, control: Control, up: tuple[float, float, float]
+) -> tuple[list[Frame], float]:
+    """Views of the splat itself, and the share of its surface that they see, 0 to 1."""
+    settings = CaptureSettings(size.limit or DEFAULT_VIEWS, size.width or 480, size.height or 360, up)
+    taken = capture(cloud, settings, control)
+    return virtual_frames(taken.views), taken.coverage
+
+
+def folder_masks(folder: Path, inputs: Inputs) -> None:
+    """Take the masks of a folder for the frames of `inputs`; the first file is tried.
+
+    Raises:
+        UserError: if the folder is missing or fits none of the frames, or its first file cannot be used.
+    """
+    masks = MaskFolder(folder, inputs.frames)
+    masks.try_first()
+    if masks.missing:
+        missing = f"{len(masks.missing)} of {len(masks)} views have no masks ({masks.missing[0]} ...)"
+        inputs.notes.append(f"{folder.name}: {missing}")
+    inputs.masks = masks

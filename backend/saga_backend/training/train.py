@@ -1,0 +1,219 @@
+"""From a cloud to a trained model: views, rows, masks, features."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from blender_saga.errors import ErrorCode, UserError
+from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.gaussians.view import View
+from blender_saga.wire.messages import TrainSettings
+
+from ..cameras.virtual import Capture, CaptureSettings, capture
+from ..common.progress import Control
+from ..methods.checkpoint import Checkpoint
+from ..methods.click_gaussian.model import LevelModel
+from ..methods.click_gaussian.settings import BY_NAME as CLICK_RECIPES
+from ..methods.click_gaussian.settings import ClickSettings
+from ..methods.click_gaussian.train import ClickInput, train_click_gaussian
+from ..methods.saga.model import AffinityModel
+from ..methods.saga.settings import PAPER, PROTOTYPES, RECIPES, SagaSettings
+from ..methods.saga.train import SagaInput, train_saga
+from ..model.scene_model import SceneModel
+from ..rasterizer.select import Rasterizer, rasterizer
+from ..segments.segments import scale_table
+from .preparation import RasterizedViews, TrainingMasks, builtin_found, given_found, rasterize
+from .resume import capture_of, capture_state, found_of, found_state
+
+METHODS = ("saga", "click-gaussian", "segments")
+"""What can be trained: features of either kind, or only the segments on which the masks agree."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A model and how it came about: its views, the coverage reached (0..1), masks in all, seconds of each phase."""
+
+    model: SceneModel
+    views: list[View]
+    coverage: float
+    masks: int
+    phases: dict[str, float]
+
+
+@dataclass(eq=False)
+class Sources:
+    """Where views and masks come from; the defaults need nothing but the cloud.
+
+    Attributes:
+        views: given views, or None for a virtual capture.
+        masks: for every view its masks [M,H,W] bool, or None for the built-in ones; taken one view at a time.
+        up: direction away from the ground, for upright virtual views; y is down in splat files.
+        publish: gets snapshots of the model while it trains.
+        device: "cpu" or "cuda", where the features are trained.
+        checkpoint: keeps what a killed training would lose, and has what one before has left.
+    """
+
+    views: list[View] | None = None
+    masks: Sequence[np.ndarray] | None = None
+    up: tuple[float, float, float] = (0.0, -1.0, 0.0)
+    publish: Callable[[SceneModel], None] | None = None
+    device: str = "cpu"
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+
+
+@dataclass
+class _Stopwatch:
+    seconds: dict[str, float] = field(default_factory=dict)
+    _since: float = field(default_factory=time.perf_counter)
+
+    def lap(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase] = now - self._since
+        self._since = now
+
+
+def train(
+    cloud: GaussianCloud, settings: TrainSettings, control: Control, sources: Sources | None = None
+) -> TrainedModel:
+    """Train a model of a cloud.
+
+    Raises:
+        UserError: if the cloud cannot be seen or learned from, or the settings are out of range.
+        Cancelled: if the control was cancelled.
+    """
+    sources, settings = sources or Sources(), check_settings(settings)
+    try:
+        return _train(cloud, settings, control, sources)
+    except UserError:
+        sources.checkpoint.remove()  # it would come to the same end again
+        raise
+
+
+def _train(cloud: GaussianCloud, settings: TrainSettings, control: Control, sources: Sources) -> TrainedModel:
+    watch, coverage, views = _Stopwatch(), 1.0, sources.views
+    if views is None:
+        taken = _captured(cloud, settings, sources, control)
+        views, coverage = taken.views, taken.coverage
+    watch.lap("views")
+    raster = rasterizer(sources.device)
+    rasterized = rasterize(cloud, views, raster, settings.seed, control)
+    watch.lap("rows")
+    found = _found(rasterized, sources, raster, control)
+    watch.lap("masks")
+    model = SceneModel(found.segments, scale_table(found.segments))
+    if settings.method != "segments":
+        model = _with_features(model, (rasterized, found), settings, sources, control)
+    elif not len(found.segments):
+        why = "the masks of different views agree on nothing, or there are none"
+        raise UserError("There is nothing to select by", why, "Use other masks or more views", ErrorCode.NO_MASKS)
+    watch.lap("training")
+    return TrainedModel(model, views, coverage, sum(len(m.scales) for m in found.masks), watch.seconds)
+
+
+def _captured(cloud: GaussianCloud, settings: TrainSettings, sources: Sources, control: Control) -> Capture:
+    """Views of the cloud itself."""
+    kept = capture_of(sources.checkpoint.load("views"))
+    if kept is not None:
+        return kept
+    size = CaptureSettings(settings.views, settings.width, settings.height, sources.up)
+    taken = capture(cloud, size, control)
+    sources.checkpoint.offer("views", lambda: capture_state(taken))
+    return taken
+
+
+def _found(rasterized: RasterizedViews, sources: Sources, raster: Rasterizer, control: Control) -> TrainingMasks:
+    """Masks and segments."""
+    kept = found_of(sources.checkpoint.load("segments"), rasterized)
+    if kept is not None:
+        return kept
+    if sources.masks is None:
+        found = builtin_found(rasterized, control)
+    else:
+        found = given_found(rasterized, sources.masks, raster, control)
+    sources.checkpoint.offer("segments", lambda: found_state(found))
+    return found
+
+
+def _with_features(
+    model: SceneModel,
+    seen: tuple[RasterizedViews, TrainingMasks],
+    settings: TrainSettings,
+    sources: Sources,
+    control: Control,
+) -> SceneModel:
+    """The model with features trained; snapshots are published on the way, the first one without features."""
+    rasterized, found = seen
+    tell = sources.publish or (lambda model: None)
+    tell(model)
+    about = rasterized.cloud.means, found.seen, rasterized.rows, found.masks, found.segments
+    if settings.method == "click-gaussian":
+
+        def publish_levels(levels: LevelModel) -> None:
+            tell(replace(model, levels=levels))
+
+        how = click_settings(settings, sources.device)
+        levels = train_click_gaussian(ClickInput(*about), how, control, publish_levels, sources.checkpoint)
+        return replace(model, levels=levels)
+
+    def publish(affinity: AffinityModel) -> None:
+        tell(replace(model, affinity=affinity))
+
+    data = SagaInput(*about, model.quantiles)
+    recipe = saga_settings(settings, sources.device)
+    return replace(model, affinity=train_saga(data, recipe, control, publish, sources.checkpoint))
+
+
+def click_settings(settings: TrainSettings, device: str) -> ClickSettings:
+    """The same for Click-Gaussian."""
+    base = CLICK_RECIPES[settings.recipe]
+    steps, pixels = settings.steps or base.steps, settings.pixels or base.pixels
+    return replace(base, steps=steps, pixels=pixels, seed=settings.seed, device=device)
+
+
+def saga_settings(settings: TrainSettings, device: str) -> SagaSettings:
+    """The recipe's hyper-parameters with what the settings change of them."""
+    base = PAPER if settings.recipe == "paper" else PROTOTYPES
+    steps, pixels = settings.steps or base.steps, settings.pixels or base.pixels
+    return replace(base, steps=steps, pixels=pixels, seed=settings.seed, device=device)
+
+
+def check_settings(settings: TrainSettings) -> TrainSettings:
+    """The settings with the defaults in place of zeros.
+
+    Raises:
+        UserError: if one is out of range.
+    """
+    _check_names(settings)
+    base = click_settings(settings, "cpu") if settings.method == "click-gaussian" else saga_settings(settings, "cpu")
+    defaults = {"steps": base.steps, "views": 40, "width": 480, "height": 360, "pixels": base.pixels}
+    most = 16_384 if settings.method == "click-gaussian" else 4096  # pairs: Click-Gaussian looks at them at one scale
+    limits = {"steps": 100_000, "views": 1000, "width": 4096, "height": 4096, "pixels": most}
+    chosen: dict[str, int] = {}
+    for name, default in defaults.items():
+        value = getattr(settings, name)
+        lowest = 2 if name == "pixels" else 1  # the loss is about pairs
+        if value and not lowest <= value <= limits[name]:
+            why = f"{name} is {value}, it must be between {lowest} and {limits[name]} (0: the default, {default})"
+            raise UserError(
+                "The training settings are not usable", why, fix="Use a number that fits", code=ErrorCode.BAD_SETTINGS
+            )
+        chosen[name] = value or default
+    if settings.seed < 0:
+        why = f"seed is {settings.seed}, it must not be negative"
+        raise UserError(
+            "The training settings are not usable", why, fix="Use a number that fits", code=ErrorCode.BAD_SETTINGS
+        )
+    return TrainSettings(settings.method, settings.recipe, seed=settings.seed, **chosen)
+
+
+def _check_names(settings: TrainSettings) -> None:
+    recipes = tuple(CLICK_RECIPES) if settings.method == "click-gaussian" else RECIPES
+    for name, value, known in (("method", settings.method, METHODS), ("recipe", settings.recipe, recipes)):
+        if value not in known:
+            raise UserError(
+                f"There is no {name} '{value}'", fix=f"Use one of: {', '.join(known)}", code=ErrorCode.BAD_SETTINGS
+            )

@@ -1,0 +1,139 @@
+"""Requests that the backend works on, as the client sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ...errors import Cancelled, ErrorCode, UserError
+from ...wire.messages import Cancel, Failed, Progress, Stopped
+from .connection import Connection, Event
+from .reply_checks import RequestInfo, asked, complaint
+
+_LONGEST = 1000  # letters of a sentence
+
+
+class JobState(Enum):
+    """How far a job is; the values are words for the user."""
+
+    waiting = "waiting"
+    running = "running"
+    finished = "finished"
+    failed = "failed"
+    cancelled = "cancelled"
+
+
+@dataclass(eq=False)
+class Job:
+    """One request and what became of it.
+
+    Attributes:
+        id: its number on the wire.
+        kind: class name of the request ("Train").
+        state: waiting until the backend says something about it, then running, then one of the three ends.
+        progress: the newest, or None.
+        result: the reply (SceneState, Trained, Selection, Done, ...) once finished.
+        error: what to tell the user once failed.
+        cancelling: whether a cancel was asked for.
+    """
+
+    id: int
+    kind: str
+    state: JobState = JobState.waiting
+    progress: Progress | None = None
+    result: object | None = None
+    error: UserError | None = None
+    cancelling: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has finished, failed or was cancelled."""
+        return self.state in (JobState.finished, JobState.failed, JobState.cancelled)
+
+    @property
+    def fraction(self) -> float:
+        """Progress of the present phase, 0 to 1."""
+        return self.progress.step / self.progress.total if self.progress and self.progress.total > 0 else 0.0
+
+    def outcome(self) -> object:
+        """The reply of a finished job.
+
+        Raises:
+            UserError: what went wrong, if it failed.
+            Cancelled: if it was cancelled.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.state is JobState.cancelled:
+            raise Cancelled(self.kind)
+        return self.result
+
+
+def _line(text: str) -> str:
+    """What another process says as one line of a length that can be shown, of letters that can be written."""
+    return " ".join(text.split())[:_LONGEST].encode("utf-8", "replace").decode()
+
+
+class JobTable:
+    """The jobs that have not ended, by id."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, Job] = {}
+        self._asked: dict[int, RequestInfo] = {}
+
+    @property
+    def active(self) -> list[Job]:
+        """The jobs that wait or run, oldest first."""
+        return list(self._jobs.values())
+
+    def submit(self, connection: Connection, message: object) -> Job:
+        """Send a request. Raises UserError as `Connection.send` does."""
+        job = Job(connection.send(message), type(message).__name__)
+        self._jobs[job.id], self._asked[job.id] = job, asked(message)
+        return job
+
+    def cancel(self, connection: Connection, job: Job) -> None:
+        """Ask for the end of a job, once; a job that has ended is left alone."""
+        if not job.ended and not job.cancelling:
+            connection.send(Cancel(job.id))
+            job.cancelling = True
+
+    def handle(self, event: Event) -> Job | None:
+        """Take in what the backend says.
+
+        Returns:
+            The job it is about, or None if it is about none that we wait for (the answer to a Cancel).
+        """
+        job_id, message = event
+        job = self._jobs.get(job_id)
+        if job is None:
+            return None
+        if isinstance(message, Progress):
+            job.state, job.progress = JobState.running, message
+            return job
+        del self._jobs[job_id]
+        about = self._asked.pop(job_id)
+        if isinstance(message, Failed):
+            job.state = JobState.failed
+            what = _line(message.what) or "The backend refused this without a word"
+            job.error = UserError(what, _line(message.why), _line(message.fix), ErrorCode.of(message.code))
+        elif isinstance(message, Stopped):
+            job.state = JobState.cancelled
+        elif why := complaint(about, message):
+            fix = "Press Restart; nothing was changed"
+            job.state, job.error = (
+                JobState.failed,
+                UserError("The backend's answer cannot be used", why, fix, ErrorCode.WIRE),
+            )
+        else:
+            job.state, job.result = JobState.finished, message
+        return job
+
+    def fail_all(self, error: UserError) -> list[Job]:
+        """End every job with this error, and return them: the backend is gone."""
+        failed = self.active
+        self._jobs.clear()
+        self._asked.clear()
+        for job in failed:
+            job.state, job.error = JobState.failed, error
+        return failed

@@ -1,0 +1,281 @@
+"""Carries the `.saga` file between this machine and a backend on another one, so that both seem to share a disk.
+
+What is sent says where the file is on this machine; the backend is told of no path, but is sent the file's bytes or
+asked for them, before the answer is handed on. All of it happens in the connection's own threads (pure: no bpy).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ErrorCode, UserError
+from ...gaussians.files import replacing
+from ...wire import codec
+from ...wire.messages import (
+    Candidates,
+    Failed,
+    FetchModel,
+    LoadScene,
+    ModelFile,
+    Names,
+    OpenModel,
+    Progress,
+    SceneState,
+    Train,
+    Trained,
+)
+
+FIRST_ID = codec.MAX_ID // 2
+"""Ids of the courier's own requests count from here, those of the user's never reach it."""
+_HEADER = 8  # bytes of a safetensors file that say how long its header is
+
+OutgoingFrame = bytes | Callable[[], bytes | None]
+"""A frame, or what makes one in the thread that sends; None: there is nothing to send after all."""
+Event = tuple[int, object]
+
+
+@dataclass(eq=False)
+class _PendingTransfer:
+    """A request of the user's that has a file, until it is answered.
+
+    Attributes:
+        message: as the user's code has sent it.
+        path: the file on this machine.
+        answer: of the backend, held back until the file is where it belongs.
+        opened: what became of the file's bytes: SceneState or Failed; True where nothing had to be sent.
+    """
+
+    message: Any
+    path: Path
+    answer: Any = None
+    opened: object = None
+
+
+class ModelSync:
+    """One connection's. Messages come by in the order in which they are sent and received.
+
+    Args:
+        deliver: hands an event to whoever waits for answers.
+        post: queues a parcel for the thread that sends, for the sake of the request of this id.
+
+    Attributes:
+        machine: name of the other machine, once known.
+    """
+
+    def __init__(self, deliver: Callable[[Event], None], post: Callable[[int, OutgoingFrame], None]) -> None:
+        self.machine = ""
+        self._deliver, self._post = deliver, post
+        self._pending: dict[int, _PendingTransfer] = {}
+        self._own: dict[int, int] = {}
+        self._paths: dict[int, tuple[str, ...]] = {}
+        self._there: dict[str, object] = {}
+        self._last = FIRST_ID
+        self._lock = threading.Lock()
+
+    # --- out ----------------------------------------------------------------------------------------------------
+
+    def send(self, number: int, message: Any) -> None:
+        """Post a request, and what has to go with it."""
+        path = getattr(message, "model_file", "")
+        frame = codec.encode(number, replace(message, model_file="") if path else message)
+        with self._lock:
+            self._paths[number] = _paths(message)
+            if path:
+                self._pending[number] = _PendingTransfer(message, Path(path))
+        if isinstance(message, Train) and path:
+            self._post(number, lambda: self._if_writable(number, frame))
+            return
+        self._post(number, frame)
+        if isinstance(message, LoadScene) and path:
+            self._post(number, lambda: self._open(number))
+
+    def _if_writable(self, number: int, frame: bytes) -> bytes | None:
+        """A long training for a file that cannot be written is not begun."""
+        path = self._pending[number].path
+        trial = path.with_name(f".{path.name}.{os.getpid()}.trial")
+        try:
+            trial.touch()
+            trial.unlink()
+        except OSError as error:
+            fix = "Choose a folder that you may write to"
+            why = error.strerror or str(error)
+            self._end(
+                number, _failed(UserError(f"The model cannot be saved to {path}", why, fix, ErrorCode.CANNOT_WRITE))
+            )
+            return None
+        return frame
+
+    def _open(self, number: int) -> bytes | None:
+        """The bytes of a scene's model, unless the backend has them."""
+        pending = self._pending.get(number)
+        if pending is None:
+            return None  # the scene was refused meanwhile
+        scene, path = pending.message.scene, pending.path
+        try:
+            stamp = _stamp(path) if path.is_file() else None
+            if stamp is None or self._there.get(scene) == stamp:
+                self._opened(number, True)
+                return None
+            frame = codec.encode(
+                self._request(number), OpenModel(scene, np.frombuffer(path.read_bytes(), np.uint8), path.name)
+            )
+            self._there[scene] = stamp
+            return frame
+        except OSError as error:
+            why = error.strerror or str(error)
+            self._opened(
+                number,
+                _failed(
+                    UserError(
+                        f"The model {path.name} cannot be read", why, fix="Train it again", code=ErrorCode.BAD_MODEL
+                    )
+                ),
+            )
+        except UserError as error:  # it is too large to be sent
+            self._opened(number, _failed(error))
+        return None
+
+    # --- in -----------------------------------------------------------------------------------------------------
+
+    def receive(self, number: int, message: Any) -> None:
+        """Take in what the backend says, and hand on what the user's code waits for."""
+        with self._lock:
+            owner = self._own.get(number)
+            pending = self._pending.get(number)
+        if isinstance(message, Progress):
+            self._deliver((owner or number, message))
+        elif owner is not None:
+            self._arrived(number, owner, message)
+        elif pending is None:
+            self._end(number, message)
+        elif isinstance(message, SceneState):
+            pending.answer = message
+            self._opened(number, pending.opened)
+        elif isinstance(message, Trained) or (isinstance(message, Candidates | Names) and message.described):
+            pending.answer = message
+            self._deliver((number, Progress("fetching the model", 0, 1)))
+            self._post(number, codec.encode(self._request(number), FetchModel(pending.message.scene)))
+        else:
+            self._end(number, message)
+
+    def _arrived(self, own: int, number: int, message: Any) -> None:
+        """The answer to a request of our own."""
+        with self._lock:
+            del self._own[own]
+            pending = self._pending.get(number)
+        if pending is None:
+            return  # cancelled, or refused
+        if isinstance(pending.message, LoadScene):
+            self._opened(number, message)
+        else:
+            self._end(number, self._with_file(pending, message))
+
+    def _opened(self, number: int, outcome: object) -> None:
+        """The scene and its model came to something, in any order; the user's code is told of both at once."""
+        with self._lock:
+            pending = self._pending.get(number)
+            if pending is None:
+                return
+            pending.opened = outcome
+            if pending.answer is None or outcome is None:
+                return
+        if isinstance(outcome, Failed):
+            self._there.pop(pending.message.scene, None)
+            error = UserError(outcome.what, outcome.why, outcome.fix)
+            self._end(number, replace(pending.answer, note=error.sentence()))
+        else:
+            self._end(number, pending.answer if outcome is True else outcome)
+
+    def _with_file(self, pending: _PendingTransfer, message: Any) -> object:
+        """The answer that was held back, now that the file was fetched, or what has to be said instead."""
+        error = _saved(pending.path, message, pending.message.scene)
+        if error is None:
+            with contextlib.suppress(OSError):  # then it is sent again: nothing worse
+                self._there[pending.message.scene] = _stamp(pending.path)
+        if isinstance(pending.answer, Trained):
+            if error is not None and error.code == ErrorCode.CANNOT_WRITE:  # the backend still has what was learned
+                return replace(pending.answer, model_file="", unsaved=error.sentence())
+            return replace(pending.answer, model_file=str(pending.path)) if error is None else _failed(error)
+        if error is None:
+            return pending.answer
+        note = f"{pending.answer.note.rstrip('.')}. " if pending.answer.note else ""
+        return replace(pending.answer, note=f"{note}The description could not be kept: {error.sentence()}")
+
+    def _request(self, number: int) -> int:
+        """An id for a request of our own, for the sake of one of the user's."""
+        with self._lock:
+            self._last += 1
+            self._own[self._last] = number
+            return self._last
+
+    def _end(self, number: int, message: object) -> None:
+        with self._lock:
+            self._pending.pop(number, None)
+            paths = self._paths.pop(number, ())
+        if isinstance(message, Failed):
+            message = self._placed(message, paths)
+        self._deliver((number, message))
+
+    def _placed(self, failed: Failed, paths: tuple[str, ...]) -> Failed:
+        """A failure about a path says on which machine that is."""
+        text = f"{failed.what} {failed.why}"
+        if not any(path in text or os.path.basename(path.rstrip("/\\")) in text for path in paths):  # noqa: PTH119 - not of this system
+            return failed
+        note = f"on {self.machine or 'the other machine'}, where the backend runs"
+        return replace(failed, why=f"{failed.why}, {note}" if failed.why else note)
+
+
+def _paths(message: Any) -> tuple[str, ...]:
+    """Paths of the backend's machine that a request names."""
+    paths = [getattr(message, "weights", "")]
+    if isinstance(message, Train):
+        sources = message.sources
+        paths += [sources.cameras, sources.masks_folder, sources.sam.weights]
+    return tuple(path for path in paths if path.rstrip("/\\"))
+
+
+def _saved(path: Path, message: Any, scene: str) -> UserError | None:
+    """Write what was fetched; returns why that was not possible. An older file stays whole until then."""
+    if isinstance(message, Failed):
+        return message.error()
+    if not isinstance(message, ModelFile) or not _is_model(message.data, scene):
+        why = "what the backend sent is no model of this scene"
+        return UserError(f"The model cannot be saved to {path}", why, "Train again", ErrorCode.BAD_MODEL)
+    try:
+        with replacing(path) as stream:
+            stream.write(message.data.data)
+    except UserError as error:
+        fix = "Make room or choose another folder, then train again"
+        return UserError(f"The model cannot be saved to {path}", error.why, fix, ErrorCode.CANNOT_WRITE)
+    return None
+
+
+def _is_model(data: np.ndarray, scene: str) -> bool:
+    """Whether bytes begin as a `.saga` file of this scene; the backend that opens it checks the rest."""
+    if data.dtype != np.uint8 or data.ndim != 1 or len(data) < _HEADER:
+        return False
+    end = _HEADER + int.from_bytes(data[:_HEADER].tobytes(), "little")
+    try:
+        about = json.loads(data[_HEADER:end].tobytes()) if end <= len(data) else {}
+        return json.loads(about["__metadata__"]["saga"])["fingerprint"] == scene
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _stamp(path: Path) -> object:
+    """Another one whenever the file is another."""
+    facts = path.stat()
+    return str(path), facts.st_size, facts.st_mtime_ns
+
+
+def _failed(error: UserError) -> Failed:
+    return Failed.of(error)

@@ -1,0 +1,211 @@
+"""The one installer: a Python 3.13 environment with the locked packages of the backend.
+
+`scripts/bootstrap.py` and the Install button in Blender (through environments.py) both use it, so it is standard
+library only and valid Python 3.9, and it runs where nothing is installed yet. It brings its own uv (by pip, in a small
+environment beside the folder) because uv installs the set in a fraction of pip's time and can bring Python 3.13 too.
+What is downloaded has to match the checksums in the lock; nothing is compiled here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+
+from ...errors import ErrorCode, UserError
+from .commands import CommandFailed, run
+from .install_progress import Report, SyncProgress
+from .pythons import find_python, is_usable
+from .uv import Uv, interpreter
+
+__all__ = ["MINIMUM_FREE_BYTES", "Environment", "EnvironmentState", "exclusive", "find_python"]
+
+MINIMUM_FREE_BYTES = 10 * 1000**3
+"""Torch for Linux carries CUDA: about 3 GB of downloads become 6.4 GB."""
+UV_LOCK = "uv.txt"
+"""File with uv's own version and checksums, beside every lock."""
+
+_STAMP = "saga_installed.txt"
+_QUICK = {"UV_HTTP_TIMEOUT": "15", "UV_HTTP_CONNECT_TIMEOUT": "5", "UV_HTTP_RETRIES": "1"}
+"""For the question what has to be downloaded: it shows soon whether there is a network."""
+
+
+class EnvironmentState(Enum):
+    """Where an environment stands; the values are words for the user."""
+
+    missing = "not installed"
+    incomplete = "only partly installed"
+    outdated = "installed for another version"
+    ready = "ready"
+
+
+class Environment:
+    """A virtual environment in a folder of its own.
+
+    Beside the folder lie `NAME-uv` (the small environment with uv) and `NAME.lock` (held while installing).
+
+    Attributes:
+        folder: the environment.
+        python: its interpreter, whether it is there yet or not.
+    """
+
+    def __init__(self, folder: Path, requirements: Path | None = None, family: Path | None = None) -> None:
+        """
+        Args:
+            folder: the environment; need not exist.
+            requirements: lock file that it has to match to be `ready`; None: any that was installed completely.
+            family: folder whose `-uv` is used, and that has a package cache of its own; None: `folder`, and uv's cache.
+        """
+        self.folder = Path(folder)
+        self.python = interpreter(self.folder)
+        self._requirements = requirements
+        self._tools = (family or self.folder).with_name((family or self.folder).name + "-uv")
+        self._cache = cache_of(family) if family is not None else None
+
+    @property
+    def state(self) -> EnvironmentState:
+        """Where it stands now, read from the disk."""
+        return self._state(self._requirements)
+
+    def _state(self, requirements: Path | None) -> EnvironmentState:
+        if not self.folder.exists():
+            return EnvironmentState.missing
+        with contextlib.suppress(OSError):
+            stamp = (self.folder / _STAMP).read_text(encoding="utf-8")
+            if self.python.exists():
+                fits = requirements is None or stamp == self._stamp_for(requirements)
+                return EnvironmentState.ready if fits else EnvironmentState.outdated
+        return EnvironmentState.incomplete
+
+    def _stamp_for(self, requirements: Path) -> str:
+        # Scripts of an environment name its folder: one that was moved has to be made again, hence the path.
+        content = _pins(requirements) + os.fsencode(self.folder.resolve())
+        return hashlib.sha256(content).hexdigest()
+
+    def install(
+        self, requirements: Path, report: Report, cancelled: Callable[[], bool], project: Path | None = None
+    ) -> None:
+        """Bring the environment to `ready`; does nothing if it is. What was downloaded before is not fetched again.
+
+        Args:
+            requirements: lock file: names, versions and checksums; uv's own lies beside it.
+            report: called with what is being done and how far it is, 0 to 1.
+            cancelled: asked a few times a second whether to stop.
+            project: a Python project to add as editable, without its dependencies.
+
+        Raises:
+            UserError: code "busy" (another install is at work), "disk", "folder", "no_python", "network",
+                "certificate", "permission", "checksum", "index" or "install"; the state is then what it was, or
+                incomplete.
+            Cancelled: if it was stopped.
+        """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(self.folder.with_name(self.folder.name + ".lock")):
+            if self._state(requirements) is not EnvironmentState.ready:
+                self.build(requirements, report, cancelled, project)
+
+    def build(
+        self, requirements: Path, report: Report, cancelled: Callable[[], bool], project: Path | None = None
+    ) -> None:
+        """`install` for who holds a lock already."""
+        self._check_place()
+        uv = Uv(self._tools, requirements.with_name(UV_LOCK), report, cancelled)
+        if self._cache is not None:
+            uv.environ.setdefault("UV_CACHE_DIR", str(self._cache))  # on the same disk: files are linked, not copied
+        if not is_usable(self.python):
+            base = uv.python(report, cancelled)
+            report("Making the environment", 0.04)
+            _do("The environment could not be made", [uv.program, "venv", "--clear", "--python", base, self.folder], uv)
+        (self.folder / _STAMP).unlink(missing_ok=True)  # from here on it is incomplete
+        report("Looking at what has to be installed", 0.05)
+        pip: list[str | Path] = [uv.program, "pip"]
+        sync = [*pip, "sync", "--require-hashes", "--no-build", "--python", self.python, requirements]
+        what = "The packages could not be installed"
+        _do(what, [*sync, "--dry-run"], uv, cancelled, quick=True)
+        _do(what, sync, uv, cancelled, SyncProgress(report, self.folder).line)
+        if project is not None:
+            report("Adding the project", 0.98)
+            add = [*pip, "install", "--python", self.python, "--no-deps", "--editable", project]
+            _do("The project could not be added", add, uv, cancelled)
+        self._write_stamp(requirements)
+        report("Installed", 1.0)
+
+    def _write_stamp(self, requirements: Path) -> None:
+        half = self.folder / (_STAMP + ".part")
+        half.write_text(self._stamp_for(requirements), encoding="utf-8")
+        half.replace(self.folder / _STAMP)
+
+    def _check_place(self) -> None:
+        if self.folder.exists() and not (self.folder / "pyvenv.cfg").exists() and any(self.folder.iterdir()):
+            why = f"{self.folder} holds other files and no Python environment"
+            raise UserError(
+                "The environment cannot be made there", why, "Choose an empty folder for it", ErrorCode.FOLDER
+            )
+        have = _size(self._cache) if self._cache is not None else 0  # of an earlier run: it becomes the environment
+        free, needed = shutil.disk_usage(self.folder.parent).free, MINIMUM_FREE_BYTES - have
+        if free < needed:
+            why = f"{free / 1e9:.1f} GB are free at {self.folder.parent}, {needed / 1e9:.0f} GB are needed"
+            fix = "Free some space or choose a folder on another disk, then install again"
+            raise UserError("There is not enough free disk space", why, fix, ErrorCode.DISK)
+
+
+def cache_of(family: Path) -> Path:
+    """Where the downloads of a family of environments are kept."""
+    return family.with_name(family.name + "-cache")
+
+
+def _pins(requirements: Path) -> bytes:
+    """The names and versions of a lock. More checksums, of other systems' files, make no other environment."""
+    lines = requirements.read_bytes().splitlines()
+    return b"".join(line.rstrip(b" \\") + b"\n" for line in lines if not line.startswith(b"    --hash="))
+
+
+def _size(folder: Path) -> int:
+    """Bytes on the disk below a folder, 0 if there is none."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(place, name).lstat().st_size
+    return total
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock that the operating system drops when this process ends, however it ends."""
+    with path.open("a+b") as file:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            why = f"{path.with_suffix('')} is being installed by another program"
+            raise UserError(
+                "The backend is being installed already", why, "Wait until it is done", ErrorCode.BUSY
+            ) from None
+        yield
+
+
+def _do(
+    what: str,
+    command: list[str | Path],
+    uv: Uv,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_line: Callable[[str], None] = lambda _: None,
+    quick: bool = False,
+) -> None:
+    try:
+        run([str(part) for part in command], cancelled, on_line, {**uv.environ, **(_QUICK if quick else {})})
+    except CommandFailed as failure:
+        raise failure.explain(what) from failure

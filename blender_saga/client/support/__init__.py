@@ -1,0 +1,1 @@
+"""Log files and the report that a user can copy."""

@@ -1,0 +1,1 @@
+"""Edits that need no backend."""

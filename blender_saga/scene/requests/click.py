@@ -1,0 +1,248 @@
+"""Clicks: who takes part, what is sent, how the answer becomes the selection of the objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import bpy
+import numpy as np
+
+from ...errors import ErrorCode, UserError
+from ...gaussians.cloud import concatenate
+from ...gaussians.selection import combine, unpack
+from ...gaussians.view import View
+from ...wire.messages import CleanUp, Click, LoadScene, LookAhead, ObjectPoints, Prompt, Selection
+from ..splat import instances, point_cloud
+from ..state.session import Request, means_of, session
+from . import trained_space
+from .duplicates import all_there, points_of
+from .lookup import is_trained, not_trained, siblings, trained_model
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A click that is under way, with the objects whose points its answer speaks of.
+
+    Attributes:
+        request: what the backend works on.
+        points: of each object in the order of the message: `session_uid` and number of points.
+        shown: of each object, [N] bool: the points that took part; None: all.
+    """
+
+    request: Request
+    points: tuple[tuple[int, int], ...]
+    shown: tuple[np.ndarray | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ClickRequest:
+    """What a click asks: where, and how much to take.
+
+    Attributes:
+        prompts: what was pointed at, in whatever views; the newest last.
+        scale, threshold: 0 to 1, negative for automatic.
+        want_scores: whether to record the similarity of every point too.
+        clean_up: what is done to the selection afterwards.
+        method: "auto", "segments" (segments), "saga" (features) or "instant" (Segment Anything).
+        snap: replace a selection by features with the segment that is much like it.
+        weights: Segment Anything's weights, "" without.
+    """
+
+    prompts: tuple[Prompt, ...]
+    scale: float = -1.0
+    threshold: float = -1.0
+    want_scores: bool = True
+    clean_up: CleanUp = field(default_factory=CleanUp)
+    method: str = "auto"
+    snap: bool = True
+    weights: str = ""
+
+
+def ask(objects: list[bpy.types.Object], target: ClickRequest) -> Query:
+    """Send a click on objects that share a trained cloud.
+
+    Raises:
+        UserError: if they are not trained (and the method needs that), or the backend does not run.
+    """
+    here = loaded_objects(objects, instant=target.method == "instant")
+    if target.method == "instant":
+        weights_chosen(target.weights)
+    click = Click(
+        here.scene,
+        target.prompts,
+        here.points,
+        scale=target.scale,
+        threshold=target.threshold,
+        method=target.method,
+        snap=target.snap,
+        want_scores=target.want_scores,
+        clean_up=target.clean_up,
+        weights=target.weights,
+    )
+    request = session.request(here.load, click)
+    return Query(request, tuple((o.session_uid, len(o.data.points)) for o in here.objects), here.shown)
+
+
+def look_ahead(objects: list[bpy.types.Object], view: View, weights: str) -> Request:
+    """Have the backend look at a view before it is clicked in.
+
+    Raises:
+        UserError: if there is nothing to look at, no weights, or the backend does not run.
+    """
+    weights_chosen(weights)
+    here = loaded_objects(objects, instant=True)
+    return session.request(here.load, LookAhead(here.scene, view, weights, here.points))
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedObjects:
+    """Objects that share a cloud as a message names them; `load`: what has to be sent before it, or None."""
+
+    scene: str
+    objects: list[bpy.types.Object]
+    shown: tuple[np.ndarray | None, ...]
+    points: tuple[ObjectPoints, ...]
+    load: LoadScene | None
+
+
+def loaded_objects(objects: list[bpy.types.Object], instant: bool) -> LoadedObjects:
+    """Who takes part, and where they stand; `instant`: they need no model."""
+    objects = [o for o in objects if not point_cloud.hidden(o).all()]
+    if not objects:
+        raise UserError("All of the splat is hidden", fix="Press Show All", code=ErrorCode.HIDDEN)
+    first = objects[0]
+    model = next(filter(None, map(trained_model, objects)), "")
+    if not instant and not model and not is_trained(first):
+        raise not_trained(first)
+    objects, places = _standing(objects)
+    shown, load = tuple(_shown(o) for o in objects), needed(objects, model)
+    means = session.loaded_means(first.saga.fingerprint) if load is None else means_of(load)
+    assert means is not None
+    points = tuple(points_of(o, mask, at, means) for o, mask, at in zip(objects, shown, places, strict=True))
+    return LoadedObjects(first.saga.fingerprint, objects, shown, points, load)
+
+
+def weights_chosen(weights: str) -> None:
+    """Make sure that instant clicks can be answered.
+
+    Raises:
+        UserError: without weights.
+    """
+    if not weights:
+        fix = "Choose their file in the preferences, or download one there"
+        raise UserError("Instant clicks need Segment Anything", "no weights were chosen", fix, ErrorCode.BAD_WEIGHTS)
+
+
+def needed(objects: list[bpy.types.Object], model: str) -> LoadScene | None:
+    """What has to be sent before a request about objects that share a trained cloud; None if nothing.
+
+    Raises:
+        UserError: if they do not fit together.
+    """
+    means = session.loaded_means(objects[0].saga.fingerprint)
+    loaded = means is not None and all_there(objects, means)
+    return None if loaded else _load(siblings(objects[0]), model)
+
+
+def _shown(obj: bpy.types.Object) -> np.ndarray | None:
+    hidden = point_cloud.hidden(obj)
+    return ~hidden if hidden.any() else None
+
+
+def _standing(objects: list[bpy.types.Object]) -> tuple[list[bpy.types.Object], list[np.ndarray]]:
+    """Objects and where they stand [4,4]; one that collection instances show too comes once for each place."""
+    places = [(o, np.array(o.matrix_world, np.float64)) for o in objects]
+    shown = instances.instances(bpy.context.view_layer, None)
+    places += [(i.original, i.matrix_world) for i in shown if i.original in objects]
+    return [o for o, _ in places], [matrix for _, matrix in places]
+
+
+def apply(query: Query, mode: str) -> Selection:
+    """Write the answer of an ended query on its objects; returns it.
+
+    Args:
+        query: from `ask`.
+        mode: set, add, subtract or intersect (gaussians.selection.SelectMode).
+
+    Raises:
+        UserError: if it failed, or the objects have changed since; then nothing is written.
+        Cancelled: if it was cancelled.
+    """
+    answer = query.request.outcome()
+    assert isinstance(answer, Selection)
+    objects = objects_of(query)
+    taking_part = sum(_count(o, shown) for o, shown in zip(objects, query.shown, strict=True))
+    if answer.total != taking_part:
+        why = f"it speaks of {answer.total:,} points, and {taking_part:,} took part"
+        raise UserError(
+            "The backend's answer cannot be used", why, "Press Restart; nothing was changed", ErrorCode.WIRE
+        )
+    holders = {o.data.session_uid: o for o in objects}  # linked duplicates share their data: written once
+    for uid, mask in _by_data(query, objects, unpack(answer.bits, answer.total)).items():
+        old = point_cloud.selection(holders[uid])
+        point_cloud.set_selection(holders[uid], combine(old, mask, mode))
+    if len(answer.scores):
+        for uid, scores in _by_data(query, objects, answer.scores).items():
+            point_cloud.set_similarity(holders[uid], scores)
+    return answer
+
+
+def _by_data(query: Query, objects: list[bpy.types.Object], values: np.ndarray) -> dict[int, np.ndarray]:
+    """Cut values [T] of all points into those of each data-block; where objects share one, the larger counts."""
+    merged: dict[int, np.ndarray] = {}
+    start = 0
+    for obj, shown in zip(objects, query.shown, strict=True):
+        count = _count(obj, shown)
+        part = _spread(values[start : start + count], shown)
+        start += count
+        uid = obj.data.session_uid
+        merged[uid] = np.maximum(merged[uid], part) if uid in merged else part
+    return merged
+
+
+def _count(obj: bpy.types.Object, shown: np.ndarray | None) -> int:
+    """Points of an object that took part."""
+    return len(obj.data.points) if shown is None else int(np.count_nonzero(shown))
+
+
+def _spread(values: np.ndarray, shown: np.ndarray | None) -> np.ndarray:
+    """Values of the points that took part as values of all points; 0 for the others."""
+    if shown is None:
+        return values
+    spread = np.zeros(len(shown), values.dtype)
+    spread[shown] = values
+    return spread
+
+
+def objects_of(query: Query) -> list[bpy.types.Object]:
+    """The objects that a query was about, an instanced one several times.
+
+    Raises:
+        UserError: if one is gone or has another number of points.
+    """
+    by_uid = {o.session_uid: o for o in bpy.data.objects}
+    objects = [by_uid.get(uid) for uid, _ in query.points]
+    same = all(
+        o is not None and len(o.data.points) == count for o, (_, count) in zip(objects, query.points, strict=True)
+    )
+    if not same:
+        raise UserError("The splats were changed during the click", fix="Click again", code=ErrorCode.CHANGED)
+    return objects
+
+
+def _load(objects: list[bpy.types.Object], model: str) -> LoadScene:
+    """The Gaussians that are at hand, each id once (duplicates hold the same).
+
+    Raises:
+        UserError: if points of another splat were joined in: their ids mean other Gaussians.
+    """
+    cloud, record = concatenate([trained_space.to_cloud(o) for o in objects]), objects[0].saga
+    ids, first, back = np.unique(
+        np.concatenate([point_cloud.ids(o) for o in objects]), return_index=True, return_inverse=True
+    )
+    if ids[0] < 0 or ids[-1] >= record.count or not np.array_equal(cloud.opacities, cloud.opacities[first][back]):
+        why = "points of another splat were joined to it"
+        raise UserError(
+            f"The splat {objects[0].name} does not fit its model", why, "Train it again", ErrorCode.FOREIGN_POINTS
+        )
+    return LoadScene(record.fingerprint, cloud.take(first), ids.astype(np.int32), record.count, model)

@@ -1,0 +1,110 @@
+"""The clicks and boxes of the present selection, kept in the scene so that undo and saving keep them too."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import bpy
+import numpy as np
+
+from ...errors import ErrorCode, UserError
+from ...gaussians.view import View
+from ...wire.messages import CleanUp, Prompt
+from ..splat import instances, point_cloud
+from ..state.properties import PromptRecord
+from .cameras import flatten, picture_pixel, view_from_flat
+from .weights import weights
+
+Corners = tuple[int, int, int, int]
+"""Region pixels from the bottom left: where a drag began and ended; twice the same for a click."""
+
+
+def make_prompt(view: View, corners: Corners, positive: bool) -> Prompt:
+    """A click, or a box where the corners differ.
+
+    Raises:
+        UserError: if a click is outside of the view, or a box beside it.
+    """
+    if corners[:2] == corners[2:]:
+        return Prompt(view, picture_pixel(view, *corners[:2]), "points", positive)
+    pixels = np.array(corners, np.float32).reshape(2, 2)
+    pixels[:, 1] = view.height - 1 - pixels[:, 1]
+    if (pixels.max(axis=0) < 0).any() or (pixels.min(axis=0) >= (view.width, view.height)).any():
+        raise UserError("The box lies beside the view", fix="Draw it over the thing", code=ErrorCode.BAD_VIEW)
+    return Prompt(view, pixels, "box", positive)
+
+
+def recall(scene: bpy.types.Scene) -> tuple[Prompt, ...]:
+    """The prompts that the scene keeps, oldest first."""
+    return tuple(_prompt(record) for record in scene.saga.prompts)
+
+
+def _prompt(record: PromptRecord) -> Prompt:
+    view = view_from_flat(record.view, record.projection, (record.width, record.height))
+    return make_prompt(view, tuple(int(value) for value in record.corners), record.positive)
+
+
+def add(scene: bpy.types.Scene, record: dict[str, object]) -> None:
+    """Keep one more, given as the values of a PromptRecord."""
+    new = scene.saga.prompts.add()
+    for name, value in record.items():
+        setattr(new, name, value)
+
+
+def take(scene: bpy.types.Scene, place: int) -> dict[str, object]:
+    """Remove one and return its values, for `put_back`."""
+    record = scene.saga.prompts[place]
+    arrays = {name: tuple(getattr(record, name)) for name in ("view", "projection", "corners")}
+    values = arrays | {name: getattr(record, name) for name in ("width", "height", "positive", "box")}
+    scene.saga.prompts.remove(place)
+    return values
+
+
+def put_back(scene: bpy.types.Scene, place: int, values: dict[str, object]) -> None:
+    """Undo `take`."""
+    add(scene, values)
+    scene.saga.prompts.move(len(scene.saga.prompts) - 1, place)
+
+
+def forget(scene: bpy.types.Scene) -> None:
+    """Keep none."""
+    scene.saga.prompts.clear()
+    scene.saga.prompts_state = ""
+
+
+def confirm(scene: bpy.types.Scene, objects: list[bpy.types.Object]) -> None:
+    """The selection of these objects is now the answer to the prompts."""
+    scene.saga.prompts_state = state(objects)
+
+
+def hold(scene: bpy.types.Scene, objects: list[bpy.types.Object]) -> bool:
+    """Whether the prompts still stand for the selection: nothing else has changed it or moved an object since."""
+    return len(scene.saga.prompts) > 0 and scene.saga.prompts_state == state(objects)
+
+
+def state(objects: list[bpy.types.Object]) -> str:
+    """A short text that differs when another object takes part, one was moved, or something else is selected."""
+    value = 1
+    for obj in sorted(set(objects), key=lambda o: o.name):
+        value = zlib.adler32(_place(obj.matrix_world) + obj.name.encode(), value)
+        value = zlib.adler32(np.packbits(point_cloud.selection(obj)), value)
+    for instance in instances.instances(bpy.context.view_layer, None):
+        value = zlib.adler32(_place(instance.matrix_world), value)
+    return f"{value:08x}"
+
+
+def _place(matrix: Sequence[Sequence[float]]) -> bytes:
+    return np.array(flatten(matrix), np.float32).tobytes()
+
+
+def refinement(scene: bpy.types.Scene) -> dict[str, object]:
+    """What the sidebar says of how a selection is made and cleaned up: values of a queries.Target."""
+    settings = scene.saga
+    clean_up = CleanUp(settings.drop_floaters, settings.only_connected, settings.fill_holes, settings.only_visible)
+    return {
+        "clean_up": clean_up,
+        "method": settings.select_by.lower(),
+        "snap": settings.snap,
+        "weights": weights("SAM"),
+    }

@@ -1,0 +1,122 @@
+"""Everything at once: the tree of things that the backend finds, and the features as colors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from ...errors import ErrorCode, UserError
+from ...wire.messages import Candidates, Cluster, Clusters, Color, Colors, FindText, Names, NameSegments
+from ..splat import attributes, point_cloud
+from ..state.session import Request, session
+from . import click, text
+from .lookup import is_trained, not_trained, require_rows, siblings, trained_model
+
+CLUSTER, PCA = "saga:cluster", "saga:pca"
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A request about a whole scene that is under way for the objects of a trained cloud."""
+
+    request: Request
+    uid: int
+    fingerprint: str
+
+
+def ask(obj: bpy.types.Object, message: Cluster | Color | FindText | NameSegments) -> Asked:
+    """Send it.
+
+    Raises:
+        UserError: if the splat is not trained, the backend does not run, or another one is under way.
+    """
+    if session.search is not None and not session.search.ended:
+        raise UserError(
+            "The backend is looking for things already", fix="Wait for its end, or cancel it", code=ErrorCode.BUSY
+        )
+    objects = siblings(obj)
+    model = next(filter(None, map(trained_model, objects)), "")
+    if not model and not is_trained(obj):
+        raise not_trained(obj)
+    session.search = session.request(click.needed(objects, model), message)
+    return Asked(session.search, obj.session_uid, obj.saga.fingerprint)
+
+
+def record(asked: Asked) -> str:
+    """Write the answer on the object and those that share its model; returns it in words.
+
+    Raises:
+        UserError: if it failed or the object is gone.
+        Cancelled: if it was cancelled.
+    """
+    answer = asked.request.outcome()
+    obj = next((o for o in bpy.data.objects if o.session_uid == asked.uid), None)
+    if obj is None or obj.saga.fingerprint != asked.fingerprint:
+        raise UserError("The splat was changed meanwhile", fix="Try again", code=ErrorCode.CHANGED)
+    if isinstance(answer, Candidates):
+        return text.write(obj, answer)
+    if isinstance(answer, Names):
+        return text.write_names(obj, answer)
+    holders = {o.data.session_uid: o for o in siblings(obj)}.values()
+    if isinstance(answer, Colors):
+        require_rows(obj, len(answer.rgb))
+        for holder in holders:
+            point_cloud.set_mark(holder, PCA, "FLOAT_VECTOR", answer.rgb[point_cloud.ids(holder)] / np.float32(255))
+        return "The features are shown as colors"
+    assert isinstance(answer, Clusters)
+    require_rows(obj, len(answer.labels))
+    for holder in holders:
+        point_cloud.set_mark(holder, CLUSTER, "INT", answer.labels[point_cloud.ids(holder)])
+    for sibling in siblings(obj):
+        _write_tree(sibling, answer)
+    tops = int(np.count_nonzero(answer.parents < 0))
+    return answer.note or f"Found {tops} things with {len(answer.parents) - tops} parts"
+
+
+def _write_tree(obj: bpy.types.Object, answer: Clusters) -> None:
+    """The records of an object, each thing followed by its parts."""
+    names = {record.node: record.name for record in obj.saga.segments if record.renamed}
+    obj.saga.segments.clear()
+    numbers: dict[int, int] = {}
+    for node, level in depth_first(answer.parents):
+        parent = int(answer.parents[node])
+        numbers[parent] = numbers.get(parent, 0) + 1
+        record = obj.saga.segments.add()
+        record.node, record.parent, record.level = node, parent, level
+        record.count, record.size = int(answer.counts[node]), float(answer.sizes[node])
+        own = f"{'Object' if level == 0 else 'Part'} {numbers[parent]}"
+        record.name = names.get(node, own)
+        record.renamed = node in names  # setting the name has just said that it is the user's
+
+
+def depth_first(parents: np.ndarray) -> list[tuple[int, int]]:
+    """(node, depth) of a forest, every node followed by what is below it; parents [T] stand before their children."""
+    children: dict[int, list[int]] = {}
+    for node, parent in enumerate(parents):
+        children.setdefault(int(parent), []).append(node)
+    order, waiting = [], [(node, 0) for node in reversed(children.get(-1, []))]
+    while waiting:
+        node, depth = waiting.pop()
+        order.append((node, depth))
+        waiting += [(child, depth + 1) for child in reversed(children.get(node, []))]
+    return order
+
+
+def members(obj: bpy.types.Object, node: int) -> np.ndarray:
+    """[N] bool: the points of an object that belong to a thing or one of its parts.
+
+    Raises:
+        UserError: if the object has no clusters.
+    """
+    attribute = obj.data.attributes.get(CLUSTER)
+    if attribute is None or attribute.data_type != "INT":
+        raise UserError(
+            f"The things of {obj.name} are not known", fix="Press Segment Scene", code=ErrorCode.NO_CLUSTERS
+        )
+    below = {node}
+    for thing in sorted(obj.saga.segments, key=lambda t: t.node):  # parents first
+        if thing.parent in below:
+            below.add(thing.node)
+    return np.isin(attributes.read(attribute), list(below))

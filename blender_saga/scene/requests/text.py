@@ -1,0 +1,96 @@
+"""What a text may mean: the candidates of the last search, and selecting one of them."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from ...errors import ErrorCode, UserError
+from ...gaussians.selection import combine, unpack
+from ...wire.messages import Candidates, Names
+from ..splat import point_cloud
+from ..state.session import session
+from . import prompts
+from .lookup import participants, require_rows, siblings
+
+
+def of(obj: bpy.types.Object) -> Candidates | None:
+    """The candidates of the last search, if it was about the trained cloud of this splat."""
+    answer = session.candidates
+    return answer if answer is not None and obj.saga.fingerprint == answer.scene else None
+
+
+def write(obj: bpy.types.Object, answer: Candidates) -> str:
+    """Keep an answer and select its best candidate, if it fits; returns it in words.
+
+    Raises:
+        UserError: if the best candidate is hidden or deleted, or the answer is about another cloud.
+    """
+    if answer.bits.shape[1] != -(-obj.saga.count // 8):
+        require_rows(obj, 8 * answer.bits.shape[1])
+    session.candidates, session.chosen, session.texts = answer, -1, session.texts + 1
+    if not answer.matches:
+        return answer.note or f"Nothing here looks like '{answer.text}'"
+    select(bpy.context, obj, 0)
+    others = f", and {answer.matches - 1} more that fit" if answer.matches > 1 else ""
+    return f"Found '{answer.text}': {answer.counts[0]:,} splats{others}" + (f". {answer.note}" if answer.note else "")
+
+
+def select(context: bpy.types.Context, obj: bpy.types.Object, number: int, mode: str = "set") -> None:
+    """Select a candidate in all visible objects that share the trained cloud.
+
+    Args:
+        context: whose view layer counts.
+        obj: one of them.
+        number: of the candidate.
+        mode: set, add, subtract or intersect (gaussians.selection.SelectMode).
+
+    Raises:
+        UserError: if there is no such candidate, or none of it can be seen.
+    """
+    answer = of(obj)
+    if answer is None or not 0 <= number < len(answer.counts):
+        raise UserError("There is no such candidate", fix="Type a text and press Find", code=ErrorCode.NO_CANDIDATE)
+    inside = unpack(answer.bits[number], obj.saga.count)
+    objects = list({o.data.session_uid: o for o in participants(context, obj)}.values())
+    masks = [inside[point_cloud.ids(o)] & ~point_cloud.hidden(o) for o in objects]
+    if not any(mask.any() for mask in masks):
+        raise UserError(
+            "This candidate is not to be seen",
+            "it is hidden or deleted",
+            fix="Press Show All, or choose another candidate",
+            code=ErrorCode.HIDDEN,
+        )
+    for each, mask in zip(objects, masks, strict=True):
+        point_cloud.set_selection(each, combine(point_cloud.selection(each), mask, mode))
+    prompts.forget(context.scene)
+    session.chosen = number
+
+
+def write_names(obj: bpy.types.Object, answer: Names) -> str:
+    """Name the things of a splat and of those that share its model, but for those that the user has named.
+
+    Raises:
+        UserError: if they are not the things that were named.
+    """
+    for sibling in siblings(obj):
+        if len(sibling.saga.segments) not in (0, len(answer.names)):
+            why = "other things were found since"
+            raise UserError(
+                f"The things of {sibling.name} cannot be named", why, "Press Segment Scene again", ErrorCode.CHANGED
+            )
+    named = 0
+    for sibling in siblings(obj):
+        for thing in sibling.saga.segments:
+            word = answer.names[thing.node]
+            if word and not thing.renamed:
+                thing.name, thing.renamed = word, False  # setting a name says that it is the user's: it is not
+                named += sibling == obj
+    if not named:
+        return answer.note or "None of the words fits any of the things"
+    return f"Named {named} of {len(answer.names)} things" + (f". {answer.note}" if answer.note else "")
+
+
+def fits(answer: Candidates) -> np.ndarray:
+    """[K] bool: the candidates that fit the text better than anything else."""
+    return np.arange(len(answer.counts)) < answer.matches

@@ -1,0 +1,123 @@
+"""From a splat object to a training and back: what is sent, what is recorded when it has ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ...errors import ErrorCode, UserError
+from ...wire.messages import LoadScene, Train, Trained, TrainSettings
+from ..splat import point_cloud
+from ..state.paths import model_path, portable
+from ..state.session import Request, Training, session
+from . import trained_space
+from .lookup import trained_model
+from .train_sources import SourceSettings, sources_of
+
+_CUT_OFF = (
+    ErrorCode.LOST,
+    ErrorCode.STOPPED,
+    ErrorCode.UNREACHABLE,
+    ErrorCode.NOT_RUNNING,
+    ErrorCode.NO_MEMORY,
+    ErrorCode.CANNOT_WRITE,
+)
+"""Ends that a training can go on from."""
+
+
+def start(
+    context: bpy.types.Context, obj: bpy.types.Object, settings: TrainSettings, wanted: SourceSettings
+) -> Training:
+    """Send the present points of a splat to the backend and have them trained; the object is not changed yet.
+
+    Raises:
+        UserError: if the backend does not run, something is being trained, the object is no splat, or cameras or
+            folders are missing.
+    """
+    session.connected()
+    if session.training is not None and not session.training.ended:
+        raise UserError("A training is running already", fix="Wait for its end, or cancel it", code=ErrorCode.BUSY)
+    cloud = point_cloud.to_cloud(obj)
+    scene = cloud.fingerprint()
+    same = scene == obj.saga.fingerprint
+    cloud, known = (trained_space.to_cloud(obj), trained_model(obj)) if same else (cloud, "")
+    to_points = trained_space.applied(obj) if same else np.eye(4)
+    sources = sources_of(context, obj, wanted, to_points)
+    train = Train(scene, str(model_path(obj, scene)), settings, sources)
+    request = _sent(LoadScene(scene, cloud, count=len(cloud), model_file=known), train)
+    return Training(request, obj.session_uid, scene, len(cloud))
+
+
+def resume() -> Training:
+    """Send the training that was cut off once more, as it was; the backend goes on from what it has kept of it.
+
+    Raises:
+        UserError: if there is none, or the backend does not run.
+    """
+    cut = session.interrupted
+    if cut is None or not isinstance(cut.request.message, Train):
+        raise UserError("No training was interrupted", fix="Press Train Affinity", code=ErrorCode.IDLE)
+    return replace(cut, request=_sent(cut.request.load, cut.request.message))
+
+
+def _sent(load: LoadScene | None, train: Train) -> Request:
+    request = session.request(load, train)
+    session.training, session.trained, session.interrupted = request, None, None
+    session.losses.clear()
+    session.tell("")
+    return request
+
+
+def unfinished(obj: bpy.types.Object) -> bool:
+    """Whether the backend has kept something of a training of this splat that did not come to its end."""
+    return Path(f"{model_path(obj, obj.saga.fingerprint)}.unfinished").is_dir()
+
+
+def record(training: Training) -> Trained:
+    """Write down on the objects what the ended training made of them; returns the backend's answer.
+
+    Raises:
+        UserError: if it failed, or the object is gone or has other points than it had (its model is on disk).
+        Cancelled: if it was cancelled.
+    """
+    try:
+        answer = training.request.outcome()
+    except UserError as error:
+        session.interrupted = training if error.code in _CUT_OFF else None
+        raise
+    assert isinstance(answer, Trained)
+    _note_place(answer)
+    session.levels[training.fingerprint] = answer.levels
+    session.trained = answer
+    obj = next((o for o in bpy.data.objects if o.session_uid == training.uid), None)
+    if obj is not None and obj.saga.fingerprint != training.fingerprint:
+        _adopt(obj, training)
+    for sibling in bpy.data.objects:
+        if sibling.saga.fingerprint == training.fingerprint:
+            sibling.saga.model_file = portable(answer.model_file) if answer.model_file else sibling.saga.model_file
+            sibling.saga.levels = answer.levels
+    for scene in obj.users_scene if obj is not None else ():
+        scene.saga.show_sources = False  # what comes next is the panel Select, further down
+    return answer
+
+
+def _note_place(answer: Trained) -> None:
+    """Where the model is now: in a file, or in the memory of the backend alone."""
+    session.unsaved.pop(answer.scene, None)
+    if answer.unsaved and session.backend is not None:
+        session.unsaved[answer.scene] = session.backend.starts, answer.unsaved
+    else:
+        session.models[answer.scene] = answer.model_file
+
+
+def _adopt(obj: bpy.types.Object, training: Training) -> None:
+    """The object holds another cloud than the one it was imported as: number its points anew."""
+    cloud = point_cloud.to_cloud(obj)
+    if cloud.fingerprint() != training.fingerprint:
+        raise UserError(
+            f"The splat {obj.name} was changed while it was trained", "the model belongs to other points", "Train again"
+        )
+    point_cloud.identify(obj, cloud)

@@ -1,0 +1,125 @@
+"""How the backend is started: the folder, the Python and the device that the preferences name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import bpy
+
+from ..client.connection.connection import ConnectionState
+from ..client.connection.process import Launch
+from ..client.connection.remote import Remote, remote_of
+from ..client.install.versions import Environments
+from ..client.support.log_files import own_path
+from ..errors import ErrorCode, UserError
+from ..scene.state.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, user_folder
+from ..scene.state.session import session
+
+
+def preferences() -> bpy.types.AddonPreferences:
+    """The preferences of the enabled extension."""
+    return bpy.context.preferences.addons[PACKAGE].preferences
+
+
+def backend_folder() -> Path:
+    """The folder of the backend's environment and logs."""
+    chosen = preferences().backend_folder
+    return Path(absolute(chosen)) if chosen else user_folder("backend")
+
+
+def environment() -> Environments:
+    """The environment that Install makes, and exchanges for a newer one."""
+    return Environments(backend_folder() / "environment", REQUIREMENTS)
+
+
+def is_installed() -> bool:
+    """Whether there is a Python to start the backend with: the user's own, or an installed environment."""
+    return own_python() is not None or environment().usable
+
+
+def own_python() -> Path | None:
+    """The Python that the user chose in place of an installed environment, or None."""
+    chosen = os.environ.get("BLENDER_SAGA_PYTHON") or absolute(preferences().backend_python)
+    return Path(chosen) if chosen else None
+
+
+def usable_backend() -> None:
+    """Make sure that a request can be sent: the backend runs, or it can be started.
+
+    Raises:
+        UserError: if it is not installed, or has died.
+    """
+    state = session.backend.state if session.backend is not None else ConnectionState.stopped
+    if state in (ConnectionState.lost, ConnectionState.failed):
+        session.connected()  # says why not
+    if state is ConnectionState.stopped:
+        check_launch()
+
+
+def ensure_started() -> None:
+    """Start the backend where it is merely stopped; requests wait until it is up.
+
+    Raises:
+        UserError: as `usable_backend`.
+    """
+    usable_backend()
+    if session.backend is None or session.backend.state is ConnectionState.stopped:
+        session.start(backend_launch())
+
+
+def check_launch() -> None:
+    """Make sure that there is something to start or connect to; quick enough for a panel.
+
+    Raises:
+        UserError: as `backend_launch`.
+    """
+    if preferences().backend_where == "ELSEWHERE":
+        _remote()
+    else:
+        _python()
+
+
+def backend_launch() -> Launch | Remote:
+    """What Start starts, or connects to.
+
+    Raises:
+        UserError: if there is no Python with the backend's packages; or no usable address and key of one elsewhere.
+    """
+    return _remote() if preferences().backend_where == "ELSEWHERE" else launch_with(_python())
+
+
+def _remote() -> Remote:
+    remote = remote_of(preferences().remote_address, preferences().remote_key)
+    if not remote.protected and not bpy.app.online_access:
+        why = f"online access is switched off, and {remote.name} is not the end of a tunnel on this machine"
+        fix = "Use an SSH tunnel, or allow it in Preferences > System > Network"
+        raise UserError("Blender does not connect to the backend", why, fix, code=ErrorCode.OFFLINE)
+    return remote
+
+
+def launch_with(python: Path) -> Launch:
+    """The backend in a Python that has its packages."""
+    home = environment().holds(python) or backend_folder()
+    return Launch(python, LAUNCH, ADDON_DIR, log_path(), preferences().device, home / "compiled")
+
+
+def _python() -> Path:
+    python = own_python()
+    if python is not None:
+        if python.is_file():
+            return python
+        fix = "Choose another one in the preferences of Blender SAGA, or leave it empty"
+        raise UserError("The backend's Python is missing", f"there is no file {python}", fix, code=ErrorCode.NO_PYTHON)
+    installed = environment()
+    if not installed.usable:
+        if session.installation is not None and session.installation.running:
+            raise UserError("The backend is being installed", fix="Wait for its end", code=ErrorCode.NOT_INSTALLED)
+        what = f"The backend is {installed.state.value}"
+        raise UserError(what, fix="Press Install in the SAGA sidebar", code=ErrorCode.NOT_INSTALLED)
+    return installed.current.python
+
+
+def log_path() -> Path:
+    """The log of what the backend of this Blender prints."""
+    return own_path(backend_folder() / "logs", "backend")

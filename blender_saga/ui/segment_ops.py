@@ -1,0 +1,210 @@
+"""Find all things of a splat at once; select, hide and split them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bpy
+from bpy.props import EnumProperty, IntProperty, StringProperty
+
+from ..errors import Cancelled, ErrorCode, UserError
+from ..gaussians.selection import combine
+from ..scene.requests import prompts, segments
+from ..scene.requests.lookup import find_splat, participants, siblings
+from ..scene.splat import point_cloud
+from ..scene.state.properties import MODES
+from ..scene.state.session import session
+from ..wire.messages import Cluster, Color
+from .backend_ops import wait_property
+from .import_ops import make_active
+from .launch import ensure_started
+from .reporting import Result, reported
+
+_ONCE = {"SKIP_SAVE"}
+
+
+class Asking:
+    """What requests about a whole scene have in common: the button goes on, a script waits."""
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """The button: go on in the background."""
+        self.wait = bpy.app.background
+        return self._start(context)
+
+    @reported
+    def _start(self, context: bpy.types.Context) -> Result:
+        ensure_started()
+        return self.execute(context)
+
+    def _run(self, asked: segments.Asked, done: Callable[[], None]) -> Result:
+        if not self.wait:
+            label = self.bl_label  # the operator itself is gone by then
+            asked.request.on_end = lambda _: _finish(asked, label, done)
+            return {"FINISHED"}
+        asked.request.wait()
+        words = segments.record(asked)
+        done()
+        session.tell(words)
+        self.report({"INFO"}, words)
+        return {"FINISHED"}
+
+
+class SAGA_OT_segment_scene(Asking, bpy.types.Operator):
+    """Divide the whole splat into things and their parts"""
+
+    bl_idname = "saga.segment_scene"
+    bl_label = "Segment Scene"
+
+    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    smallest: IntProperty(name="Smallest", description="Gaussians a thing has at least; 0: automatic", min=0)
+    wait: wait_property()
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Ask the backend; the view mode Clusters shows the answer."""
+        obj = find_splat(context, self.object)
+        asked = segments.ask(obj, Cluster(obj.saga.fingerprint, smallest=self.smallest))
+        scene = context.scene.name
+        return self._run(asked, lambda: _show(scene, "CLUSTERS"))
+
+
+class SAGA_OT_color_features(Asking, bpy.types.Operator):
+    """Show the learned features as colors: what belongs together looks alike"""
+
+    bl_idname = "saga.color_features"
+    bl_label = "Color Features"
+
+    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    wait: wait_property()
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Ask the backend; the view mode Features shows the answer."""
+        obj = find_splat(context, self.object)
+        asked = segments.ask(obj, Color(obj.saga.fingerprint))
+        scene = context.scene.name
+        return self._run(asked, lambda: _show(scene, "PCA"))
+
+
+def _show(scene: str, mode: str) -> None:
+    if scene in bpy.data.scenes:
+        bpy.data.scenes[scene].saga.view_mode = mode
+
+
+def _finish(asked: segments.Asked, label: str, done: Callable[[], None]) -> None:
+    """The end of a request nobody waits for: the panels tell it, and undo learns of the change."""
+    try:
+        session.tell(segments.record(asked))
+    except UserError as error:
+        session.tell(error.sentence(), failed=True)
+    except Cancelled:
+        session.tell("Cancelled; nothing was changed")
+    else:
+        done()
+        windows = bpy.context.window_manager.windows  # a timer has no window of its own
+        with bpy.context.temp_override(window=windows[0] if len(windows) else None):
+            bpy.ops.ed.undo_push(message=label)
+
+
+class Combining:
+    """An operator of a list's row that sets, adds or takes away by the keys that are held."""
+
+    mode: EnumProperty(name="Mode", items=MODES, options=_ONCE)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Shift and Ctrl as in the viewport."""
+        self.mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
+        return self.execute(context)
+
+
+class SAGA_OT_segment_select(Combining, bpy.types.Operator):
+    """Select this thing with all its parts. Shift adds it, Ctrl takes it away"""
+
+    bl_idname = "saga.segment_select"
+    bl_label = "Select Segment"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    node: IntProperty(name="Segment", description="Its number", options=_ONCE)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """In all visible objects that share the model."""
+        objects = {o.data.session_uid: o for o in participants(context, find_splat(context, ""))}.values()
+        masks = [segments.members(o, self.node) & ~point_cloud.hidden(o) for o in objects]
+        if not any(mask.any() for mask in masks):
+            raise UserError(
+                "This thing is not to be seen",
+                "it is hidden or deleted",
+                fix="Press Show All, or choose another thing",
+                code=ErrorCode.HIDDEN,
+            )
+        for obj, mask in zip(objects, masks, strict=True):
+            point_cloud.set_selection(obj, combine(point_cloud.selection(obj), mask, self.mode.lower()))
+        prompts.forget(context.scene)
+        return {"FINISHED"}
+
+
+class SAGA_OT_segment_hide(bpy.types.Operator):
+    """Hide this thing with all its parts, or show it again"""
+
+    bl_idname = "saga.segment_hide"
+    bl_label = "Hide Segment"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    node: IntProperty(name="Segment", description="Its number", options=_ONCE)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """In all objects that share the model; shown where all of it was hidden."""
+        objects = list({o.data.session_uid: o for o in siblings(find_splat(context, ""))}.values())
+        masks = [segments.members(o, self.node) for o in objects]
+        hide = any((mask & ~point_cloud.hidden(o)).any() for o, mask in zip(objects, masks, strict=True))
+        for obj, mask in zip(objects, masks, strict=True):
+            before = point_cloud.hidden(obj)
+            point_cloud.set_hidden(obj, before | mask if hide else before & ~mask)
+            if hide:
+                point_cloud.set_selection(obj, point_cloud.selection(obj) & ~mask)
+        for obj in siblings(find_splat(context, "")):
+            for thing in obj.saga.segments:
+                thing.hidden = hide if thing.node == self.node else thing.hidden
+        return {"FINISHED"}
+
+
+class SAGA_OT_segments_split(bpy.types.Operator):
+    """Make every thing an object of its own, named like the thing; what belongs to none stays"""
+
+    bl_idname = "saga.segments_split"
+    bl_label = "Split All Segments"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+
+    @reported
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Of one object."""
+        obj = find_splat(context, self.object)
+        parts = []
+        for name, node in [(thing.name, thing.node) for thing in obj.saga.segments if thing.parent < 0]:
+            mask = segments.members(obj, node)
+            if mask.any() and not mask.all():
+                point_cloud.set_selection(obj, mask)
+                parts.append(point_cloud.split(obj))
+                parts[-1].name = name
+        if not parts:
+            raise UserError(
+                f"There is nothing to split in {obj.name}", fix="Press Segment Scene first", code=ErrorCode.IDLE
+            )
+        prompts.forget(context.scene)
+        if context.mode == "OBJECT":
+            make_active(context, obj)
+        self.report({"INFO"}, f"Split {obj.name} into {len(parts)} things")
+        return {"FINISHED"}
+
+
+CLASSES = (
+    SAGA_OT_segment_scene,
+    SAGA_OT_color_features,
+    SAGA_OT_segment_select,
+    SAGA_OT_segment_hide,
+    SAGA_OT_segments_split,
+)

@@ -1,0 +1,1 @@
+"""Draws the Gaussians in the viewport."""

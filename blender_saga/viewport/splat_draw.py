@@ -1,0 +1,339 @@
+"""Draws splats as the Gaussians they are, in every 3D viewport, until Blender does it itself (5.3).
+
+The handler runs inside Blender's drawing: it uploads what is new, draws the order that is there, and asks the sorting
+thread for a better one. Nothing in it waits.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, replace
+
+import bpy
+import numpy as np
+from gpu.types import GPUTexture, GPUUniformBuf
+
+import gpu
+
+from ..scene.requests import recolor
+from ..scene.splat.draw_data import Block, Blocks, shown
+from ..scene.state import timer
+from ..scene.state.log import logger
+from .splat_colors import view_dependent
+from .splat_order import Sorted, Sorter, SortRequest, sort
+from .splat_shader import ROW, Strokes, floats, look, make_quad, make_shader
+
+HIGHLIGHT = (1.0, 0.5, 0.05)
+"""Color of what is selected."""
+_SHARE, _SHARE_ON_DATA, _DIM = 0.8, 0.35, 0.5
+"""How much of that color is in what is selected (little where colors mean something), how dark the rest becomes."""
+
+_POINT = 1.2  # pixels, half the side of a point in the point view
+_STILL = 0.25  # seconds after which a view that changed counts as still
+_BUDGET = {"software": 60_000, "card": 1_500_000}  # Gaussians drawn while a view changes
+_SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "lavapipe", "microsoft basic")
+_STRETCH = 10.0  # at most so much larger is what is left of a thinned splat: 60,000 of 6 million still close surfaces
+_CUT = (255.0, 24.0)  # 1 / alpha at which Gaussians are cut off: exact, and while a view moves
+_AT_ONCE = 200_000  # Gaussians that are sorted while drawing where there is nothing else to show
+_VIEWS_KEPT, _SETS_KEPT = 8, 3  # views, and sets of objects, whose textures are kept
+
+
+@dataclass(frozen=True)
+class Style:
+    """How splats are drawn.
+
+    Attributes:
+        mode: of scene.state.properties.VIEW_MODES.
+        density: 0 to 1, the share that is drawn.
+        points: as points of a fixed size instead of Gaussians.
+        mark: whether what is selected is highlighted.
+    """
+
+    mode: str = "COLOR"
+    density: float = 1.0
+    points: bool = False
+    mark: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """What is drawn from: matrices [4,4] world to camera and camera to clip space, size in pixels."""
+
+    view: np.ndarray
+    projection: np.ndarray
+    size: tuple[int, int]
+
+    @property
+    def orthographic(self) -> bool:
+        """Whether there is no perspective."""
+        return bool(self.projection[3, 3] == 1.0)
+
+
+@dataclass(eq=False)
+class _Atlas:
+    """The textures of a set of objects."""
+
+    geometry: tuple[int, ...]
+    data: GPUTexture
+    marks: GPUTexture | None = None
+    marking: tuple[int, ...] = ()
+
+
+@dataclass(eq=False)
+class _View:
+    """What is drawn in one viewport at the moment."""
+
+    wish: SortRequest | None = None
+    asked: SortRequest | None = None
+    answer: Sorted | None = None
+    order: GPUTexture | None = None
+    colors: GPUTexture | None = None
+    tint: tuple[object, ...] = ()
+    look: tuple[object, ...] = ()
+    changed: float = 0.0
+    coarse: bool = False
+
+
+class Painter:
+    """Textures and orders of all viewports.
+
+    Attributes:
+        error: the traceback that ended the drawing, "" while all is well.
+    """
+
+    def __init__(self) -> None:
+        self.blocks, self.sorter, self.error = Blocks(), Sorter(), ""
+        self._atlases: dict[tuple[int, ...], _Atlas] = {}
+        self._views: dict[object, _View] = {}
+        self._shader, self._quad, self._budget = None, None, 0
+
+    def news(self) -> bool:
+        """Whether a viewport should be drawn again: an order has come, or a view has come to rest."""
+        rested = [v for v in self._views.values() if v.coarse and time.monotonic() - v.changed > _STILL]
+        for view in rested:
+            view.coarse = False
+        return self.sorter.news() or bool(rested)
+
+    def resting(self, key: object) -> bool:
+        """Whether a viewport shows all there is: nothing better is to come."""
+        view = self._views.get(key)
+        return view is None or not (view.coarse or view.asked is not None)
+
+    def draw(self, key: object, objects: list[bpy.types.Object], camera: Camera, style: Style, wait: bool) -> None:
+        """Draw objects into the framebuffer that is bound.
+
+        Args:
+            key: of the viewport.
+            objects: splats.
+            camera: where from.
+            style: how.
+            wait: sort now, for pictures; else the newest order that is there is drawn.
+        """
+        if not objects:
+            return
+        self._prepare()
+        blocks = tuple(self.blocks.of(obj) for obj in objects)
+        self._forget_gone()
+        atlas = self._atlas(blocks)
+        view = self._view(key)
+        views = np.stack([camera.view @ np.array(o.matrix_world, np.float64) for o in objects])
+        look = (views.tobytes(), camera.projection.tobytes())
+        if self._budget == _BUDGET["software"]:
+            look += (style, *((b.marking, b.coloring) for b in blocks))
+        share = 1.0 if wait else self._share(view, look, style.density * sum(map(len, blocks)))
+        mode, tint = self._mode(view, blocks, style), _tint(blocks, style.mode)
+        wish = SortRequest(blocks, views, camera.orthographic, style.density * share, mode, tint if mode else ())
+        self._sort(view, key, wish, wait)
+        if view.answer is not None and view.order is not None and view.answer.wish.fits(wish):
+            self._paint(atlas, view, camera, style)
+
+    def _prepare(self) -> None:
+        if self._shader is None:
+            self._shader, self._quad = make_shader(), make_quad()
+            name = gpu.platform.renderer_get().lower()
+            self._budget = _BUDGET["software" if any(word in name for word in _SOFTWARE) else "card"]
+
+    def _forget_gone(self) -> None:
+        """Let go of what was deleted or has other Gaussians now: at a million each copy is 50 MB."""
+        self.blocks.keep_only({points.session_uid for points in bpy.data.pointclouds})
+        there = {block.geometry for block in self.blocks.known.values()}
+        self._atlases = {key: atlas for key, atlas in self._atlases.items() if there.issuperset(key)}
+
+    def _atlas(self, blocks: tuple[Block, ...]) -> _Atlas:
+        """The textures of these blocks, uploaded where they are new."""
+        geometry, marking = tuple(b.geometry for b in blocks), tuple(b.marking for b in blocks)
+        atlas = self._atlases.pop(geometry, None) or _Atlas(geometry, _data_texture(blocks))
+        self._atlases[geometry] = atlas  # the last one used is the last one in the dictionary
+        for old in list(self._atlases)[:-_SETS_KEPT]:
+            del self._atlases[old]
+        if atlas.marks is None or atlas.marking != marking:
+            atlas.marks, atlas.marking = _texture([_states(b) for b in blocks], 1, "R8"), marking
+        return atlas
+
+    def _view(self, key: object) -> _View:
+        view = self._views.pop(key, None) or _View()
+        self._views[key] = view
+        for old in list(self._views)[:-_VIEWS_KEPT]:
+            del self._views[old]
+        return view
+
+    def _share(self, view: _View, look: tuple[object, ...], count: float) -> float:
+        """The share that is drawn while the view changes, so that the window follows at once; all of it at rest."""
+        if view.look != look:
+            view.look, view.changed, view.coarse = look, time.monotonic(), True
+        return min(1.0, self._budget / max(1.0, count)) if view.coarse else 1.0
+
+    def _mode(self, view: _View, blocks: tuple[Block, ...], style: Style) -> str:
+        """The mode to make colors for, "" where those that are there are still right."""
+        depends = any(view_dependent(b, style.mode) for b in blocks)
+        return "" if not depends and view.tint == _tint(blocks, style.mode) else style.mode
+
+    def _sort(self, view: _View, key: object, wish: SortRequest, wait: bool) -> None:
+        """Take the best order that is there, and ask for a better one unless it is on its way."""
+        arrived = self.sorter.answer(key)
+        if arrived is not None and arrived.wish is view.asked:
+            view.asked = None
+        newest = arrived if arrived is not None and arrived.wish.fits(wish) else view.answer
+        fits = newest is not None and newest.wish.fits(wish)
+        small = sum(map(len, wish.blocks)) <= _AT_ONCE
+        if wait or (small and not fits):  # no gap in the picture
+            newest, fits = sort(wish), True
+        thinned = newest.thinned(wish.density) if fits else None
+        if thinned is not None and thinned is not view.answer:
+            self._take(view, thinned)
+        view.wish = wish
+        known = (view.asked, view.answer.wish if view.answer is not None else None)
+        if not any(other is not None and wish.granted_by(other) for other in known):
+            view.asked = wish
+            self.sorter.ask(key, wish)
+
+    def _take(self, view: _View, answer: Sorted) -> None:
+        view.order = _texture([answer.order], 1, "R32F") if len(answer.order) else None
+        if answer.colors is not None:
+            view.colors = _texture([answer.colors], 4, "RGBA16F")
+            view.tint = answer.wish.tint
+        view.answer = replace(answer, colors=None)  # they are on the card now
+
+    def _paint(self, atlas: _Atlas, view: _View, camera: Camera, style: Style) -> None:
+        answer, shader = view.answer, self._shader
+        numbers = look(camera.projection, camera.size, _strokes(answer.wish, style, view.coarse))
+        block = GPUUniformBuf(numbers)  # in a variable until after the draw: a temporary is freed at once
+        matrices = _matrix_texture(answer.wish, view.wish)
+        gpu.state.blend_set("NONE" if style.points else "ALPHA_PREMULT")
+        gpu.state.depth_test_set("LESS_EQUAL")
+        gpu.state.depth_mask_set(style.points)
+        shader.bind()
+        shader.uniform_block("look", block)
+        textures = (atlas.data, view.order, view.colors, atlas.marks, matrices)
+        for name, texture in zip(("data", "order", "color", "mark", "object"), textures, strict=True):
+            shader.uniform_sampler(f"{name}_tex", texture)
+        self._quad.draw_instanced(shader, instance_start=0, instance_count=len(answer.order))
+        gpu.state.depth_mask_set(True)
+        gpu.state.depth_test_set("NONE")
+        gpu.state.blend_set("NONE")
+
+
+def _strokes(wish: SortRequest, style: Style, moving: bool) -> Strokes:
+    stretch = 1.0 if style.points else min(_STRETCH, max(wish.density, 1e-6) ** -0.5)
+    marks = style.mark and any(block.selected.any() for block in wish.blocks)
+    share = _SHARE if style.mode == "COLOR" else _SHARE_ON_DATA
+    highlight = (*HIGHLIGHT, share if marks else 0.0)
+    return Strokes(stretch, _POINT if style.points else 0.0, highlight, _DIM if marks else 1.0, _CUT[moving])
+
+
+def _tint(blocks: tuple[Block, ...], mode: str) -> tuple[object, ...]:
+    """What colors depend on besides the viewpoint."""
+    return mode, *((b.geometry, b.marking if mode != "COLOR" else b.coloring) for b in blocks)
+
+
+def _matrix_texture(drawn: SortRequest, wanted: SortRequest | None) -> GPUTexture:
+    """The objects' matrices as they are now; the order may be older."""
+    views = (wanted or drawn).views
+    return GPUTexture((4, len(views)), format="RGBA32F", data=floats(np.swapaxes(views, 1, 2)))
+
+
+def _data_texture(blocks: tuple[Block, ...]) -> GPUTexture:
+    """Three texels a Gaussian: center and object, quaternion, standard deviations and opacity."""
+    total = sum(map(len, blocks))
+    texels = np.zeros((_rows(total) * ROW, 3, 4), np.float32)
+    start = 0
+    for i, block in enumerate(blocks):
+        part = texels[start : start + len(block)]
+        part[:, 0, :3], part[:, 0, 3] = block.means, i
+        part[:, 1] = block.quats
+        part[:, 2, :3], part[:, 2, 3] = block.scales, block.opacities
+        start += len(block)
+    return GPUTexture((3 * ROW, _rows(total)), format="RGBA32F", data=floats(texels))
+
+
+def _states(block: Block) -> np.ndarray:
+    """[N] float32 as the shader reads it: 1 selected, 0.5 hidden, 0 neither."""
+    return np.where(block.hidden, np.float32(0.5), block.selected.astype(np.float32))
+
+
+def _texture(parts: list[np.ndarray], channels: int, kind: str) -> GPUTexture:
+    """One texel for each row of the parts; a fourth channel that is not there is 0."""
+    total = sum(map(len, parts))
+    texels = np.zeros((_rows(total) * ROW, channels), np.float32)
+    start = 0
+    for part in parts:
+        values = part.reshape(len(part), -1)
+        texels[start : start + len(part), : values.shape[1]] = values
+        start += len(part)
+    return GPUTexture((ROW, _rows(total)), format=kind, data=floats(texels))
+
+
+def _rows(count: int) -> int:
+    return max(1, -(-count // ROW))
+
+
+painter = Painter()
+_handle: object | None = None
+
+
+def style_of(scene: bpy.types.Scene) -> Style:
+    """As the sidebar says; a preview of colors is not hidden by the highlight."""
+    settings = scene.saga
+    mark = settings.show_selection and recolor.shown() is None
+    return Style(settings.view_mode, settings.density, settings.drawing == "POINTS", mark)
+
+
+def _handler() -> None:
+    context = bpy.context
+    if painter.error or context.scene.saga.drawing == "BLENDER":
+        return
+    try:
+        camera = region_camera(context.region, context.region_data)
+        key = context.region.as_pointer()
+        painter.draw(key, shown(context.view_layer, context.space_data), camera, style_of(context.scene), wait=False)
+    except Exception:  # a bug would print on every redraw: it is shown once and drawing ends
+        painter.error = traceback.format_exc()
+        logger.error("Drawing has failed: %s", painter.error)
+        print(painter.error)
+
+
+def region_camera(region: bpy.types.Region, region_data: bpy.types.RegionView3D) -> Camera:
+    """What a viewport is drawn with."""
+    view, projection = (np.array(m, np.float64) for m in (region_data.view_matrix, region_data.window_matrix))
+    return Camera(view, projection, (region.width, region.height))
+
+
+def start() -> None:
+    """Draw from now on in all viewports."""
+    global painter, _handle
+    painter = Painter()
+    timer.watchers.append(painter.news)
+    if not bpy.app.background:
+        _handle = bpy.types.SpaceView3D.draw_handler_add(_handler, (), "WINDOW", "POST_VIEW")
+
+
+def stop() -> None:
+    """Undo `start`."""
+    global _handle
+    if painter.news in timer.watchers:
+        timer.watchers.remove(painter.news)
+    if _handle is not None:
+        bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
+        _handle = None
+    painter.sorter.stop()

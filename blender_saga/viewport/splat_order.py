@@ -1,0 +1,170 @@
+"""Sorting Gaussians by depth, in a thread beside the window. Numpy only."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..scene.splat.draw_data import Block
+from .splat_colors import colors
+
+_KNUTH = np.uint32(2654435761)  # spreads neighboring numbers over all 32 bits
+
+
+@dataclass(frozen=True, eq=False)
+class SortRequest:
+    """What is to be sorted.
+
+    Attributes:
+        blocks: of the objects that are drawn, one entry an object; the index of a Gaussian counts through all.
+        views: [O,4,4] float64, object space to camera (looking along -z), of each object.
+        orthographic: whether the view is.
+        density: 0 to 1, the share of the Gaussians that is drawn.
+        mode: view mode to make colors for; "" for none.
+        tint: what these depend on besides the viewpoint, as it was when they were wished for.
+    """
+
+    blocks: tuple[Block, ...]
+    views: np.ndarray
+    orthographic: bool
+    density: float
+    mode: str
+    tint: tuple[object, ...] = ()
+
+    def fits(self, other: SortRequest) -> bool:
+        """Whether the answer to the other wish can be drawn for this one, though it may be old."""
+        return tuple(map(_geometry, self.blocks)) == tuple(map(_geometry, other.blocks))
+
+    def granted_by(self, other: SortRequest) -> bool:
+        """Whether the answer to the other wish is an answer to this one too."""
+        return (
+            self.fits(other)
+            and (self.density, self.orthographic) == (other.density, other.orthographic)
+            and (not self.mode or (self.mode, self.tint) == (other.mode, other.tint))
+            and np.array_equal(self.views, other.views)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Sorted:
+    """The answer: `order` [M] int64, farthest first; `colors` [N,3] float32, or None where none were wanted."""
+
+    wish: SortRequest
+    order: np.ndarray
+    colors: np.ndarray | None
+
+    def thinned(self, density: float) -> Sorted:
+        """The same with no more than a share of the Gaussians: those that `sort` takes for it."""
+        if density >= self.wish.density:
+            return self
+        return Sorted(replace(self.wish, density=density), _share(self.order, density), self.colors)
+
+
+def _share(kept: np.ndarray, density: float) -> np.ndarray:
+    """Those of some Gaussians that belong to a share of all; a smaller share is part of a larger one."""
+    return kept[kept.astype(np.uint32) * _KNUTH < np.uint32(density * 0xFFFFFFFF)]
+
+
+def _geometry(block: Block) -> int:
+    return block.geometry
+
+
+def sort(wish: SortRequest) -> Sorted:
+    """Do it, now. Gaussians behind a perspective camera are left out."""
+    pairs = zip(wish.blocks, wish.views, strict=True)
+    depths = [block.means @ view[2, :3].astype(np.float32) + np.float32(view[2, 3]) for block, view in pairs]
+    depth = np.concatenate(depths) if depths else np.zeros(0, np.float32)
+    kept = np.flatnonzero(depth < 0) if not wish.orthographic else np.arange(len(depth))
+    if wish.density < 1:
+        kept = _share(kept, wish.density)
+    order = kept[_ascending(depth[kept])]
+    return Sorted(wish, order, _colors(wish) if wish.mode else None)
+
+
+def _ascending(depth: np.ndarray) -> np.ndarray:
+    """Order of float32 depths: 16 bits, finer for what is near, sorted by radix."""
+    if not len(depth):
+        return np.zeros(0, np.int64)
+    ranks = np.sign(depth) * np.log1p(np.abs(depth))
+    low, high = float(ranks.min()), float(ranks.max())
+    keys = ((ranks - low) * (65535.0 / max(high - low, 1e-12))).astype(np.uint16)
+    return np.argsort(keys, kind="stable")
+
+
+def _colors(wish: SortRequest) -> np.ndarray:
+    pairs = zip(wish.blocks, wish.views, strict=True)
+    parts = [colors(block, wish.mode, viewpoint(view, wish.orthographic)) for block, view in pairs]
+    return np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)
+
+
+def viewpoint(view: np.ndarray, orthographic: bool) -> np.ndarray:
+    """[4] where an object is seen from, in its space: the camera's place, or (w = 0) the direction of the rays."""
+    back = np.linalg.inv(view)
+    return np.array([*-back[:3, 2], 0.0]) if orthographic else np.array([*back[:3, 3], 1.0])
+
+
+class Sorter:
+    """A thread that grants the newest wish of each viewport."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._wishes: dict[object, SortRequest] = {}
+        self._answers: dict[object, Sorted] = {}
+        self._thread: threading.Thread | None = None
+        self._ended, self._news = False, False
+
+    def ask(self, key: object, wish: SortRequest) -> None:
+        """Have a wish granted soon; an older one of the same key that was not begun is forgotten."""
+        with self._condition:
+            self._wishes[key] = wish
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="saga-sort", daemon=True)
+                self._thread.start()
+            self._condition.notify()
+
+    def answer(self, key: object) -> Sorted | None:
+        """The newest answer for a key, once."""
+        with self._condition:
+            return self._answers.pop(key, None)
+
+    def news(self) -> bool:
+        """Whether answers have come since the last call."""
+        with self._condition:
+            news, self._news = self._news, False
+            return news
+
+    def stop(self) -> None:
+        """End the thread."""
+        with self._condition:
+            self._ended = True
+            self._condition.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._wishes and not self._ended:
+                    self._condition.wait()
+                if self._ended:
+                    return
+                key = next(iter(self._wishes))
+                wish = self._wishes.pop(key)
+            answer = _attempt(lambda: sort(wish))  # noqa: B023 - called at once
+            with self._condition:
+                if answer is not None:
+                    self._answers[key] = answer
+                self._news = True
+                self._condition.notify_all()
+
+
+def _attempt(work: Callable[[], Sorted]) -> Sorted | None:
+    try:
+        return work()
+    except Exception:  # a bug: shown, but the window goes on without this picture
+        traceback.print_exc()
+        return None
