@@ -3,7 +3,7 @@
 Usage: `python3 scripts/ablation.py` (12 objects, 40 views, the paper's steps and pixels: hours on two cores),
 `python3 scripts/ablation.py --objects 4 --views 16 --pixels 1500 --steps 1500` (minutes), `--json` (lines, no table).
 Views, rows and masks are made once; every variant trains by the recipe "paper" from the same noise. Scores are 3D and
-2D mIoU under the rule `reference` without snapping, coarse as objects, fine as parts (docs/evaluation.md).
+2D mIoU under the rule `reference` without snapping, coarse as objects, fine as parts (docs/measurements/evaluation.md).
 """
 
 from __future__ import annotations

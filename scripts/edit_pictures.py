@@ -1,4 +1,4 @@
-"""The pictures of docs/edits.md: one click on the demo's still life, then remove, resize, move, duplicate.
+"""The pictures of docs/user/edits.md: one click on the demo's still life, then remove, resize, move, duplicate.
 
 Usage: `python3 scripts/edit_pictures.py [FOLDER]` (default: docs/pictures/edits). Trains Click-Gaussian on the way.
 """

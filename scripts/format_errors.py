@@ -1,7 +1,7 @@
 """What each written format rounds, on a splat of yours: size, largest errors, and how far pictures of it are apart.
 
 Usage, in the environment: `PYTHONPATH=backend:. .venv/bin/python scripts/format_errors.py FILE` prints the table of
-docs/formats.md.
+docs/user/formats.md.
 """
 
 from __future__ import annotations

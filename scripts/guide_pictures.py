@@ -1,4 +1,4 @@
-"""Take the pictures of docs/guide.md in a real Blender window. About 12 minutes on 2 cores.
+"""Take the pictures of docs/user/guide.md in a real Blender window. About 12 minutes on 2 cores.
 
 Usage, in the environment, as root (blender_window.py says why): `.venv/bin/python scripts/guide_pictures.py`
 

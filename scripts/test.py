@@ -2,8 +2,8 @@
 
 Usage: `python3 scripts/test.py` (everything that runs without a screen), `python3 scripts/test.py unit blender`
 (only these), `--gui` (also the tests in a real Blender window), `--faults` (only what is done to a backend to break it;
-with `--full` as often as docs/reliability.md says, else as often as CI has time for, and with `--gui` or tiers also
-those). Makes the environment first if it is missing.
+with `--full` as often as docs/measurements/reliability.md says, else as often as CI has time for, and with `--gui` or
+tiers also those). Makes the environment first if it is missing.
 
 Random cases are drawn by the commit: each has its own, and the same ones wherever it is tested. The variable
 BLENDER_SAGA_TEST_SEED draws others.

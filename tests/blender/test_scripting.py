@@ -1,4 +1,4 @@
-"""The examples of docs/scripting.md run as they stand there; only the paths are the test's."""
+"""The examples of docs/user/scripting.md run as they stand there; only the paths are the test's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["fake_backend"]  # fixture
 
 def test_examples_of_the_scripting_page(tmp_path: Path) -> None:
     write_inria(tmp_path / "SCENE.ply", three_clusters())
-    page = (ROOT / "docs" / "scripting.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "user" / "scripting.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(examples) == 5
     for i, example in enumerate(examples):
@@ -35,7 +35,7 @@ def test_examples_of_the_scripting_page(tmp_path: Path) -> None:
 
 
 def test_every_parameter_of_a_training_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "scripting.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "user" / "scripting.md").read_text(encoding="utf-8")
     parameters = {name for name in bpy.ops.saga.train.get_rna_type().properties.keys() if name != "rna_type"}  # noqa: SIM118
     words = set(re.findall(r"\w+", page))
     assert len(parameters) > 10 and not parameters - words

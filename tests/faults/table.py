@@ -1,6 +1,6 @@
 """The table of the faults: a row a case, kept as lines of JSON so that a killed run keeps its rows.
 
-`python3 scripts/test.py --faults` prints it; docs/reliability.md holds the one of the full counts.
+`python3 scripts/test.py --faults` prints it; docs/measurements/reliability.md holds the one of the full counts.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def read(path: Path) -> list[Row]:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """The table as it stands in docs/reliability.md."""
+    """The table as it stands in docs/measurements/reliability.md."""
     cells = [_HEAD, ("---",) * len(_HEAD)]
     for row in rows:
         seconds = "" if row.seconds is None else f"{row.seconds:.2f}"

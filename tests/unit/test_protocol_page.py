@@ -1,4 +1,4 @@
-"""docs/protocol.md names what there is."""
+"""docs/developer/protocol.md names what there is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from blender_saga.errors import ErrorCode
 from blender_saga.wire.messages import PARTS, PROTOCOL_VERSION, REPLIES, REQUESTS
 from tests.paths import ROOT
 
-PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "developer" / "protocol.md").read_text(encoding="utf-8")
 NAMED = set(re.findall(r"`([A-Za-z_:]+)`", PAGE))
 
 

@@ -1,4 +1,4 @@
-"""docs/security.md names tests that exist, and limits that are those of the code."""
+"""docs/developer/security.md names tests that exist, and limits that are those of the code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from blender_saga.wire import channel, codec
 from tests.paths import ROOT
 
-PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "developer" / "security.md").read_text(encoding="utf-8")
 TIERS = "unit|backend|blender|faults"
 
 

@@ -169,7 +169,7 @@ def room_of(path: Path, house: Path, rooms: tuple[str, ...]) -> int:
     """The number of the room in which a file stands; the longest name counts."""
     place = path.relative_to(house).as_posix()
     found = [room for room in rooms if place == room or place.startswith(f"{room}/")]
-    assert found, f"{name_of(path)} stands in no room: see docs/architecture.md"
+    assert found, f"{name_of(path)} stands in no room: see docs/developer/architecture.md"
     return rooms.index(max(found, key=len))
 
 

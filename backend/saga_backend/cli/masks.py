@@ -39,7 +39,10 @@ def add_masks(commands: argparse._SubParsersAction) -> None:
 def _add_engine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where it is computed")
     group.add_argument(
-        "--engine", choices=("local", "ray"), default="local", help="this process, or a Ray cluster (docs/cluster.md)"
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="this process, or a Ray cluster (docs/user/cluster.md)",
     )
     group.add_argument("--address", default="", metavar="HOST:PORT", help="of the Ray cluster; default: one is started")
 

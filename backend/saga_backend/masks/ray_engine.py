@@ -111,7 +111,7 @@ class RayEngine:
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             where = f"at {self.address}" if self.address else "on this machine"
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            fix = "Look at `ray status` on its head; docs/cluster.md says how one is started"
+            fix = "Look at `ray status` on its head; docs/user/cluster.md says how one is started"
             raise UserError(f"The Ray cluster {where} cannot be used", why, fix, ErrorCode.NO_CLUSTER) from error
         return True
 

@@ -104,7 +104,7 @@ class Server:
         listener: where they come from.
         device: "auto", "cpu" or "cuda".
         open_session: makes the session.
-        lasting: it outlives its clients, which come from other machines through tunnels: see docs/protocol.md.
+        lasting: it outlives its clients, which come from other machines through tunnels (docs/developer/protocol.md).
         confinement: where the paths of requests may lead.
 
     Attributes:

@@ -60,7 +60,7 @@ ANSWERS: dict[type, type] = {
     Unload: Done,
     Shutdown: Done,
 }
-"""What a request is answered with when all is well (docs/protocol.md)."""
+"""What a request is answered with when all is well (docs/developer/protocol.md)."""
 _LARGEST_PICTURE = 4096  # pixels of a thumbnail's side
 
 

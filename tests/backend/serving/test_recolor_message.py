@@ -118,7 +118,7 @@ def test_real_classes_with_random_weights(rng, tmp_path: Path) -> None:
 
 @pytest.mark.steady
 def test_a_red_box_turns_blue_for_a_clip_that_was_fitted_to_boxes(rng, monkeypatch) -> None:
-    """Barely fitted: it knows what red and blue are. docs/edits.md has what a longer fit comes to."""
+    """Barely fitted: it knows what red and blue are. docs/user/edits.md has what a longer fit comes to."""
     settings = TinySettings(side=32, embed=24, text_width=32, text_layers=1, scenes=2, objects=3, views=1, steps=60)
     clip = fit(replace(settings, batch=48, rate=5e-3))
     monkeypatch.setattr(answers, "shared_clip", lambda path, device: clip)

@@ -177,6 +177,6 @@ def things_of(truths: dict[str, list[Truth]]) -> tuple[list[LabeledObject], list
         raise UserError(
             "The dataset has nothing to judge",
             "; ".join(notes) or "it has no masks",
-            fix="Look up in docs/evaluation.md what it must hold",
+            fix="Look up in docs/measurements/evaluation.md what it must hold",
         )
     return things, notes
