@@ -19,7 +19,7 @@ from saga_backend.methods.click_gaussian.train import stepper
 from saga_backend.rasterizer.cpu import all_pixels
 from saga_backend.rasterizer.select import rasterizer
 
-_POOL = 16_384
+_SAMPLED_PIXELS = 16_384
 
 
 def click_levels(case: Case) -> Iterator[Line]:
@@ -54,8 +54,10 @@ def click_step(case: Case) -> Iterator[Line]:
     scene = bench_scene(case.n, 2)
     random, raster = np.random.default_rng(0), rasterizer(case.device)
     labels = np.stack([scene.objects, 3 * scene.objects + random.integers(0, 3, case.n)], axis=1).astype(np.int32)
-    pool = all_pixels(scene.views[1])
-    rows = raster.contributions(scene.cloud, scene.views[1], pool[random.permutation(len(pool))[:_POOL]])
+    everywhere = all_pixels(scene.views[1])
+    rows = raster.contributions(
+        scene.cloud, scene.views[1], everywhere[random.permutation(len(everywhere))[:_SAMPLED_PIXELS]]
+    )
     view = level_view(rows, np.ascontiguousarray(np.maximum(rows.strongest(labels), 0).T))
     assert view is not None, "the view shows nothing"
     neighbors = np.ascontiguousarray(nearest(scene.cloud.means, 6)[0][:, 1:])

@@ -14,7 +14,7 @@ from bench_training import seen
 from blender_saga.gaussians import selection
 from blender_saga.gaussians.view import View
 from saga_backend.common.progress import Control
-from saga_backend.masks.sampled import PoolMasks
+from saga_backend.masks.sampled import SampledMasks
 from saga_backend.model.scene_model import SceneModel, SelectOptions
 from saga_backend.rasterizer.contributions import Contributions
 from saga_backend.rasterizer.cpu import all_pixels, contributions
@@ -108,7 +108,7 @@ class _Pictures(Sequence):
         return np.stack([level == k for level in levels for k in np.unique(level) if k >= 0])
 
 
-def _plain_vote(rows: list[Contributions], masks: list[PoolMasks], seed: np.ndarray, wanted: float) -> np.ndarray:
+def _plain_vote(rows: list[Contributions], masks: list[SampledMasks], seed: np.ndarray, wanted: float) -> np.ndarray:
     """The formula of the design, view by view: the mask that holds the click and is nearest in scale votes."""
     inside, shown = np.zeros(len(seed)), np.zeros(len(seed))
     for part, view in zip(rows, masks, strict=True):

@@ -68,21 +68,23 @@ def _query(bench: str, case: Case, wanted: float | None) -> Line:
 
 
 def raster(case: Case) -> Iterator[Line]:
-    """A whole view, the rows of a pool of pixels, the row of one pixel."""
+    """A whole view, the rows of sampled pixels, the row of one pixel."""
     scene = bench_scene(case.n, 2)
     view = scene.views[1]
     ours = rasterizer(case.device)
     everywhere = all_pixels(view)
-    pool = everywhere[np.random.default_rng(0).choice(len(everywhere), ROW_PIXELS, replace=False)]
+    sampled = everywhere[np.random.default_rng(0).choice(len(everywhere), ROW_PIXELS, replace=False)]
     middle = np.array([[view.width // 2, view.height // 2]], np.int32)
     runs = case.runs(10)
     where = replace(case, device=ours.device)
     lines = [
         (Line("raster", where, times(lambda: ours.render(scene.cloud, view), runs), "view"), everywhere),
-        (Line("raster", where, times(lambda: ours.contributions(scene.cloud, view, pool), runs), "rows"), pool),
+        (Line("raster", where, times(lambda: ours.contributions(scene.cloud, view, sampled), runs), "rows"), sampled),
         (Line("raster", where, times(lambda: ours.contributions(scene.cloud, view, middle), runs), "pixel"), middle),
     ]
-    lines[1][0].more["entries_per_pixel"] = round(len(ours.contributions(scene.cloud, view, pool).ids) / len(pool), 1)
+    lines[1][0].more["entries_per_pixel"] = round(
+        len(ours.contributions(scene.cloud, view, sampled).ids) / len(sampled), 1
+    )
     for line, pixels in lines:
         reference = plain_raster_ms(scene.cloud, view, pixels, 3 if case.quick else 24)
         line.reference = Times(round(reference, 3), round(reference, 3), round(reference, 3))

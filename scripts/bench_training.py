@@ -26,7 +26,7 @@ from saga_backend.rasterizer.cpu import all_pixels
 from saga_backend.rasterizer.select import rasterizer
 from saga_backend.segments.builtin.masks import view_masks
 from saga_backend.segments.segments import from_levels, scale_table
-from saga_backend.training.preparation import POOL_PIXELS
+from saga_backend.training.preparation import SAMPLED_PIXELS
 from saga_backend.training.train import Sources, train
 
 _NEIGHBORS = 16
@@ -63,7 +63,7 @@ def stepper(parameters: Parameters, neighbors: np.ndarray, device: str) -> Stepp
 
 
 def seen(scene: BenchScene, device: str = "cpu") -> tuple[list[Contributions], np.ndarray, np.ndarray]:
-    """Rows of a pool of every view; segments [N,3] (halves of things, things, pairs of things), their 3D scales."""
+    """Rows of each view's sampled pixels; segments [N,3] (halves, objects, pairs) and their 3D scales."""
     random = np.random.default_rng(0)
     raster, things = rasterizer(device), int(scene.objects.max()) + 1
     left = (
@@ -74,8 +74,8 @@ def seen(scene: BenchScene, device: str = "cpu") -> tuple[list[Contributions], n
     labels = [2 * scene.objects + left, 2 * things + scene.objects, 3 * things + scene.objects // 2]
     rows = []
     for view in scene.views:
-        pool = all_pixels(view)[random.permutation(view.width * view.height)[:POOL_PIXELS]]
-        rows.append(raster.contributions(scene.cloud, view, pool))
+        pixels = all_pixels(view)[random.permutation(view.width * view.height)[:SAMPLED_PIXELS]]
+        rows.append(raster.contributions(scene.cloud, view, pixels))
     return rows, np.stack(labels, axis=1).astype(np.int32), np.repeat([0.3, 0.6, 1.5], [2 * things, things, things])
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from saga_backend.masks.sampled import PoolMasks
+from saga_backend.masks.sampled import SampledMasks
 from saga_backend.rasterizer.contributions import Contributions
 from saga_backend.segments.consensus.incidence import IncidenceBuilder
 from tests.helpers.twins import bool_to_bits, dense
 
 
-def pool_masks(members: np.ndarray, scales: np.ndarray) -> PoolMasks:
+def sampled_masks(members: np.ndarray, scales: np.ndarray) -> SampledMasks:
     """Masks [P,M] of rising scales [M]."""
-    return PoolMasks(bool_to_bits(members), scales.astype(np.float32), members.sum(axis=0).astype(np.float32))
+    return SampledMasks(bool_to_bits(members), scales.astype(np.float32), members.sum(axis=0).astype(np.float32))
 
 
 class Toy:
@@ -40,7 +40,7 @@ class Toy:
             shown.append(matrix.sum(axis=0))
         self.incidence, self.inside, self.shown = builder.build(), np.concatenate(inside), np.stack(shown)
 
-    def _view(self) -> tuple[Contributions, PoolMasks]:
+    def _view(self) -> tuple[Contributions, SampledMasks]:
         rng = self.rng
         hidden = (np.arange(160) - rng.integers(160)) % 160 < 30
         main = np.repeat(np.flatnonzero(~hidden), 3)  # three pixels a Gaussian
@@ -61,7 +61,7 @@ class Toy:
             scales.append(0.1)
         order = np.argsort(scales, kind="stable")
         flat = np.stack(members, axis=1) if members else np.zeros((len(main), 0), bool)
-        return rows, pool_masks(flat[:, order], np.array(scales)[order])
+        return rows, sampled_masks(flat[:, order], np.array(scales)[order])
 
     def _damaged(self, whole: np.ndarray, level: list[np.ndarray]) -> list[np.ndarray]:
         fate, (dropped, merged, split, _) = self.rng.random(), self.faults

@@ -1,6 +1,6 @@
 """Masks as training sees them: which masks cover each sampled pixel of a view, how large they are in 3D.
 
-Training looks at a pool of pixels only, so a mask is one bit a pool pixel; pictures of masks are not kept.
+Training uses a random sample of a view's pixels. A mask is one bit per sampled pixel; its picture is not kept.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 
 from blender_saga.gaussians.view import View
 
-MIN_POOL_PIXELS = 4
-"""A mask that covers fewer pool pixels of a view says nothing about it."""
+MIN_SAMPLED_PIXELS = 4
+"""A mask that covers fewer sampled pixels of a view says nothing about it."""
 
 
 @dataclass(frozen=True, eq=False)
-class PoolMasks:
-    """The M masks of one view over its pool of P pixels, smallest 3D scale first.
+class SampledMasks:
+    """The M masks of one view over its P sampled pixels, smallest 3D scale first.
 
     Attributes:
         bits: [P,W] uint64; bit m of the row (word m // 64) says whether mask m covers the pixel.
@@ -38,9 +38,9 @@ class PoolMasks:
         bytes_ = np.unpackbits(self.bits.view(np.uint8), axis=1, bitorder="little")
         return bytes_[:, : len(self.scales)].astype(bool)
 
-    def take(self, pixels: np.ndarray) -> PoolMasks:
+    def take(self, pixels: np.ndarray) -> SampledMasks:
         """The same masks over some of the pixels (index array)."""
-        return PoolMasks(self.bits[pixels], self.scales, self.areas)
+        return SampledMasks(self.bits[pixels], self.scales, self.areas)
 
 
 def unproject(view: View, pixels: np.ndarray, depths: np.ndarray) -> np.ndarray:
@@ -57,31 +57,31 @@ def mask_scale(points: np.ndarray) -> float:
     return float(2 * np.sqrt(points.var(axis=0, dtype=np.float64).sum()))
 
 
-def from_labels(labels: np.ndarray, scales: np.ndarray, pixel_area: float) -> PoolMasks:
-    """Masks from label maps at the pool's pixels.
+def from_labels(labels: np.ndarray, scales: np.ndarray, pixel_area: float) -> SampledMasks:
+    """Masks from label maps at the sampled pixels.
 
     Args:
         labels: [P,L] int32, label of each pixel at every level, one numbering over all levels; negative: none.
         scales: 3D scale of every label, scene units.
-        pixel_area: pixels of the picture that one pool pixel stands for.
+        pixel_area: pixels of the picture that one sampled pixel stands for.
     """
     segments, place = np.unique(labels, return_inverse=True)
     members = np.zeros((len(labels), len(segments)), bool)
     members[np.arange(len(labels))[:, None], place.reshape(labels.shape)] = True
     count = members.sum(axis=0)
-    kept = (count >= MIN_POOL_PIXELS) & (segments >= 0)
+    kept = (count >= MIN_SAMPLED_PIXELS) & (segments >= 0)
     return _sorted(members[:, kept], scales[segments[kept]], count[kept] * pixel_area)
 
 
-def from_pictures(masks: np.ndarray, depths: np.ndarray, view: View, pixels: np.ndarray) -> PoolMasks:
+def from_pictures(masks: np.ndarray, depths: np.ndarray, view: View, pixels: np.ndarray) -> SampledMasks:
     """Masks from pictures of them (SAM, files).
 
     Args:
         masks: [M,H,W] bool.
-        depths: [P] camera z at the pool's pixels, 0 where nothing is; scales are taken from each mask eroded by a
+        depths: [P] camera z at the sampled pixels, 0 where nothing is; scales are taken from each mask eroded by a
             pixel, or from the whole mask where nothing would be left.
         view: their view.
-        pixels: [P,2] the pool's pixels (column, row).
+        pixels: [P,2] the sampled pixels (column, row).
     """
     places = pixels.astype(np.int64)
     points = unproject(view, pixels, depths)
@@ -91,7 +91,7 @@ def from_pictures(masks: np.ndarray, depths: np.ndarray, view: View, pixels: np.
     order = np.argsort(scales, kind="stable")[: np.count_nonzero(np.isfinite(scales))]
     bits = np.zeros((len(pixels), max(1, -(-len(order) // 64))), np.uint64)
     _pack(covers, order, bits)
-    return PoolMasks(bits, scales[order].astype(np.float32), areas[order])
+    return SampledMasks(bits, scales[order].astype(np.float32), areas[order])
 
 
 @numba.njit(parallel=True, cache=True)
@@ -124,9 +124,9 @@ def _scale(mask, places, points, covers):
             if _within(mask, x, y):
                 inner[inners] = p
                 inners += 1
-    if inside < MIN_POOL_PIXELS or there == 0:
+    if inside < MIN_SAMPLED_PIXELS or there == 0:
         return np.inf
-    return _spread(points, inner[:inners]) if inners >= MIN_POOL_PIXELS else _spread(points, some[:there])
+    return _spread(points, inner[:inners]) if inners >= MIN_SAMPLED_PIXELS else _spread(points, some[:there])
 
 
 @numba.njit(inline="always")
@@ -160,11 +160,11 @@ def _pack(covers, order, bits):
                 bits[p, word] |= np.uint64(covers[order[m], p]) << np.uint64(m - 64 * word)
 
 
-def _sorted(members: np.ndarray, scales: np.ndarray, areas: np.ndarray) -> PoolMasks:
+def _sorted(members: np.ndarray, scales: np.ndarray, areas: np.ndarray) -> SampledMasks:
     order = np.argsort(scales, kind="stable")
     members = members[:, order]
     words = max(1, -(-members.shape[1] // 64))
     padded = np.zeros((len(members), words * 64), bool)
     padded[:, : members.shape[1]] = members
     bits = np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
-    return PoolMasks(bits, scales[order].astype(np.float32), areas[order].astype(np.float32))
+    return SampledMasks(bits, scales[order].astype(np.float32), areas[order].astype(np.float32))

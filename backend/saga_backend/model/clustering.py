@@ -160,9 +160,9 @@ def _scales(request: Cluster) -> np.ndarray:
 
 def _sample(here: np.ndarray, opacities: np.ndarray, smallest: int) -> _Sample:
     solid = here[opacities[here] > _HAZE]
-    pool = solid if len(solid) > len(here) // 10 else here
-    count = min(len(pool), int(np.clip(_SHARE * len(here), _LEAST, _MOST)))
-    ids = np.random.default_rng(0).choice(pool, count, replace=False) if count < len(pool) else pool
+    usable = solid if len(solid) > len(here) // 10 else here
+    count = min(len(usable), int(np.clip(_SHARE * len(here), _LEAST, _MOST)))
+    ids = np.random.default_rng(0).choice(usable, count, replace=False) if count < len(usable) else usable
     if smallest:
         return _Sample(ids, max(_FEWEST, round(smallest * count / len(here))) if len(here) else _FEWEST)
     return _Sample(ids, max(_FEWEST, min(_USUAL, count // 10), round(_SMALLEST * count)))

@@ -13,7 +13,7 @@ from blender_saga.gaussians.sh import colors
 from blender_saga.gaussians.view import View
 
 from ..common.progress import Control
-from ..masks.sampled import PoolMasks, from_pictures
+from ..masks.sampled import SampledMasks, from_pictures
 from ..model.scene_model import SceneModel
 from ..rasterizer.contributions import Contributions
 from ..rasterizer.cpu import all_pixels
@@ -121,7 +121,7 @@ def mean_features(features: np.ndarray, rows: Contributions, members: np.ndarray
     return (members.T.astype(np.float32) @ blended) / np.maximum(members.sum(axis=0), 1)[:, None].astype(np.float32)
 
 
-def _large_masks(sources: TextSources, index: int, rows: Contributions) -> PoolMasks:
+def _large_masks(sources: TextSources, index: int, rows: Contributions) -> SampledMasks:
     view = sources.views[index]
     if sources.masks is None:
         pictures = segment_pictures(sources.model.segments, rows, view)

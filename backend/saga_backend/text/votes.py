@@ -140,8 +140,8 @@ def _join(distances, core, tree, edges):
 def _anchors(sources: TextSources) -> np.ndarray:
     """Ids of a uniform sample of the Gaussians that are not haze."""
     solid = np.flatnonzero(sources.cloud.opacities > _HAZE)
-    pool = solid if len(solid) else np.arange(len(sources.cloud))
-    return np.sort(np.random.default_rng(0).choice(pool, min(len(pool), _ANCHORS), replace=False))
+    usable = solid if len(solid) else np.arange(len(sources.cloud))
+    return np.sort(np.random.default_rng(0).choice(usable, min(len(usable), _ANCHORS), replace=False))
 
 
 def _targets(sources: TextSources, seen: SeenMasks, found: tuple, control: Control) -> list[Target | None]:

@@ -1,4 +1,4 @@
-"""What training and clicks are given: masks over every view's pool of pixels, and the segments on which they agree."""
+"""What training and clicks are given: masks over every view's sampled pixels, and the segments on which they agree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from blender_saga.gaussians.view import View
 
 from ..common.neighbors import nearest_known
 from ..common.progress import Control
-from ..masks.sampled import PoolMasks, from_pictures
+from ..masks.sampled import SampledMasks, from_pictures
 from ..rasterizer.contributions import Contributions, concatenate
 from ..rasterizer.cpu import all_pixels
 from ..rasterizer.select import Rasterizer
@@ -22,7 +22,7 @@ from ..segments.consensus.consensus import consensus
 from ..segments.consensus.incidence import IncidenceBuilder
 from ..segments.segments import Segments, from_levels, from_sets
 
-POOL_PIXELS = 16_384
+SAMPLED_PIXELS = 16_384
 """Pixels of a view whose rows are kept."""
 MASK_PIXELS = 32_768
 """Pixels of a view that masks in pictures are compared by: a knob of a hundred pixels is to be more than a few."""
@@ -30,19 +30,22 @@ MASK_PIXELS = 32_768
 
 @dataclass(frozen=True, eq=False)
 class RasterizedViews:
-    """A cloud with its views, their pools of pixels in random order [P,2] (column, row), and their rows."""
+    """A cloud with its views, their sampled pixels in random order [P,2] (column, row), and their rows."""
 
     cloud: GaussianCloud
     views: list[View]
-    pools: list[np.ndarray]
+    pixels: list[np.ndarray]
     rows: list[Contributions]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingMasks:
-    """Masks of every view over its pool, the segments they agree on, and [N] bool which Gaussians some view sees."""
+    """Masks of every view over its sampled pixels, and the segments they agree on.
 
-    masks: list[PoolMasks]
+    `seen`: [N] bool, the Gaussians that at least one view sees.
+    """
+
+    masks: list[SampledMasks]
     segments: Segments
     seen: np.ndarray
 
@@ -50,14 +53,14 @@ class TrainingMasks:
 def rasterize(
     cloud: GaussianCloud, views: list[View], raster: Rasterizer, seed: int, control: Control
 ) -> RasterizedViews:
-    """A random pool of pixels of every view and its rows."""
+    """Random pixels of every view and their rows."""
     rng = np.random.default_rng(seed)
-    pools, rows = [], []
+    pixels, rows = [], []
     for index, view in enumerate(views):
         control.progress("rasterizing", index, len(views))
-        pools.append(all_pixels(view)[rng.permutation(view.width * view.height)[:MASK_PIXELS]])
-        rows.append(raster.contributions(cloud, view, pools[-1][:POOL_PIXELS]))
-    return RasterizedViews(cloud, views, pools, rows)
+        pixels.append(all_pixels(view)[rng.permutation(view.width * view.height)[:MASK_PIXELS]])
+        rows.append(raster.contributions(cloud, view, pixels[-1][:SAMPLED_PIXELS]))
+    return RasterizedViews(cloud, views, pixels, rows)
 
 
 def builtin_found(rasterized: RasterizedViews, control: Control) -> TrainingMasks:
@@ -84,7 +87,7 @@ def given_found(
     Args:
         looked: cloud and views.
         pictures: [M,H,W] bool for each view.
-        raster: fills the rows that the pools lack.
+        raster: computes the rows of the other sampled pixels.
         control: progress and cancel.
 
     Raises:
@@ -104,9 +107,9 @@ def given_found(
             raise UserError(
                 "The masks do not fit the views", why, fix="Have the masks found again", code=ErrorCode.BAD_MASKS
             )
-        more = raster.contributions(rasterized.cloud, view, rasterized.pools[index][POOL_PIXELS:])
+        more = raster.contributions(rasterized.cloud, view, rasterized.pixels[index][SAMPLED_PIXELS:])
         rows = concatenate([rasterized.rows[index], more])
-        every = from_pictures(picture, _depths(rasterized.cloud, view, rows), view, rasterized.pools[index])
+        every = from_pictures(picture, _depths(rasterized.cloud, view, rows), view, rasterized.pixels[index])
         builder.add(rows, every)
         masks.append(every.take(np.arange(len(rasterized.rows[index]))))
     incidence = builder.build()

@@ -8,7 +8,7 @@ from blender_saga.errors import UserError
 from blender_saga.gaussians.view import View
 
 from ..cameras.virtual import Capture
-from ..masks.sampled import PoolMasks
+from ..masks.sampled import SampledMasks
 from ..methods.checkpoint import State
 from ..segments.segments import Segments
 from .preparation import RasterizedViews, TrainingMasks
@@ -56,7 +56,7 @@ def found_of(state: State | None, rasterized: RasterizedViews) -> TrainingMasks 
     if state is None:
         return None
     try:
-        masks = [PoolMasks(*(state[f"masks.{i}.{key}"] for key in _MASKS)) for i in range(len(rasterized.rows))]
+        masks = [SampledMasks(*(state[f"masks.{i}.{key}"] for key in _MASKS)) for i in range(len(rasterized.rows))]
         offsets, ids, scales, prominence = (state[f"segments.{key}"] for key in _SEGMENTS)
         seen = state["seen"].astype(bool)
     except KeyError:

@@ -1,4 +1,4 @@
-"""Masks of a pixel pool: scales (Eq. 2), bits, what is too small."""
+"""Masks over sampled pixels: scales (Eq. 2), bits, masks that are too small."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def test_from_pictures(rng):
     masks[4] = True
     rows, columns = np.mgrid[0:16, 0:20]
     pixels = np.stack([columns.ravel(), rows.ravel()], axis=1)
-    pool = from_pictures(masks, depth.ravel(), view, pixels)
-    assert sorted(pool.areas.tolist()) == [6, 49, 320]
-    members = pool.members()
+    sampled = from_pictures(masks, depth.ravel(), view, pixels)
+    assert sorted(sampled.areas.tolist()) == [6, 49, 320]
+    members = sampled.members()
     for area, index, inner in ((49, 0, np.s_[3:8, 4:9]), (6, 1, np.s_[2:4, 3:6]), (320, 4, np.s_[1:15, 1:15])):
-        m = pool.areas.tolist().index(area)
+        m = sampled.areas.tolist().index(area)
         np.testing.assert_array_equal(members[:, m].reshape(16, 20), masks[index])
         chosen = np.zeros((16, 20), bool)
         chosen[inner] = True
@@ -88,8 +88,8 @@ def test_from_pictures(rng):
             z = depth[row, column]
             x = (column + 0.5 - view.K[0, 2]) / view.K[0, 0] * z
             points.append((x, (row + 0.5 - view.K[1, 2]) / view.K[1, 1] * z, z))
-        assert pool.scales[m] == pytest.approx(2 * np.sqrt(np.var(points, axis=0).sum()), rel=1e-4)
-    assert (np.diff(pool.scales) >= 0).all()
+        assert sampled.scales[m] == pytest.approx(2 * np.sqrt(np.var(points, axis=0).sum()), rel=1e-4)
+    assert (np.diff(sampled.scales) >= 0).all()
 
 
 def test_many_masks_from_pictures_by_erosion(rng):
@@ -101,7 +101,7 @@ def test_many_masks_from_pictures_by_erosion(rng):
     masks &= rng.random(masks.shape) > 0.05
     pixels = all_pixels(view)[rng.permutation(30 * 45)[:700]]
     depths = (rng.uniform(1, 3, 700) * (rng.random(700) < 0.9)).astype(np.float32)
-    pool, points = from_pictures(masks, depths, view, pixels), unproject(view, pixels, depths)
+    sampled, points = from_pictures(masks, depths, view, pixels), unproject(view, pixels, depths)
     wanted = []
     for mask in masks:
         inside = mask[pixels[:, 1], pixels[:, 0]]
@@ -110,10 +110,10 @@ def test_many_masks_from_pictures_by_erosion(rng):
         if inside.sum() >= 4 and there.any():
             wanted.append((mask_scale(points[inner if inner.sum() >= 4 else there]), inside, mask.sum()))
     wanted.sort(key=lambda one: one[0])
-    assert len(pool.scales) == len(wanted) > 64
-    np.testing.assert_allclose(pool.scales, [one[0] for one in wanted], rtol=1e-5)
-    np.testing.assert_array_equal(pool.members(), np.stack([one[1] for one in wanted], axis=1))
-    np.testing.assert_array_equal(pool.areas, [one[2] for one in wanted])
+    assert len(sampled.scales) == len(wanted) > 64
+    np.testing.assert_allclose(sampled.scales, [one[0] for one in wanted], rtol=1e-5)
+    np.testing.assert_array_equal(sampled.members(), np.stack([one[1] for one in wanted], axis=1))
+    np.testing.assert_array_equal(sampled.areas, [one[2] for one in wanted])
 
 
 @pytest.mark.parametrize("count", [0, 2])

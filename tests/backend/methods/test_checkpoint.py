@@ -309,7 +309,7 @@ def torch_saga(rng):
     from saga_backend.methods.saga.step import Parameters, Stepper
     from saga_backend.methods.saga.torch_step import TorchStepper
 
-    rows, masks, near = toy_pool(rng)
+    rows, masks, near = toy_rows(rng)
     view = training_view(rows, masks)
     batches = [sample(view, np.linspace(0.1, 2, 9), (8, 2), rng) for _ in range(6)]
     start = rng.normal(size=(30, 4)).astype(np.float32), rng.normal(size=(2, 4)).astype(np.float32)
@@ -326,7 +326,7 @@ def torch_click(rng):
     from saga_backend.methods.click_gaussian.step import Stepper
     from saga_backend.methods.click_gaussian.torch_step import TorchStepper
 
-    rows, _, near = toy_pool(rng)
+    rows, _, near = toy_rows(rng)
     labels, around = rng.integers(0, 3, (2, len(rows))).astype(np.int32), np.arange(10, dtype=np.int32)
     start, settings = rng.normal(size=(30, 24)).astype(np.float32), ClickSettings()
 
@@ -337,7 +337,7 @@ def torch_click(rng):
     return *twice, Stepper(start.copy(), near, settings), step
 
 
-def toy_pool(rng):
+def toy_rows(rng):
     """Rows of 20 pixels over 30 Gaussians, two masks, and everybody's neighbors."""
     from saga_backend.masks.sampled import from_labels
     from saga_backend.rasterizer.contributions import Contributions

@@ -11,7 +11,7 @@ from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.messages import Cluster, TrainSettings
 from saga_backend.common.progress import Control
-from saga_backend.masks.sampled import PoolMasks, from_labels
+from saga_backend.masks.sampled import SampledMasks, from_labels
 from saga_backend.methods.click_gaussian import train as click_train
 from saga_backend.methods.click_gaussian.guidance import global_clusters
 from saga_backend.methods.click_gaussian.levels import SegmentLevels, level_view, levels_of_masks
@@ -42,7 +42,7 @@ def one_each(count: int) -> Contributions:
 def test_levels_are_the_largest_and_the_smallest_mask(rng, levels: int) -> None:
     members = rng.random((60, 12)) < 0.2
     areas = rng.permutation(12).astype(np.float32) + 5
-    masks = PoolMasks(bool_to_bits(members), np.arange(12, dtype=np.float32), areas)
+    masks = SampledMasks(bool_to_bits(members), np.arange(12, dtype=np.float32), areas)
     found = levels_of_masks(masks, levels)
     for p in range(60):
         covering = sorted(np.flatnonzero(members[p]), key=lambda m: -areas[m])
@@ -55,7 +55,7 @@ def test_levels_are_the_largest_and_the_smallest_mask(rng, levels: int) -> None:
 
 
 def test_a_view_without_masks_has_no_levels() -> None:
-    empty = PoolMasks(bool_to_bits(np.zeros((3, 0), bool)), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    empty = SampledMasks(bool_to_bits(np.zeros((3, 0), bool)), np.zeros(0, np.float32), np.zeros(0, np.float32))
     labels = levels_of_masks(empty, 2)
     assert labels.shape == (2, 3) and not labels.any() and level_view(one_each(3), labels) is None
 
@@ -354,7 +354,7 @@ def test_snapshots_come_once_features_say_something(rng) -> None:
 def test_without_masks_there_is_nothing_to_learn(rng) -> None:
     cloud, _ = toy_scene(rng)
     rows = [contributions(cloud, view, all_pixels(view)) for view in toy_views()]
-    empty = [PoolMasks(bool_to_bits(np.zeros((len(r), 0), bool)), *np.zeros((2, 0), np.float32)) for r in rows]
+    empty = [SampledMasks(bool_to_bits(np.zeros((len(r), 0), bool)), *np.zeros((2, 0), np.float32)) for r in rows]
     segments = from_sets([], cloud.means)
     data = ClickInput(cloud.means, np.ones(len(cloud), bool), rows, empty, segments)
     for recipe in RECIPES:

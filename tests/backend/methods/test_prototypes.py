@@ -198,11 +198,11 @@ def test_no_segments_and_no_masks_are_nothing_to_learn_from(rng):
 
 def input_of(recipe: str, rng) -> SagaInput:
     """For both recipes: masks of the parts over the pixels."""
-    from saga_backend.masks.sampled import PoolMasks
+    from saga_backend.masks.sampled import SampledMasks
 
     data = things_of_parts(rng)
     members = np.stack([np.isin(np.arange(200), data.segments.members(k)) for k in range(6)], axis=1)
-    masks = PoolMasks(bool_to_bits(members), data.segments.scales, members.sum(axis=0).astype(np.float32))
+    masks = SampledMasks(bool_to_bits(members), data.segments.scales, members.sum(axis=0).astype(np.float32))
     return SagaInput(data.means, data.seen, data.rows, [masks] * 2, data.segments, data.quantiles)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saga_backend.masks.sampled import PoolMasks
+from saga_backend.masks.sampled import SampledMasks
 from saga_backend.methods.saga.batch import TrainingView, sample, training_view
 from saga_backend.methods.saga.pairs import correspondences, pair_hash, pair_loss, pair_weights
 from saga_backend.rasterizer.contributions import Contributions
@@ -13,7 +13,7 @@ from tests.helpers.twins import bits_to_bool, bool_to_bits, identity_vector, mix
 
 
 def random_view(rng, pixels=40, masks=90, gaussians=30) -> tuple[TrainingView, np.ndarray]:
-    """A pool of pixels under nested and crossing masks; more than one word of bits."""
+    """Sampled pixels under nested and crossing masks; more than one word of bits."""
     members = rng.random((pixels, masks)) < rng.choice([0.03, 0.3], masks)
     scales = np.sort(rng.uniform(0.1, 5, masks)).astype(np.float32)
     lengths = rng.integers(1, 4, pixels)
@@ -26,7 +26,7 @@ def random_view(rng, pixels=40, masks=90, gaussians=30) -> tuple[TrainingView, n
         rng.random(lengths.sum()).astype(np.float32) / 3,
     )
     areas = rng.uniform(10, 900, masks).astype(np.float32)
-    return training_view(rows, PoolMasks(bool_to_bits(members), scales, areas)), members
+    return training_view(rows, SampledMasks(bool_to_bits(members), scales, areas)), members
 
 
 def test_training_view_knows_covered_pixels_and_sizes(rng):
@@ -40,9 +40,9 @@ def test_training_view_knows_covered_pixels_and_sizes(rng):
 
 def test_a_view_without_masks_is_no_training_view():
     rows = Contributions(np.arange(4), np.zeros(3, np.int32), np.ones(3, np.float32))
-    empty = PoolMasks(bool_to_bits(np.zeros((3, 0), bool)), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    empty = SampledMasks(bool_to_bits(np.zeros((3, 0), bool)), np.zeros(0, np.float32), np.zeros(0, np.float32))
     assert training_view(rows, empty) is None
-    one = PoolMasks(bool_to_bits(np.array([[1], [0], [0]], bool)), np.ones(1, np.float32), np.ones(1, np.float32))
+    one = SampledMasks(bool_to_bits(np.array([[1], [0], [0]], bool)), np.ones(1, np.float32), np.ones(1, np.float32))
     assert training_view(rows, one) is None  # a pair needs two pixels
 
 

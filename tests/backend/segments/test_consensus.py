@@ -21,7 +21,7 @@ from saga_backend.training.preparation import given_found, rasterize
 from saga_backend.training.train import Sources, train
 from tests.helpers import slow_consensus
 from tests.helpers.slow_consensus import Dense
-from tests.helpers.toy_masks import Toy, iou, pool_masks
+from tests.helpers.toy_masks import Toy, iou, sampled_masks
 from tests.helpers.twins import CancelsAt, ball, toy_scene, toy_views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -100,7 +100,7 @@ def evidence_of(views: list[tuple[Contributions, np.ndarray]], count: int) -> In
     """Incidence of masks [P,M] that all have scale 1."""
     builder = IncidenceBuilder(count)
     for rows, members in views:
-        builder.add(rows, pool_masks(members, np.ones(members.shape[1])))
+        builder.add(rows, sampled_masks(members, np.ones(members.shape[1])))
     return builder.build()
 
 

@@ -15,7 +15,7 @@ from saga_backend.segments.consensus.supports import supports
 from saga_backend.segments.consensus.votes import POWER, ROUNDS, agreements, refine, same_as_any, to_bits, vote
 from tests.helpers import slow_consensus
 from tests.helpers.slow_consensus import Dense
-from tests.helpers.toy_masks import Toy, iou, pool_masks
+from tests.helpers.toy_masks import Toy, iou, sampled_masks
 from tests.helpers.twins import dense
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,7 +38,7 @@ def random_evidence(rng, count: int = 25, numbers=(3, 0, 7, 1)) -> tuple[Inciden
     builder, inside, shown = IncidenceBuilder(count), [np.zeros((0, count))], []
     for masks in numbers:
         rows, members, scales = random_view(rng, count, masks)
-        builder.add(rows, pool_masks(members, scales))
+        builder.add(rows, sampled_masks(members, scales))
         matrix = dense(rows, count)
         inside.append(members.T.astype(float) @ matrix)
         shown.append(matrix.sum(axis=0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...common.unique_rows import distinct
-from ...masks.sampled import PoolMasks
+from ...masks.sampled import SampledMasks
 from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
 from ...segments.lookup import HOLDS, default_choice
 from ...segments.segments import Segments
@@ -18,7 +18,7 @@ _NEARLY_ALL = 0.75  # share of a segment from which on one within it is the same
 
 @dataclass(frozen=True, eq=False)
 class LevelView:
-    """The pixels of a view's pool that show something.
+    """The sampled pixels of a view that show a Gaussian.
 
     Attributes:
         rows: [P,N] sparse blending weights.
@@ -45,7 +45,7 @@ def level_view(rows: Contributions, labels: np.ndarray) -> LevelView | None:
     hardly be met.
 
     Args:
-        rows: of the pool's pixels.
+        rows: of the sampled pixels.
         labels: [L,P] int32 as in LevelView.
     """
     shown = np.flatnonzero(rows.alphas() >= SHOWN_ALPHA)
@@ -65,7 +65,7 @@ def _chance(labels: np.ndarray) -> np.ndarray:
     return (share / np.maximum(counts, 1))[labels]
 
 
-def levels_of_masks(masks: PoolMasks, levels: int) -> np.ndarray:
+def levels_of_masks(masks: SampledMasks, levels: int) -> np.ndarray:
     """[L,P] int32 from the masks of one view, by area: 1 + the mask's number, 0 where none covers a pixel.
 
     With three levels the middle one is the second largest mask that covers the pixel; the smallest where there is none.

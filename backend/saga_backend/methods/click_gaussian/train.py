@@ -12,7 +12,7 @@ from blender_saga.errors import ErrorCode, UserError
 
 from ...common.neighbors import nearest
 from ...common.progress import Control
-from ...masks.sampled import PoolMasks
+from ...masks.sampled import SampledMasks
 from ...rasterizer.contributions import Contributions
 from ...segments.segments import Segments
 from ..checkpoint import Checkpoint, State, draws_of, go_on_drawing, part_of, prefixed
@@ -33,7 +33,7 @@ class ClickInput:
     Attributes:
         means: [N,3] centers, scene units.
         seen: [N] bool, which Gaussians some view sees.
-        rows: of every view's pool.
+        rows: of every view's sampled pixels.
         masks: over the same pixels.
         segments: on which the masks agree; the recipe "prototypes" takes its levels from them.
     """
@@ -41,7 +41,7 @@ class ClickInput:
     means: np.ndarray
     seen: np.ndarray
     rows: list[Contributions]
-    masks: list[PoolMasks]
+    masks: list[SampledMasks]
     segments: Segments
 
 

@@ -7,28 +7,28 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from ...masks.sampled import PoolMasks
+from ...masks.sampled import SampledMasks
 from ...rasterizer.contributions import Contributions
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingView:
-    """A view's pool: rows of blending weights, masks, and the pixels that some mask covers.
+    """A view's sampled pixels: their rows, their masks, and which of them some mask covers.
 
     Attributes:
-        rows: [P,N] sparse blending weights of the pool's pixels.
+        rows: [P,N] sparse blending weights of the sampled pixels.
         masks: the masks over the same pixels.
-        covered: [C] int64, pool pixels in at least one mask; only these are sampled.
+        covered: [C] int64, pixels in at least one mask; batches draw from these alone.
         sizes: [P] float32, mean area of the masks that cover a pixel (m_p of A.1), 0 where none does.
     """
 
     rows: Contributions
-    masks: PoolMasks
+    masks: SampledMasks
     covered: np.ndarray
     sizes: np.ndarray
 
 
-def training_view(rows: Contributions, masks: PoolMasks) -> TrainingView | None:
+def training_view(rows: Contributions, masks: SampledMasks) -> TrainingView | None:
     """The view ready for sampling; None if no mask covers a pixel that shows anything."""
     members = masks.members()
     number = members.sum(axis=1)

@@ -38,7 +38,7 @@ class Prototypes:
         members: [P,K+1] bool, the last column the rest.
         bits: [P,W] uint64, the same packed, bit k for segment k.
         scales: [K+1] float32, rising.
-        sizes: [P] float32, mean area of a prototype's segments, pool pixels over all views (m_p of A.1).
+        sizes: [P] float32, mean area of a prototype's segments, sampled pixels over all views (m_p of A.1).
     """
 
     members: np.ndarray

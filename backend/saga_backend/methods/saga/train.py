@@ -12,7 +12,7 @@ from blender_saga.errors import ErrorCode, UserError
 
 from ...common.neighbors import nearest
 from ...common.progress import Control
-from ...masks.sampled import PoolMasks
+from ...masks.sampled import SampledMasks
 from ...rasterizer.contributions import Contributions
 from ...segments.segments import Segments
 from ..checkpoint import Checkpoint, State, draws_of, go_on_drawing
@@ -35,7 +35,7 @@ class SagaInput:
     Attributes:
         means: [N,3] centers, scene units.
         seen: [N] bool, which Gaussians some view sees.
-        rows: of every view's pool.
+        rows: of every view's sampled pixels.
         masks: over the same pixels; the recipe "paper" trains on them.
         segments: on which the masks agree; the recipe "prototypes" trains on them.
         quantiles: [Q] their scale table.
@@ -44,7 +44,7 @@ class SagaInput:
     means: np.ndarray
     seen: np.ndarray
     rows: list[Contributions]
-    masks: list[PoolMasks]
+    masks: list[SampledMasks]
     segments: Segments
     quantiles: np.ndarray
 
@@ -158,7 +158,7 @@ def _finished(
     return AffinityModel(features, parameters.gate.copy(), quantiles, steps)
 
 
-def scale_quantiles(masks: list[PoolMasks]) -> np.ndarray:
+def scale_quantiles(masks: list[SampledMasks]) -> np.ndarray:
     """[Q] mask scales (scene units) at evenly spaced quantiles 0..1, the table of the paper's quantile transform.
 
     A mask counts by the square root of its area, its extent in the picture. The paper counts masks alike, which leaves

@@ -9,7 +9,7 @@ from blender_saga.gaussians.sh import C0
 from blender_saga.gaussians.view import View
 
 from ...common.neighbors import nearest
-from ...masks.sampled import PoolMasks, from_labels
+from ...masks.sampled import SampledMasks, from_labels
 from ...rasterizer.contributions import Contributions
 from .hierarchy import Hierarchy, SegmentSettings, segment, without_whole
 
@@ -85,12 +85,12 @@ def segment_scales(cloud: GaussianCloud, labels: np.ndarray) -> np.ndarray:
     return scales
 
 
-def view_masks(view: View, rows: Contributions, labels: np.ndarray, scales: np.ndarray) -> PoolMasks:
+def view_masks(view: View, rows: Contributions, labels: np.ndarray, scales: np.ndarray) -> SampledMasks:
     """The segments as masks of one view.
 
     Args:
         view: the view.
-        rows: rows of the pool's pixels.
+        rows: of the sampled pixels.
         labels: [N,L] segment numbers, -1 for none.
         scales: 3D scale of every segment number.
     """

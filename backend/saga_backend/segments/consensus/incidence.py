@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from scipy import sparse
 
-from ...masks.sampled import PoolMasks
+from ...masks.sampled import SampledMasks
 from ...rasterizer.contributions import Contributions
 
 
@@ -18,7 +18,7 @@ class Incidence:
 
     Attributes:
         inside: [M,N] sparse float32 (CSR): blending weight that a Gaussian has inside a mask, summed over its pixels.
-        shown: [V,N] sparse float32 (CSR): the same over all pixels of a view's pool.
+        shown: [V,N] sparse float32 (CSR): the same over all sampled pixels of a view.
         first: [V+1] int64: masks first[v] to first[v+1] are view v's.
         scales: [M] float32, 3D scale of every mask (SAGA Eq. 2), scene units.
     """
@@ -50,7 +50,7 @@ class IncidenceBuilder:
         self._inside, self._shown = _Stack(), _Stack()
         self._scales: list[np.ndarray] = []
 
-    def add(self, rows: Contributions, masks: PoolMasks) -> None:
+    def add(self, rows: Contributions, masks: SampledMasks) -> None:
         """Take a view in: the rows of its pixels and its masks over the same pixels."""
         whole = rows.total_weight(self._count).astype(np.float32)
         ids = np.flatnonzero(whole).astype(np.int32)
@@ -86,7 +86,9 @@ class _Stack:
         return sparse.csr_matrix((self._values, self._ids, offsets), shape=(len(lengths), count))
 
 
-def _inside(rows: Contributions, masks: PoolMasks, count: int, shown: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _inside(
+    rows: Contributions, masks: SampledMasks, count: int, shown: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The weight of Gaussians in every mask of a view, as sparse rows: ids, weights and lengths [M].
 
     Args:
