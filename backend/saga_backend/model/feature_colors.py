@@ -1,24 +1,24 @@
-"""Features as colors: what is alike has like colors."""
+"""Features as colors: similar features get similar colors."""
 
 from __future__ import annotations
 
 import numba
 import numpy as np
 
-_SAMPLE = 50_000  # Gaussians from which the components are found
-_RANGE = (0.02, 0.98)  # quantiles that become darkest and brightest: a few odd features take no contrast from the rest
+_SAMPLE = 50_000  # Gaussians that the components are computed from
+_RANGE = (0.02, 0.98)  # quantiles of the darkest and brightest value: a few outliers cost no contrast
 
 
 def colors_of(features: np.ndarray, scale_gate: np.ndarray | None = None) -> np.ndarray:
     """The three principal components of the features as red, green and blue.
 
     Args:
-        features: [N,D] of the Gaussians, any length; they are compared as unit vectors.
-        opening: [D] gate of a scale (AffinityModel.opening); None: all channels count.
+        features: [N,D] of the Gaussians, any length; compared as unit vectors.
+        scale_gate: [D] gate of a scale (AffinityModel.scale_gate); None: all channels count.
 
     Returns:
-        [N,3] uint8. The strongest component is red. Its sign is that of its largest loading, so that similar
-        features of another training step do not turn up in the opposite colors.
+        [N,3] uint8. The strongest component is red. The largest loading of a component is positive, so similar
+        features of another training step keep their colors.
     """
     sample = np.random.default_rng(0).permutation(len(features))[:_SAMPLE]
     vectors = _unit(features[sample], scale_gate)
@@ -28,7 +28,7 @@ def colors_of(features: np.ndarray, scale_gate: np.ndarray | None = None) -> np.
     low, high = np.quantile(shown, _RANGE, axis=0) if len(shown) else np.zeros((2, 3))
     spread = high - low
     gain = np.where(spread > 1e-6, 255 / np.maximum(spread, 1e-6), 0)
-    # What does not vary is gray.
+    # A constant component is gray.
     offset = np.where(spread > 1e-6, -(mean @ axes + low) * gain, 127.5)
     out = np.empty((len(features), 3), np.uint8)
     gate = np.ones(features.shape[1]) if scale_gate is None else scale_gate
@@ -54,7 +54,7 @@ def _paint(features, gate, axes, offset, out):
 
 
 def _components(centered: np.ndarray) -> np.ndarray:
-    """[D,3] orthonormal axes of the largest variance, strongest first; where D is smaller, zeros."""
+    """[D,3] orthonormal axes of the largest variance, strongest first; zeros beyond D axes."""
     axes = np.zeros((centered.shape[1], 3))
     _, vectors = np.linalg.eigh(centered.T.astype(np.float64) @ centered)
     strongest = vectors[:, ::-1][:, :3]

@@ -1,4 +1,4 @@
-"""Labelings from fine to coarse as one tree of things and their parts."""
+"""Labelings from fine to coarse as one tree of objects and their parts."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SAME = 0.9  # a part that holds this share of its thing is the thing itself
-_STRAY = 0.1  # of a cluster's Gaussians: what lies in another thing is that thing's, not a part of its own
-_SAMPLE = 1000  # Gaussians of a node that are looked at for its representative
-_SOLID = 0.5  # opacity of a representative, where there are such
+_SAME = 0.9  # a part with this share of its object's Gaussians is the object itself
+_STRAY = 0.1  # share of a cluster: a smaller rest inside another object makes no part of that object
+_SAMPLE = 1000  # Gaussians of a node that its representative is chosen from
+_SOLID = 0.5  # minimum opacity of a representative, if the node has any such Gaussian
 
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """Things and parts, depth first: node t and all below it are numbered t to ends[t] - 1, larger siblings first.
+    """Objects and parts, depth first: node t and its descendants are t to ends[t] - 1, larger siblings first.
 
     Attributes:
         labels: [N] int32, the smallest node that holds each Gaussian; -1 for none.
-        parents: [T] int32, -1 for a thing of its own.
+        parents: [T] int32, -1 for an object.
         ends: [T] int32.
-        counts: [T] int32, Gaussians of the node and all below it.
+        counts: [T] int32, Gaussians of the node and its descendants.
         levels: [T] int32, the coarsest level on which the node is a cluster.
     """
 
@@ -32,36 +32,36 @@ class Tree:
     levels: np.ndarray
 
     def members(self) -> tuple[np.ndarray, np.ndarray]:
-        """All Gaussians by node, those without first, and [T+1] where each node's begin.
+        """All Gaussians sorted by node (unlabeled ones first), and [T+1] the start of each node.
 
-        Those of node t and all below it stand at starts[t] to starts[ends[t]].
+        Node t and its descendants hold order[starts[t]:starts[ends[t]]].
         """
         order = np.argsort(self.labels, kind="stable")
         return order, np.searchsorted(self.labels[order], np.arange(len(self.parents) + 1))
 
 
-def tree_of(levels: np.ndarray, smallest: int = 1) -> Tree:
-    """Nest labelings: from the coarsest on, what a finer one tells apart within a thing are its parts.
+def nest_levels(levels: np.ndarray, smallest: int = 1) -> Tree:
+    """Nest labelings: the clusters of a finer labeling inside an object are its parts.
 
-    The borders of things are those of the coarsest labeling that has them. A cluster that reaches over them is a
-    part of the thing that holds most of it; the others keep its strays without naming them a part. A part that is
-    nearly the whole thing is the thing itself.
+    The coarsest labeling that contains an object sets its border. A cluster that crosses the border is a part of the
+    object that holds most of it; the other objects keep the rest without a part of their own. A part that is nearly
+    the whole object is the object itself.
 
     Args:
-        levels: [N,L] int, labels from the finest level to the coarsest; negative: none. A number means a cluster of
-            its level; it may stand on several levels (masks.segments).
-        smallest: Gaussians that a node holds at least.
+        levels: [N,L] int, labels from the finest level to the coarsest; negative: none. A number names a
+            cluster of its level; several levels may share one (segments.builtin.hierarchy).
+        smallest: minimum Gaussians of a node.
     """
-    return grown(((k, levels[:, k]) for k in reversed(range(levels.shape[1]))), len(levels), smallest)
+    return nest_labelings(((k, levels[:, k]) for k in reversed(range(levels.shape[1]))), len(levels), smallest)
 
 
-def grown(labelings: Iterable[tuple[int, np.ndarray]], count: int, smallest: int = 1) -> Tree:
-    """`tree_of` labelings that come one by one.
+def nest_labelings(labelings: Iterable[tuple[int, np.ndarray]], count: int, smallest: int = 1) -> Tree:
+    """`nest_levels` for a stream of labelings.
 
     Args:
-        labelings: from the coarsest to the finest, each with the number that its nodes get as their level.
+        labelings: from the coarsest to the finest, each with the level number of its nodes.
         count: N, Gaussians.
-        smallest: Gaussians that a node holds at least.
+        smallest: minimum Gaussians of a node.
     """
     nodes = _Nodes(count)
     for level, labels in labelings:
@@ -79,7 +79,7 @@ class _Nodes:
         self.levels: list[int] = []
 
     def divide(self, labels: np.ndarray, level: int, smallest: int) -> None:
-        """Take in the next finer labeling [N]."""
+        """Add the next finer labeling [N]."""
         here = np.flatnonzero(labels >= 0)
         if not len(here):
             return
@@ -89,7 +89,7 @@ class _Nodes:
         )
         parents, clusters = np.divmod(pairs, len(names))
         parents -= 1
-        whole = np.array([*self.counts, len(labels) + 1])  # -1, no parent, finds the last: nothing is nearly all of it
+        whole = np.array([*self.counts, len(labels) + 1])  # index -1 (no parent) gets a size that no part reaches
         part = (counts >= smallest) & (counts < _SAME * whole[parents]) | (parents < 0) & (counts >= smallest)
         part &= counts >= _STRAY * np.bincount(cluster)[clusters]
         new = np.where(part, len(self.parents) + np.cumsum(part) - 1, parents)
@@ -106,7 +106,7 @@ class _Nodes:
         for siblings in children.values():
             siblings.sort(key=lambda node: -self.counts[node])
         order = self._depth_first(children)
-        number = np.full(len(order) + 1, -1, np.int32)  # the last stays: -1 keeps meaning none
+        number = np.full(len(order) + 1, -1, np.int32)  # the last entry stays -1: no parent remains no parent
         number[order] = np.arange(len(order))
         parents = number[np.array(self.parents, np.int64)[order]]
         ends = np.arange(1, len(order) + 1, dtype=np.int32)
@@ -127,11 +127,11 @@ class _Nodes:
 
 
 def representatives(tree: Tree, vectors: np.ndarray, opacities: np.ndarray) -> np.ndarray:
-    """[T] int32: of every node the Gaussian nearest to the mean of its members; a solid one where there is one.
+    """[T] int32: the Gaussian of every node nearest to the mean of its members, a solid one if possible.
 
     Args:
         tree: T nodes over N Gaussians.
-        vectors: [N,D], what the Gaussians are compared by: features or means.
+        vectors: [N,D], features or means to compare the Gaussians by.
         opacities: [N].
     """
     order, starts = tree.members()

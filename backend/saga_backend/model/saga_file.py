@@ -1,4 +1,4 @@
-"""The `.saga` file: a trained model beside the scene it belongs to (safetensors: numbers and text, never code)."""
+"""The `.saga` file: a trained model beside its scene (safetensors: numbers and text, never code)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _ENTRIES = {"fingerprint": str, "source": str, "count": int, "steps": int, "sett
 
 @dataclass(frozen=True)
 class Header:
-    """What the file says about its model.
+    """The facts of a model file.
 
     Attributes:
-        fingerprint: of the cloud the model belongs to (GaussianCloud.fingerprint).
-        source: path of the splat file it was trained on, or "".
+        fingerprint: of the model's cloud (GaussianCloud.fingerprint).
+        source: path of the splat file of the training, or "".
         count: number of Gaussians.
         steps: optimizer steps.
         settings: training settings as JSON text.
@@ -49,7 +49,7 @@ class Header:
 
 
 def save(path: str | Path, model: SceneModel, header: Header) -> None:
-    """Write a model; an older file stays whole until the new one is complete.
+    """Write a model. An older file stays intact until the new one is complete.
 
     Raises:
         UserError: if the file cannot be written.
@@ -76,27 +76,27 @@ def contents(model: SceneModel, header: Header) -> tuple[dict[str, np.ndarray], 
     return tensors, facts
 
 
-def packed(tensors: dict[str, np.ndarray], facts: dict[str, object]) -> bytes:
+def pack(tensors: dict[str, np.ndarray], facts: dict[str, object]) -> bytes:
     """The bytes of a `.saga` file."""
     return to_bytes(tensors, {"saga": json.dumps(facts)})
 
 
-def unpacked(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict]:
-    """Arrays and facts of the bytes of a `.saga` file; what they say is not checked yet.
+def unpack(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict]:
+    """Arrays and facts from the bytes of a `.saga` file; their contents are unchecked.
 
     Args:
         data: the bytes.
-        name: what the user knows the file as.
+        name: the file name for error texts.
 
     Raises:
-        UserError: if they are not such a file.
+        UserError: if the bytes are no such file.
     """
     try:
-        tensors = from_bytes(data)  # first: it checks the length that the header's is read by
+        tensors = from_bytes(data)  # first: it checks the length of the header
         end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
-        about = json.loads(data[_LENGTH.size : end]).get("__metadata__") or {}
-        facts = json.loads(about.get("saga", "{}"))
-    except (SafetensorError, ValueError, KeyError, RecursionError) as error:  # KeyError: of numbers that numpy has not
+        metadata = json.loads(data[_LENGTH.size : end]).get("__metadata__") or {}
+        facts = json.loads(metadata.get("saga", "{}"))
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:  # KeyError: a number type unknown to numpy
         raise UserError(
             f"{name} is not a readable .saga file", str(error), "Train the scene again", ErrorCode.BAD_MODEL
         ) from error
@@ -104,31 +104,31 @@ def unpacked(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, object]) -> None:
-    """Write a `.saga` file from its arrays and the facts of its header; an older one stays whole until it is complete.
+    """Write a `.saga` file from arrays and facts. An older file stays intact until the new one is complete.
 
     Raises:
         UserError: if it cannot be written.
     """
-    with _told(path), replaced(path) as part:
-        part.write_bytes(packed(tensors, facts))
+    with _write_errors(path), replaced(path) as part:
+        part.write_bytes(pack(tensors, facts))
 
 
 def check_place(path: str | Path) -> None:
-    """Make sure that a file can be written there, before a long training for it begins.
+    """Make sure that a file can be written to a path, before a long training.
 
     Raises:
         UserError: if not.
     """
     path = Path(path)
     trial = path.with_name(f"{path.name}.{os.getpid()}.trial")
-    with _told(path):
+    with _write_errors(path):
         make_own(trial)
         trial.unlink()
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Where writing fails, the user is told."""
+def _write_errors(path: Path) -> Iterator[None]:
+    """Turn errors of writing into a UserError."""
     try:
         yield
     except OSError as error:
@@ -142,22 +142,22 @@ def load(path: str | Path, fingerprint: str = "") -> tuple[SceneModel, Header]:
 
     Args:
         path: the `.saga` file.
-        fingerprint: of the cloud it must belong to; "" takes any.
+        fingerprint: of the expected cloud; "" accepts any.
 
     Raises:
-        UserError: if the file is missing, is no `.saga` file or belongs to another cloud.
+        UserError: if the file is missing, is no `.saga` file, or belongs to another cloud.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no file {path}", fix="Train the scene first", code=ErrorCode.NO_MODEL)
-    return opened(*read_file(path), path.name, fingerprint)
+    return build_model(*read_file(path), path.name, fingerprint)
 
 
 def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Arrays and facts of a `.saga` file; what they say is not checked yet.
+    """Arrays and facts of a `.saga` file; their contents are unchecked.
 
     Raises:
-        UserError: if it is not such a file.
+        UserError: if it is no such file.
     """
     try:
         with safe_open(str(path), framework="numpy") as file:
@@ -169,27 +169,31 @@ def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     return tensors, facts if isinstance(facts, dict) else {}
 
 
-def opened(tensors: dict[str, np.ndarray], facts: dict, name: str, fingerprint: str = "") -> tuple[SceneModel, Header]:
-    """The model that arrays and facts of a file are.
+def build_model(
+    tensors: dict[str, np.ndarray], facts: dict, name: str, fingerprint: str = ""
+) -> tuple[SceneModel, Header]:
+    """Validate the arrays and facts of a file and build the model from them.
 
     Args:
-        tensors, facts: from `read_file` or `unpacked`.
-        name: what the user knows the file as.
+        tensors, facts: from `read_file` or `unpack`.
+        name: the file name for error texts.
         fingerprint: as in `load`.
 
     Raises:
-        UserError: if they are none, or it belongs to another cloud.
+        UserError: if they are no model, or the model of another cloud.
     """
     retrain = "Train the scene again"
     if facts.get("format") != FORMAT:
         why = f"its format is {facts.get('format', 'unknown')}, this version reads {FORMAT}"
         raise UserError(f"{name} is not a readable .saga file", why, retrain, ErrorCode.BAD_MODEL)
-    whole = all(type(facts.get(entry)) is kind for entry, kind in _ENTRIES.items())
-    if not whole or not 0 <= facts["steps"] < MAX_ID:  # what an answer can say
-        raise UserError(f"{name} is not a readable .saga file", "its header is not whole", retrain, ErrorCode.BAD_MODEL)
+    complete = all(type(facts.get(entry)) is kind for entry, kind in _ENTRIES.items())
+    if not complete or not 0 <= facts["steps"] < MAX_ID:  # the range of the wire format
+        raise UserError(
+            f"{name} is not a readable .saga file", "its header is incomplete", retrain, ErrorCode.BAD_MODEL
+        )
     header = Header(*(facts[entry] for entry in _ENTRIES))
     if fingerprint and header.fingerprint != fingerprint:
-        why = "the cloud has changed since, or the file is another scene's"
+        why = "the cloud has changed since the training, or the file belongs to another scene"
         raise UserError(f"{name} is the model of another cloud", why, retrain, ErrorCode.OTHER_CLOUD)
     return _checked(tensors, header, name), header
 
@@ -219,7 +223,7 @@ def _checked(tensors: dict[str, np.ndarray], header: Header, name: str) -> Scene
 
 
 def _segments(tensors: dict[str, np.ndarray], count: int) -> Segments | None:
-    """None unless the arrays describe segments of `count` Gaussians."""
+    """The segments of `count` Gaussians; None if the arrays describe none."""
     keys = ("offsets", "ids", "scales", "standing")
     offsets, ids, scales, prominence = (tensors.get(f"segments.{key}", np.zeros(0)) for key in keys)
     if any(array.ndim != 1 for array in (offsets, ids, scales, prominence)) or len(offsets) != len(scales) + 1:

@@ -30,8 +30,8 @@ def opened(request: OpenModel, count: int) -> tuple[SceneModel, saga_file.Header
             fix="Train it again",
             code=ErrorCode.BAD_MODEL,
         )
-    tensors, facts = saga_file.unpacked(request.data.tobytes(), request.name)
-    model, header = saga_file.opened(tensors, facts, request.name, request.scene)
+    tensors, facts = saga_file.unpack(request.data.tobytes(), request.name)
+    model, header = saga_file.build_model(tensors, facts, request.name, request.scene)
     require_count(header, count, request.name)
     return model, header, Described(model, text_file.taken(tensors, facts, model.count))
 
@@ -53,4 +53,4 @@ def file_of(scene: str, model: SceneModel, header: saga_file.Header, described: 
     if described.model is model:
         for index in described.indices.values():
             text_file.put(tensors, facts, index)
-    return ModelFile(scene, np.frombuffer(saga_file.packed(tensors, facts), np.uint8))
+    return ModelFile(scene, np.frombuffer(saga_file.pack(tensors, facts), np.uint8))

@@ -10,7 +10,7 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.messages import Cluster, Clusters
 from saga_backend.common.progress import Control
 from saga_backend.methods.saga.model import AffinityModel
-from saga_backend.model.clustering import SWEEP, cluster, from_segments
+from saga_backend.model.clustering import DEFAULT_SCALES, cluster, from_segments
 from saga_backend.model.scene_model import SceneModel
 from saga_backend.segments.segments import from_sets, scale_table
 from tests.helpers.twins import toy_scene, unit
@@ -185,8 +185,8 @@ def test_every_phase_can_be_cancelled(rng):
     model, _, _ = things_of_parts(rng, n)
     whole = At(10**9)
     cluster(cloud_of(np.full(n, 0.9)), model, Cluster("s"), whole)
-    assert len(whole.phases) == len(SWEEP) + 1
-    for phase in range(len(SWEEP)):
+    assert len(whole.phases) == len(DEFAULT_SCALES) + 1
+    for phase in range(len(DEFAULT_SCALES)):
         control = At(phase)
         with pytest.raises(Cancelled):
             cluster(cloud_of(np.full(n, 0.9)), model, Cluster("s"), control)

@@ -49,7 +49,7 @@ def test_a_file_that_is_opened_and_fetched_is_the_same_file(saga_file: Path, emp
     assert mine.keys() == yours.keys()
     for name in mine:
         np.testing.assert_array_equal(mine[name], yours[name], err_msg=name)
-    assert model_file.unpacked(content, "")[1] == model_file.unpacked(fetched.tobytes(), "")[1]
+    assert model_file.unpack(content, "")[1] == model_file.unpack(fetched.tobytes(), "")[1]
 
 
 def test_clicks_are_answered_as_by_the_file_itself(saga_file: Path, session: Session, empty: Session) -> None:
@@ -105,17 +105,17 @@ def test_data_that_is_no_bytes_is_refused(empty: Session, dtype: type) -> None:
 def test_bytes_that_are_no_model_are_refused(empty: Session, saga_file: Path) -> None:
     content = saga_file.read_bytes()
     tensors = load(content)
-    facts = model_file.unpacked(content, "")[1]
+    facts = model_file.unpack(content, "")[1]
     assert refused(empty, np.zeros((2, 50), np.uint8)) == "bad_model"
     for bad in (b"", b"\x08", bytes(1000), content[:-1], content + b"\0", content[: len(content) // 2]):
         assert refused(empty, bad) == "bad_model"
     assert refused(empty, save(tensors)) == "bad_model"
     assert refused(empty, save(tensors, {"saga": "[]"})) == "bad_model"
     assert refused(empty, save(tensors, {"saga": "{"})) == "bad_model"
-    assert refused(empty, model_file.packed(tensors, facts | {"format": "99"})) == "bad_model"
-    assert refused(empty, model_file.packed(tensors, facts | {"fingerprint": "another"})) == "other_cloud"
+    assert refused(empty, model_file.pack(tensors, facts | {"format": "99"})) == "bad_model"
+    assert refused(empty, model_file.pack(tensors, facts | {"fingerprint": "another"})) == "other_cloud"
     nan = tensors | {"features": np.full_like(tensors["features"], np.nan)}
-    assert refused(empty, model_file.packed(nan, facts)) == "bad_model"
+    assert refused(empty, model_file.pack(nan, facts)) == "bad_model"
     assert refused(empty, content, "unknown") == "no_scene"
 
 
