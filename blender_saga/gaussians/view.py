@@ -45,6 +45,12 @@ class View:
             raise UserError("The view is not usable", why, fix=REPORT, code=ErrorCode.BAD_VIEW)
 
     @property
+    def key(self) -> bytes:
+        """Equal for views that show the same, and only for those: every attribute goes in."""
+        rest = np.array([self.width, self.height, self.orthographic, self.near], np.float64)
+        return self.viewmat.tobytes() + self.K.tobytes() + rest.tobytes()
+
+    @property
     def camera_position(self) -> np.ndarray:
         """[3] float64, the camera's center in world space; seen from a space that is flat, the point nearest to it."""
         try:

@@ -26,7 +26,7 @@ _STILL = 0.6  # seconds without a turn of the view
 class _Watched:
     """The view as it was last, since when, and what was sent for it."""
 
-    key: tuple = ()
+    key: bytes = b""
     since: float = 0.0
     sent: bool = False
     request: Request | None = None
@@ -35,20 +35,19 @@ class _Watched:
 _watched = _Watched()
 
 
-def consider(context: bpy.types.Context, key: tuple, view: View, now: float) -> bool:
+def consider(context: bpy.types.Context, view: View, now: float) -> bool:
     """Send a view that rests; whether that was done.
 
     Args:
         context: whose splat is looked at.
-        key: equal as long as the view is.
         view: of the viewport.
         now: seconds.
     """
     global _watched
-    if key != _watched.key:
+    if view.key != _watched.key:
         if _watched.request is not None and not _watched.request.ended:
             _watched.request.cancel()
-        _watched = _Watched(key, now)
+        _watched = _Watched(view.key, now)
         return False
     if _watched.sent or now - _watched.since < _STILL:
         return False
@@ -71,7 +70,7 @@ def _watch() -> bool:
         if area is not None:
             region = next(r for r in area.regions if r.type == "WINDOW")
             matrices, size = flat_matrices(area.spaces.active.region_3d), (region.width, region.height)
-            consider(context, (*matrices[0], *matrices[1], *size), view_from_flat(*matrices, size), time.monotonic())
+            consider(context, view_from_flat(*matrices, size), time.monotonic())
             return False
     return False
 

@@ -60,18 +60,18 @@ def test_a_view_that_rests_is_looked_at_before_it_is_clicked(splat, weights):
     ahead, cameras = addon("ui.ahead"), addon("scene.requests.cameras")
     matrices = camera_matrices(Eye())
     flat = [cameras.flatten(matrix) for matrix in matrices]
-    view = cameras.view_from_flat(*flat, (WIDTH, HEIGHT))
+    a, b, c = (cameras.view_from_flat(*flat, (WIDTH, HEIGHT + more)) for more in range(3))
 
-    def consider(key: str, now: float) -> bool:
-        return ahead.consider(bpy.context, (key,), view, now)
+    def consider(view: object, now: float) -> bool:
+        return ahead.consider(bpy.context, view, now)
 
-    assert not consider("a", 0) and not consider("a", 0.5) and consider("a", 1) and not consider("a", 2)
+    assert not consider(a, 0) and not consider(a, 0.5) and consider(a, 1) and not consider(a, 2)
     sent = ahead._watched.request
     sent.wait()
     assert type(sent.outcome()).__name__ == "Done" and type(sent.message).__name__ == "LookAhead"
-    assert not consider("b", 3) and consider("b", 4)  # the view was turned
+    assert not consider(b, 3) and consider(b, 4)  # another view
     weights.sam_weights = ""
-    assert not consider("c", 5) and not consider("c", 6)
+    assert not consider(c, 5) and not consider(c, 6)
     ahead.stop()
     ahead.start()
-    assert ahead._watched.key == ()
+    assert ahead._watched.key == b""

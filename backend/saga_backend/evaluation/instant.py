@@ -43,7 +43,7 @@ class InstantJudge:
         """See protocol.Selector."""
         step = None if scale is None else round(scale * _STEPS) / _STEPS
         at = np.asarray(pixels, np.float32)
-        key = (sight.view.viewmat.tobytes(), at.tobytes(), np.asarray(positive).tobytes(), step)
+        key = (sight.view.key, at.tobytes(), np.asarray(positive).tobytes(), step)
         if key not in self._known:
             prompts = [Prompt(sight.view, p[None], positive=bool(yes)) for p, yes in zip(at, positive, strict=True)]
             self._known[key] = self._instant.select(prompts, step).selected

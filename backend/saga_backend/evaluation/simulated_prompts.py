@@ -61,13 +61,12 @@ class SimulatedSegmenter:
 
     def encode(self, view: View, picture: Callable[[], np.ndarray]) -> SimulatedEncoded:
         """See Segmenter; the picture is not looked at."""
-        key = view.viewmat.tobytes() + view.K.tobytes()
-        if key not in self._known:
+        if view.key not in self._known:
             rows = contributions(self._cloud, view, all_pixels(view))
             maps = label_maps(rows, self._labels, view.height, view.width)
             random = np.random.default_rng([self._seed, int.from_bytes(view.viewmat.tobytes()[:48:7], "little")])
-            self._known[key] = SimulatedEncoded(simulate_masks(maps, self._damage, random))
-        return self._known[key]
+            self._known[view.key] = SimulatedEncoded(simulate_masks(maps, self._damage, random))
+        return self._known[view.key]
 
 
 def _box_iou(mask: np.ndarray, box: np.ndarray) -> float:

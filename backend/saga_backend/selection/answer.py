@@ -11,7 +11,7 @@ from blender_saga.wire.messages import Cleaned, Click, Selection
 
 from ..methods.saga.model import Answer
 from .cleanup import Neighborhood, Piece, clean
-from .click import QueryObjects, ResolvedClick, view_key
+from .click import QueryObjects, ResolvedClick
 from .visibility import seen
 
 
@@ -95,7 +95,7 @@ def _cleaned(request: Click, found: Result, near: Callable[[], Neighborhood]) ->
 
 def _shown(request: Click, taking_part: QueryObjects, points: np.ndarray) -> np.ndarray:
     """[T] bool: those of the points [T] that one sees in some view of a positive prompt."""
-    views = {view_key(prompt.view): prompt.view for prompt in request.prompts if prompt.positive}
+    views = {prompt.view.key: prompt.view for prompt in request.prompts if prompt.positive}
     shown = np.zeros(len(taking_part.all_ids), bool)
     for view in views.values():
         shown |= seen(taking_part, view, points & ~shown)

@@ -180,9 +180,9 @@ def interpretations(taking_part: QueryObjects, asked: ResolvedClick) -> list[tup
 def _look(request: Click, taking_part: QueryObjects, sampled: list[Sampled]) -> list[Contributions]:
     """The rows of every prompt over places, of the pixels inside and then of those around. A view is projected once."""
     out: dict[int, Contributions] = {}
-    of_view: dict[tuple, list[int]] = {}
+    of_view: dict[bytes, list[int]] = {}
     for index, prompt in enumerate(request.prompts):
-        of_view.setdefault(view_key(prompt.view), []).append(index)
+        of_view.setdefault(prompt.view.key, []).append(index)
     for indices in of_view.values():
         pixels = [np.concatenate([sampled[i].pixels, sampled[i].around]) for i in indices]
         rows = taking_part.places_at(request.prompts[indices[0]].view, np.concatenate(pixels))
@@ -190,13 +190,6 @@ def _look(request: Click, taking_part: QueryObjects, sampled: list[Sampled]) -> 
         for index, end, count in zip(indices, ends, map(len, pixels), strict=True):
             out[index] = rows.take(np.arange(end - count, end))
     return [out[i] for i in range(len(sampled))]
-
-
-def view_key(view: View) -> tuple:
-    """Equal for equal views."""
-    return (
-        view.viewmat.tobytes(), view.K.tobytes(), view.width, view.height, view.orthographic, view.near,
-    )  # fmt: skip
 
 
 def _of_prompt(

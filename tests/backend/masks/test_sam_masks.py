@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -287,4 +288,5 @@ def test_what_a_key_depends_on(rng):
     assert masks_key("picture", SamSettings(batch=3).meaning(), "model") == base  # how fast, not what
     view = random_view(rng, "perspective")
     contents = {view_content("a", view), view_content("b", view), view_content("a", view.resized(9, 9))}
-    assert len(contents) == 3 and view_content("a", view.resized(view.width, view.height)) in contents
+    contents.add(view_content("a", replace(view, near=2 * view.near)))  # it shows less
+    assert len(contents) == 4 and view_content("a", view.resized(view.width, view.height)) in contents

@@ -304,6 +304,10 @@ def test_sam_is_asked_as_its_authors_do(rng):
     assert len(drawn) == 1 and segmenter.has(view) and not segmenter.has(view, ("moved",))
     segmenter.encode(view, picture, ("moved",))
     assert len(drawn) == 2
+    nearer = replace(view, near=2 * view.near)  # it shows less
+    assert not segmenter.has(nearer)
+    segmenter.encode(nearer, picture)
+    assert len(drawn) == 3
 
 
 @pytest.fixture

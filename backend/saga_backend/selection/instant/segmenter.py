@@ -79,7 +79,7 @@ class SamSegmenter:
 
     def encode(self, view: View, picture: Callable[[], np.ndarray], shown: tuple = ()) -> SamEncoded:
         """See Segmenter; `shown` says what the view shows, where that is not always the same."""
-        key = (shown, *_view_key(view))
+        key = (shown, view.key)
         known = self._known.get(key)
         if known is not None:  # a quick answer does not wait for another picture's encoding
             return known
@@ -92,7 +92,7 @@ class SamSegmenter:
 
     def has(self, view: View, shown: tuple = ()) -> bool:
         """Whether a view is encoded already; never waits."""
-        return (shown, *_view_key(view)) in self._known
+        return (shown, view.key) in self._known
 
     def _encoded(self, picture: np.ndarray) -> SamEncoded:
         from segment_anything import SamPredictor
@@ -101,10 +101,6 @@ class SamSegmenter:
         predictor.set_image(picture)
         self.seconds = min(self.seconds, time.monotonic() - began)
         return SamEncoded(predictor, self.sam.shape.masks)
-
-
-def _view_key(view: View) -> tuple:
-    return view.viewmat.tobytes(), view.K.tobytes(), view.width, view.height, view.orthographic
 
 
 @dataclass(frozen=True, eq=False)

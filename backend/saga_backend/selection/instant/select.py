@@ -14,7 +14,6 @@ from ...common.neighbors import nearest_known
 from ...common.progress import Control
 from ...masks.extract import as_bytes
 from ...rasterizer.cpu import Picture
-from ..click import view_key
 from ..prompts import inside as inside_polygon
 from ..prompts import sample
 from .lift import (
@@ -232,15 +231,15 @@ def fitted_view(view: View) -> View:
 
 def _first_place(prompts: Sequence[Prompt]) -> tuple:
     """What a selection began with; the same while it is refined."""
-    return view_key(prompts[0].view), prompts[0].kind, prompts[0].pixels.tobytes()
+    return prompts[0].view.key, prompts[0].kind, prompts[0].pixels.tobytes()
 
 
 def _glances(prompts: Sequence[Prompt]) -> list[_Glance]:
     """The prompts by view, in the order in which they came."""
-    by_view: dict[tuple, list[Prompt]] = {}
+    by_view: dict[bytes, list[Prompt]] = {}
     for prompt in prompts:
         sample(prompt)  # refuses what cannot be used
-        by_view.setdefault(view_key(prompt.view), []).append(prompt)
+        by_view.setdefault(prompt.view.key, []).append(prompt)
     return [_glance(group) for group in by_view.values()]
 
 
