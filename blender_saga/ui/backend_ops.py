@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty
+from bpy.props import EnumProperty
 
 from ..client.install.installation import Installation, prepare
 from ..errors import ErrorCode, UserError
 from ..scene.state.session import session
 from .launch import backend_launch, environment, launch_with
+from .operator_base import wait_property
 from .reporting import Result, reported
 
 _START_SECONDS = 180.0  # the first start on a cold disk loads gigabytes of libraries
-
-
-def wait_property() -> object:
-    """`wait`: scripts call an operator and get its result; a button never makes the window wait."""
-    return BoolProperty(
-        name="Wait", description="Return when it has ended", default=True, options={"HIDDEN", "SKIP_SAVE"}
-    )
 
 
 class SAGA_OT_backend_install(bpy.types.Operator):

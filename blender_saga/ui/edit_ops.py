@@ -11,7 +11,7 @@ from ..scene.files import adopt
 from ..scene.requests import prompts
 from ..scene.requests.lookup import find_splat, participants
 from ..scene.splat import point_cloud
-from .import_ops import make_active
+from .operator_base import make_active
 from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}  # not taken over from the last call

@@ -13,6 +13,7 @@ from ..gaussians.formats.registry import READ_SUFFIXES
 from ..gaussians.formats.sog import META
 from ..scene.files.import_splat import AXES, ImportOptions, import_files
 from ..scene.state.paths import absolute
+from .operator_base import make_active
 from .reporting import Result, reported
 
 _ENDINGS = tuple(suffix for suffix in READ_SUFFIXES if suffix.count(".") == 1)  # .compressed.ply is a .ply too
@@ -97,14 +98,6 @@ class SAGA_FH_splat(bpy.types.FileHandler):
     def poll_drop(cls, context: bpy.types.Context) -> bool:
         """Where objects can be made."""
         return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
-
-
-def make_active(context: bpy.types.Context, obj: bpy.types.Object) -> None:
-    """Select an object alone and make it the active one."""
-    for other in context.selected_objects:
-        other.select_set(False)
-    obj.select_set(True)  # by itself: an object that was linked just now is not in `view_layer.objects` yet
-    context.view_layer.objects.active = obj
 
 
 def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:

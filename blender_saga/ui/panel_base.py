@@ -1,10 +1,18 @@
-"""What all panels share: the tab they stand in, and why something is not possible now."""
+"""What panels share: the tab they stand in, why something is not possible now, what is missing for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import bpy
+
 from ..errors import UserError
+from ..scene.requests import click
+from ..scene.requests.lookup import find_splat, is_trained, not_trained
+from ..scene.requests.weights import clip_weights, weights, weights_property
+from ..scene.state.session import session
+from .drawing import draw_progress, draw_text, remaining
+from .launch import preferences, usable_backend
 
 
 def reason(check: Callable[[], object]) -> str:
@@ -22,3 +30,41 @@ class SagaPanel:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "SAGA"
+
+
+def check_clickable(context: bpy.types.Context) -> None:
+    """Make sure that the active splat can be clicked now.
+
+    Raises:
+        UserError: what is missing.
+    """
+    obj = find_splat(context, "")
+    if context.scene.saga.select_by == "INSTANT":
+        click.weights_chosen(weights("SAM"))
+    elif not is_trained(obj):
+        raise not_trained(obj)
+    usable_backend()
+
+
+def draw_missing_clip(layout: bpy.types.UILayout) -> bool:
+    """What to do where no weights of CLIP were chosen; returns whether that is so."""
+    missing = reason(clip_weights)
+    if missing:
+        draw_text(layout, missing, "INFO")
+        layout.prop(preferences(), weights_property("CLIP"), text="CLIP")
+        draw_fetch(layout, "CLIP")
+    return bool(missing)
+
+
+def draw_fetch(layout: bpy.types.UILayout, family: str) -> None:
+    """How far a download is, or its button where no file is chosen: "SAM" or "CLIP"."""
+    fetching = session.fetching
+    if fetching is not None and not fetching.ended:
+        progress = fetching.job.progress
+        draw_progress(layout, fetching.job.fraction, remaining(progress.eta) if progress else "Starting")
+        if progress:
+            draw_text(layout, f"{progress.phase.capitalize()}: {progress.step:,} of {progress.total:,} MB")
+        layout.operator("saga.cancel", icon="CANCEL")
+    elif not weights(family):
+        kind = "ViT-B-16" if family == "CLIP" else "vit_b"
+        layout.operator("saga.fetch_weights", icon="IMPORT", text=f"Download {family}").kind = kind

@@ -8,13 +8,13 @@ from bpy.props import FloatProperty, IntProperty, StringProperty
 from ..errors import Cancelled, ErrorCode, UserError
 from ..scene.requests import prompts, recolor
 from ..scene.requests.lookup import find_splat, participants
+from ..scene.requests.weights import clip_weights
 from ..scene.splat import point_cloud
 from ..scene.state.session import session
 from ..wire.messages import Recolor
 from ..wire.parts import no_gaussians
 from .launch import ensure_started
 from .reporting import Result, reported
-from .text_ops import clip_weights
 
 _ONCE = {"SKIP_SAVE"}
 

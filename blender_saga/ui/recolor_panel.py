@@ -12,8 +12,7 @@ from ..scene.state.session import Request, session
 from ..wire.messages import Recolor
 from .drawing import draw_progress, draw_text, remaining
 from .launch import usable_backend
-from .panel_base import SagaPanel, reason
-from .text_panel import draw_missing_clip
+from .panel_base import SagaPanel, draw_missing_clip, reason
 
 
 class SAGA_PT_recolor(SagaPanel, bpy.types.Panel):

@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import bpy
-from bpy.props import EnumProperty, IntProperty, StringProperty
+from bpy.props import IntProperty, StringProperty
 
-from ..errors import Cancelled, ErrorCode, UserError
+from ..errors import ErrorCode, UserError
 from ..gaussians.selection import combine
 from ..scene.requests import prompts, segments
 from ..scene.requests.lookup import find_splat, participants, siblings
 from ..scene.splat import point_cloud
-from ..scene.state.properties import MODES
-from ..scene.state.session import session
 from ..wire.messages import Cluster, Color
-from .backend_ops import wait_property
-from .import_ops import make_active
-from .launch import ensure_started
+from .operator_base import Asking, Combining, make_active
 from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}
-
-
-class Asking:
-    """What requests about a whole scene have in common: the button goes on, a script waits."""
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The button: go on in the background."""
-        self.wait = bpy.app.background
-        return self._start(context)
-
-    @reported
-    def _start(self, context: bpy.types.Context) -> Result:
-        ensure_started()
-        return self.execute(context)
-
-    def _run(self, asked: segments.Asked, done: Callable[[], None]) -> Result:
-        if not self.wait:
-            label = self.bl_label  # the operator itself is gone by then
-            asked.request.on_end = lambda _: _finish(asked, label, done)
-            return {"FINISHED"}
-        asked.request.wait()
-        words = segments.record(asked)
-        done()
-        session.tell(words)
-        self.report({"INFO"}, words)
-        return {"FINISHED"}
 
 
 class SAGA_OT_segment_scene(Asking, bpy.types.Operator):
@@ -57,7 +25,6 @@ class SAGA_OT_segment_scene(Asking, bpy.types.Operator):
 
     object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
     smallest: IntProperty(name="Smallest", description="Gaussians a thing has at least; 0: automatic", min=0)
-    wait: wait_property()
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
@@ -75,7 +42,6 @@ class SAGA_OT_color_features(Asking, bpy.types.Operator):
     bl_label = "Color Features"
 
     object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
-    wait: wait_property()
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
@@ -89,32 +55,6 @@ class SAGA_OT_color_features(Asking, bpy.types.Operator):
 def _show(scene: str, mode: str) -> None:
     if scene in bpy.data.scenes:
         bpy.data.scenes[scene].saga.view_mode = mode
-
-
-def _finish(asked: segments.Asked, label: str, done: Callable[[], None]) -> None:
-    """The end of a request nobody waits for: the panels tell it, and undo learns of the change."""
-    try:
-        session.tell(segments.record(asked))
-    except UserError as error:
-        session.tell(error.sentence(), failed=True)
-    except Cancelled:
-        session.tell("Cancelled; nothing was changed")
-    else:
-        done()
-        windows = bpy.context.window_manager.windows  # a timer has no window of its own
-        with bpy.context.temp_override(window=windows[0] if len(windows) else None):
-            bpy.ops.ed.undo_push(message=label)
-
-
-class Combining:
-    """An operator of a list's row that sets, adds or takes away by the keys that are held."""
-
-    mode: EnumProperty(name="Mode", items=MODES, options=_ONCE)
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Shift and Ctrl as in the viewport."""
-        self.mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
-        return self.execute(context)
 
 
 class SAGA_OT_segment_select(Combining, bpy.types.Operator):

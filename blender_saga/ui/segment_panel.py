@@ -7,8 +7,7 @@ import bpy
 from ..scene.requests.lookup import find_splat
 from ..scene.state.session import session
 from .drawing import draw_progress, draw_text, remaining
-from .panel_base import SagaPanel, reason
-from .select_panels import check_clickable
+from .panel_base import SagaPanel, check_clickable, reason
 
 
 class SAGA_UL_segments(bpy.types.UIList):

@@ -5,16 +5,12 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..scene.requests import click
-from ..scene.requests.lookup import find_splat, granularity, is_trained, not_trained, participants
-from ..scene.requests.weights import weights
+from ..scene.requests.lookup import find_splat, granularity, participants
 from ..scene.splat import point_cloud
 from . import tool
 from .drawing import draw_buttons, draw_text
 from .granularity import draw_levels
-from .launch import usable_backend
-from .panel_base import SagaPanel, reason
-from .weights_ops import draw_fetch
+from .panel_base import SagaPanel, check_clickable, draw_fetch, reason
 
 _SLIDERS = (("scale", "scale_auto"), ("threshold", "threshold_auto"))
 _CLEAN_UPS = ("drop_floaters", "only_connected", "fill_holes", "only_visible", "snap")
@@ -85,16 +81,6 @@ class SAGA_PT_clean_up(SagaPanel, bpy.types.Panel):
         grid = self.layout.grid_flow(columns=2, align=True, row_major=True)
         for name in _CLEAN_UPS:
             grid.prop(context.scene.saga, name, toggle=True)
-
-
-def check_clickable(context: bpy.types.Context) -> None:
-    """Raises a UserError where the active splat cannot be clicked now."""
-    obj = find_splat(context, "")
-    if context.scene.saga.select_by == "INSTANT":
-        click.weights_chosen(weights("SAM"))
-    elif not is_trained(obj):
-        raise not_trained(obj)
-    usable_backend()
 
 
 def _count(context: bpy.types.Context) -> str:

@@ -9,11 +9,10 @@ from ..errors import ErrorCode, UserError
 from ..scene.requests import segments
 from ..scene.requests import text as texts
 from ..scene.requests.lookup import find_splat, trained_model
-from ..scene.requests.weights import weights
+from ..scene.requests.weights import clip_weights
 from ..wire.messages import FindText, NameSegments
-from .backend_ops import wait_property
+from .operator_base import Asking, Combining
 from .reporting import Result, reported
-from .segment_ops import Asking, Combining
 
 _ONCE = {"SKIP_SAVE"}
 WAYS = (
@@ -21,19 +20,6 @@ WAYS = (
     ("VOTES", "Votes", "What each mask of each view shows is compared with the text (SAGA)"),
     ("CLUSTERS", "Clusters", "Each thing is drawn alone from ten sides (Click-Gaussian)"),
 )
-
-
-def clip_weights(given: str = "") -> str:
-    """The file of CLIP's weights: the given one, else that of the preferences.
-
-    Raises:
-        UserError: if neither is there.
-    """
-    path = given or weights("CLIP")
-    if not path:
-        fix = "Choose a file of OpenCLIP weights (ViT-B-16) in the sidebar or the preferences"
-        raise UserError("What words mean needs CLIP's weights", "no file was chosen", fix, ErrorCode.BAD_WEIGHTS)
-    return path
 
 
 class SAGA_OT_find_text(Asking, bpy.types.Operator):
@@ -49,7 +35,6 @@ class SAGA_OT_find_text(Asking, bpy.types.Operator):
     weights: StringProperty(
         name="CLIP", description="File of its weights; empty: that of the preferences", options=_ONCE
     )
-    wait: wait_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """The button takes the text from the sidebar."""
@@ -103,7 +88,6 @@ class SAGA_OT_name_segments(Asking, bpy.types.Operator):
     weights: StringProperty(
         name="CLIP", description="File of its weights; empty: that of the preferences", options=_ONCE
     )
-    wait: wait_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """The button takes the words from the sidebar."""

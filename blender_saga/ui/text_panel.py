@@ -8,15 +8,10 @@ import numpy as np
 
 from ..scene.requests import text as texts
 from ..scene.requests.lookup import find_splat
-from ..scene.requests.weights import weights_property
 from ..scene.state.session import session
 from ..wire.messages import Candidates, FindText, NameSegments
 from .drawing import draw_progress, draw_text, remaining
-from .launch import preferences
-from .panel_base import SagaPanel, reason
-from .select_panels import check_clickable
-from .text_ops import clip_weights
-from .weights_ops import draw_fetch
+from .panel_base import SagaPanel, check_clickable, draw_missing_clip, reason
 
 _PICTURE_SCALE = 3.0  # of an icon
 _pictures: bpy.utils.previews.ImagePreviewCollection | None = None
@@ -59,16 +54,6 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
         row.enabled = not off
         row.prop(context.scene.saga, "words", text="")
         row.operator("saga.name_segments", text="Name Segments")
-
-
-def draw_missing_clip(layout: bpy.types.UILayout) -> bool:
-    """What to do where no weights of CLIP were chosen; returns whether that is so."""
-    missing = reason(clip_weights)
-    if missing:
-        draw_text(layout, missing, "INFO")
-        layout.prop(preferences(), weights_property("CLIP"), text="CLIP")
-        draw_fetch(layout, "CLIP")
-    return bool(missing)
 
 
 def draw_candidates(layout: bpy.types.UILayout, answer: Candidates) -> None:

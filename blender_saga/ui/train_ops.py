@@ -16,9 +16,10 @@ from ..scene.requests.weights import weights
 from ..scene.state.properties import MASKS_FROM, METHODS, RECIPES, VIEWS_FROM
 from ..scene.state.sam_settings import CHOICES, SamChoices, options_of
 from ..scene.state.session import session
+from ..scene.state.undo import push_undo
 from ..wire.messages import Trained, TrainSettings
-from .backend_ops import wait_property
 from .launch import backend_launch, ensure_started
+from .operator_base import wait_property
 from .reporting import Result, reported
 
 _SOURCES = tuple(field.name for field in fields(SourceSettings) if field.name != "sam")
@@ -147,9 +148,7 @@ def _finish(started: train.Training) -> None:
     else:
         if not any(obj.saga.fingerprint == started.fingerprint for obj in bpy.data.objects):
             return  # another file was opened meanwhile: there is nothing to undo
-        windows = bpy.context.window_manager.windows  # a timer has no window of its own
-        with bpy.context.temp_override(window=windows[0] if len(windows) else None):
-            bpy.ops.ed.undo_push(message="Train Affinity")
+        push_undo("Train Affinity")
 
 
 def _summary(answer: Trained) -> str:

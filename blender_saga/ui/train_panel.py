@@ -15,9 +15,8 @@ from ..scene.state.session import Request, session
 from ..wire.messages import Trained
 from .drawing import curve_width, draw_curve, draw_progress, draw_text, remaining
 from .launch import preferences, usable_backend
-from .panel_base import SagaPanel, reason
+from .panel_base import SagaPanel, draw_fetch, reason
 from .train_ops import wanted_of
-from .weights_ops import draw_fetch
 
 
 class SAGA_PT_train(SagaPanel, bpy.types.Panel):

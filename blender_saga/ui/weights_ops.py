@@ -7,12 +7,11 @@ from bpy.props import EnumProperty
 
 from ..errors import Cancelled, ErrorCode, UserError
 from ..scene.requests.location import elsewhere, machine
-from ..scene.requests.weights import weights, weights_property
+from ..scene.requests.weights import weights_property
 from ..scene.state.session import Request, session
 from ..wire.messages import FetchWeights, Weights
-from .backend_ops import wait_property
-from .drawing import draw_progress, draw_text, remaining
 from .launch import ensure_started, preferences
+from .operator_base import wait_property
 from .reporting import Result, reported
 
 KINDS = (
@@ -83,20 +82,6 @@ def _finish(request: Request, family: str) -> None:
         session.tell(error.sentence(), failed=True)
     except Cancelled:
         session.tell("The download was cancelled; it goes on where it was")
-
-
-def draw_fetch(layout: bpy.types.UILayout, family: str) -> None:
-    """How far a download is, or its button where no file is chosen: "SAM" or "CLIP"."""
-    fetching = session.fetching
-    if fetching is not None and not fetching.ended:
-        progress = fetching.job.progress
-        draw_progress(layout, fetching.job.fraction, remaining(progress.eta) if progress else "Starting")
-        if progress:
-            draw_text(layout, f"{progress.phase.capitalize()}: {progress.step:,} of {progress.total:,} MB")
-        layout.operator("saga.cancel", icon="CANCEL")
-    elif not weights(family):
-        kind = "ViT-B-16" if family == "CLIP" else "vit_b"
-        layout.operator("saga.fetch_weights", icon="IMPORT", text=f"Download {family}").kind = kind
 
 
 CLASSES = (SAGA_OT_fetch_weights,)

@@ -24,7 +24,7 @@ def record(obj: bpy.types.Object) -> dict[int, tuple[bytes, ...]]:
 
 
 def select(obj: bpy.types.Object, mask: np.ndarray) -> None:
-    addon("ui.import_ops").make_active(bpy.context, obj)  # edit mode is for all selected objects
+    addon("ui.operator_base").make_active(bpy.context, obj)  # edit mode is for all selected objects
     addon("scene.splat.point_cloud").set_selection(obj, mask)
     bpy.ops.object.mode_set(mode="EDIT")
 

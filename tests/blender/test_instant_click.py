@@ -40,11 +40,11 @@ def test_a_splat_that_nobody_trained_is_clicked(splat, weights):
 
 
 def test_without_weights_nothing_is_asked(splat, weights):
-    panel = addon("ui.select_panels")
+    panel = addon("ui.panel_base")
     panel.check_clickable(bpy.context)
     weights.sam_weights = ""
     refused(lambda: click(Vector(PLACES[2])), "Instant clicks need Segment Anything")
-    assert addon("ui.panel_base").reason(lambda: panel.check_clickable(bpy.context)).startswith("Instant clicks need")
+    assert panel.reason(lambda: panel.check_clickable(bpy.context)).startswith("Instant clicks need")
     bpy.context.scene.saga.select_by = "AUTO"
     refused(lambda: click(Vector(PLACES[2])), "not trained")
 

@@ -25,7 +25,7 @@ TURNED = Matrix.LocRotScale((1, 0.5, -0.2), Euler((0.5, 1, 2)), (1.5, -1.5, 1.5)
 
 
 def choose(active: bpy.types.Object, *others: bpy.types.Object) -> None:
-    addon("ui.import_ops").make_active(bpy.context, active)
+    addon("ui.operator_base").make_active(bpy.context, active)
     for other in others:
         other.select_set(True)
 

@@ -90,7 +90,7 @@ def test_a_splat_that_blender_imported_is_exported_and_joined(tmp_path: Path, na
         theirs.data.attributes.remove(theirs.data.attributes[name])
     theirs.data.type = "GAUSSIAN_SPLAT"
     bpy.context.collection.objects.link(theirs)
-    addon("ui.import_ops").make_active(bpy.context, theirs)
+    addon("ui.operator_base").make_active(bpy.context, theirs)
     assert theirs.saga.fingerprint == "" and point_cloud.is_splat(theirs)
     for world_space in (True, False):
         bpy.ops.saga.export_splat(filepath=str(tmp_path / "b.ply"), world_space=world_space)

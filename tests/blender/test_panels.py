@@ -325,7 +325,7 @@ def test_memory_is_shown(own_python: None, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_selection_is_counted(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     splat.saga.model_file = "/somewhere/vase.saga"
-    monkeypatch.setattr(addon("ui.select_panels"), "usable_backend", lambda: None)
+    monkeypatch.setattr(addon("ui.panel_base"), "usable_backend", lambda: None)
     bpy.ops.saga.invert()
     text, buttons = draw("select")
     assert text == "Selected: 1,234 of 1,234" and all(buttons.values())
@@ -352,7 +352,7 @@ def test_preferences_draw(own_python: None, where: str, button: str) -> None:
 
 def test_clicks_are_listed_with_a_button_each(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     splat.saga.model_file = "/somewhere/vase.saga"
-    monkeypatch.setattr(addon("ui.select_panels"), "usable_backend", lambda: None)
+    monkeypatch.setattr(addon("ui.panel_base"), "usable_backend", lambda: None)
     for box, positive in ((False, True), (True, False)):
         prompt = bpy.context.scene.saga.prompts.add()
         prompt.box, prompt.positive = box, positive

@@ -215,6 +215,15 @@ def test_no_two_files_import_each_other(house: Path, rooms: tuple[str, ...]) -> 
     nobody([f"{name_of(a)} and {name_of(b)}" for a, b in arrows if (b, a) in arrows and a < b])
 
 
+def test_no_operator_borrows_from_operators() -> None:
+    """What two of them need is in ui/operator_base.py, or belongs to scene."""
+    ui = ADDON / "ui"
+    borrowed = [(path, target) for path in sources(ui) for target, _ in files_imported(path, ADDON)]
+    theirs = [(a, b) for a, b in borrowed if b.name.endswith("_ops.py") and a.name != "registration.py"]
+    nobody([f"{name_of(a)} imports {name_of(b)}" for a, b in theirs if a.name.endswith("_ops.py")])
+    assert ui / "operator_base.py" in {target for _, target in borrowed}
+
+
 def test_every_room_says_what_it_is_for() -> None:
     rooms = [house / room for house, names in HOUSES for room in names if room != "errors.py"]
     nobody([name_of(room) for room in rooms if not ast.get_docstring(tree(room / "__init__.py"))])

@@ -12,6 +12,7 @@ from ...errors import Cancelled, ErrorCode, UserError
 from ...wire.messages import Selection
 from ..state import properties, timer
 from ..state.session import session
+from ..state.undo import push_undo
 from . import click, prompts
 from .lookup import find_splat, granularity, participants
 
@@ -113,9 +114,7 @@ def _watch() -> bool:
     if not _due or time.monotonic() < _due or _pending is not None:
         return False
     _due = 0.0
-    windows = bpy.context.window_manager.windows  # a timer has no window of its own
-    with bpy.context.temp_override(window=windows[0] if len(windows) else None):
-        bpy.ops.ed.undo_push(message="Refine Selection")
+    push_undo("Refine Selection")
     return False
 
 

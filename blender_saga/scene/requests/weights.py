@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 
+from ...errors import ErrorCode, UserError
 from ..state.paths import PACKAGE, absolute
 from .location import elsewhere
 
@@ -18,3 +19,16 @@ def weights(family: str) -> str:
     addon = bpy.context.preferences.addons.get(PACKAGE)
     chosen = getattr(addon.preferences, weights_property(family)) if addon is not None else ""
     return chosen if elsewhere() or not chosen else absolute(chosen)
+
+
+def clip_weights(given: str = "") -> str:
+    """The file of CLIP's weights: the given one, else that of the preferences.
+
+    Raises:
+        UserError: if neither is there.
+    """
+    path = given or weights("CLIP")
+    if not path:
+        fix = "Choose a file of OpenCLIP weights (ViT-B-16) in the sidebar or the preferences"
+        raise UserError("What words mean needs CLIP's weights", "no file was chosen", fix, ErrorCode.BAD_WEIGHTS)
+    return path

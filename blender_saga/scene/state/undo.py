@@ -1,0 +1,12 @@
+"""A step of undo for what is changed while no operator runs: an answer that has come, a slider that rests."""
+
+from __future__ import annotations
+
+import bpy
+
+
+def push_undo(message: str) -> None:
+    """Make one; a timer has no window of its own, so it is done in the name of the first."""
+    windows = bpy.context.window_manager.windows
+    with bpy.context.temp_override(window=windows[0] if len(windows) else None):
+        bpy.ops.ed.undo_push(message=message)
