@@ -1,8 +1,8 @@
 """Entry point of the backend process.
 
-Started by Blender as `python -I launch.py --addon-dir DIR`, with a hex key as the first line of its standard input. It
-prints one line of JSON on its standard output when it listens, and ends when its standard input is closed: whatever
-becomes of Blender, no process is left behind. Its log goes to standard error.
+Blender starts it as `python -I launch.py --addon-dir DIR` and writes a hex key as the first line of its standard input.
+The process prints one line of JSON to standard output when it listens. It exits when its standard input closes, so no
+process outlives Blender. The log goes to standard error.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 IN_USE = "saga_in_use.lock"
-"""Name that client/install/versions.py knows, too."""
+"""client/install/versions.py uses the same name."""
 
 
 def main(argv: list[str] | None = None, open_session: object = None) -> int:
-    """Run until standard input is closed or a client asks for the end.
+    """Run until standard input closes or a client requests the end.
 
     Args:
-        argv: command line, without the program's name.
-        open_session: see `saga_backend.serving.server.OpenSession`; None for the real one. Tests bring their own.
+        argv: command line without the program name.
+        open_session: see `saga_backend.serving.server.OpenSession`; None for the default. Tests pass their own.
 
     Returns:
-        Exit code: 2 if the key or the address is not usable, or the trial of `--warm-up` fails.
+        Exit code: 2 if the key or the address is invalid, or if `--warm-up` fails.
     """
     options = _parse(argv)
-    faulthandler.enable()  # a crash in native code leaves where it happened in the log
+    faulthandler.enable()  # a crash in native code writes its stack to the log
     _occupy(Path(sys.prefix))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     make_importable(options.addon_dir)
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None, open_session: object = None) -> int:
 def make_importable(addon_dir: Path) -> None:
     """Make `blender_saga.wire` and `.gaussians` (from addon_dir) and `saga_backend` (from here) importable.
 
-    The package `blender_saga` is an empty stand-in: the add-on's own `__init__` is for Blender.
+    The package `blender_saga` is an empty substitute, because the add-on's own `__init__` needs Blender.
     """
     package = types.ModuleType("blender_saga")
     package.__path__ = [str(addon_dir)]
@@ -72,14 +72,14 @@ def make_importable(addon_dir: Path) -> None:
 
 
 def _occupy(environment: Path) -> None:
-    """Hold a lock in our environment, so that an upgrade beside us does not remove what we run from.
+    """Lock this environment, so that an upgrade does not remove it while this process runs.
 
-    (On Windows the files that are open do that.)
+    On Windows, the open files have the same effect.
     """
-    if os.name == "posix" and sys.prefix != sys.base_prefix:  # a Python of the user's own is nobody's to remove
+    if os.name == "posix" and sys.prefix != sys.base_prefix:  # the add-on never removes the user's own Python
         import fcntl
 
-        with contextlib.suppress(OSError):  # it may be read-only; then nobody removes it
+        with contextlib.suppress(OSError):  # a read-only environment cannot be removed either
             lock = os.open(environment / IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_SH)  # until this process ends
 
@@ -88,17 +88,15 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The backend of Blender SAGA. Blender starts it; see its preferences.")
     parser.add_argument("--addon-dir", type=Path, default=_default_addon_dir(), help="folder that holds wire/")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="clients may only name files inside this folder")
     parser.add_argument(
-        "--root", type=Path, metavar="DIR", help="the folder in which every file must lie that a client names"
-    )
-    parser.add_argument(
-        "--warm-up", action="store_true", help="compile what training and clicks need into NUMBA_CACHE_DIR, and end"
+        "--warm-up", action="store_true", help="compile all numba functions into NUMBA_CACHE_DIR, then exit"
     )
     return parser.parse_args(argv)
 
 
 def _default_addon_dir() -> Path:
-    """Beside this folder in the repository, around it in the installed extension."""
+    """The add-on's folder: next to this one in the repository, its parent in the installed extension."""
     repository = HERE.parent / "blender_saga"
     return repository if (repository / "wire").is_dir() else HERE.parent
 
@@ -127,8 +125,7 @@ def _read_key(stdin: int) -> bytes:
 
 
 def _announce(address: tuple[str, int]) -> None:
-    """Print where we listen, and nothing else: what any library prints goes to the log, also what it prints for a
-    client that comes at once."""
+    """Print the address and redirect all later output to the log, including that of a client that connects at once."""
     from blender_saga.wire.messages import PROTOCOL_VERSION
 
     sys.stdout.flush()
@@ -146,7 +143,7 @@ def _watch(stdin: int, ended: threading.Event) -> None:
 
 
 def run(open_session: object = None) -> None:
-    """`main` as a process: ends at once, even while a worker thread computes. Files are only ever replaced whole."""
+    """`main` as a process. It exits at once, even if a worker thread still computes; files are replaced atomically."""
     code = main(open_session=open_session)
     logging.shutdown()
     os._exit(code)

@@ -259,7 +259,7 @@ def test_run_lengths_are_no_bombs() -> None:
 
 
 def test_archives_of_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safe_arrays, "MOST_BYTES", 2 * VIEW.width * VIEW.height)  # and a header is on top of that
+    monkeypatch.setattr(safe_arrays, "MAX_BYTES", 2 * VIEW.width * VIEW.height)  # and a header is on top of that
     (tmp_path / "a.npz").write_bytes(FILES["a.npz"][0]())
     with pytest.raises(UserError, match="GiB"):
         read_masks(tmp_path / "a.npz", FRAME)

@@ -1,1 +1,1 @@
-"""Tools that know nothing of splats."""
+"""Tools that are independent of splats."""

@@ -1,4 +1,4 @@
-"""Writing a file so that its old content stays whole until the new one is complete, whatever happens meanwhile."""
+"""Atomic file replacement: a file keeps its old content until the new content is complete."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ABANDONED_SECONDS = 60.0
-"""A part that nobody has written to for so long is one whose writer was killed."""
+"""A partial file without a write for this long belongs to a process that was killed."""
 
 
 @contextlib.contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """The name to write to in place of `path`; it takes its place when the block ends well, else nothing is left.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary path to write to. It replaces `path` when the block succeeds and is removed when the block fails.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
     """
     _sweep(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        make_own(part)
+        create_file(part)
         yield part
         with part.open("rb+") as file:
-            os.fsync(file.fileno())  # else a crash of the machine may leave an empty file under the final name
+            os.fsync(file.fileno())  # without it, a crash of the machine may leave an empty file under the final name
         part.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # it may never have come to be
+        with contextlib.suppress(OSError):  # the file may not exist
             part.unlink()
         raise
 
 
-def make_own(path: Path) -> None:
-    """Make an empty file where there is none. A link that somebody laid there is removed, and not written through.
+def create_file(path: Path) -> None:
+    """Create an empty file if none exists. A symbolic link is removed first, so that nothing is written through it.
 
     Raises:
-        OSError: if it cannot be made.
+        OSError: if the file cannot be created.
     """
     if path.is_symlink():
         path.unlink()
@@ -47,8 +47,8 @@ def make_own(path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove parts of the same file that killed processes left."""
+    """Remove partial files of `path` that killed processes left."""
     for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
-        with contextlib.suppress(OSError):  # gone already, or not ours
+        with contextlib.suppress(OSError):  # already removed, or owned by another user
             if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
                 part.unlink()

@@ -1,4 +1,4 @@
-"""What torch can really compute on here, in plain words."""
+"""The device that torch can compute on, with a plain explanation for the user."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from types import ModuleType
 
 from blender_saga.errors import ErrorCode, UserError
 
-_SMI_SECONDS = 10.0  # a hanging driver must not hang the start
+_SMI_SECONDS = 10.0  # a driver that hangs must not block the start
 
 
 @dataclass(frozen=True)
 class Device:
-    """What is computed on.
+    """The device for all computation.
 
     Attributes:
-        name: where tensors live, "cpu" or "cuda".
-        note: a sentence for the user about it.
-        obstacle: why a GPU that is there is not used, and what to do; "" if there is none, or it is used.
+        name: torch's name, "cpu" or "cuda".
+        note: a description for the user.
+        obstacle: why an installed GPU is not used, and the fix; "" without a GPU or if it is used.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Device:
 
 @dataclass(frozen=True)
 class _Card:
-    """A GPU as the driver's own tool names it, whatever torch makes of it."""
+    """A GPU as nvidia-smi reports it, independent of torch."""
 
     name: str
     driver: str
@@ -40,43 +40,43 @@ class _Card:
 
 @dataclass(frozen=True)
 class _Obstacle:
-    """Why CUDA cannot be used, and what the user can do; no fix where nothing is wrong: there is no GPU."""
+    """Why CUDA cannot be used, and the fix; "" where there is no GPU and so nothing to fix."""
 
     why: str
     fix: str = ""
 
 
-def find_device(wanted: str) -> Device:
+def find_device(choice: str) -> Device:
     """The device to use.
 
     Args:
-        wanted: "auto" (CUDA where it works, else the CPU), "cpu" or "cuda".
+        choice: "auto" (CUDA if it works, otherwise the CPU), "cpu" or "cuda".
 
     Raises:
-        UserError: if torch is not installed, or CUDA is wanted and does not work here.
+        UserError: if torch is not installed, or CUDA is chosen and does not work.
     """
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise UserError(f"There is no device {wanted!r}", fix="Choose auto, cpu or cuda", code=ErrorCode.DEVICE)
+    if choice not in ("auto", "cpu", "cuda"):
+        raise UserError(f"The device {choice!r} is unknown", fix="Choose auto, cpu or cuda", code=ErrorCode.DEVICE)
     torch = _import_torch()
-    if wanted == "cpu":
+    if choice == "cpu":
         return Device("cpu", f"{_cpu()}, as chosen")
     obstacle = _obstacle(torch)
     if obstacle is None:
         return Device("cuda", _gpu(torch))
-    if wanted == "auto":
-        told = f"The GPU is not used: {obstacle.why}. {obstacle.fix}" if obstacle.fix else ""
-        return Device("cpu", f"{_cpu()}; no GPU, because {obstacle.why}", told)
+    if choice == "auto":
+        warning = f"The GPU is not used: {obstacle.why}. {obstacle.fix}" if obstacle.fix else ""
+        return Device("cpu", f"{_cpu()}; no GPU, because {obstacle.why}", warning)
     fix = "Choose the device Automatic or Processor in the preferences of Blender SAGA"
     fix = f"{obstacle.fix}, or c{fix[1:]}" if obstacle.fix else fix
     raise UserError("CUDA cannot be used", obstacle.why, fix, ErrorCode.DEVICE)
 
 
 def _obstacle(torch: ModuleType) -> _Obstacle | None:
-    """Why CUDA cannot be used, None if it can; tried out, as this torch may not be built for the card."""
+    """Why CUDA cannot be used; None if a test computation succeeds. This torch may not be built for the GPU."""
     card = _card()
     if torch.version.cuda is None:
         name = f", so it cannot use the {card.name}" if card else ""
-        fix = "Remove the backend's environment in the backend folder and press Install" if card else ""
+        fix = "Remove the environment in the backend folder and press Install" if card else ""
         return _Obstacle(f"the installed torch was built without CUDA{name}", fix)
     problem = _problem(torch)
     if problem == "":
@@ -92,12 +92,12 @@ def _obstacle(torch: ModuleType) -> _Obstacle | None:
 
 
 def _problem(torch: ModuleType) -> str | None:
-    """What torch says when it is asked to compute on the GPU: "" if it works, None if it sees none."""
-    with warnings.catch_warnings(record=True) as said:  # torch warns where a driver is too old
+    """The error of a test computation on the GPU: "" if it succeeds, None if torch sees no GPU."""
+    with warnings.catch_warnings(record=True) as caught:  # torch warns if the driver is too old
         warnings.simplefilter("always")
         available = torch.cuda.is_available()
     if not available:
-        return str(said[0].message) if said else None
+        return str(caught[0].message) if caught else None
     try:
         torch.ones(2, device="cuda").sum().item()
     except RuntimeError as error:
@@ -108,14 +108,14 @@ def _problem(torch: ModuleType) -> str | None:
 def _too_old_driver(torch: ModuleType, name: str, driver: str, problem: str) -> _Obstacle | None:
     if not re.search(r"driver.{0,60}(?:too old|insufficient)", problem, re.IGNORECASE):
         return None
-    found = re.search(r"found version (\d+)", problem)  # 1000 times the major and 10 times the minor version of CUDA
-    knows = f" knows CUDA up to {int(found[1]) // 1000}.{int(found[1]) % 1000 // 10}" if found else " is too old"
-    why = f"the {driver} of the {name}{knows}, the installed torch needs {torch.version.cuda}"
+    match = re.search(r"found version (\d+)", problem)  # CUDA's version as 1000 * major + 10 * minor
+    limit = f" supports CUDA up to {int(match[1]) // 1000}.{int(match[1]) % 1000 // 10}" if match else " is too old"
+    why = f"the {driver} of the {name}{limit}, and the installed torch needs {torch.version.cuda}"
     return _Obstacle(why, "Update the NVIDIA driver and restart the backend")
 
 
 def _wrong_card(torch: ModuleType, name: str) -> _Obstacle | None:
-    """A card that this torch was not built for, by its compute capability."""
+    """The obstacle of a GPU whose compute capability this torch was not built for; None if it was."""
     try:
         major, minor = torch.cuda.get_device_capability(0)
         built = torch.cuda.get_arch_list()
@@ -126,21 +126,21 @@ def _wrong_card(torch: ModuleType, name: str) -> _Obstacle | None:
     if not versions or fits:
         return None
     listed = ", ".join(f"{a}.{b}" for a, b in sorted({v[:2] for v in versions}))
-    why = f"the {name} has compute capability {major}.{minor}, the installed torch is built for {listed}"
-    return _Obstacle(why, "This card can only be used through a Python of your own: Own Python in the preferences")
+    why = f"the {name} has compute capability {major}.{minor}, and the installed torch is built for {listed}"
+    return _Obstacle(why, "To use it, set Own Python in the preferences to a Python whose torch is built for it")
 
 
 def _refusal(name: str, driver: str, problem: str | None) -> _Obstacle:
     if problem is None:
-        why = f"there is a {name} with {driver}, but torch does not see it"
-        return _Obstacle(why, "Restart the machine; if that does not help, install the NVIDIA driver again")
+        why = f"torch does not find the {name} with {driver}"
+        return _Obstacle(why, "Restart the machine; if that does not help, reinstall the NVIDIA driver")
     first = problem.splitlines()[0].removeprefix("CUDA error: ")
-    why = f"the {name} refused a test sum ({first})"
-    return _Obstacle(why, "Close programs that use the GPU and restart the backend; then update the NVIDIA driver")
+    why = f"a test computation on the {name} failed ({first})"
+    return _Obstacle(why, "Close other programs that use the GPU, restart the backend, or update the NVIDIA driver")
 
 
 def _card() -> _Card | None:
-    """The first NVIDIA GPU by the driver's own tool, None where there is no such tool or it finds none."""
+    """The first NVIDIA GPU that nvidia-smi lists; None without nvidia-smi or a GPU."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -169,6 +169,6 @@ def _import_torch() -> ModuleType:
     except ImportError as error:
         fix = "Press Install in the preferences of Blender SAGA"
         raise UserError(
-            "The backend's environment is not complete", f"{error}", fix, code=ErrorCode.NOT_INSTALLED
+            "The backend's environment is incomplete", f"{error}", fix, code=ErrorCode.NOT_INSTALLED
         ) from error
     return torch

@@ -1,4 +1,4 @@
-"""How long work reports its progress and learns that it was cancelled."""
+"""Progress and cancellation of long computations."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from blender_saga.errors import Cancelled
 
 
 class Control:
-    """Handed to every long function. The base class reports to nobody and is never cancelled.
+    """Argument of every long function. The base class discards progress.
 
     Attributes:
-        loss: of the newest training step, NaN where nothing is learned; goes out with the progress.
+        loss: loss of the latest training step, NaN outside training; sent with the progress.
     """
 
     loss: float = math.nan
@@ -20,18 +20,18 @@ class Control:
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Ask the work to stop at its next step (any thread)."""
+        """Make the computation stop at its next step (callable from any thread)."""
         self._cancelled = True
 
     def progress(self, phase: str, step: int, total: int) -> None:
-        """Say that `step` of `total` steps of `phase` are done.
+        """Report that `step` of `total` steps of `phase` are done.
 
         Raises:
-            Cancelled: if the work was cancelled.
+            Cancelled: if `cancel` was called.
         """
         if self._cancelled:
             raise Cancelled(phase)
         self.emit(phase, step, total)
 
     def emit(self, phase: str, step: int, total: int) -> None:
-        """Pass the progress on; overridden by the server (a message) and the command line (a line on stderr)."""
+        """Send the progress; overridden by the server (a message) and the command line (a line on stderr)."""

@@ -1,6 +1,6 @@
-"""numpy's, zip's and torch's files from others: what they say of sizes is checked before memory is asked for.
+"""Checks on untrusted numpy, zip and torch files: sizes are checked before memory is allocated.
 
-A file of a hundred bytes can say that it holds a terabyte, or hold a gigabyte of zeros in a megabyte.
+A file of a hundred bytes can declare a terabyte, and a megabyte can unpack to a gigabyte of zeros.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-MOST_BYTES = 1 << 32
-"""Of all arrays of an archive, unpacked."""
+MAX_BYTES = 1 << 32
+"""Limit for all unpacked arrays of an archive together."""
 BROKEN = (
     OSError,
     ValueError,
@@ -33,15 +33,15 @@ BROKEN = (
     zlib.error,
     struct.error,
 )
-"""What reading a damaged file of arrays raises: zipfile and zlib have errors of their own, numpy parses its headers as
-Python's literals, and memory may be asked for that nobody has."""
+"""Errors that damaged array files cause: zipfile and zlib raise their own, numpy parses its headers as Python literals,
+and a wrong size can exhaust the memory."""
 
 
 def load_array(path: Path) -> np.ndarray:
     """The array of an `.npy` file.
 
     Raises:
-        ValueError: if it is none, or does not hold what it says; `OSError` where it cannot be read.
+        ValueError: if it is not an array, or its size differs from its header; `OSError` if it cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -51,19 +51,19 @@ def load_array(path: Path) -> np.ndarray:
     except OSError:
         raise
     except BROKEN as error:
-        raise ValueError(f"it is damaged ({type(error).__name__}: {error})".splitlines()[0]) from error
+        raise ValueError(f"the file is damaged ({type(error).__name__}: {error})".splitlines()[0]) from error
 
 
 def check_archive(path: Path) -> None:
-    """Refuse an `.npz` file whose arrays do not hold what they say, or too much.
+    """Reject an `.npz` file whose arrays are too large or differ in size from their headers.
 
     Raises:
         One of BROKEN.
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-        if sum(member.file_size for member in members) > MOST_BYTES:
-            raise ValueError(f"unpacked it has more than {MOST_BYTES >> 30} GiB")
+        if sum(member.file_size for member in members) > MAX_BYTES:
+            raise ValueError(f"it unpacks to more than {MAX_BYTES >> 30} GiB")
         for member in members:
             if member.filename.endswith(".npy"):
                 with archive.open(member) as file:
@@ -71,26 +71,26 @@ def check_archive(path: Path) -> None:
 
 
 def _check_array(file: BinaryIO, size: int) -> None:
-    """Refuse an array that says another size than the `size` bytes of its file leave for it."""
+    """Reject an array whose header does not match the `size` bytes of its file."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     elif version == (2, 0):
         shape, _, dtype = np.lib.format.read_array_header_2_0(file)
     else:
-        raise ValueError(f"its format is {version}")
+        raise ValueError(f"its format version {version} is not supported")
     if dtype.hasobject:
-        raise ValueError("it holds objects, not numbers")
+        raise ValueError("it contains objects instead of numbers")
     if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != size - file.tell():
-        raise ValueError(f"it says that it holds {list(shape)} of {dtype}, which is not its size")
+        raise ValueError(f"its header says {list(shape)} of {dtype}, which does not match its size")
 
 
 def check_tensor(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor, if it has a number for each of its elements: strides of zero make a terabyte of one.
+    """The same tensor, if its storage holds all its elements: with strides of zero, one number looks like a terabyte.
 
     Raises:
-        ValueError: if not.
+        ValueError: if its storage is too small.
     """
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise ValueError(f"a tensor {list(tensor.shape)} repeats few numbers")
+        raise ValueError(f"the storage of a tensor {list(tensor.shape)} is too small")
     return tensor

@@ -1,4 +1,4 @@
-"""Where the backend keeps what outlives it: the user's folders for caches and for settings."""
+"""The user's folders for cached data and for settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def cache_folder(name: str = "") -> Path:
-    """The extension's folder in the user's cache, or one inside; it is not made."""
+    """The extension's folder in the user's cache, or a subfolder of it; not created here."""
     if sys.platform == "win32":
         root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -20,7 +20,7 @@ def cache_folder(name: str = "") -> Path:
 
 
 def config_folder() -> Path:
-    """The extension's folder among the user's settings; it is not made."""
+    """The extension's folder in the user's settings; not created here."""
     if sys.platform == "win32":
         root = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
     elif sys.platform == "darwin":
@@ -30,6 +30,6 @@ def config_folder() -> Path:
     return root / "blender_saga"
 
 
-def of_scene(name: str, scene: str) -> Path:
-    """Where something of a scene is kept for clients whose files are on another machine; `scene` may be any text."""
+def scene_folder(name: str, scene: str) -> Path:
+    """Cache folder of a scene, for clients whose files are on another machine; `scene` may be any text."""
     return cache_folder(name) / hashlib.sha256(scene.encode()).hexdigest()[:32]

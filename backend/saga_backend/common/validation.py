@@ -1,7 +1,7 @@
-"""What a message must keep to before anything is computed from it: sizes that fit a memory, numbers that are numbers.
+"""Checks on the values of messages before computation: sizes that fit into memory, numbers that are finite.
 
-The codec holds that every field has its type; these are the values. Kernels run without bounds checks, and libraries
-loop for ever on numbers that are none: nothing gets to them that has not been through here.
+The codec checks the types; this module checks the values. Kernels run without bounds checks, and some libraries never
+return on NaN, so every value passes these checks first.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ from blender_saga.gaussians.view import View
 from blender_saga.wire.codec import MAX_FRAME
 from blender_saga.wire.messages import Click, LoadScene, ObjectPoints
 
-MOST_PIXELS = 1 << 27
-"""Of a view: 16,384 by 8,192, more than any screen and most renders have."""
-MOST_POINTS = 1 << 28
-"""Of all objects that take part in a query together."""
-LONGEST_NAME = 1000
-"""Letters of a scene's name, which is a fingerprint."""
-_NARROWEST = 50  # times as long as wide
-_LARGEST = 1e15  # in scene units, pixels, factors: its square is a number in single precision too
+MAX_PIXELS = 1 << 27
+"""Limit for a view: 16,384 by 8,192 pixels, more than any screen and most renders have."""
+MAX_POINTS = 1 << 28
+"""Limit for all objects of a query together."""
+MAX_NAME_LENGTH = 1000
+"""Characters of a scene's name, which is a fingerprint."""
+_MAX_ASPECT = 50  # long side over short side
+_MAX_VALUE = 1e15  # scene units, pixels or factors: the square is finite in single precision
 
 
 def check_scene(request: LoadScene) -> None:
-    """Refuse a scene that cannot be held or is not made of numbers.
+    """Reject a scene that is too large or has invalid numbers.
 
     Raises:
-        UserError: if so (code "bad_scene").
+        UserError: if the check fails (code "bad_scene").
     """
     cloud, count = request.cloud, request.count or len(request.cloud)
-    if len(request.scene) > LONGEST_NAME:
-        raise _bad_scene("its name is far too long")
+    if len(request.scene) > MAX_NAME_LENGTH:
+        raise _bad_scene("its name is too long")
     if count < len(cloud):
-        raise _bad_scene(f"it has {len(cloud):,} points and says that it has {count:,}")
+        raise _bad_scene(f"it has {len(cloud):,} points, and its header says {count:,}")
     bytes_each = 4 * (11 + 3 * cloud.sh.shape[1])
     if count * bytes_each > MAX_FRAME:
-        raise _bad_scene(f"it says that it has {count:,} points, which would take {count * bytes_each >> 30:,} GiB")
+        raise _bad_scene(f"its {count:,} points would take {count * bytes_each >> 30:,} GiB")
     check_cloud(cloud)
-    if not _whole_numbers(request.ids):
-        raise _bad_scene("its ids are no list of whole numbers")
+    if not _is_integer_list(request.ids):
+        raise _bad_scene("its ids are not a list of integers")
 
 
 def check_cloud(cloud: GaussianCloud) -> None:
-    """Refuse Gaussians whose numbers are not finite, or beyond all measure.
+    """Reject Gaussians whose numbers are not finite or too large.
 
     Raises:
-        UserError: if so (code "bad_scene").
+        UserError: if the check fails (code "bad_scene").
     """
     for name in ("means", "quats", "scales", "opacities", "sh"):
-        if not _sound(getattr(cloud, name)):
-            raise _bad_scene(f"some of its {name} are not finite, or beyond {_LARGEST:g}")
+        if not _is_finite(getattr(cloud, name)):
+            raise _bad_scene(f"some of its {name} are not finite or exceed {_MAX_VALUE:g}")
 
 
 def _bad_scene(why: str) -> UserError:
@@ -59,46 +59,46 @@ def _bad_scene(why: str) -> UserError:
 
 
 def check_view(view: View) -> None:
-    """Refuse a view that no camera has.
+    """Reject a view that no camera can have.
 
     Raises:
-        UserError: if so (code "bad_view").
+        UserError: if the check fails (code "bad_view").
     """
-    if view.width * view.height > MOST_PIXELS:
+    if view.width * view.height > MAX_PIXELS:
         why = f"it has {view.width:,} x {view.height:,} pixels"
-        raise UserError("The view is not usable", why, "Use a smaller picture", ErrorCode.BAD_VIEW)
-    # A matrix that cannot be inverted shows everything on a line; the near plane may be as far off as float32 goes.
-    if not (_sound(view.viewmat) and _sound(view.K)) or np.isnan(view.near) or not _invertible(view.viewmat):
+        raise UserError("The view is not usable", why, "Use a smaller resolution", ErrorCode.BAD_VIEW)
+    # A singular matrix flattens the scene; the near plane may be as far away as float32 allows.
+    if not (_is_finite(view.viewmat) and _is_finite(view.K)) or np.isnan(view.near) or not _is_invertible(view.viewmat):
         raise UserError(
-            "The view is not usable", "its numbers are not those of a camera", fix=REPORT, code=ErrorCode.BAD_VIEW
+            "The view is not usable", "its numbers do not describe a camera", fix=REPORT, code=ErrorCode.BAD_VIEW
         )
 
 
 def check_shape(view: View) -> None:
-    """Refuse a view that is so narrow that nothing is left of it at the size at which Segment Anything looks.
+    """Reject a view that is too narrow: Segment Anything would scale its short side down to nothing.
 
     Raises:
-        UserError: if so (code "bad_view").
+        UserError: if the check fails (code "bad_view").
     """
-    if max(view.width, view.height) > _NARROWEST * min(view.width, view.height):
+    if max(view.width, view.height) > _MAX_ASPECT * min(view.width, view.height):
         why = f"it has {view.width:,} x {view.height:,} pixels"
         raise UserError("The view is too narrow for Segment Anything", why, "Make it wider", ErrorCode.BAD_VIEW)
 
 
 def check_objects(objects: tuple[ObjectPoints, ...], count: int) -> None:
-    """Refuse objects that say nothing about the points of a cloud of `count` Gaussians.
+    """Reject objects that do not fit a cloud of `count` Gaussians.
 
     Raises:
-        UserError: if so (code "bad_ids", "bad_view" or "bad_scene").
+        UserError: if the check fails (code "bad_ids", "bad_view" or "bad_scene").
     """
-    if sum(part.ids.size or count for part in objects) > MOST_POINTS:
-        raise _bad_object(f"all together they have more than {MOST_POINTS:,} points")
+    if sum(part.ids.size or count for part in objects) > MAX_POINTS:
+        raise _bad_object(f"all objects together have more than {MAX_POINTS:,} points")
     for part in objects:
-        if part.matrix.shape != (4, 4) or not _sound(part.matrix):
-            why = "where it stands is not a matrix of 4x4 numbers"
+        if part.matrix.shape != (4, 4) or not _is_finite(part.matrix):
+            why = "its transform is not a 4x4 matrix of numbers"
             raise UserError("An object is not usable", why, fix=REPORT, code=ErrorCode.BAD_VIEW)
-        if not (_whole_numbers(part.ids) and _whole_numbers(part.moved)):
-            raise _bad_object("its points are no list of whole numbers")
+        if not (_is_integer_list(part.ids) and _is_integer_list(part.moved)):
+            raise _bad_object("its points are not a list of integers")
         check_cloud(part.cloud)
 
 
@@ -107,14 +107,14 @@ def _bad_object(why: str) -> UserError:
 
 
 def check_click(request: Click, count: int) -> None:
-    """Refuse a click whose views, pixels or objects are not those of pictures.
+    """Reject a click with an invalid view, pixel or object.
 
     Args:
         request: the click.
-        count: Gaussians of its scene.
+        count: number of Gaussians in its scene.
 
     Raises:
-        UserError: if so (code "bad_view", "bad_click", "bad_ids" or "bad_scene").
+        UserError: if the check fails (code "bad_view", "bad_click", "bad_ids" or "bad_scene").
     """
     for prompt in request.prompts:
         check_view(prompt.view)
@@ -125,18 +125,18 @@ def check_click(request: Click, count: int) -> None:
     check_objects(request.objects, count)
 
 
-def _whole_numbers(array: np.ndarray) -> bool:
+def _is_integer_list(array: np.ndarray) -> bool:
     return array.ndim == 1 and array.dtype.kind in "iu"
 
 
-def _sound(array: np.ndarray) -> bool:
-    """Whether all are numbers within measure; no copy is made, a cloud may be all that fits."""
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether all values are finite and not too large; makes no copy, because a cloud may fill the memory."""
     if array.dtype.kind not in "fiu":
         return False
-    return not array.size or bool(array.min() >= -_LARGEST and array.max() <= _LARGEST)  # NaN is neither
+    return not array.size or bool(array.min() >= -_MAX_VALUE and array.max() <= _MAX_VALUE)  # NaN fails both
 
 
-def _invertible(matrix: np.ndarray) -> bool:
+def _is_invertible(matrix: np.ndarray) -> bool:
     try:
         return bool(np.isfinite(np.linalg.inv(matrix)).all())
     except np.linalg.LinAlgError:

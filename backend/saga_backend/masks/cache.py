@@ -19,7 +19,7 @@ from blender_saga.errors import ErrorCode, UserError
 from blender_saga.gaussians.view import View
 
 from ..cameras.photo import without_ending
-from ..common.atomic_write import replaced
+from ..common.atomic_write import atomic_write
 from ..common.safe_arrays import BROKEN, check_archive
 from .run_lengths import RunMasks
 
@@ -66,7 +66,7 @@ class MaskCache:
         path = self.path(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with replaced(path) as part:
+            with atomic_write(path) as part:
                 part.write_bytes(content)
         except OSError as error:
             why = error.strerror or str(error)

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .. import __version__
-from ..common.atomic_write import replaced
+from ..common.atomic_write import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Checkpoint:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, make in {**self._offered, **parts}.items():
-                with replaced(self._path(name)) as part:
+                with atomic_write(self._path(name)) as part:
                     save_file({k: np.ascontiguousarray(v) for k, v in make().items()}, part, {"key": self._key})
                 self._offered.pop(name, None)
         except (OSError, SafetensorError, MemoryError) as error:

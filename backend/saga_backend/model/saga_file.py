@@ -18,7 +18,7 @@ from safetensors.numpy import save as to_bytes
 from blender_saga.errors import ErrorCode, UserError
 from blender_saga.wire.codec import MAX_ID
 
-from ..common.atomic_write import make_own, replaced
+from ..common.atomic_write import atomic_write, create_file
 from ..methods.click_gaussian import storage
 from ..methods.saga.model import AffinityModel
 from ..segments.segments import Segments
@@ -109,7 +109,7 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, o
     Raises:
         UserError: if it cannot be written.
     """
-    with _write_errors(path), replaced(path) as part:
+    with _write_errors(path), atomic_write(path) as part:
         part.write_bytes(pack(tensors, facts))
 
 
@@ -122,7 +122,7 @@ def check_place(path: str | Path) -> None:
     path = Path(path)
     trial = path.with_name(f"{path.name}.{os.getpid()}.trial")
     with _write_errors(path):
-        make_own(trial)
+        create_file(trial)
         trial.unlink()
 
 

@@ -325,8 +325,8 @@ def _placed(request: Train) -> tuple[Train, Path]:
     the model has a place on this machine."""
     sources = request.sources
     if sources.masks == "sam" and not sources.masks_folder:
-        sources = replace(sources, masks_folder=str(user_dirs.of_scene("masks", request.scene)))
-    place = Path(request.model_file) if request.model_file else user_dirs.of_scene("trainings", request.scene)
+        sources = replace(sources, masks_folder=str(user_dirs.scene_folder("masks", request.scene)))
+    place = Path(request.model_file) if request.model_file else user_dirs.scene_folder("trainings", request.scene)
     return replace(request, sources=sources), place
 
 

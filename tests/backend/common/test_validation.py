@@ -12,7 +12,7 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
 from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Prompt
 from saga_backend.common.validation import (
-    MOST_PIXELS,
+    MAX_PIXELS,
     check_click,
     check_cloud,
     check_scene,
@@ -76,7 +76,7 @@ def test_matrices_that_are_none(matrix: np.ndarray) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"width": MOST_PIXELS, "height": 2},
+        {"width": MAX_PIXELS, "height": 2},
         {"width": 2**62, "height": 2**62},
         {"viewmat": np.zeros((4, 4))},
         {"viewmat": np.eye(4) * 1e300},

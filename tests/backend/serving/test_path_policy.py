@@ -28,7 +28,7 @@ from blender_saga.wire.messages import (
     TrainSources,
 )
 from blender_saga.wire.parts import no_gaussians
-from saga_backend.common.atomic_write import replaced
+from saga_backend.common.atomic_write import atomic_write
 from saga_backend.serving.path_policy import PATHS, Confinement
 
 TEXTS = {
@@ -171,6 +171,6 @@ def test_a_file_that_is_replaced_is_not_written_through_a_link(tmp_path: Path) -
     victim, model = tmp_path / "victim", tmp_path / "x.saga"
     victim.write_text("precious")
     (tmp_path / f"x.saga.{os.getpid()}.part").symlink_to(victim)
-    with replaced(model) as part:
+    with atomic_write(model) as part:
         part.write_bytes(b"model")
     assert victim.read_text() == "precious" and model.read_bytes() == b"model" and not model.is_symlink()

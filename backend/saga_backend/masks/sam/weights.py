@@ -16,7 +16,7 @@ from pathlib import Path
 
 from blender_saga.errors import ErrorCode, UserError
 
-from ...common.atomic_write import make_own
+from ...common.atomic_write import create_file
 from ...common.progress import Control
 from ...common.user_dirs import cache_folder
 
@@ -147,7 +147,7 @@ def download(file: OfficialFile, folder: Path, control: Control, online: Callabl
                 f"{file.name} cannot be downloaded", "online access is switched off", "Allow it, or copy it"
             )
         _check_room(file, part)
-        make_own(part)
+        create_file(part)
         _fetch(file, part, control)
     except OSError as error:
         why = getattr(error, "reason", None) or error.strerror or error

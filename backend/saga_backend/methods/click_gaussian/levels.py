@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...common.unique_rows import distinct
+from ...common.unique_rows import unique_rows
 from ...masks.sampled import SampledMasks
 from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
 from ...segments.lookup import HOLDS, default_choice
@@ -102,7 +102,7 @@ class SegmentLevels:
     def __init__(self, segments: Segments, levels: int) -> None:
         self._segments, self._levels = segments, levels
         self._things = np.zeros(len(segments), bool)
-        sets = distinct(np.concatenate([self._held(_one_each(block)) for block in self._blocks()]))
+        sets = unique_rows(np.concatenate([self._held(_one_each(block)) for block in self._blocks()]))
         inside = np.unpackbits(sets.rows, axis=1, count=len(segments)).astype(bool)
         meant = np.array([default_choice(segments, np.flatnonzero(s)) if s.any() else -1 for s in inside])
         sizes = np.append(segments.sizes(), 0)  # the last: of none
@@ -124,13 +124,13 @@ class SegmentLevels:
 
     def of(self, rows: Contributions) -> np.ndarray:
         """[L,P] int32: 1 + the segment's number at every level, coarsest first; 0 where none holds the pixel."""
-        sets = distinct(self._held(rows))
+        sets = unique_rows(self._held(rows))
         chosen = np.zeros((len(sets.rows), self._levels), np.int32)
         for index, bits in enumerate(sets.rows):
             inside = np.flatnonzero(np.unpackbits(bits, count=len(self._segments)))
             if len(inside):
                 chosen[index] = self._of_set(inside)
-        return np.ascontiguousarray(chosen[sets.which].T)
+        return np.ascontiguousarray(chosen[sets.inverse].T)
 
     def _held(self, rows: Contributions) -> np.ndarray:
         """[P,B] uint8: packed bits of the segments that hold each pixel."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from ...common.unique_rows import distinct
+from ...common.unique_rows import unique_rows
 from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
 from ...segments.lookup import HOLDS
 from ...segments.segments import Segments
@@ -50,7 +50,7 @@ class Prototypes:
 def prototypes(segments: Segments, rows: list[Contributions]) -> Prototypes:
     """The sets of segments that the pixels of all views show."""
     shown = [_at_pixels(segments, part) for part in rows]
-    found = distinct(np.concatenate(shown))
+    found = unique_rows(np.concatenate(shown))
     counts, members = found.counts, np.unpackbits(found.rows, axis=1, count=len(segments) + 1).astype(bool)
     kept = np.sort(np.argsort(-counts, kind="stable")[:_MOST])
     kept = kept[counts[kept] >= _RARE * counts.sum()]
