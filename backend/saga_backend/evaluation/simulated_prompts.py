@@ -37,7 +37,7 @@ class SimulatedEncoded:
             fits[~self.found[:, rows, columns][:, pointed.positive].any(axis=1)] = 0
         if pointed.box is not None:
             fits *= [_box_iou(mask, pointed.box) for mask in self.found]
-        best = np.argsort(-fits, kind="stable")[: 1 if pointed.clear else _MOST]
+        best = np.argsort(-fits, kind="stable")[: 1 if pointed.unambiguous else _MOST]
         best = best[fits[best] > 0]
         if not len(best):
             return np.zeros((1, height, width), bool), np.zeros(1)

@@ -1,8 +1,8 @@
-"""Selections made whole: specks dropped, the clicked part kept, small holes filled. Each step counts what it did."""
+"""Clean-up of selections: drop specks, keep the clicked part, fill small holes. Each step counts its changes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -13,19 +13,19 @@ from blender_saga.wire.messages import CleanUp
 from ..common.neighbors import nearest
 
 _NEIGHBORS = 10
-_SPACING = 5  # the distance to the fifth neighbor is a Gaussian's spacing: one stray neighbor does not move it
+_SPACING = 5  # the distance to the fifth neighbor is a Gaussian's spacing: robust against one stray neighbor
 _GAP = 2.5  # spacings; neighbors farther apart than this do not touch
 _SPECK = 50  # Gaussians; smaller pieces are specks,
 _SPECK_SHARE = 0.02  # if they also hold less than this share of the largest piece
 _FAINT, _HUGE = 0.3, 6.0  # opacity; extent over the median extent of the selection
 _HOLE = 200  # Gaussians; larger gaps are not filled,
-_HOLE_SHARE = 0.05  # nor those that hold more than this share of the selection
-_AROUND = 0.5  # length of the mean direction to a hole's rim, above which the rim lies on one side only
+_HOLE_SHARE = 0.05  # nor gaps with more than this share of the selection
+_AROUND = 0.5  # length of the mean direction to a hole's rim; above it, the rim lies on one side only
 
 
 @dataclass(frozen=True, eq=False)
 class Neighborhood:
-    """Which Gaussians touch: nearest neighbors that are no farther than is usual where they lie.
+    """Which Gaussians touch: nearest neighbors within the local spacing.
 
     Attributes:
         ids: [N,K] int32, touching neighbors first, then -1.
@@ -37,7 +37,7 @@ class Neighborhood:
 
 
 def neighborhood(cloud: GaussianCloud) -> Neighborhood:
-    """The neighbors of every Gaussian of a cloud; transparent ones (deleted points) have none and are none."""
+    """The neighbors of every Gaussian of a cloud. Transparent Gaussians (deleted points) are left out."""
     here = np.flatnonzero(cloud.opacities > 0)
     ids = np.full((len(cloud), _NEIGHBORS), -1, np.int32)
     if len(here) > 1:
@@ -62,22 +62,22 @@ def _touching(found, distances, spacing, out):
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
-    """A selection in the making.
+class ClickedMask:
+    """A selection with the Gaussians of its clicks.
 
     Attributes:
         mask: [N] bool.
-        wanted, refused: ids that were clicked, positive and negative.
+        positive_ids, negative_ids: ids under the positive and the negative clicks.
     """
 
     mask: np.ndarray
-    wanted: np.ndarray
-    refused: np.ndarray
+    positive_ids: np.ndarray
+    negative_ids: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Cleaning:
-    """A cleaned selection.
+class CleanUpResult:
+    """A selection after the clean-up.
 
     Attributes:
         mask: [N] bool.
@@ -90,38 +90,38 @@ class Cleaning:
     holes: np.ndarray
 
 
-def clean(piece: Piece, wish: CleanUp, cloud: GaussianCloud, near: Neighborhood) -> Cleaning:
-    """Do what is wished, in the order of the fields of CleanUp (`visible` is another's: visibility.seen).
+def clean(selection: ClickedMask, settings: CleanUp, cloud: GaussianCloud, neighbors: Neighborhood) -> CleanUpResult:
+    """Apply the steps of CleanUp in the order of its fields (`visible` is the job of visibility.visible_points).
 
-    What would leave nothing is not done: a selection of specks keeps the largest, and without a clicked Gaussian in
-    the selection all parts are kept.
+    No step empties a selection: a selection of specks keeps the largest one, and a selection without a clicked
+    Gaussian keeps all its parts.
     """
-    nothing = np.zeros(len(piece.mask), bool)
-    mask, dropped, apart, filled = piece.mask, nothing, nothing, nothing
-    pieces = components(mask, near) if wish.floaters or wish.connected else np.zeros(0, np.int32)
-    if wish.floaters:
-        dropped = _floaters(Piece(mask, piece.wanted, piece.refused), pieces, cloud)
+    nothing = np.zeros(len(selection.mask), bool)
+    mask, dropped, apart, filled = selection.mask, nothing, nothing, nothing
+    pieces = components(mask, neighbors) if settings.floaters or settings.connected else np.zeros(0, np.int32)
+    if settings.floaters:
+        dropped = _floaters(replace(selection, mask=mask), pieces, cloud)
         mask = mask & ~dropped
-    if wish.connected:
-        apart = _unclicked(Piece(mask, piece.wanted, piece.refused), pieces)
+    if settings.connected:
+        apart = _unclicked(replace(selection, mask=mask), pieces)
         mask = mask & ~apart
-    if wish.holes:
-        filled = holes(Piece(mask, piece.wanted, piece.refused), near)
+    if settings.holes:
+        filled = holes(replace(selection, mask=mask), neighbors)
         mask = mask | filled
-    return Cleaning(mask, dropped, apart, filled)
+    return CleanUpResult(mask, dropped, apart, filled)
 
 
-def components(mask: np.ndarray, near: Neighborhood) -> np.ndarray:
-    """[N] int32: number of the connected piece of every selected Gaussian, from 0 without gaps; -1 where not selected.
+def components(mask: np.ndarray, neighbors: Neighborhood) -> np.ndarray:
+    """[N] int32: connected piece of every selected Gaussian, consecutive numbers from 0; -1 outside the selection.
 
     Args:
         mask: [N] bool.
-        near: who touches whom; one of two neighbors is enough.
+        neighbors: a link in one direction connects both Gaussians.
     """
     members = np.flatnonzero(mask).astype(np.int32)
     roots = np.full(len(mask), -1, np.int32)
     roots[members] = members
-    _union(members, near.ids, roots)
+    _union(members, neighbors.ids, roots)
     out = np.full(len(mask), -1, np.int32)
     out[members] = np.unique(roots[members], return_inverse=True)[1]
     return out
@@ -137,7 +137,7 @@ def _root(roots, i):
 
 @numba.njit(cache=True, nogil=True)
 def _union(members, neighbors, roots):
-    """Union-find: the smallest id of a piece becomes its root, and at the end that of all its members."""
+    """Union-find: the smallest id of a piece becomes the root of all its members."""
     for i in members:
         for j in neighbors[i]:
             if j < 0:
@@ -153,41 +153,41 @@ def _union(members, neighbors, roots):
         roots[i] = _root(roots, i)
 
 
-def _floaters(piece: Piece, pieces: np.ndarray, cloud: GaussianCloud) -> np.ndarray:
-    """[N] bool: selected Gaussians of pieces that are specks and were not clicked, or huge and faint."""
-    chosen = np.flatnonzero(piece.mask)
+def _floaters(selection: ClickedMask, pieces: np.ndarray, cloud: GaussianCloud) -> np.ndarray:
+    """[N] bool: selected Gaussians of specks without a click, and huge faint ones."""
+    chosen = np.flatnonzero(selection.mask)
     if not len(chosen):
-        return np.zeros(len(piece.mask), bool)
+        return np.zeros(len(selection.mask), bool)
     sizes = np.bincount(pieces[chosen])
     speck = (sizes < _SPECK) & (sizes < _SPECK_SHARE * sizes.max())
-    speck[pieces[piece.wanted][piece.mask[piece.wanted]]] = False
+    speck[pieces[selection.positive_ids][selection.mask[selection.positive_ids]]] = False
     extent = cloud.scales[chosen].max(axis=1)
     haze = (cloud.opacities[chosen] < _FAINT) & (extent > _HUGE * np.median(extent))
-    out = np.zeros(len(piece.mask), bool)
+    out = np.zeros(len(selection.mask), bool)
     out[chosen[speck[pieces[chosen]] | haze]] = True
     return out
 
 
-def _unclicked(piece: Piece, pieces: np.ndarray) -> np.ndarray:
-    """[N] bool: selected Gaussians of pieces that hold none of the clicked ones."""
-    clicked = pieces[piece.wanted[piece.mask[piece.wanted]]]
+def _unclicked(selection: ClickedMask, pieces: np.ndarray) -> np.ndarray:
+    """[N] bool: selected Gaussians of pieces without a click."""
+    clicked = pieces[selection.positive_ids[selection.mask[selection.positive_ids]]]
     if not len(clicked):
-        return np.zeros(len(piece.mask), bool)
-    return piece.mask & ~np.isin(pieces, clicked)
+        return np.zeros(len(selection.mask), bool)
+    return selection.mask & ~np.isin(pieces, clicked)
 
 
-def holes(piece: Piece, near: Neighborhood) -> np.ndarray:
-    """[N] bool: unselected Gaussians in small gaps that selected ones surround on all sides.
+def holes(selection: ClickedMask, neighbors: Neighborhood) -> np.ndarray:
+    """[N] bool: unselected Gaussians in small gaps that the selection surrounds on all sides.
 
-    A gap is everything unselected that one reaches by neighbors without crossing the selection. What stands on the
-    selection, like a knob, is no gap: the selection lies on one side of it only. Nor is what was clicked away.
+    A gap is a connected set of unselected Gaussians. A knob on the selection is no gap, because the selection lies on
+    one side of it only. Gaussians of negative clicks are no gap either.
     """
-    limit = int(min(_HOLE, _HOLE_SHARE * np.count_nonzero(piece.mask)))
-    out = np.zeros(len(piece.mask), np.bool_)
+    limit = int(min(_HOLE, _HOLE_SHARE * np.count_nonzero(selection.mask)))
+    out = np.zeros(len(selection.mask), np.bool_)
     if limit:
-        state = piece.mask.astype(np.int8)
-        state[piece.refused[~piece.mask[piece.refused]]] = _OPEN
-        _fill(np.flatnonzero(piece.mask).astype(np.int32), (near.ids, near.means), limit, state, out)
+        state = selection.mask.astype(np.int8)
+        state[selection.negative_ids[~selection.mask[selection.negative_ids]]] = _OPEN
+        _fill(np.flatnonzero(selection.mask).astype(np.int32), (neighbors.ids, neighbors.means), limit, state, out)
     return out
 
 
@@ -196,7 +196,7 @@ _SELECTED, _OPEN, _VISITED, _FREE = 1, 2, 3, 0
 
 @numba.njit(cache=True, nogil=True)
 def _fill(members, near, limit, state, out):
-    """Search from every unselected neighbor of the selection; `state` remembers what is no gap."""
+    """Search from every unselected neighbor of the selection; `state` remembers the Gaussians of no gap."""
     neighbors = near[0]
     queue = np.empty(limit + 1, np.int32)
     for i in members:
@@ -214,7 +214,7 @@ def _fill(members, near, limit, state, out):
 
 @numba.njit(cache=True, nogil=True)
 def _search(start, neighbors, state, queue):
-    """What is reached from a Gaussian without crossing the selection, and whether that is all within the limit."""
+    """Flood from a Gaussian up to the selection; returns the count, and whether the gap is closed within the limit."""
     queue[0], count, at = start, 1, 0
     state[start] = _VISITED
     while at < count:
@@ -235,7 +235,7 @@ def _search(start, neighbors, state, queue):
 
 @numba.njit(cache=True, nogil=True)
 def _surrounded(gap, near, state):
-    """Whether the selected neighbors of a gap lie all around its middle."""
+    """Whether the selected neighbors of a gap lie all around its center."""
     neighbors, means = near
     middle, direction, rim = np.zeros(3), np.zeros(3), 0
     for i in gap:

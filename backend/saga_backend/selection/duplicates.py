@@ -1,7 +1,7 @@
-"""Duplicates of an object hold the same ids: a click means the copy that it hits, and its other copies are left alone.
+"""Duplicates of an object share their ids: a click applies to the duplicate under it and leaves the others alone.
 
-A click is understood by ids, which copies share. So it is read once for each copy that it hits, with the prompts that
-speak of that copy; objects that share no id with it (other pieces of the scene) take part in every reading.
+A click selects ids, and duplicates share ids. So a click gets one interpretation for each duplicate that it hits, with
+the prompts for that duplicate. Objects that share no id with it (other pieces of the scene) take part in all of them.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from blender_saga.wire.messages import ObjectPoints
 
 from ..rasterizer.contributions import SHOWN_ALPHA, Contributions
 
-_RIM = 0.03  # share of a region's pixels with less of which a copy is not meant
+_RIM = 0.03  # share of a region's pixels; a duplicate with less of them is not meant
 _HIT, _BESIDE, _APART, _OUT = range(4)
-"""How near a group is to the copy that was hit: it, or at one place with it, elsewhere, another copy that was hit."""
+"""Rank of a group: the duplicate under the click, a group at the same place, one elsewhere, another clicked one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """The points of all objects by where they belong: each object, and in it those that were moved by themselves.
+    """The points of all objects in groups: two for each object, its points and those that were moved on their own.
 
     Attributes:
         of: [T] int64, the group of each point.
-        ids: [T] int32, its id.
-        matrices: [G,4,4], where each group's object stands.
+        ids: [T] int32, the id of each point.
+        matrices: [G,4,4], the transform of each group's object.
     """
 
     of: np.ndarray
@@ -43,7 +43,7 @@ class Groups:
         return out
 
     def duplicates(self, group: int) -> np.ndarray:
-        """[G] bool: which other groups share ids with one."""
+        """[G] bool: the other groups that share ids with a group."""
         out = (self.holds & self.holds[group]).any(axis=1)
         out[group] = False
         return out
@@ -52,8 +52,8 @@ class Groups:
         """[H] groups that a prompt hits.
 
         Args:
-            rows: of its pixels; ids are places among all points.
-            shown: the first so many of them are inside it.
+            rows: of its pixels; ids are indices of points.
+            shown: the number of pixels inside the prompt; they come first.
         """
         weights = np.zeros((len(rows), len(self.matrices)))
         np.add.at(weights, (np.repeat(np.arange(len(rows)), np.diff(rows.offsets)), self.of[rows.ids]), rows.weights)
@@ -63,8 +63,8 @@ class Groups:
         return np.flatnonzero(counts > _RIM * counts.sum())
 
 
-def groups(objects: Sequence[ObjectPoints], ids: list[np.ndarray], count: int) -> Groups | None:
-    """The groups of some objects with their ids; None where no id of `count` is there twice."""
+def group_points(objects: Sequence[ObjectPoints], ids: list[np.ndarray], count: int) -> Groups | None:
+    """The groups of some objects with their ids; None if no id of `count` occurs twice."""
     if len(objects) == 1 and not len(objects[0].moved):
         return None
     everything = np.concatenate(ids)
@@ -79,39 +79,39 @@ def groups(objects: Sequence[ObjectPoints], ids: list[np.ndarray], count: int) -
 
 @dataclass(frozen=True, eq=False)
 class Interpretation:
-    """One way to read a click: the numbers of the prompts that count, and which points [T] bool it speaks of."""
+    """One meaning of a click: the numbers of its prompts, and the points [T] bool that it applies to."""
 
     prompts: tuple[int, ...]
     scope: np.ndarray
 
 
-def interpretations(there: Groups, hits: Sequence[np.ndarray], positive: Sequence[bool]) -> list[Interpretation]:
-    """How the prompts are to be read, one reading for each copy that a positive one hits; none: they hit nothing.
+def interpretations(groups: Groups, hits: Sequence[np.ndarray], positive: Sequence[bool]) -> list[Interpretation]:
+    """One interpretation for each duplicate under a positive prompt; none if the prompts hit nothing.
 
     Args:
-        there: the points.
-        hits: of each prompt the groups that it hits.
-        positive: of each prompt, False for "not this".
+        groups: the points.
+        hits: the groups that each prompt hits.
+        positive: the sign of each prompt, False for "not this".
     """
-    wanted = np.unique(np.concatenate([np.zeros(0, int), *(h for h, p in zip(hits, positive, strict=True) if p)]))
+    clicked = np.unique(np.concatenate([np.zeros(0, int), *(h for h, p in zip(hits, positive, strict=True) if p)]))
     found: dict[tuple, Interpretation] = {}
-    for group in wanted:
-        copies = there.duplicates(group)
-        prompts = tuple(i for i, hit in enumerate(hits) if not len(hit) or not copies[hit].all())
-        ranks = np.full(len(there.matrices), _APART)
-        hit = wanted[~copies[wanted]]
+    for group in clicked:
+        others = groups.duplicates(group)
+        prompts = tuple(i for i, hit in enumerate(hits) if not len(hit) or not others[hit].all())
+        ranks = np.full(len(groups.matrices), _APART)
+        hit = clicked[~others[clicked]]
         for near in hit:
-            ranks[np.isclose(there.matrices, there.matrices[near]).all(axis=(1, 2))] = _BESIDE
-        ranks[wanted], ranks[hit] = _OUT, _HIT
+            ranks[np.isclose(groups.matrices, groups.matrices[near]).all(axis=(1, 2))] = _BESIDE
+        ranks[clicked], ranks[hit] = _OUT, _HIT
         key = (prompts, *ranks)
         if key not in found:
-            found[key] = Interpretation(prompts, _nearest(there, ranks))
+            found[key] = Interpretation(prompts, _nearest(groups, ranks))
     return list(found.values())
 
 
-def _nearest(there: Groups, ranks: np.ndarray) -> np.ndarray:
-    """[T] bool: of the points that hold an id, those of the nearest groups."""
-    best = np.full(there.holds.shape[1], _OUT)
+def _nearest(groups: Groups, ranks: np.ndarray) -> np.ndarray:
+    """[T] bool: for every id, the points of its nearest groups."""
+    best = np.full(groups.holds.shape[1], _OUT)
     for rank in (_APART, _BESIDE, _HIT):
-        best[there.holds[ranks == rank].any(axis=0)] = rank
-    return (ranks[there.of] == best[there.ids]) & (ranks[there.of] < _OUT)
+        best[groups.holds[ranks == rank].any(axis=0)] = rank
+    return (ranks[groups.of] == best[groups.ids]) & (ranks[groups.of] < _OUT)

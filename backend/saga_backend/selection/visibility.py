@@ -1,4 +1,4 @@
-"""Which points one sees from a view: those not behind a surface."""
+"""The points that are visible from a view: those not behind a surface."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..rasterizer.cpu import contributions_of
 from ..rasterizer.projection import Projected
 from .click import QueryObjects
 
-_PIXELS = 30_000  # about as many are rendered to compare depths
-_SOLID = 0.5  # what lies behind this much opacity is hidden
-_SLACK = 2.0  # pixels of that picture, as a length at the point: surfaces seen at a slant reach over their depth
+_PIXELS = 30_000  # approximate size of the picture for the depth test
+_SOLID = 0.5  # accumulated opacity that hides everything behind it
+_SLACK = 2.0  # pixels of that picture, as a length at the point: tolerance for surfaces at a slant
 
 
-def seen(taking_part: QueryObjects, view: View, points: np.ndarray) -> np.ndarray:
-    """[T] bool: those of the points [T] bool that a view shows; T counts all points of all objects in order.
+def visible_points(objects: QueryObjects, view: View, points: np.ndarray) -> np.ndarray:
+    """[T] bool: the visible ones of the points [T] bool; T counts all points of all objects in order.
 
-    A point is hidden if what lies before it in its pixel is at least half opaque, by more than its own radius and a
-    little slack. Only the part of the picture where the points are is rendered, and that small.
+    A point is hidden if its pixel becomes half opaque in front of it, by more than its own radius and a small slack.
+    Only the part of the picture around the points is rendered, at a low resolution.
     """
     out = np.zeros(len(points), bool)
-    box = _box(taking_part, view, points)
+    box = _box(objects, view, points)
     if box is None:
         return out
     shrink = min(1.0, (_PIXELS / ((box[2] - box[0]) * (box[3] - box[1]))) ** 0.5)
@@ -32,39 +32,39 @@ def seen(taking_part: QueryObjects, view: View, points: np.ndarray) -> np.ndarra
     x1, y1 = min(int(box[2] * shrink) + 1, small.width), min(int(box[3] * shrink) + 1, small.height)
     rows, columns = np.mgrid[y0:y1, x0:x1]
     pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.int32)
-    found = taking_part.projected(small, pixels)
+    projected = objects.project(small, pixels)
     surface = np.full((small.height, small.width), np.inf, np.float32)
-    surface[rows, columns] = _surfaces(found, small, pixels, len(points)).reshape(rows.shape)
-    asked = points[found.ids] & small.contains(found.means2d)
-    column, row = found.means2d[asked].astype(np.int64).T
-    length = np.float32(1) if small.orthographic else found.depths[asked]
-    slack = (_SLACK + found.radii[asked].max(axis=1)) * length / abs(small.K[0, 0])
-    out[found.ids[asked]] = found.depths[asked] <= surface[row, column] + slack
+    surface[rows, columns] = _surface_depths(projected, small, pixels, len(points)).reshape(rows.shape)
+    tested = points[projected.ids] & small.contains(projected.means2d)
+    column, row = projected.means2d[tested].astype(np.int64).T
+    length = np.float32(1) if small.orthographic else projected.depths[tested]
+    slack = (_SLACK + projected.radii[tested].max(axis=1)) * length / abs(small.K[0, 0])
+    out[projected.ids[tested]] = projected.depths[tested] <= surface[row, column] + slack
     return out
 
 
-def _box(taking_part: QueryObjects, view: View, points: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The part of the picture (x0, y0, x1, y1, pixels) in which the centers of the points lie; None: outside of it."""
+def _box(objects: QueryObjects, view: View, points: np.ndarray) -> tuple[float, float, float, float] | None:
+    """Bounds (x0, y0, x1, y1, pixels) of the points' centers in the picture; None if all lie outside of it."""
     low, high, start = np.full(2, np.inf), np.full(2, -np.inf), 0
-    for index, (part, ids) in enumerate(zip(taking_part.objects, taking_part.ids, strict=True)):
+    for index, (placement, ids) in enumerate(zip(objects.placements, objects.ids, strict=True)):
         chosen = points[start : start + len(ids)]
         start += len(ids)
-        viewmat = view.of_object(part.matrix).viewmat
-        camera = taking_part.places(index, chosen) @ viewmat[:3, :3].T + viewmat[:3, 3]
+        viewmat = view.of_object(placement.matrix).viewmat
+        camera = objects.positions(index, chosen) @ viewmat[:3, :3].T + viewmat[:3, 3]
         camera = camera[camera[:, 2] >= view.near]
         depth = 1.0 if view.orthographic else camera[:, 2:]
-        places = camera[:, :2] / depth * np.diag(view.K)[:2] + view.K[:2, 2]
-        places = places[view.contains(places)]
-        if len(places):
-            low, high = np.minimum(low, places.min(axis=0)), np.maximum(high, places.max(axis=0))
+        pixels = camera[:, :2] / depth * np.diag(view.K)[:2] + view.K[:2, 2]
+        pixels = pixels[view.contains(pixels)]
+        if len(pixels):
+            low, high = np.minimum(low, pixels.min(axis=0)), np.maximum(high, pixels.max(axis=0))
     return None if low[0] > high[0] else (*np.floor(low), *(np.floor(high) + 1))
 
 
-def _surfaces(found: Projected, view: View, pixels: np.ndarray, count: int) -> np.ndarray:
-    """[P] float32: camera z at which each pixel becomes solid; infinite where it never does."""
-    rows = contributions_of(found, view, pixels)
+def _surface_depths(projected: Projected, view: View, pixels: np.ndarray, count: int) -> np.ndarray:
+    """[P] float32: camera z at which each pixel becomes solid; infinite where it stays transparent."""
+    rows = contributions_of(projected, view, pixels)
     depths, out = np.zeros(count, np.float32), np.full(len(pixels), np.inf, np.float32)
-    depths[found.ids] = found.depths
+    depths[projected.ids] = projected.depths
     _first_solid(rows.offsets, rows.ids, rows.weights, depths, out)
     return out
 

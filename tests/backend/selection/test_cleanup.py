@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from blender_saga.gaussians.cloud import GaussianCloud, concatenate
 from blender_saga.wire.messages import CleanUp
-from saga_backend.selection.cleanup import Neighborhood, Piece, clean, components, holes, neighborhood
+from saga_backend.selection.cleanup import ClickedMask, Neighborhood, clean, components, holes, neighborhood
 from tests.helpers.twins import ball
 
 NOBODY = np.zeros(0, np.int32)
@@ -28,8 +28,8 @@ def sheet(side: int) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), np.zeros(side * side)], axis=1).astype(np.float32)
 
 
-def piece(mask: np.ndarray, wanted=NOBODY, refused=NOBODY) -> Piece:
-    return Piece(mask, np.asarray(wanted, np.int32), np.asarray(refused, np.int32))
+def piece(mask: np.ndarray, wanted=NOBODY, refused=NOBODY) -> ClickedMask:
+    return ClickedMask(mask, np.asarray(wanted, np.int32), np.asarray(refused, np.int32))
 
 
 # --- neighbors and pieces --------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from blender_saga.gaussians.view import View
 from blender_saga.wire.messages import CleanUp, Click, ObjectPoints, Prompt
 from saga_backend.rasterizer.contributions import Contributions
-from saga_backend.selection.duplicates import groups, interpretations
+from saga_backend.selection.duplicates import group_points, interpretations
 from tests.helpers.clicks import CLOUD, EYE, TRUTH, VIEW, N, chosen, click_at, front, iou
 from tests.helpers.twins import pixel_over
 
@@ -140,10 +140,10 @@ def test_similarity_is_told_for_every_copy(session):
 
 
 def test_without_copies_there_is_nothing_to_tell_apart():
-    assert groups([ObjectPoints(EYE)], [np.arange(5)], 5) is None
-    assert groups([ObjectPoints(EYE), ObjectPoints(EYE)], [np.arange(3), np.arange(3, 5)], 5) is None
-    assert groups([ObjectPoints(EYE), ObjectPoints(EYE)], [np.arange(0), np.arange(0)], 5) is None
-    assert groups([ObjectPoints(EYE), ObjectPoints(EYE)], [np.arange(3), np.arange(2, 5)], 5) is not None
+    assert group_points([ObjectPoints(EYE)], [np.arange(5)], 5) is None
+    assert group_points([ObjectPoints(EYE), ObjectPoints(EYE)], [np.arange(3), np.arange(3, 5)], 5) is None
+    assert group_points([ObjectPoints(EYE), ObjectPoints(EYE)], [np.arange(0), np.arange(0)], 5) is None
+    assert group_points([ObjectPoints(EYE), ObjectPoints(EYE)], [np.arange(3), np.arange(2, 5)], 5) is not None
 
 
 COUNT = 6
@@ -159,7 +159,7 @@ def test_a_reading_has_each_id_once_unless_both_are_as_near(parts, data) -> None
     """Of the click's copy all points; of an id that it lacks, those of a piece beside it before any elsewhere."""
     objects = [ObjectPoints(standing(5.0 * place, 0, 0)) for _, place in parts]
     ids = [np.array(own, np.int32) for own, _ in parts]
-    there = groups(objects, ids, COUNT)
+    there = group_points(objects, ids, COUNT)
     if there is None:
         assert len({i for own, _ in parts for i in own}) == sum(len(own) for own, _ in parts)
         return
@@ -180,7 +180,7 @@ def test_a_reading_has_each_id_once_unless_both_are_as_near(parts, data) -> None
 @given(PARTS, st.data())
 def test_several_hits_leave_out_no_copy_that_was_hit(parts, data) -> None:
     objects = [ObjectPoints(standing(5.0 * place, 0, 0)) for _, place in parts]
-    there = groups(objects, [np.array(own, np.int32) for own, _ in parts], COUNT)
+    there = group_points(objects, [np.array(own, np.int32) for own, _ in parts], COUNT)
     if there is None:
         return
     hits = data.draw(st.lists(st.integers(0, len(parts) - 1), min_size=1, max_size=3))
@@ -194,7 +194,7 @@ def test_several_hits_leave_out_no_copy_that_was_hit(parts, data) -> None:
 @pytest.mark.parametrize("shown", [1, 2])
 def test_what_a_prompt_hits(shown: int) -> None:
     """Pixel 0 shows the second object before the first, pixel 1 the first, pixel 2 next to nothing."""
-    there = groups([ObjectPoints(EYE), ObjectPoints(EYE)], [np.arange(2), np.arange(2)], 2)
+    there = group_points([ObjectPoints(EYE), ObjectPoints(EYE)], [np.arange(2), np.arange(2)], 2)
     rows = rows_of([[(2, 0.6), (0, 0.3)], [(1, 0.9)], [(3, 0.1)]])
     np.testing.assert_array_equal(there.hit(rows, shown), [2] if shown == 1 else [0, 2])
     assert not len(there.hit(rows.take(np.array([2])), 1))

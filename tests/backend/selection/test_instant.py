@@ -23,7 +23,7 @@ from saga_backend.segments.segments import from_sets
 from saga_backend.selection.click import query_objects
 from saga_backend.selection.instant.lift import (
     NEIGHBORS,
-    Seen,
+    GridView,
     VoteAccumulator,
     agreement,
     grid,
@@ -49,9 +49,9 @@ def instant(neighbors: int = 8, damage: MaskDamage = EXACT) -> Instant:
     return Instant(segmenter, CloudStage(CLOUD, CPU), CLOUD.means, neighbors)
 
 
-def seen_from(view: View) -> Seen:
+def seen_from(view: View) -> GridView:
     pixels = grid(view)
-    return Seen(view, pixels, contributions(CLOUD, view, pixels))
+    return GridView(view, pixels, contributions(CLOUD, view, pixels))
 
 
 # --- lifting --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from blender_saga.errors import UserError
 from blender_saga.gaussians.view import View
 from blender_saga.wire.messages import Prompt
 from saga_backend.rasterizer.contributions import Contributions
-from saga_backend.selection.prompts import PROTOTYPES, REGION_PIXELS, groups, inside, merge, prototypes, sample
+from saga_backend.selection.prompts import PROTOTYPES, REGION_PIXELS, group_pixels, inside, merge, prototypes, sample
 from tests.helpers.twins import dense, unit
 
 WIDTH, HEIGHT = 23, 17
@@ -130,16 +130,16 @@ def test_groups_hold_like_features(rng):
     truth = rng.integers(0, 5, 300)
     truth[:5] = range(5)
     features = np.eye(8)[truth] + 0.02 * rng.normal(size=(300, 8))
-    found = groups(features * rng.uniform(0.1, 3, (300, 1)))
+    found = group_pixels(features * rng.uniform(0.1, 3, (300, 1)))
     assert found.max() == 4
     assert len(set(zip(found.tolist(), truth.tolist(), strict=True))) == 5
 
 
 def test_like_pixels_are_one_group_and_there_are_never_more_than_asked_for(rng):
-    assert groups(np.ones((40, 3)) + 1e-3 * rng.normal(size=(40, 3))).max() == 0
-    many = groups(unit(rng.normal(size=(400, 16))), 7)
+    assert group_pixels(np.ones((40, 3)) + 1e-3 * rng.normal(size=(40, 3))).max() == 0
+    many = group_pixels(unit(rng.normal(size=(400, 16))), 7)
     assert set(many.tolist()) == set(range(7))
-    assert groups(np.zeros((3, 4))).shape == (3,)
+    assert group_pixels(np.zeros((3, 4))).shape == (3,)
 
 
 def test_merged_rows_are_means(rng):

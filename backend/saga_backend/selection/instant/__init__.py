@@ -1,1 +1,1 @@
-"""Selecting with Segment Anything before anything is trained."""
+"""Selection with Segment Anything, without any training."""

@@ -1,4 +1,4 @@
-"""What finds a mask under clicks in a picture: SAM, or in evaluations what stands in for it."""
+"""The segmenter that finds a mask under clicks in a picture: SAM, or a stand-in for evaluations."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from segment_anything import SamPredictor
 
 ENCODINGS = 24
-"""Encoded pictures that are kept: some views with their neighbors. Each takes 4 MB, with vit_h as with vit_b."""
+"""Size of the cache of encoded pictures: some views with their neighbors. Each takes 4 MB, with vit_h as with vit_b."""
 
 
 @dataclass(frozen=True, eq=False)
 class PixelPrompt:
-    """What is pointed at in a picture, in its pixels.
+    """A prompt in the pixels of a picture.
 
     Attributes:
         points: [P,2] float, column and row.
         positive: [P] bool, False for "not this".
-        box: [4] float: left, top, right, bottom; None without.
+        box: [4] float: left, top, right, bottom; or None.
     """
 
     points: np.ndarray
@@ -38,21 +38,21 @@ class PixelPrompt:
     box: np.ndarray | None = None
 
     @property
-    def wants(self) -> bool:
-        """Whether something is to be selected, not only left out."""
+    def has_positive(self) -> bool:
+        """Whether the prompt selects something; a prompt of negative points only removes."""
         return self.box is not None or bool(self.positive.any())
 
     @property
-    def clear(self) -> bool:
-        """Whether more is known than one point, which may mean a thing or a part of it."""
+    def unambiguous(self) -> bool:
+        """Whether there is more than one point; a single one may mean an object or a part of it."""
         return self.box is not None or len(self.points) > 1
 
 
 class Encoded(Protocol):
-    """A picture that prompts can be asked about."""
+    """An encoded picture that answers prompts."""
 
-    def masks(self, pointed: PixelPrompt) -> tuple[np.ndarray, np.ndarray]:
-        """Masks [C,H,W] bool that may be meant, one or more, and how good each is [C], 0..1."""
+    def masks(self, prompt: PixelPrompt) -> tuple[np.ndarray, np.ndarray]:
+        """One or more candidate masks [C,H,W] bool, and the quality of each [C], 0..1."""
         ...
 
 
@@ -60,16 +60,16 @@ class Segmenter(Protocol):
     """Encodes pictures."""
 
     def encode(self, view: View, picture: Callable[[], np.ndarray]) -> Encoded:
-        """Look at a picture [H,W,3] uint8 of a view; it is asked for only if that was not done before."""
+        """Encode the picture [H,W,3] uint8 of a view; `picture` is called only if the view is not encoded yet."""
         ...
 
 
 class SamSegmenter:
-    """Segment Anything. Remembers the pictures it has encoded by `key`; threads may share it.
+    """Segment Anything with a cache of encoded pictures; safe to share between threads.
 
     Attributes:
         sam: the model.
-        seconds: that the quickest encoding so far took; infinite before the first.
+        seconds: duration of the quickest encoding so far; infinite before the first.
     """
 
     def __init__(self, sam: LoadedSam) -> None:
@@ -77,24 +77,24 @@ class SamSegmenter:
         self._known: OrderedDict[tuple, SamEncoded] = OrderedDict()
         self._lock = threading.Lock()
 
-    def encode(self, view: View, picture: Callable[[], np.ndarray], shown: tuple = ()) -> SamEncoded:
-        """See Segmenter; `shown` says what the view shows, where that is not always the same."""
-        key = (shown, view.key)
+    def encode(self, view: View, picture: Callable[[], np.ndarray], scene_key: tuple = ()) -> SamEncoded:
+        """See Segmenter; `scene_key` identifies the content of the view if that may change."""
+        key = (scene_key, view.key)
         known = self._known.get(key)
-        if known is not None:  # a quick answer does not wait for another picture's encoding
+        if known is not None:  # a cached answer does not wait for the encoding of another picture
             return known
-        with self._lock:  # one picture at a time: two at once would only take each other's memory
+        with self._lock:  # one picture at a time: two at once would only compete for memory
             if key not in self._known:
-                self._known[key] = self._encoded(picture())
+                self._known[key] = self._encode(picture())
             while len(self._known) > ENCODINGS:
                 self._known.popitem(last=False)
             return self._known[key]
 
-    def has(self, view: View, shown: tuple = ()) -> bool:
+    def has(self, view: View, scene_key: tuple = ()) -> bool:
         """Whether a view is encoded already; never waits."""
-        return (shown, view.key) in self._known
+        return (scene_key, view.key) in self._known
 
-    def _encoded(self, picture: np.ndarray) -> SamEncoded:
+    def _encode(self, picture: np.ndarray) -> SamEncoded:
         from segment_anything import SamPredictor
 
         began, predictor = time.monotonic(), SamPredictor(self.sam.model)
@@ -105,17 +105,17 @@ class SamSegmenter:
 
 @dataclass(frozen=True, eq=False)
 class SamEncoded:
-    """See Encoded. One point gives SAM's three masks, a whole and its parts; a clearer prompt the one it is sure of."""
+    """See Encoded. One point gives SAM's three masks, a whole and its parts; an unambiguous prompt gives one mask."""
 
     predictor: SamPredictor
     several: int
 
-    def masks(self, pointed: PixelPrompt) -> tuple[np.ndarray, np.ndarray]:
+    def masks(self, prompt: PixelPrompt) -> tuple[np.ndarray, np.ndarray]:
         """See Encoded."""
         masks, quality, _ = self.predictor.predict(
-            pointed.points if len(pointed.points) else None,
-            pointed.positive.astype(int) if len(pointed.points) else None,
-            pointed.box,
-            multimask_output=not pointed.clear,
+            prompt.points if len(prompt.points) else None,
+            prompt.positive.astype(int) if len(prompt.points) else None,
+            prompt.box,
+            multimask_output=not prompt.unambiguous,
         )
         return masks, np.clip(quality, 0, 1)

@@ -1,4 +1,4 @@
-"""Messages about Segment Anything: instant clicks and views encoded ahead."""
+"""Answers to the messages of instant select: clicks, and views to encode ahead."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from .select import Instant, Lifted
 from .stage import ObjectStage
 
 _PATIENCE = 20.0
-"""Seconds that the encodings of neighbors may take in all where their number was not chosen."""
+"""Total seconds for encodings of neighbor views if the request leaves their number open."""
 _FEWEST = 3
-"""Neighbors, however long they take: with less, the far side is a guess."""
+"""Minimum number of neighbor views: with fewer, the far side is a guess."""
 
 
 def affordable(seconds: float) -> int:
-    """How many neighbors are asked where an encoding takes so many seconds: all on a GPU, few on a CPU."""
+    """The number of neighbor views for an encoding time in seconds: all on a GPU, few on a CPU."""
     return int(min(max(_PATIENCE / max(seconds, 1e-3), _FEWEST), len(NEIGHBORS)))
 
 
 @dataclass(frozen=True, eq=False)
 class SceneSnapshot:
-    """A scene at the moment of a message: its cloud, its model if it has one, and the objects that take part."""
+    """A scene at the moment of a message: its cloud, its model if any, and the queried objects."""
 
     scene: str
     cloud: GaussianCloud
@@ -49,8 +49,8 @@ class SceneSnapshot:
 
     @property
     def key(self) -> tuple:
-        """Equal for what looks equal; it does not keep the cloud. (Its `id` would be given to another cloud later.)"""
-        return (self.scene, weakref.ref(self.cloud), *(_object_key(part) for part in self.query_objects.objects))
+        """Equal for scenes that look equal. It holds no reference to the cloud (an `id` could be reused later)."""
+        return (self.scene, weakref.ref(self.cloud), *(_object_key(part) for part in self.query_objects.placements))
 
 
 def _object_key(part: ObjectPoints) -> tuple[bytes, ...]:
@@ -58,7 +58,7 @@ def _object_key(part: ObjectPoints) -> tuple[bytes, ...]:
 
 
 class InstantSelector:
-    """Answers them. Keeps the last model and the views it has encoded.
+    """Answers instant clicks. Keeps the last model and its encoded views.
 
     Args:
         device: "cpu" or "cuda".
@@ -71,7 +71,7 @@ class InstantSelector:
         self._places: OrderedDict[tuple, dict[tuple, list[View]]] = OrderedDict()
 
     def click(self, request: Click, snapshot: SceneSnapshot, control: Control) -> Answer:
-        """What an instant click selects.
+        """The selection of an instant click.
 
         Raises:
             UserError: if the weights or the prompts cannot be used.
@@ -82,15 +82,15 @@ class InstantSelector:
         if request.neighbors > len(NEIGHBORS):
             why = f"at most {len(NEIGHBORS)}"
             raise UserError(
-                f"There are no {request.neighbors} neighbors",
+                f"There are no {request.neighbors} neighbor views",
                 why,
-                "Use fewer views from around",
+                "Use fewer neighbor views",
                 ErrorCode.BAD_SETTINGS,
             )
         control.progress("looking", 0, 1)
         instant = self._instant(request.weights, snapshot, request.neighbors, control)
         if request.neighbors < 0:
-            for view in instant.views_of(request.prompts):  # encoded anyway: now it is known how long that takes
+            for view in instant.views_of(request.prompts):  # needed anyway; this measures the time of an encoding
                 instant.prepare(view)
             instant.neighbors = affordable(self._segmenter.seconds if self._segmenter else 0.0)
         lifted = instant.select(request.prompts, None if request.scale < 0 else request.scale)
@@ -107,13 +107,13 @@ class InstantSelector:
         return Done()
 
     def if_encoded(self, request: Click, snapshot: SceneSnapshot) -> Answer | None:
-        """The answer from the clicked pictures alone, where all of them were encoded already; else None."""
+        """The answer from the clicked pictures alone if all of them are encoded already; else None."""
         with self._lock:
             segmenter = self._segmenter
         if segmenter is None or not request.weights:
             return None
-        shown = _Keyed(segmenter, snapshot.key)
-        instant = Instant(shown, ObjectStage(snapshot.query_objects), snapshot.cloud.means, 0)
+        bound = _SceneSegmenter(segmenter, snapshot.key)
+        instant = Instant(bound, ObjectStage(snapshot.query_objects), snapshot.cloud.means, 0)
         if not request.prompts or not all(
             segmenter.has(view, snapshot.key) for view in instant.views_of(request.prompts)
         ):
@@ -130,12 +130,14 @@ class InstantSelector:
             while len(self._places) > 8:
                 self._places.popitem(last=False)
         stage = ObjectStage(snapshot.query_objects)
-        return Instant(_Keyed(segmenter, snapshot.key), stage, snapshot.cloud.means, neighbors, control, places)
+        return Instant(
+            _SceneSegmenter(segmenter, snapshot.key), stage, snapshot.cloud.means, neighbors, control, places
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class _Keyed:
-    """A segmenter whose pictures show one state of one scene."""
+class _SceneSegmenter:
+    """A segmenter bound to one state of one scene."""
 
     segmenter: SamSegmenter
     key: tuple
@@ -146,8 +148,10 @@ class _Keyed:
 
 
 def answer_of(lifted: Lifted, snapshot: SceneSnapshot, request: Click) -> Answer:
-    """What was lifted as the answer to a click; with a trained model, and if the click allows it, as the segment that
-    is much like it in what the pictures show: that has the far side too.
+    """The answer to a click from a lifted selection.
+
+    With a model, and if the click allows it, the answer is the segment that matches the selection in the visible
+    Gaussians: the segment has the far side too.
     """
     mask, model = lifted.selected, snapshot.model
     if request.snap and model is not None and mask.any():
@@ -158,15 +162,15 @@ def answer_of(lifted: Lifted, snapshot: SceneSnapshot, request: Click) -> Answer
     return Answer(mask, lifted.scores, scale, size, DEFAULT_THRESHOLD, lifted.note)
 
 
-def unsure(model: SceneModel, asked: query.ResolvedClick) -> bool:
-    """Whether a positive click lies where no segment holds it: features answer there, less sharply."""
-    return choose(model.segments, asked.rows, asked.positive, None).missed > 0
+def unsure(model: SceneModel, click: query.ResolvedClick) -> bool:
+    """Whether a positive click lies outside all segments, where features answer less sharply."""
+    return choose(model.segments, click.rows, click.positive, None).missed > 0
 
 
 def snapshot_of(
     scene: str, cloud: GaussianCloud, model: SceneModel | None, objects: tuple[ObjectPoints, ...]
 ) -> SceneSnapshot:
-    """A scene with those of its objects that take part.
+    """A scene with the queried objects.
 
     Raises:
         UserError: for points that the cloud does not have.

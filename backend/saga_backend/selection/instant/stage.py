@@ -1,4 +1,4 @@
-"""What instant select looks at: pictures, and which Gaussians make their pixels."""
+"""The scene of instant select: pictures, and the Gaussians that contribute to their pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..click import QueryObjects
 
 
 class Stage(Protocol):
-    """A scene as it stands."""
+    """A scene to draw."""
 
     @property
     def count(self) -> int:
@@ -26,7 +26,7 @@ class Stage(Protocol):
         ...
 
     def picture(self, view: View) -> Picture:
-        """What a view shows."""
+        """The picture of a view."""
         ...
 
     def rows(self, view: View, pixels: np.ndarray) -> Contributions:
@@ -36,7 +36,7 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CloudStage:
-    """A cloud as it is."""
+    """A cloud without objects."""
 
     cloud: GaussianCloud
     raster: Rasterizer
@@ -57,7 +57,7 @@ class CloudStage:
 
 @dataclass(frozen=True, eq=False)
 class ObjectStage:
-    """The objects of a query where they stand; N counts the Gaussians of the trained cloud."""
+    """The placed objects of a query; N counts the Gaussians of the trained cloud."""
 
     query_objects: QueryObjects
 
@@ -67,20 +67,20 @@ class ObjectStage:
         return len(self.query_objects.cloud)
 
     def picture(self, view: View) -> Picture:
-        """See Stage; colors are those that each object shows from where the view stands toward it."""
-        projected = self.query_objects.projected(view)
+        """See Stage; every object shows its colors for its own direction to the camera."""
+        projected = self.query_objects.project(view)
         rgb = np.zeros((len(self.query_objects.all_ids), 3), np.float32)
         begin = 0
         for index, ids in enumerate(self.query_objects.ids):
-            places = projected.ids[(projected.ids >= begin) & (projected.ids < begin + len(ids))]
-            own = self.query_objects.own[index]
-            seen = self.query_objects.cloud.take(ids[places - begin]) if own is None else own.take(places - begin)
-            eye = view.of_object(self.query_objects.objects[index].matrix).camera_position
-            rgb[places] = colors(seen, eye)
+            points = projected.ids[(projected.ids >= begin) & (projected.ids < begin + len(ids))]
+            moved = self.query_objects.moved_clouds[index]
+            part = self.query_objects.cloud.take(ids[points - begin]) if moved is None else moved.take(points - begin)
+            eye = view.of_object(self.query_objects.placements[index].matrix).camera_position
+            rgb[points] = colors(part, eye)
             begin += len(ids)
         return draw(projected, view, rgb[projected.ids])
 
     def rows(self, view: View, pixels: np.ndarray) -> Contributions:
         """See Stage."""
-        rows = contributions_of(self.query_objects.projected(view, pixels), view, pixels)
+        rows = contributions_of(self.query_objects.project(view, pixels), view, pixels)
         return Contributions(rows.offsets, self.query_objects.all_ids[rows.ids], rows.weights)
