@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,6 +34,15 @@ COPY_LIST = (
     ("backend/saga_backend", "**/*.py", "backend/saga_backend"),
 )
 """What goes into the zip. The backend is plain source; it shares `wire` and `gaussians` with the add-on."""
+
+LEFT_OUT = (
+    "backend/saga_backend/evaluation/**/*",
+    "backend/saga_backend/tools/**/*",
+    "backend/saga_backend/masks/ray_engine.py",
+    "backend/saga_backend/cli/evaluate*.py",
+)
+"""What of that stays in the repository: measuring, the scenes for it, masks on a Ray cluster. Users never run it; the
+command line does not offer it where it is not there (backend/saga_backend/cli/checkout.py)."""
 
 
 class BuildError(Exception):
@@ -59,23 +68,41 @@ def find_builder() -> Path:
     return found[0]
 
 
+def contents() -> dict[Path, PurePosixPath]:
+    """What the zip holds: each file of the repository, and its place in the zip.
+
+    Raises:
+        BuildError: if an entry of the two lists matches nothing.
+    """
+    found: dict[Path, PurePosixPath] = {}
+    for source, pattern, target in COPY_LIST:
+        files = _matching(ROOT / source, pattern)
+        found |= {file: PurePosixPath(target, file.relative_to(ROOT / source).as_posix()) for file in files}
+    for pattern in LEFT_OUT:
+        for file in _matching(ROOT, pattern):
+            found.pop(file, None)
+    return found
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    files = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if not files:
+        raise BuildError(f"There is no {pattern} in {folder}, but the lists of the extension's files name it.")
+    return files
+
+
 def stage(folder: Path) -> int:
     """Copy what the zip holds into `folder`; returns the number of files.
 
     Raises:
-        BuildError: if an entry of the copy list matches nothing.
+        BuildError: see `contents`.
     """
-    count = 0
-    for source, pattern, target in COPY_LIST:
-        files = sorted((ROOT / source).glob(pattern))
-        if not files:
-            raise BuildError(f"There is no {pattern} in {ROOT / source}, but the extension needs it.")
-        for file in files:
-            place = folder / target / file.relative_to(ROOT / source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, place)
-        count += len(files)
-    return count
+    files = contents()
+    for file, name in files.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return len(files)
 
 
 def _run_builder(*arguments: str) -> None:

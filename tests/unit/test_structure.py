@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
@@ -288,7 +287,7 @@ def test_functions_take_few_arguments() -> None:
     nobody([f"{w}: {count} arguments" for w, count in found if count > ARGUMENTS and not w.endswith(prescribed)])
 
 
-# --- pins, paths, commands, the zip --------------------------------------------------------------------------------
+# --- pins, paths, commands ------------------------------------------------------------------------------------------
 
 PIN = re.compile(
     r"([a-z0-9][a-z0-9.-]*)==([0-9][0-9a-z.]*)( ; [\w .'()=!<>]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n"
@@ -347,12 +346,3 @@ def test_version_and_blender_version_stand_in_the_manifest_as_elsewhere() -> Non
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert manifest["version"] == project["version"]
     assert manifest["license"] == [f"SPDX:{project['license']}"]
-
-
-def test_the_zip_holds_every_module() -> None:
-    spec = importlib.util.spec_from_file_location("build_extension", ROOT / "scripts" / "build_extension.py")
-    assert spec and spec.loader
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
-    copied = {path.resolve() for source, pattern, _ in build.COPY_LIST for path in (ROOT / source).glob(pattern)}
-    nobody([name_of(path) for path in sources(ADDON, BACKEND) if path.resolve() not in copied])

@@ -23,7 +23,7 @@ from ..evaluation.benchmark import KINDS, PromptSettings, Propagator, run_benchm
 from ..evaluation.curve import Snapshots, curve, seconds_to
 from ..evaluation.datasets.common import Benchmark
 from ..evaluation.instant import InstantJudge
-from ..evaluation.pictures import check_folder, save_sheet, scene_sheet
+from ..evaluation.pictures import scene_sheet
 from ..evaluation.protocol import SWITCH, ProtocolSettings, Selector, Sight, Task, evaluate, observe
 from ..evaluation.report import table
 from ..evaluation.synthetic import standard_scene
@@ -33,7 +33,7 @@ from ..training.sources import DEFAULT_VIEWS
 from ..training.train import train
 from .evaluate_instant import check_instant, instant_damage, instant_judge, instant_masks
 from .evaluate_text import TextRun, check_text, judge_texts
-from .files import LoggedControl, read_labels, read_scene
+from .files import LoggedControl, check_folder, read_labels, read_scene, save_picture
 from .inputs import (
     Subject,
     captured,
@@ -228,7 +228,7 @@ def _judge_labels(run: _Run, model: SceneModel | InstantJudge, frames: Sequence[
         if picture is None:
             log.warning("No view shows any of the labeled things: there is no picture to paint")
         else:
-            log.info("%s", save_sheet(run.options.pictures, _title(run), picture))
+            log.info("%s", save_picture(run.options.pictures, _title(run), picture))
 
 
 def _title(run: _Run) -> str:
@@ -246,7 +246,7 @@ def _judge_benchmark(run: _Run, model: SceneModel | InstantJudge) -> None:
     cloud, selector = run.scene.subject.cloud, selector_by(run.options)(model)
     run.result["rules"], picture = run_benchmark(selector, cloud, benchmark, prompts, run.control)
     if options.pictures:
-        log.info("%s", save_sheet(options.pictures, _title(run), picture))
+        log.info("%s", save_picture(options.pictures, _title(run), picture))
 
 
 def _propagator(model: SceneModel | InstantJudge) -> Propagator:

@@ -135,6 +135,40 @@ def check_output(path: Path) -> None:
         raise UserError(f"{path} cannot be written", "it is a folder", "Give the name of a file")
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder for pictures that cannot be made, before the work.
+
+    Raises:
+        UserError: if it is a file or its parent is missing.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The pictures cannot be written to {folder}",
+            error.strerror or str(error),
+            fix="Choose a folder that you may write to",
+        ) from error
+
+
+def save_picture(folder: Path, name: str, picture: np.ndarray) -> Path:
+    """Write a picture [H,W,3] uint8 as NAME.png; returns its path.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    from PIL import Image  # not for every command
+
+    path = folder / (name.removesuffix(".ply").replace("/", "_").replace("\\", "_") + ".png")
+    try:
+        Image.fromarray(picture).save(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written", error.strerror or str(error), fix="Choose another place for it"
+        ) from error
+    return path
+
+
 class LoggedControl(Control):
     """Progress as lines on standard error: each new phase, then at most one line every five seconds.
 

@@ -86,8 +86,7 @@ def clip_path(options: argparse.Namespace) -> Path:
 
 
 def _find(options: argparse.Namespace) -> None:
-    from ..evaluation.pictures import check_folder
-    from .files import check_output
+    from .files import check_folder, check_output
 
     if options.out:
         from blender_saga.gaussians.formats.registry import format_for
@@ -151,7 +150,7 @@ def _answer(options: argparse.Namespace) -> Candidates:
 
 
 def _save_pictures(options: argparse.Namespace, answer: Candidates) -> None:
-    from ..evaluation.pictures import save_sheet
+    from .files import save_picture
 
     for rank, picture in enumerate(answer.thumbnails, start=1):
-        save_sheet(options.pictures, f"{rank:02} {answer.text}", picture)
+        save_picture(options.pictures, f"{rank:02} {answer.text}", picture)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +17,13 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from ..cameras.photo import Frame
 from ..cameras.read import Cameras, read_cameras
 from ..common.progress import Control
-from ..evaluation.simulated import MaskDamage, SimulatedMasks
 from ..training.sources import Inputs, Size, captured_frames, folder_masks, photo_inputs
 from ..training.train import Sources
+from .checkout import need_checkout
+from .options import FAULTS
+
+if TYPE_CHECKING:
+    from ..evaluation.simulated import MaskDamage  # only a checkout has it
 
 log = logging.getLogger(__name__)
 
@@ -87,18 +92,31 @@ def mask_source(options: argparse.Namespace) -> str:
     return options.masks or ("simulated" if getattr(options, "synthetic", False) else "builtin")
 
 
+def given_faults(options: argparse.Namespace) -> dict[str, Any]:
+    """The faults of simulated masks that were asked for, by the names of MaskDamage.
+
+    Raises:
+        UserError: if there are some and the masks are not simulated.
+    """
+    given = {name: value for name in FAULTS if (value := getattr(options, name)) is not None}
+    if given and mask_source(options) != "simulated":
+        what = f"--{next(iter(given))} is about simulated masks"
+        raise UserError(what, f"the masks are {mask_source(options)}", "Add --masks simulated, or leave it out")
+    if "ragged" in given:
+        given["ragged"] = tuple(given["ragged"])
+    return given
+
+
 def damage(options: argparse.Namespace) -> MaskDamage:
     """The faults of simulated masks.
 
     Raises:
         UserError: if some are given for masks that are not simulated, or are out of range.
     """
-    given = {f.name: value for f in fields(MaskDamage) if (value := getattr(options, f.name)) is not None}
-    if given and mask_source(options) != "simulated":
-        what = f"--{next(iter(given))} is about simulated masks"
-        raise UserError(what, f"the masks are {mask_source(options)}", "Add --masks simulated, or leave it out")
-    if "ragged" in given:
-        given["ragged"] = tuple(given["ragged"])
+    given = given_faults(options)
+    need_checkout("evaluation/simulated.py", "--masks simulated")
+    from ..evaluation.simulated import MaskDamage
+
     return MaskDamage(**given)
 
 
@@ -108,20 +126,29 @@ def sources(options: argparse.Namespace, subject: Subject, control: Control) -> 
     Raises:
         UserError: for masks or labels that are missing or do not fit.
     """
-    kind, faults, frames = mask_source(options), damage(options), subject.frames
+    kind, frames = mask_source(options), subject.frames
+    given_faults(options)
     if kind == "builtin":
         return Sources([f.view for f in frames] or None), frames
-    if kind == "simulated" and subject.labels is None:
-        raise UserError("Simulated masks are made from labels", "there are none", "Give --labels labels.npy")
+    if kind == "simulated":
+        return _simulated(options, subject, control)
     if kind not in _NAMES and not Path(kind).is_dir():
         why = "it is neither a folder nor one of " + ", ".join(_NAMES)
         raise UserError(f"There are no masks {kind}", why, fix="Give one of these")
     frames = frames or captured(options, subject.cloud, control)
-    views = [frame.view for frame in frames]
-    if kind == "simulated":
-        assert subject.labels is not None  # for the type checker
-        return Sources(views, SimulatedMasks(subject.cloud, subject.labels, views, options.seed, faults)), frames
     inputs = Inputs(frames)
     folder_masks(Path(kind), inputs)
     _tell(inputs)
-    return Sources(views, inputs.masks), frames
+    return Sources([frame.view for frame in frames], inputs.masks), frames
+
+
+def _simulated(options: argparse.Namespace, subject: Subject, control: Control) -> tuple[Sources, Sequence[Frame]]:
+    """Masks made from the labels, and the views they are in."""
+    faults = damage(options)
+    from ..evaluation.simulated import SimulatedMasks
+
+    if subject.labels is None:
+        raise UserError("Simulated masks are made from labels", "there are none", "Give --labels labels.npy")
+    frames = subject.frames or captured(options, subject.cloud, control)
+    views = [frame.view for frame in frames]
+    return Sources(views, SimulatedMasks(subject.cloud, subject.labels, views, options.seed, faults)), frames

@@ -15,6 +15,7 @@ from ..masks.sam.generator import fit
 from ..masks.sam.model import LoadedSam, open_sam
 from ..masks.sam.settings import SamSettings
 from ..rasterizer.select import rasterizer
+from .checkout import need_checkout
 from .files import LoggedControl, read_scene
 from .inputs import captured, from_photos, photo_frames
 from .sam_options import sam_settings, weights_path
@@ -28,6 +29,8 @@ def run_masks(options: argparse.Namespace) -> None:
     Raises:
         UserError: for a bad scene, weights or settings, photos that cannot be read, a folder that cannot be written.
     """
+    if options.engine == "ray":
+        need_checkout("masks/ray_engine.py", "--engine ray")
     settings, control = sam_settings(options), LoggedControl()
     cache = MaskCache(_folder(options.out))
     device = find_device(options.device)

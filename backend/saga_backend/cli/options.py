@@ -7,6 +7,8 @@ from pathlib import Path
 
 METHODS = ("auto", "segments", "saga", "click-gaussian")
 RECIPES = ("prototypes", "paper", "three-levels")
+FAULTS = ("dropped", "merged", "split", "ragged", "smallest")
+"""Options about simulated masks: the fields of evaluation.simulated.MaskDamage, whose module --help must not import."""
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +44,7 @@ def add_views(group: argparse._ArgumentGroup) -> None:
 
 def _add_damage(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("faults of simulated masks", "The defaults are those of the standard scene.")
-    # The defaults stand in evaluation.simulated.MaskDamage, whose module takes seconds to import: --help must not.
+    # The defaults stand in MaskDamage.
     group.add_argument("--dropped", type=share, metavar="S", help="share of the masks that are missing (default: 0.25)")
     group.add_argument("--merged", type=share, metavar="S", help="share joined with a neighbor (default: 0.1)")
     group.add_argument("--split", type=share, metavar="S", help="share that is cut in two (default: 0.1)")

@@ -17,7 +17,7 @@ from blender_saga.gaussians.view import View
 from blender_saga.wire.messages import TrainSettings
 
 from ..common.device import find_device
-from ..evaluation.datasets.common import read_mask
+from ..masks.mask_picture import read_mask
 from ..methods.checkpoint import Checkpoint, training_key
 from ..methods.saga.model import Answer
 from ..model import saga_file

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 
 from ..rasterizer.cpu import render
@@ -93,35 +91,3 @@ def _row(level: Level, index: int, rgb: np.ndarray) -> tuple[np.ndarray, np.ndar
     results = [drawn.reshape(rgb.shape[:2]) for drawn in selected_pixels(rows, np.stack(picked))] if picked else []
     colors = [color(i) for i in range(len(labels))]
     return mark(rgb, pixels, colors), paint(rgb, truth), paint(rgb, results)
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder for pictures that cannot be made, before the work.
-
-    Raises:
-        UserError: if it is a file or its parent is missing.
-    """
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"The pictures cannot be written to {folder}",
-            error.strerror or str(error),
-            fix="Choose a folder that you may write to",
-        ) from error
-
-
-def save_sheet(folder: Path, name: str, picture: np.ndarray) -> Path:
-    """Write a picture [H,W,3] uint8 as NAME.png; returns its path.
-
-    Raises:
-        UserError: if it cannot be written.
-    """
-    path = folder / (name.removesuffix(".ply").replace("/", "_").replace("\\", "_") + ".png")
-    try:
-        Image.fromarray(picture).save(path)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written", error.strerror or str(error), fix="Choose another place for it"
-        ) from error
-    return path

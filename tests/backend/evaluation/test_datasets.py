@@ -18,7 +18,7 @@ from saga_backend.cli import main
 from saga_backend.common.progress import Control
 from saga_backend.evaluation import benchmark
 from saga_backend.evaluation.benchmark import KINDS, PromptSettings, run_benchmark
-from saga_backend.evaluation.datasets.common import read_mask
+from saga_backend.masks.mask_picture import read_mask
 from tests.helpers.photo_sets import (
     object_masks,
     photograph,

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy.ndimage import maximum_filter
 
 from blender_saga.errors import UserError
 
 from ...cameras.photo import Frame
 from ...masks.mask_folder import check_aspect
+from ...masks.mask_picture import read_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,28 +67,6 @@ class Benchmark:
     frames: Sequence[Frame]
     things: Sequence[LabeledObject]
     notes: Sequence[str] = ()
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """[h,w] bool of a mask picture: brighter than half of its brightest pixel, and opaque; all black is empty.
-
-    Masks are published with 1 as well as with 255 for inside.
-
-    Raises:
-        UserError: if it cannot be read.
-    """
-    try:
-        with Image.open(path) as picture:
-            if picture.mode in ("P", "1", "I", "I;16"):
-                gray = np.asarray(picture).astype(np.int64)
-                opaque = np.ones(gray.shape, bool)
-            else:
-                rgba = np.asarray(picture.convert("RGBA")).astype(np.int64)
-                gray, opaque = rgba[..., :3].max(axis=2), rgba[..., 3] > 127
-    except (OSError, ValueError) as error:
-        raise UserError(f"The mask {path} cannot be read", str(error), fix="Fetch the dataset again") from error
-    gray = gray * opaque
-    return 2 * gray > max(int(gray.max()), 1)
 
 
 def reference_regions(truth: Truth) -> tuple[np.ndarray, np.ndarray]:
