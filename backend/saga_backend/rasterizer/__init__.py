@@ -1,1 +1,1 @@
-"""Cloud and view to picture, depth and contribution rows."""
+"""Rasterization of a cloud in a view: picture, depth and contribution rows."""

@@ -1,4 +1,4 @@
-"""Sparse rows: for each pixel, which Gaussians made it and with what blending weight (design: geometry is frozen)."""
+"""Contribution rows: the Gaussians of each pixel and their blending weights. Geometry is frozen, so they stay valid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Contributions:
         return len(self.offsets) - 1
 
     def blend(self, values: np.ndarray) -> np.ndarray:
-        """[P,C] float32: the pixels' blend of per-Gaussian `values` [N,C] (or [P] of [N])."""
+        """[P,C] float32: per-Gaussian `values` [N,C] blended at each pixel ([P] for values [N])."""
         if values.ndim == 1:
             return self.blend(values[:, None])[:, 0]
         out = np.empty((len(self), values.shape[1]), np.float32)
@@ -37,18 +37,18 @@ class Contributions:
         return out
 
     def alphas(self) -> np.ndarray:
-        """[P] float32: how opaque each pixel is."""
+        """[P] float32: the alpha of each pixel."""
         return np.add.reduceat(np.append(self.weights, np.float32(0)), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
 
     def total_weight(self, count: int, pixel_weights: np.ndarray | None = None) -> np.ndarray:
-        """[N] float64: the blending weight each of `count` Gaussians has in all pixels (times [P] `pixel_weights`)."""
+        """[N] float64: each Gaussian's blending weight summed over all pixels (times [P] `pixel_weights`)."""
         weights = self.weights
         if pixel_weights is not None:
             weights = weights * np.repeat(pixel_weights, np.diff(self.offsets))
         return np.bincount(self.ids, weights, minlength=count)
 
     def take(self, pixels: np.ndarray) -> Contributions:
-        """The rows of some pixels (index array or boolean mask), in that order."""
+        """The rows of the given pixels (index array or boolean mask), in that order."""
         pixels = np.flatnonzero(pixels) if pixels.dtype == bool else pixels
         lengths = np.diff(self.offsets)[pixels]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -56,10 +56,10 @@ class Contributions:
         return Contributions(offsets, self.ids[source], self.weights[source])
 
     def strongest(self, labels: np.ndarray) -> np.ndarray:
-        """[P,L] int32: for every pixel the label with most blending weight among its Gaussians; -1 where none.
+        """[P,L] int32: the label with the largest blending weight at each pixel; -1 without a label.
 
         Args:
-            labels: [N,L] int32, one or several labelings of the Gaussians; negative means unlabeled.
+            labels: [N,L] int32, L labelings of the Gaussians; negative: unlabeled.
         """
         out = np.full((len(self), labels.shape[1]), -1, np.int32)
         _strongest(self.offsets, self.ids, self.weights, np.ascontiguousarray(labels, dtype=np.int32), out)
@@ -67,7 +67,7 @@ class Contributions:
 
 
 def concatenate(parts: list[Contributions]) -> Contributions:
-    """One block of rows after another."""
+    """The rows of all parts, one part after another."""
     shifts = np.concatenate([[0], np.cumsum([len(p.ids) for p in parts])])
     offsets = [p.offsets[:-1] + s for p, s in zip(parts, shifts, strict=False)]
     return Contributions(
@@ -94,7 +94,7 @@ def _blend(offsets, ids, weights, values, out):
 def _strongest(offsets, ids, weights, labels, out):
     for p in numba.prange(len(offsets) - 1):
         begin, end = offsets[p], offsets[p + 1]
-        seen = np.empty(end - begin, np.int32)
+        candidates = np.empty(end - begin, np.int32)
         votes = np.empty(end - begin, np.float32)
         for level in range(labels.shape[1]):
             count = 0
@@ -103,11 +103,11 @@ def _strongest(offsets, ids, weights, labels, out):
                 if label < 0:
                     continue
                 slot = 0
-                while slot < count and seen[slot] != label:
+                while slot < count and candidates[slot] != label:
                     slot += 1
                 if slot == count:
-                    seen[count], votes[count] = label, 0.0
+                    candidates[count], votes[count] = label, 0.0
                     count += 1
                 votes[slot] += weights[k]
             if count:
-                out[p, level] = seen[np.argmax(votes[:count])]
+                out[p, level] = candidates[np.argmax(votes[:count])]

@@ -1,7 +1,7 @@
-"""The CPU rasterizer: pictures, and for chosen pixels the Gaussians that make them. Tiles, numba, all cores.
+"""The CPU rasterizer: pictures, and contribution rows of selected pixels. Tiles, numba, all cores.
 
-Blending as in 3DGS and gsplat: nearest first, alpha = min(0.999, opacity exp(-sigma)), alpha < 1/255 skipped, a pixel
-ends before the Gaussian that would bring its transmittance to 1e-4.
+Blending as in 3DGS and gsplat: nearest first, alpha = min(0.999, opacity exp(-sigma)), alpha < 1/255 is skipped, and a
+pixel ends before the Gaussian that would reduce its transmittance to 1e-4.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .projection import ALPHA_MIN, Projected, project
 TILE = 16
 ALPHA_MAX = 0.999
 _T_MIN = 1e-4
-_MANY = 8  # asked pixels of a tile, of 256, from which going Gaussian by Gaussian is faster
+_DENSE = 8  # pixels per tile (of 256) from which iterating over Gaussians first is faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Picture:
 
     Attributes:
         rgb: [H,W,3] float32, 0..1 on black, display sRGB as 3DGS trains it.
-        depth: [H,W] float32, expected camera z (scene units), 0 where nothing is.
+        depth: [H,W] float32, expected camera z (scene units), 0 where no Gaussian is.
         alpha: [H,W] float32.
     """
 
@@ -42,14 +42,14 @@ class Picture:
 
 
 def render(cloud: GaussianCloud, view: View) -> Picture:
-    """Render a cloud with its SH colors."""
+    """Render a cloud with its SH colors from a view."""
     projected = project(cloud, view)
     rgb = colors(cloud.take(projected.ids), view.camera_position)
     return draw(projected, view, rgb)
 
 
 def draw(projected: Projected, view: View, rgb: np.ndarray) -> Picture:
-    """Render projected Gaussians with given colors [M,3] in the order of `projected`."""
+    """Render projected Gaussians with colors `rgb` [M,3] in the order of `projected`."""
     values = np.concatenate([rgb, projected.depths[:, None]], axis=1).astype(np.float32)
     out = np.zeros((view.height, view.width, 5), np.float32)
     _draw(_bin(projected, view, None), projected, values, out)
@@ -65,11 +65,11 @@ def all_pixels(view: View) -> np.ndarray:
 
 
 def contributions(cloud: GaussianCloud, view: View, pixels: np.ndarray) -> Contributions:
-    """Rows of blending weights.
+    """Contribution rows of pixels.
 
     Args:
         cloud: N Gaussians.
-        view: where from.
+        view: the camera.
         pixels: [P,2] integer pixels (column, row) inside the picture; any order, repeats allowed.
     """
     if len(pixels) == 0:
@@ -78,29 +78,29 @@ def contributions(cloud: GaussianCloud, view: View, pixels: np.ndarray) -> Contr
 
 
 def contributions_of(projected: Projected, view: View, pixels: np.ndarray) -> Contributions:
-    """`contributions` of Gaussians that are projected already; ids are those of `projected.ids`."""
+    """`contributions` of projected Gaussians; the ids are taken from `projected.ids`."""
     pixels = np.asarray(pixels, dtype=np.int32).reshape(-1, 2)
     if not view.contains(pixels).all():
         raise ValueError("a pixel lies outside the picture")
-    places, again = np.unique(pixels[:, 1] * np.int64(view.width) + pixels[:, 0], return_inverse=True)
-    if len(places) < len(pixels):
-        once = np.stack([places % view.width, places // view.width], axis=1)
-        return contributions_of(projected, view, once).take(again)
+    unique, inverse = np.unique(pixels[:, 1] * np.int64(view.width) + pixels[:, 0], return_inverse=True)
+    if len(unique) < len(pixels):
+        distinct = np.stack([unique % view.width, unique // view.width], axis=1)
+        return contributions_of(projected, view, distinct).take(inverse)
     columns, rows = -(-view.width // TILE), -(-view.height // TILE)
     tile_of = (pixels[:, 1] // TILE) * columns + pixels[:, 0] // TILE
-    wanted = np.bincount(tile_of, minlength=columns * rows)
-    asked = _Asked(pixels, np.argsort(tile_of, kind="stable"), np.concatenate([[0], np.cumsum(wanted)]))
-    tiles = _bin(projected, view, wanted > 0)
+    active = np.bincount(tile_of, minlength=columns * rows)
+    bins = _PixelBins(pixels, np.argsort(tile_of, kind="stable"), np.concatenate([[0], np.cumsum(active)]))
+    tiles = _bin(projected, view, active > 0)
     counts = np.zeros(len(pixels), np.int64)
-    _walk(tiles, projected, asked, (counts, np.empty(0, np.int32), np.empty(0, np.float32)))
+    _blend_rows(tiles, projected, bins, (counts, np.empty(0, np.int32), np.empty(0, np.float32)))
     offsets = np.concatenate([[0], np.cumsum(counts)])
     ids, weights = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
-    _walk(tiles, projected, asked, (offsets[:-1].copy(), ids, weights))
+    _blend_rows(tiles, projected, bins, (offsets[:-1].copy(), ids, weights))
     return Contributions(offsets, projected.ids[ids], weights)
 
 
 class _Tiles(NamedTuple):
-    """Gaussians by tile: `items` [K] int32, positions in a Projected, nearest first; a tile's begin at its `starts`."""
+    """Gaussians by tile: `items` [K] int32, indices into a Projected, nearest first; tile t begins at starts[t]."""
 
     columns: int
     rows: int
@@ -108,29 +108,29 @@ class _Tiles(NamedTuple):
     items: np.ndarray
 
 
-class _Asked(NamedTuple):
-    """Pixels [P,2]; `order` [P] sorts them by tile; those of tile t are order[starts[t] : starts[t + 1]]."""
+class _PixelBins(NamedTuple):
+    """Pixels [P,2] by tile: `order` [P] sorts them, and tile t has order[starts[t] : starts[t + 1]]."""
 
     pixels: np.ndarray
     order: np.ndarray
     starts: np.ndarray
 
 
-def _bin(projected: Projected, view: View, wanted: np.ndarray | None) -> _Tiles:
-    """Sort Gaussians into the wanted tiles ([tiles] bool, None: all)."""
+def _bin(projected: Projected, view: View, active: np.ndarray | None) -> _Tiles:
+    """Sort Gaussians into the active tiles ([tiles] bool, None: all)."""
     columns, rows = -(-view.width // TILE), -(-view.height // TILE)
-    wanted = np.ones(columns * rows, bool) if wanted is None else wanted
+    active = np.ones(columns * rows, bool) if active is None else active
     counts = np.zeros(columns * rows, np.int64)
-    _count_tiles(projected, columns, wanted, counts)
+    _count_tiles(projected, columns, active, counts)
     starts = np.concatenate([[0], np.cumsum(counts)])
     items = np.empty(starts[-1], np.int32)
-    _fill_tiles(projected, columns, wanted, starts[:-1].copy(), items)
+    _fill_tiles(projected, columns, active, starts[:-1].copy(), items)
     return _Tiles(columns, rows, starts, items)
 
 
 @numba.njit(inline="always")
 def _tiles_of(mean, radius, columns, rows):
-    """Tile box of the pixels whose centers can lie within `radius` of `mean`."""
+    """Range of tiles with pixel centers within `radius` of `mean`."""
     x0 = max(0, math.floor((mean[0] - radius[0] - 0.5) / TILE))
     x1 = min(columns - 1, math.floor((mean[0] + radius[0]) / TILE))
     y0 = max(0, math.floor((mean[1] - radius[1] - 0.5) / TILE))
@@ -139,24 +139,24 @@ def _tiles_of(mean, radius, columns, rows):
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_tiles(projected, columns, wanted, counts):
-    rows = len(wanted) // columns
+def _count_tiles(projected, columns, active, counts):
+    rows = len(active) // columns
     for g in range(len(projected.ids)):
         x0, x1, y0, y1 = _tiles_of(projected.means2d[g], projected.radii[g], columns, rows)
         for y in range(y0, y1 + 1):
             for x in range(x0, x1 + 1):
-                counts[y * columns + x] += wanted[y * columns + x]
+                counts[y * columns + x] += active[y * columns + x]
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill_tiles(projected, columns, wanted, cursor, items):
-    rows = len(wanted) // columns
+def _fill_tiles(projected, columns, active, cursor, items):
+    rows = len(active) // columns
     for g in range(len(projected.ids)):
         x0, x1, y0, y1 = _tiles_of(projected.means2d[g], projected.radii[g], columns, rows)
         for y in range(y0, y1 + 1):
             for x in range(x0, x1 + 1):
                 tile = y * columns + x
-                if wanted[tile]:
+                if active[tile]:
                     items[cursor[tile]] = g
                     cursor[tile] += 1
 
@@ -178,17 +178,17 @@ def _alpha(projected, g, x, y):
 
 @numba.njit(inline="always")
 def _pixels_of(mean, radius, begin, end):
-    """First and last pixel of begin..end-1 whose center lies within `radius` of `mean`, along one axis."""
+    """First and last pixel of begin..end-1 whose center is within `radius` of `mean`, along one axis."""
     return max(begin, math.ceil(mean - radius - 0.5)), min(end - 1, math.floor(mean + radius - 0.5))
 
 
 @numba.njit(cache=True, nogil=True)
 def _draw_tile(tile, tiles, projected, values, out):
-    """Gaussian by Gaussian within a tile, so that a small one costs its few pixels only."""
+    """Draw a tile Gaussian by Gaussian: a small Gaussian only costs the few pixels that it covers."""
     height, width, _ = out.shape
     left, top = (tile % tiles.columns) * TILE, (tile // tiles.columns) * TILE
     right, bottom = min(left + TILE, width), min(top + TILE, height)
-    transmittance = np.ones((TILE, TILE), np.float32)  # -1 marks a pixel that is finished
+    transmittance = np.ones((TILE, TILE), np.float32)  # -1: the pixel is finished
     open_pixels = (right - left) * (bottom - top)
     for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
         if open_pixels == 0:
@@ -220,64 +220,64 @@ def _draw(tiles, projected, values, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def _pixel_by_pixel(tile, tiles, projected, asked, out):
-    """The rows of a tile's asked pixels; for few of them."""
+def _pixel_by_pixel(tile, tiles, projected, bins, out):
+    """Compute the rows of a tile with few pixels, pixel by pixel."""
     cursors, ids, weights = out
-    for n in range(asked.starts[tile], asked.starts[tile + 1]):
-        p = asked.order[n]
-        passed = np.float32(1.0)
+    for n in range(bins.starts[tile], bins.starts[tile + 1]):
+        p = bins.order[n]
+        transmittance = np.float32(1.0)
         for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
-            alpha = _alpha(projected, tiles.items[k], asked.pixels[p, 0], asked.pixels[p, 1])
-            after = np.float32(passed * (1.0 - alpha))
+            alpha = _alpha(projected, tiles.items[k], bins.pixels[p, 0], bins.pixels[p, 1])
+            after = np.float32(transmittance * (1.0 - alpha))
             if after <= _T_MIN:
                 break
             if alpha > 0.0:
                 if len(ids):
-                    ids[cursors[p]], weights[cursors[p]] = tiles.items[k], passed * alpha
+                    ids[cursors[p]], weights[cursors[p]] = tiles.items[k], transmittance * alpha
                 cursors[p] += 1
-                passed = after
+                transmittance = after
 
 
 @numba.njit(cache=True, nogil=True)
-def _lines(tile, tiles, asked):
-    """A tile's asked pixels line by line.
+def _scan_order(tile, tiles, bins):
+    """The pixels of a tile in scan order.
 
     Returns:
-        pixels: [P] int64, their numbers, row by row and from left to right.
-        starts: [TILE,TILE+1] int64, how many of them come before column x of line y.
+        pixels: [P] int64, their indices, row by row from left to right.
+        starts: [TILE,TILE+1] int64, number of pixels before column x of row y.
     """
-    begin, end = asked.starts[tile], asked.starts[tile + 1]
+    begin, end = bins.starts[tile], bins.starts[tile + 1]
     left, top = (tile % tiles.columns) * TILE, (tile // tiles.columns) * TILE
-    place = np.zeros((TILE, TILE), np.int64)
+    index = np.zeros((TILE, TILE), np.int64)
     for n in range(begin, end):
-        p = asked.order[n]
-        place[asked.pixels[p, 1] - top, asked.pixels[p, 0] - left] = p + 1
+        p = bins.order[n]
+        index[bins.pixels[p, 1] - top, bins.pixels[p, 0] - left] = p + 1
     pixels, starts, count = np.empty(end - begin, np.int64), np.empty((TILE, TILE + 1), np.int64), 0
     for y in range(TILE):
         for x in range(TILE):
             starts[y, x] = count
-            if place[y, x]:
-                pixels[count] = place[y, x] - 1
+            if index[y, x]:
+                pixels[count] = index[y, x] - 1
                 count += 1
         starts[y, TILE] = count
     return pixels, starts
 
 
 @numba.njit(inline="always")
-def _meet(splat, pixel, passed, out):
-    """Blend a Gaussian into an asked pixel that is still open; returns 1 if that ends the pixel."""
+def _blend(splat, pixel, transmittance, out):
+    """Blend a Gaussian into an unfinished pixel; returns 1 if the Gaussian finishes the pixel."""
     projected, g = splat
     x, y, n, p = pixel
     cursors, ids, weights = out
     alpha = _alpha(projected, g, x, y)
     if alpha == 0.0:
         return 0
-    before = passed[n]
+    before = transmittance[n]
     after = np.float32(before * (1.0 - alpha))
     if after <= _T_MIN:
-        passed[n] = 0.0
+        transmittance[n] = 0.0
         return 1
-    passed[n] = after
+    transmittance[n] = after
     if len(ids):
         ids[cursors[p]], weights[cursors[p]] = g, before * alpha
     cursors[p] += 1
@@ -285,14 +285,14 @@ def _meet(splat, pixel, passed, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def _gaussian_by_gaussian(tile, tiles, projected, asked, out):
-    """The same for many of them: a Gaussian costs the asked pixels in its box."""
+def _gaussian_by_gaussian(tile, tiles, projected, bins, out):
+    """Compute the rows of a tile with many pixels, Gaussian by Gaussian: each one visits the pixels in its box."""
     left, top = (tile % tiles.columns) * TILE, (tile // tiles.columns) * TILE
-    pixels, starts = _lines(tile, tiles, asked)
-    passed = np.ones(len(pixels), np.float32)  # 0: ended
-    still_open = len(pixels)
+    pixels, starts = _scan_order(tile, tiles, bins)
+    transmittance = np.ones(len(pixels), np.float32)  # 0: the pixel is finished
+    open_pixels = len(pixels)
     for k in range(tiles.starts[tile], tiles.starts[tile + 1]):
-        if still_open == 0:
+        if open_pixels == 0:
             break
         g = tiles.items[k]
         x0, x1 = _pixels_of(projected.means2d[g, 0], projected.radii[g, 0], left, left + TILE)
@@ -301,20 +301,21 @@ def _gaussian_by_gaussian(tile, tiles, projected, asked, out):
             continue
         for y in range(y0, y1 + 1):
             for n in range(starts[y - top, x0 - left], starts[y - top, x1 - left + 1]):
-                if passed[n] > 0.0:
+                if transmittance[n] > 0.0:
                     p = pixels[n]
-                    still_open -= _meet((projected, g), (asked.pixels[p, 0], y, n, p), passed, out)
+                    open_pixels -= _blend((projected, g), (bins.pixels[p, 0], y, n, p), transmittance, out)
 
 
 @numba.njit(parallel=True, cache=True)
-def _walk(tiles, projected, asked, out):
-    """Blend Gaussians, nearest first, into the asked pixels of all tiles.
+def _blend_rows(tiles, projected, bins, out):
+    """Blend Gaussians, nearest first, into the pixels of all tiles.
 
     Args:
-        out: cursors [P], ids, weights: a row's cursor moves on by one for every entry; it is written if ids has room.
+        out: cursors [P], ids, weights. Every entry advances its row's cursor; entries are only written if `ids` is not
+            empty.
     """
     for tile in numba.prange(len(tiles.starts) - 1):
-        if asked.starts[tile + 1] - asked.starts[tile] < _MANY:
-            _pixel_by_pixel(tile, tiles, projected, asked, out)
+        if bins.starts[tile + 1] - bins.starts[tile] < _DENSE:
+            _pixel_by_pixel(tile, tiles, projected, bins, out)
         else:
-            _gaussian_by_gaussian(tile, tiles, projected, asked, out)
+            _gaussian_by_gaussian(tile, tiles, projected, bins, out)

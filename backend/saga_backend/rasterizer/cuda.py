@@ -1,7 +1,7 @@
-"""The CUDA rasterizer: projection in torch, tiles and blending by gsplat's kernels. Same conventions as raster.py.
+"""The CUDA rasterizer: projection in torch, tiles and blending by gsplat's kernels. Same conventions as cpu.py.
 
-The projection is done in float64 by the CPU's own formulas and not by gsplat's float32 kernel, whose rounding swaps
-Gaussians of nearly the same depth and misshapes thin ones seen edge-on; so both devices give the same rows.
+The projection uses the CPU's formulas in float64. gsplat's float32 kernel rounds: it swaps Gaussians of nearly equal
+depth and distorts thin ones seen edge-on. So both devices compute the same rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .contributions import Contributions
 from .cpu import ALPHA_MAX, TILE, Picture
 from .projection import ALPHA_MIN, DILATION, SLOPE_MARGIN
 
-_EVERYTHING = 2**31 - 1  # batches of Gaussians: more than any tile has
+_ALL_BATCHES = 2**31 - 1  # batches of Gaussians: more than any tile has
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class DeviceCloud:
 
 @dataclass(frozen=True, eq=False)
 class DeviceProjected:
-    """As projection.Projected, in tensors: the M Gaussians that can reach a picture, nearest first.
+    """`projection.Projected` as tensors: the M Gaussians that can reach a picture, nearest first.
 
     Attributes:
         ids: [M] int64; means2d: [M,2], conics: [M,3], opacities: [M], depths: [M] float32.
@@ -90,7 +90,7 @@ def _camera_z(means: torch.Tensor, view: View) -> torch.Tensor:
 
 
 def _along(row: np.ndarray, points: torch.Tensor) -> torch.Tensor:
-    """One coordinate of points [N,3], added up in the CPU's order, so that depths round alike."""
+    """One coordinate of points [N,3], summed in the CPU's order for the same rounding."""
     a, b, c, d = (float(value) for value in row)
     return a * points[:, 0] + b * points[:, 1] + c * points[:, 2] + d
 
@@ -119,7 +119,7 @@ def _jacobian(means: torch.Tensor, view: View) -> tuple[torch.Tensor, torch.Tens
 
 
 def _axes(quats: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """[N,3,3] float64, R S: the axes of each Gaussian as columns."""
+    """[N,3,3] float64, R S: the scaled axes of each Gaussian as columns."""
     q = quats.double()
     w, x, y, z = (q / q.norm(dim=1, keepdim=True).clamp_min(1e-30)).unbind(dim=1)
     rows = [
@@ -135,18 +135,21 @@ def _axes(quats: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """What blends where: `gaussians` [K] (positions in a DeviceProjected) and `places` [K] (row * width + column),
-    int64, sorted by place and then nearest first.
+    """Pairs of a Gaussian and a pixel, sorted by pixel and then nearest first.
+
+    Attributes:
+        gaussians: [K] int64, indices into a DeviceProjected.
+        pixels: [K] int64, row * width + column.
     """
 
     gaussians: torch.Tensor
-    places: torch.Tensor
+    pixels: torch.Tensor
 
 
 def alphas(projected: DeviceProjected, pairs: Pairs, width: int) -> torch.Tensor:
-    """[K] float32: each pair's alpha at the pixel's center, before what is in front of it."""
+    """[K] float32: each pair's alpha at the pixel center, without occlusion."""
     g = pairs.gaussians
-    columns, rows = pairs.places % width, pairs.places // width
+    columns, rows = pairs.pixels % width, pairs.pixels // width
     dx = columns.float() + 0.5 - projected.means2d[g, 0]
     dy = rows.float() + 0.5 - projected.means2d[g, 1]
     xx, xy, yy = projected.conics[g].unbind(dim=1)
@@ -154,28 +157,28 @@ def alphas(projected: DeviceProjected, pairs: Pairs, width: int) -> torch.Tensor
     return (projected.opacities[g] * torch.exp(-sigma)).clamp_max(ALPHA_MAX)
 
 
-def weights(alpha: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """[K] float32: alpha [K] times the transmittance of the pairs before in the same place."""
+def weights(alpha: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """[K] float32: alpha [K] times the transmittance of the earlier pairs of the same pixel."""
     if not len(alpha):
         return alpha
-    passed = torch.log1p(-alpha.double())
-    before = torch.cumsum(passed, dim=0) - passed
-    first = torch.ones_like(places, dtype=torch.bool)
-    first[1:] = places[1:] != places[:-1]
+    log_transmittance = torch.log1p(-alpha.double())
+    before = torch.cumsum(log_transmittance, dim=0) - log_transmittance
+    first = torch.ones_like(pixels, dtype=torch.bool)
+    first[1:] = pixels[1:] != pixels[:-1]
     run = torch.cumsum(first, dim=0) - 1
     return (alpha * torch.exp(before - before[first][run])).float()
 
 
 def to_rows(projected: DeviceProjected, pairs: Pairs, pixels: torch.Tensor, view: View) -> Contributions:
-    """The rows of pixels [P,2] in their order, repeats too, from the pairs of all of them."""
-    weight = weights(alphas(projected, pairs, view.width), pairs.places)
-    counts = torch.bincount(pairs.places, minlength=view.width * view.height)
+    """The rows of pixels [P,2] in their order, including repeats, from the pairs of these pixels."""
+    weight = weights(alphas(projected, pairs, view.width), pairs.pixels)
+    counts = torch.bincount(pairs.pixels, minlength=view.width * view.height)
     starts = torch.cumsum(counts, dim=0) - counts
-    asked = pixels[:, 1].long() * view.width + pixels[:, 0].long()
-    lengths = counts[asked]
+    index = pixels[:, 1].long() * view.width + pixels[:, 0].long()
+    lengths = counts[index]
     ends = torch.cumsum(lengths, dim=0)
     total = int(ends[-1]) if len(ends) else 0
-    shift = torch.repeat_interleave(starts[asked] - (ends - lengths), lengths, output_size=total)
+    shift = torch.repeat_interleave(starts[index] - (ends - lengths), lengths, output_size=total)
     source = shift + torch.arange(total, device=pixels.device)
     offsets = np.concatenate([[0], ends.cpu().numpy()])
     ids = projected.ids[pairs.gaussians[source]].int()
@@ -187,7 +190,7 @@ def to_rows(projected: DeviceProjected, pairs: Pairs, pixels: torch.Tensor, view
 
 @dataclass(frozen=True, eq=False)
 class _Tiles:
-    """gsplat's intersections: offsets [1,rows,columns] int32 into `items` [K] int32, positions in a DeviceProjected."""
+    """gsplat's intersections: offsets [1,rows,columns] int32 into `items` [K] int32, indices into a DeviceProjected."""
 
     offsets: torch.Tensor
     items: torch.Tensor
@@ -197,7 +200,7 @@ def _bin(projected: DeviceProjected, view: View) -> _Tiles:
     from gsplat.cuda._wrapper import isect_offset_encode, isect_tiles
 
     columns, rows = math.ceil(view.width / TILE), math.ceil(view.height / TILE)
-    # gsplat sorts by the bits of the depth. Our order is known already; a rank's bits also serve depths below zero.
+    # gsplat sorts by the bits of the depth. The Gaussians are sorted already, and ranks also order negative depths.
     ranks = torch.arange(1, len(projected.ids) + 1, dtype=torch.int32, device=projected.ids.device)
     _, keys, items = isect_tiles(
         projected.means2d[None], projected.radii[None], ranks.view(torch.float32)[None], TILE, columns, rows
@@ -206,7 +209,7 @@ def _bin(projected: DeviceProjected, view: View) -> _Tiles:
 
 
 class CudaRasterizer:
-    """Keeps the last cloud on the GPU, as one is usually seen from many views.
+    """Rasterizes with gsplat; keeps the last cloud on the GPU, because most clouds are rasterized in many views.
 
     Args:
         device: a torch device with gsplat's kernels.
@@ -217,16 +220,16 @@ class CudaRasterizer:
         self._last: tuple[weakref.ref[GaussianCloud], DeviceCloud] | None = None
 
     def render(self, cloud: GaussianCloud, view: View) -> Picture:
-        """As raster.render."""
+        """See cpu.render."""
         from gsplat.cuda._wrapper import rasterize_to_pixels, spherical_harmonics
 
-        there = self._there(cloud)
-        projected = project(there, view)
+        tensors = self._on_device(cloud)
+        projected = project(tensors, view)
         if not len(projected.ids):
             shape = (view.height, view.width)
             return Picture(np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-        position = _matrix(view.camera_position, there.means).float()
-        rgb = spherical_harmonics(cloud.sh_degree, there.means[projected.ids] - position, there.sh[projected.ids])
+        position = _matrix(view.camera_position, tensors.means).float()
+        rgb = spherical_harmonics(cloud.sh_degree, tensors.means[projected.ids] - position, tensors.sh[projected.ids])
         values = torch.cat([(rgb + 0.5).clamp_min(0), projected.depths[:, None]], dim=1)
         tiles = _bin(projected, view)
         drawn, alpha = rasterize_to_pixels(
@@ -238,32 +241,32 @@ class CudaRasterizer:
         return Picture(*(part.cpu().numpy() for part in (drawn[0, ..., :3], depth, alpha)))
 
     def contributions(self, cloud: GaussianCloud, view: View, pixels: np.ndarray) -> Contributions:
-        """As raster.contributions."""
+        """See cpu.contributions."""
         pixels = np.asarray(pixels, np.int32).reshape(-1, 2)
         if not view.contains(pixels).all():
             raise ValueError("a pixel lies outside the picture")
-        projected = project(self._there(cloud), view)
+        projected = project(self._on_device(cloud), view)
         if not len(projected.ids) or not len(pixels):
             return Contributions(np.zeros(len(pixels) + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
-        asked = torch.as_tensor(pixels, device=self._device)
-        return to_rows(projected, self._pairs(projected, view, asked), asked, view)
+        on_device = torch.as_tensor(pixels, device=self._device)
+        return to_rows(projected, self._pairs(projected, view, on_device), on_device, view)
 
     def _pairs(self, projected: DeviceProjected, view: View, pixels: torch.Tensor) -> Pairs:
         from gsplat.cuda._wrapper import rasterize_to_indices_in_range
 
         tiles = _bin(projected, view)
-        # A pixel through which nothing passes ends at once: only those that were asked for are let through.
+        # A pixel with transmittance 0 ends at once, so gsplat only computes the pixels set to 1.
         open_pixels = torch.zeros(1, view.height, view.width, device=self._device)
         open_pixels[0, pixels[:, 1].long(), pixels[:, 0].long()] = 1
-        gaussians, places, _ = rasterize_to_indices_in_range(
-            0, _EVERYTHING, open_pixels, projected.means2d[None], projected.conics[None],
+        gaussians, indices, _ = rasterize_to_indices_in_range(
+            0, _ALL_BATCHES, open_pixels, projected.means2d[None], projected.conics[None],
             projected.opacities[None], view.width, view.height, TILE, tiles.offsets, tiles.items,
         )  # fmt: skip
-        return Pairs(gaussians, places)
+        return Pairs(gaussians, indices)
 
-    def _there(self, cloud: GaussianCloud) -> DeviceCloud:
+    def _on_device(self, cloud: GaussianCloud) -> DeviceCloud:
         last = self._last
         if last is None or last[0]() is not cloud:
-            self._last = None  # frees the former one before the next is copied
+            self._last = None  # frees the previous cloud before the next one is copied
             last = self._last = (weakref.ref(cloud), to_device(cloud, self._device))
         return last[1]

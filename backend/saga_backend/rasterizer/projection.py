@@ -1,7 +1,7 @@
-"""EWA projection of Gaussians to a picture, as 3DGS and gsplat define it (numba, parallel, float32 out).
+"""EWA projection of Gaussians to a picture, as in 3DGS and gsplat (numba, parallel, float32 output).
 
 Sources: Zwicker et al. 2001 (EWA splatting), Kerbl et al. 2023 section 4; constants as in gsplat 1.5: 0.3 px dilation,
-Gaussians below 1/255 skipped, the Jacobian's slope clamped to 1.3 times the field of view.
+Gaussians below 1/255 are skipped, the Jacobian's slope is clamped to 1.3 times the field of view.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ DILATION = 0.3
 ALPHA_MIN = 1.0 / 255.0
 
 
-_BLOCK = 1024  # Gaussians a thread takes at a time
+_BLOCK = 1024  # Gaussians per work item of a thread
 _REACH_MAX = 3.33  # standard deviations at which the most opaque Gaussian falls below 1/255
 _ROOT_DILATION = DILATION**0.5
 SLOPE_MARGIN = 0.15  # of the picture's size: the Jacobian's slope is clamped this far outside the picture
 
 
 class Projected(NamedTuple):
-    """The M Gaussians that can reach a picture, nearest first (a named tuple, so that numba takes it whole).
+    """The M Gaussians that can reach a picture, nearest first (a named tuple, which numba accepts).
 
     Attributes:
         ids: [M] int32, index in the cloud.
@@ -46,9 +46,9 @@ class Projected(NamedTuple):
 
 
 class _Camera(NamedTuple):
-    """A view as plain numbers; x0, y0, x1, y1 is the wanted part of the picture, pixels.
+    """A view as plain numbers; x0, y0, x1, y1 is the region of interest, pixels.
 
-    `spread`: pixels that a scene unit covers at most, in any direction (perspective: times z).
+    `spread`: upper bound of pixels per scene unit, in any direction (perspective: times z).
     """
 
     viewmat: np.ndarray
@@ -74,9 +74,9 @@ def project(
 
     Args:
         cloud: N Gaussians, in the space that `view.viewmat` maps from (that matrix may be any affine one).
-        view: where from.
-        pixels: [P,2] integers (column, row): only Gaussians that can reach their bounding box are kept; None: all.
-        members: [M] integers: only these Gaussians take part, and the ids of the result count through them; None: all.
+        view: the camera.
+        pixels: [P,2] integers (column, row); Gaussians outside their bounding box are dropped; None: all pixels.
+        members: [M] integers, the Gaussians to project; the result's ids are indices into `members`; None: all.
     """
     box = (0, 0, view.width, view.height) if pixels is None else (*pixels.min(axis=0), *(pixels.max(axis=0) + 1))
     K = view.K
@@ -86,9 +86,9 @@ def project(
     )  # fmt: skip
     gaussians = (cloud.means, cloud.quats, cloud.scales, cloud.opacities)
     near = np.empty(len(cloud) if members is None else len(members), np.bool_)
-    _sift(gaussians, members, camera, near)
-    places = np.flatnonzero(near).astype(np.int32)
-    ids = places if members is None else members[places]
+    _cull(gaussians, members, camera, near)
+    candidates = np.flatnonzero(near).astype(np.int32)
+    ids = candidates if members is None else members[candidates]
     n = len(ids)
     means2d, conics = np.empty((n, 2), np.float32), np.empty((n, 3), np.float32)
     radii, depths = np.zeros((n, 2), np.float32), np.empty(n, np.float32)
@@ -96,11 +96,11 @@ def project(
     reach = np.flatnonzero(radii[:, 0] > 0)
     reach = reach[_nearest_first(depths[reach])]
     opacities = cloud.opacities[ids[reach]]
-    return Projected(places[reach], means2d[reach], conics[reach], radii[reach], opacities, depths[reach])
+    return Projected(candidates[reach], means2d[reach], conics[reach], radii[reach], opacities, depths[reach])
 
 
 def _spread(view: View) -> float:
-    """See _Camera: the norm of the Jacobian at its steepest slopes, times what the view matrix lengthens."""
+    """See _Camera: the norm of the Jacobian at its steepest slopes, times the largest stretch of the view matrix."""
     stretch = np.linalg.norm(view.viewmat[:3, :3], 2)
     focal, center, size = np.abs(np.diag(view.K)[:2]), view.K[:2, 2], np.array([view.width, view.height])
     slopes = np.maximum(np.abs(center), np.abs(size - center)) + SLOPE_MARGIN * size
@@ -108,7 +108,7 @@ def _spread(view: View) -> float:
 
 
 def _nearest_first(depths: np.ndarray) -> np.ndarray:
-    """Stable ascending order of float32 values: two 16-bit radix passes, much faster than a comparison sort."""
+    """Stable ascending order of float32 values in two 16-bit radix passes, much faster than a comparison sort."""
     bits = depths.view(np.uint32)
     keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))  # orders negative floats too
     order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
@@ -116,7 +116,7 @@ def _nearest_first(depths: np.ndarray) -> np.ndarray:
 
 
 def merge(parts: list[Projected], starts: list[int]) -> Projected:
-    """One list of several projections, nearest first; part k's ids are shifted by starts[k]."""
+    """Several projections in one, nearest first; the ids of part k are shifted by starts[k]."""
     ids = np.concatenate([p.ids + np.int32(s) for p, s in zip(parts, starts, strict=True)])
     depths = np.concatenate([p.depths for p in parts])
     order = _nearest_first(depths)
@@ -135,7 +135,7 @@ def _along(viewmat, row, point):
 
 @numba.njit(inline="always")
 def _axes(quat, scale, row):
-    """A row of the view rotation times R S: how far each axis of the Gaussian reaches along that row."""
+    """A row of the view rotation times R S: the extent of each axis of the Gaussian along that row."""
     w, x, y, z = quat[0], quat[1], quat[2], quat[3]
     a, b, c = row[0], row[1], row[2]
     norm = w * w + x * x + y * y + z * z
@@ -153,7 +153,7 @@ def _dot(a, b):
 
 @numba.njit(inline="always")
 def _clamped(slope, focal, center, size):
-    """The Jacobian is taken no further outside the picture than a margin: far outside it would blow Gaussians up."""
+    """The slope, limited to a margin around the picture: the Jacobian far outside would inflate Gaussians."""
     low = -(center / abs(focal) + SLOPE_MARGIN * size / abs(focal))
     high = (size - center) / abs(focal) + SLOPE_MARGIN * size / abs(focal)
     return min(high, max(low, slope))
@@ -182,7 +182,7 @@ def _covariance2d(jacobian, m0, m1, m2):
 
 
 @numba.njit(cache=True, nogil=True)
-def _sift_range(begin, end, gaussians, members, camera, near):
+def _cull_range(begin, end, gaussians, members, camera, near):
     means, _, scales, opacities = gaussians
     viewmat = camera.viewmat
     for k in range(begin, end):
@@ -191,7 +191,7 @@ def _sift_range(begin, end, gaussians, members, camera, near):
         z = _along(viewmat, 2, means[i])
         if opacities[i] < ALPHA_MIN or z < camera.near:
             continue
-        w = 1.0 if camera.orthographic else z  # everything times w: no division
+        w = 1.0 if camera.orthographic else z  # both sides times w: no division
         u = camera.fx * _along(viewmat, 0, means[i]) + camera.cx * w
         v = camera.fy * _along(viewmat, 1, means[i]) + camera.cy * w
         reach = _REACH_MAX * (camera.spread * max(scales[i, 0], scales[i, 1], scales[i, 2]) + _ROOT_DILATION * w)
@@ -200,11 +200,11 @@ def _sift_range(begin, end, gaussians, members, camera, near):
 
 
 @numba.njit(parallel=True, cache=True)
-def _sift(gaussians, members, camera, near):
-    """Which Gaussians may reach the box, from a sphere around each: cheap, and of a click's million few are left."""
+def _cull(gaussians, members, camera, near):
+    """Mark the Gaussians whose bounding sphere can reach the box: cheap, and a click keeps few of a million."""
     count = len(near)
     for block in numba.prange(-(-count // _BLOCK)):
-        _sift_range(block * _BLOCK, min((block + 1) * _BLOCK, count), gaussians, members, camera, near)
+        _cull_range(block * _BLOCK, min((block + 1) * _BLOCK, count), gaussians, members, camera, near)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -236,10 +236,10 @@ def _project_range(begin, end, gaussians, ids, camera, out):
 
 @numba.njit(parallel=True, cache=True)
 def _project(gaussians, ids, camera, out):
-    """Fill means2d, conics, radii, depths for the Gaussians `ids`; radii stay 0 where one cannot reach the box.
+    """Fill means2d, conics, radii, depths for the Gaussians `ids`; radii stay 0 for those that cannot reach the box.
 
-    The loop's body is a function of its own, here and elsewhere, because numba shares the tuples that are made inside
-    a parallel loop among its threads; and it works through blocks, because each call counts references.
+    The loop body is a separate function, here and elsewhere, because numba shares tuples created inside a parallel
+    loop among its threads. Each call takes a block, because each call counts references.
     """
     count = len(ids)
     for block in numba.prange(-(-count // _BLOCK)):

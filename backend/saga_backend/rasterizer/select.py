@@ -1,4 +1,4 @@
-"""Which rasterizer works here: gsplat's CUDA kernels where they can be built, else the CPU's. Both mean the same."""
+"""Selection of the rasterizer: gsplat's CUDA kernels if they can be built, otherwise the CPU. Results are equal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rasterizer:
-    """The two functions of raster.py, and where they compute: "cpu" or "cuda"."""
+    """The two functions of cpu.py for a device: "cpu" or "cuda"."""
 
     device: str
     render: Callable[[GaussianCloud, View], cpu.Picture]
@@ -38,9 +38,9 @@ CPU = Rasterizer("cpu", cpu.render, cpu.contributions)
 
 
 def rasterizer(device: str) -> Rasterizer:
-    """The rasterizer for a device ("cpu" or "cuda"); where gsplat cannot work, the CPU's, and the log says why, once.
+    """The rasterizer for a device ("cpu" or "cuda"). If gsplat fails, it is the CPU's, and the log says why once.
 
-    The first one for CUDA on a machine builds gsplat's kernels, which takes some minutes.
+    The first call for CUDA on a machine builds gsplat's kernels, which takes some minutes.
     """
     return CPU if device == "cpu" else _cuda_or_cpu()
 
@@ -49,21 +49,21 @@ def rasterizer(device: str) -> Rasterizer:
 def _cuda_or_cpu() -> Rasterizer:
     obstacle = gsplat_obstacle()
     if obstacle:
-        _log.warning("The CPU rasterizes, because %s. Training still runs on the GPU.", obstacle)
+        _log.warning("Rasterizing on the CPU, because %s. Training still runs on the GPU.", obstacle)
         return CPU
     from .cuda import CudaRasterizer
 
-    found = CudaRasterizer()
-    return Rasterizer("cuda", found.render, found.contributions)
+    cuda = CudaRasterizer()
+    return Rasterizer("cuda", cuda.render, cuda.contributions)
 
 
 def gsplat_obstacle() -> str:
-    """Why gsplat's kernels cannot be used, "" if they can; builds them if that was never done."""
+    """Why gsplat's kernels cannot be used, "" if they can. The first call builds them."""
     import torch
 
     if not torch.cuda.is_available():
         return "torch finds no CUDA device"
-    _log.info("Loading gsplat's kernels; the first time they are built, which takes some minutes")
+    _log.info("Loading gsplat's kernels; the first build takes some minutes")
     _prepare_build(torch.cuda.get_device_capability())
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -71,28 +71,28 @@ def gsplat_obstacle() -> str:
     except (ImportError, RuntimeError, OSError) as error:  # no compiler, no headers, no ninja
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         return f"gsplat's kernels could not be built ({lines[0]})"
-    return "" if _C is not None else "gsplat's kernels need the CUDA toolkit (nvcc) to be built, and it is not here"
+    return "" if _C is not None else "gsplat's kernels need the CUDA toolkit (nvcc) to be built, and it was not found"
 
 
 def _prepare_build(capability: tuple[int, int]) -> None:
-    """What torch's builder looks up: the toolkit's own folder, the card at hand only, ninja."""
+    """Set the environment for torch's extension builder: toolkit folder, architecture of this GPU, ninja."""
     home = cuda_home()
     if home:
         os.environ.setdefault("CUDA_HOME", home)
     os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "{}.{}".format(*capability))
-    if shutil.which("ninja") is None:  # it is installed beside the interpreter, which need not be on the path
+    if shutil.which("ninja") is None:  # it is installed next to the interpreter, which may not be on the path
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 def cuda_home() -> str:
-    """The toolkit's folder as nvcc itself names it, "" without nvcc: the one on the path may only be a wrapper."""
+    """The toolkit's folder as nvcc reports it, "" without nvcc. The nvcc on the path may be a wrapper."""
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         return ""
     command = [nvcc, "--dryrun", "-c", "-x", "cu", os.devnull, "-o", os.devnull]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    top = re.search(r"^#\$ TOP=(.+)$", told.stderr + told.stdout, re.MULTILINE)
+    top = re.search(r"^#\$ TOP=(.+)$", output.stderr + output.stdout, re.MULTILINE)
     return str(Path(top[1].strip()).resolve()) if top else ""
