@@ -1,1 +1,1 @@
-"""Where views come from: cameras of photos, or virtual views of the splat itself."""
+"""Sources of views: the cameras of photos, or virtual cameras around the splat."""

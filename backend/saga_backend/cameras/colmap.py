@@ -16,12 +16,12 @@ from .photo import Frame, Lens
 
 
 class _Model(NamedTuple):
-    """A camera model: its name, how many parameters it has, and where they go."""
+    """A camera model: its name, number of parameters, and their meaning."""
 
     name: str
     parameters: int
-    focals: int  # the first parameters: 1 or 2 focal lengths, then cx, cy
-    lens: tuple[int, ...] = ()  # what the parameters after those are: k1.. as 1.., p1, p2 as -1, -2
+    focals: int  # number of focal lengths (1 or 2), the first parameters; cx, cy follow
+    lens: tuple[int, ...] = ()  # the remaining parameters: k1.. as 1.., p1, p2 as -1, -2
 
 
 _MODELS = {
@@ -37,7 +37,7 @@ _MODELS = {
     9: _Model("RADIAL_FISHEYE", 5, 0),
     10: _Model("THIN_PRISM_FISHEYE", 12, 0),
 }
-"""By COLMAP's number; 0 focals: not readable here, its pictures do not come from a pinhole."""
+"""By COLMAP's id; 0 focals: not supported, because the model is no pinhole."""
 _BY_NAME = {model.name: model for model in _MODELS.values()}
 
 
@@ -49,7 +49,7 @@ class _Camera(NamedTuple):
 
 
 def find_model(folder: Path) -> Path | None:
-    """The folder of a sparse model in or below a scene's folder, or None."""
+    """The folder of a sparse model in a scene's folder or its usual subfolders, or None."""
     for place in (".", "sparse/0", "sparse", "0"):
         where = folder / place
         if any((where / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
@@ -58,13 +58,13 @@ def find_model(folder: Path) -> Path | None:
 
 
 def read_colmap(folder: Path) -> list[Frame]:
-    """Frames of a sparse model in the order of their names; `image` is still to be found.
+    """Frames of a sparse model in the order of their names; `image` is not set yet.
 
     Args:
-        folder: holds cameras.bin and images.bin, or cameras.txt and images.txt.
+        folder: contains cameras.bin and images.bin, or cameras.txt and images.txt.
 
     Raises:
-        UserError: if the model is incomplete, damaged, empty, or of a camera that is no pinhole with a simple lens.
+        UserError: if the model is incomplete, damaged, empty, or has a camera model without support.
     """
     suffix = ".bin" if (folder / "cameras.bin").is_file() else ".txt"
     paths = folder / f"cameras{suffix}", folder / f"images{suffix}"
@@ -74,10 +74,10 @@ def read_colmap(folder: Path) -> list[Frame]:
         frames = [_frame(name, pose, cameras[camera]) for name, pose, camera in images]
     except FileNotFoundError as error:
         why = f"{Path(error.filename).name} is missing"
-        raise UserError(f"The COLMAP model {folder} cannot be read", why, "Give the whole sparse model") from error
+        raise UserError(f"The COLMAP model {folder} cannot be read", why, "Choose the complete sparse model") from error
     except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
         why = f"cameras{suffix} or images{suffix} is damaged ({type(error).__name__}: {error})"
-        raise UserError(f"The COLMAP model {folder} cannot be read", why, "Export the model again") from error
+        raise UserError(f"The COLMAP model {folder} cannot be read", why, "Export it from COLMAP again") from error
     return sorted(frames, key=lambda frame: frame.name)
 
 
@@ -88,10 +88,10 @@ def _frame(name: str, pose: tuple[np.ndarray, np.ndarray], camera: _Camera) -> F
 
 
 def _rotation(quaternion: np.ndarray) -> np.ndarray:
-    """[3,3] of a quaternion w, x, y, z of any length but 0."""
+    """[3,3] rotation of a quaternion (w, x, y, z) of any nonzero length."""
     length = np.linalg.norm(quaternion)
     if not 1e-6 < length < 1e6:
-        raise ValueError("a rotation is not a quaternion")
+        raise ValueError("a rotation is not a valid quaternion")
     w, x, y, z = quaternion / length
     return np.array(
         [
@@ -106,8 +106,8 @@ def _camera(model: _Model, width: int, height: int, params: np.ndarray) -> _Came
     if not model.focals:
         raise UserError(
             f"The camera model {model.name} is not supported",
-            "a splat is drawn without a fisheye lens",
-            "Undistort the photos first (colmap image_undistorter) and give the folder that it writes",
+            "fisheye lenses cannot be rasterized",
+            "Undistort the photos with `colmap image_undistorter` and choose its output folder",
         )
     if len(params) != model.parameters:
         raise ValueError(f"a {model.name} camera has {len(params)} parameters instead of {model.parameters}")
@@ -137,15 +137,15 @@ def _text_cameras(path: Path) -> Iterator[tuple[int, _Camera]]:
 def _text_images(path: Path) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray], int]]:
     lines = iter(_lines(path))
     for line in lines:
-        if line:  # a blank line between images is no image
+        if line:  # blank lines can separate images
             words = line.split(maxsplit=9)
             values = np.array(words[1:8], np.float64)
             yield words[9], (values[:4], values[4:]), int(words[8])
-            next(lines, None)  # its 2D points, blank where it has none
+            next(lines, None)  # the 2D points of the image; the line may be blank
 
 
 class _Bytes:
-    """Little-endian numbers read one after another."""
+    """A reader of little-endian binary data."""
 
     def __init__(self, path: Path) -> None:
         self._data, self._at = path.read_bytes(), 0
@@ -164,7 +164,7 @@ class _Bytes:
     def skip(self, count: int) -> None:
         self._at += count
         if self._at > len(self._data):
-            raise ValueError("the file ends too early")
+            raise ValueError("the file ends early")
 
 
 def _binary_cameras(path: Path) -> Iterator[tuple[int, _Camera]]:

@@ -1,6 +1,6 @@
-"""LLFF's poses_bounds.npy: [N,17], a 3x5 matrix and two depth bounds for each photo in the order of their names.
+"""LLFF's poses_bounds.npy: [N,17], a 3x5 matrix and two depth bounds per photo, in the order of the photos' names.
 
-The matrix is camera to world with axes down, right, back, then the position, then height, width, focal length in
+The matrix has the camera-to-world axes down, right, back, then the position, then height, width and focal length in
 pixels (https://github.com/Fyusion/LLFF, "Using your own poses without running COLMAP").
 """
 
@@ -21,27 +21,27 @@ def read_llff(path: Path) -> list[Frame]:
     """Frames in the order of their photos' names.
 
     Args:
-        path: poses_bounds.npy, beside a folder `images` or `images_8` and the like with as many photos.
+        path: poses_bounds.npy; a folder next to it (`images`, `images_8` and so on) has the same number of photos.
 
     Raises:
-        UserError: if the file is not such an array, or no folder has as many photos.
+        UserError: if the file is not such an array, or no folder has that number of photos.
     """
     try:
         values = load_array(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"The cameras {path} cannot be read", str(error), "Give LLFF's poses_bounds.npy") from error
+        raise UserError(f"The cameras {path} cannot be read", str(error), "Choose LLFF's poses_bounds.npy") from error
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[1] != 17 or values.dtype.kind != "f":
         shape = list(getattr(values, "shape", ()))
         raise UserError(
-            f"The cameras {path} are not understood",
-            f"the shape is {shape} instead of [N, 17]",
-            fix="Give LLFF's own poses_bounds.npy",
+            f"The cameras {path} cannot be read",
+            f"its shape is {shape} instead of [N, 17]",
+            fix="Choose a poses_bounds.npy from LLFF",
         )
     if not np.isfinite(values).all() or not len(values):
         raise UserError(
-            f"The cameras {path} are not understood",
-            "there are none, or numbers that are not finite",
-            fix="Give LLFF's own poses_bounds.npy",
+            f"The cameras {path} cannot be read",
+            "it has no cameras, or numbers that are not finite",
+            fix="Choose a poses_bounds.npy from LLFF",
         )
     images = _images(path.parent, len(values))
     poses = values[:, :15].reshape(-1, 3, 5).astype(np.float64)
@@ -58,11 +58,15 @@ def _frame(pose: np.ndarray, image: Path) -> Frame:
 
 
 def _images(folder: Path, count: int) -> list[Path]:
-    seen = []
+    counts = []
     for place in sorted(folder.glob("images*")):
         images = sorted(p for p in place.iterdir() if p.suffix in IMAGE_SUFFIXES) if place.is_dir() else []
         if len(images) == count:
             return images
-        seen.append(f"{place.name} has {len(images)}")
-    why = f"there are poses of {count} photos; {', '.join(seen) or 'there is no folder images'}"
-    raise UserError(f"The photos of {folder} do not fit its cameras", why, "Put exactly those photos there")
+        counts.append(f"{place.name} has {len(images)}")
+    why = f"it has poses of {count} photos; {', '.join(counts) or 'it has no folder images'}"
+    raise UserError(
+        f"The photos of {folder} do not fit its cameras",
+        why,
+        "Put exactly these photos into images",
+    )

@@ -1,4 +1,4 @@
-"""A photo's camera: an ideal view, the lens that stood between, and how to look a picture up through both."""
+"""The camera of a photo: an ideal view, the lens distortion, and lookups of pixels through both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".JPEG", ".PNG", ".webp", ".t
 
 @dataclass(frozen=True)
 class Lens:
-    """Distortion in OpenCV's rational model, on normalized image coordinates; all zeros: none.
+    """Distortion in OpenCV's rational model, in normalized image coordinates; all zeros: no distortion.
 
     Attributes:
         radial: k1 .. k6.
@@ -28,7 +28,7 @@ class Lens:
         return any(self.radial) or any(self.tangential)
 
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where an ideal camera's point (x, y) = (X/Z, Y/Z) lies in the photo, in the same units.
+        """Position in the photo of an ideal camera's point (x, y) = (X/Z, Y/Z), in the same units.
 
         Source: OpenCV, "Camera calibration and 3D reconstruction", the distortion model.
         """
@@ -42,8 +42,8 @@ class Lens:
         )
 
 
-def without_ending(name: str) -> str:
-    """A photo's name without its ending; folders stay. Of any text: `with_suffix` has no answer for "..jpg"."""
+def without_extension(name: str) -> str:
+    """A photo's name without its extension, with its folders. Accepts any text; `with_suffix` fails for "..jpg"."""
     folders, slash, last = name.rpartition("/")
     return f"{folders}{slash}{PurePosixPath(last).stem}"
 
@@ -53,10 +53,10 @@ class Frame:
     """One camera of a set of photos.
 
     Attributes:
-        view: the ideal camera (no distortion), at any size of the photo's aspect.
-        name: the photo's name as the cameras' file has it, with folders ("left/0001.jpg"); masks are found by it.
-        image: the photo; None for a view that never was one.
-        lens: its distortion.
+        view: the ideal camera without distortion, at any size of the photo's aspect ratio.
+        name: the photo's name in the camera file, with folders ("left/0001.jpg"); masks are matched by it.
+        image: the photo; None for a virtual view.
+        lens: the lens distortion.
     """
 
     view: View
@@ -66,27 +66,27 @@ class Frame:
 
     @property
     def stem(self) -> str:
-        """The name without folders and ending."""
+        """The name without folders and extension."""
         return PurePosixPath(self.name).stem
 
     def resized(self, width: int, height: int) -> Frame:
-        """The same frame with a view of another size."""
+        """The same frame at another view size."""
         return replace(self, view=self.view.resized(width, height))
 
     def fits(self, width: int, height: int) -> bool:
-        """Whether a picture of this size has the photo's aspect, give or take the rounding of one pixel."""
+        """Whether a picture of this size has the photo's aspect ratio, up to rounding by one pixel."""
         across, down = width / self.view.width, height / self.view.height
         slack = 1.01 * max(1.0, across, down)
         return abs(across * self.view.height - height) <= slack or abs(down * self.view.width - width) <= slack
 
     def look_up(self, picture: np.ndarray) -> np.ndarray:
-        """What the view's pixels show of a picture made of the photo: nearest pixel, undistorted.
+        """Resample a picture of the photo into the view: undistorted, nearest pixel.
 
         Args:
-            picture: [...,h,w] of any type, the photo's aspect (`fits`), any size.
+            picture: [...,h,w] of any type and size with the photo's aspect ratio (`fits`).
 
         Returns:
-            [...,H,W] at the view's size; 0 where the photo shows nothing.
+            [...,H,W] at the view's size; 0 outside the photo.
         """
         height, width = picture.shape[-2:]
         rows, columns, inside = self._sources(width, height)
@@ -94,7 +94,7 @@ class Frame:
         return out if inside.all() else np.where(inside, out, np.zeros((), picture.dtype))
 
     def _sources(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row, column of the picture's pixel under every pixel of the view (clipped), and whether there is one."""
+        """Row and column (clipped) of the picture's pixel for each pixel of the view, and whether it is inside."""
         view = self.view
         u, v = np.arange(view.width) + 0.5, np.arange(view.height)[:, None] + 0.5
         if self.lens:
@@ -108,5 +108,5 @@ class Frame:
 
 
 def virtual_frames(views: list[View]) -> list[Frame]:
-    """Frames of views that are no photos: masks for them are files named view_000, view_001 and so on."""
+    """Frames of virtual views, named view_000, view_001 and so on like their mask files."""
     return [Frame(view, f"view_{index:03d}") for index, view in enumerate(views)]

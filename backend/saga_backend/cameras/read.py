@@ -1,4 +1,4 @@
-"""Cameras of photos from whatever a folder holds."""
+"""Cameras of photos in any supported format."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from blender_saga.gaussians.cloud import GaussianCloud
 
 from .colmap import find_model, read_colmap
 from .llff import read_llff
-from .photo import IMAGE_SUFFIXES, Frame, without_ending
+from .photo import IMAGE_SUFFIXES, Frame, without_extension
 from .transforms_json import read_transforms
 
 _IMAGE_FOLDERS = ("images", "images_2", "images_4", "images_8", "input", "rgb", ".")
-_LOOKED_AT = 20_000  # Gaussians that stand for the cloud when a view is tried
+_MAX_TESTED = 20_000  # Gaussians that represent the cloud in the visibility test
 
 
 @dataclass(frozen=True, eq=False)
 class Cameras:
-    """Frames at the size of their photos.
+    """Frames at the size of their photos, and what was skipped.
 
     Attributes:
-        frames: those whose photo is there.
-        missing: how many cameras were left out because theirs is not.
-        notes: sentences for the user about what was left out or assumed.
+        frames: the frames whose photo exists.
+        missing: number of cameras skipped because their photo is missing.
+        notes: sentences for the user about skipped cameras and assumptions.
     """
 
     frames: list[Frame]
@@ -35,19 +35,19 @@ class Cameras:
 
 
 def read_cameras(path: Path) -> Cameras:
-    """Read the cameras of photos; a frame whose photo is missing is left out and counted in the notes.
+    """Read the cameras of photos. Frames without a photo are skipped and counted in the notes.
 
     Args:
-        path: a transforms.json; a COLMAP model or a folder with one; a poses_bounds.npy; or a folder with one of
-            them (where there are several, COLMAP's is taken, then transforms.json).
+        path: a transforms.json; a poses_bounds.npy; a COLMAP model; or a folder with one of them. If there are several,
+            the COLMAP model comes first, then transforms.json.
 
     Raises:
-        UserError: if there is nothing there, it is damaged, or none of the photos exists.
+        UserError: if the file is missing or damaged, or none of the photos exists.
     """
     if not path.exists():
         raise UserError(
             f"The cameras {path} cannot be read",
-            "there is no such file or folder",
+            "no such file or folder exists",
             fix="Choose the folder with the photos and their cameras",
         )
     model = find_model(path) if path.is_dir() else None
@@ -61,14 +61,14 @@ def read_cameras(path: Path) -> Cameras:
         frames = read_llff(poses)
     else:
         what = "cameras.bin or cameras.txt, transforms.json, poses_bounds.npy"
-        raise UserError(f"There are no cameras in {path}", f"it has none of {what}", "Give the folder that has them")
+        raise UserError(f"{path} has no cameras", f"it has none of {what}", "Choose the folder that contains them")
     if not frames:
-        why = f"none of the {missing} photos that it names exists" if missing else "it lists none"
-        raise UserError(f"There are no cameras to use in {path}", why, "Give the folder with the photos in it")
+        why = f"none of its {missing} photos exists" if missing else "it lists none"
+        raise UserError(f"{path} has no usable cameras", why, "Choose the folder that contains the photos")
     if missing:
-        notes.append(f"{missing} of {missing + len(frames)} photos are missing, their cameras were left out")
+        notes.append(f"{missing} of {missing + len(frames)} photos are missing; their cameras are skipped")
     if any(frame.lens for frame in frames):
-        notes.append("the lens distorts: views are drawn without it, masks of the photos are looked up through it")
+        notes.append("the lens distorts: views are rasterized without the distortion, and masks are undistorted")
     return Cameras(frames, missing, notes)
 
 
@@ -78,33 +78,33 @@ def _file(path: Path, name: str, suffix: str) -> Path | None:
     return path if path.suffix == suffix else None
 
 
-def _with_images(frames: list[Frame], given: Path, model: Path) -> tuple[list[Frame], int]:
-    """COLMAP's frames with their photos, found by name, or by stem where a smaller copy has another ending."""
-    roots = [given, model, *list(model.parents)[:2]]
-    for folder in (root / place for root in roots for place in _IMAGE_FOLDERS):
-        found = [replace(frame, image=image) for frame in frames if (image := _photo(folder, frame.name))]
-        if found:
-            return found, len(frames) - len(found)
+def _with_images(frames: list[Frame], folder: Path, model: Path) -> tuple[list[Frame], int]:
+    """COLMAP's frames with their photos and the number of missing ones; a smaller copy may have another extension."""
+    roots = [folder, model, *list(model.parents)[:2]]
+    for images in (root / name for root in roots for name in _IMAGE_FOLDERS):
+        matches = [replace(frame, image=image) for frame in frames if (image := _photo(images, frame.name))]
+        if matches:
+            return matches, len(frames) - len(matches)
     return [], len(frames)
 
 
 def _photo(folder: Path, name: str) -> Path | None:
     if (folder / name).is_file():
         return folder / name
-    stem = without_ending(name)
+    stem = without_extension(name)
     return next((p for suffix in IMAGE_SUFFIXES if (p := folder / f"{stem}{suffix}").is_file()), None)
 
 
 def resize_frames(frames: list[Frame], width: int = 0, height: int = 0) -> list[Frame]:
-    """Frames at the size to render; the aspect stays.
+    """Frames at the size to rasterize, with the same aspect ratio.
 
     Args:
         frames: of any sizes.
-        width, height: pixels; where only one is given the other follows, without both a view gets as many pixels as
-            480 x 360 has, or its own number if that is less.
+        width, height: pixels. If one is 0, it follows from the other. If both are 0, a view gets at most as many pixels
+            as 480 x 360.
 
     Raises:
-        UserError: if both are given and are not a photo's aspect.
+        UserError: if both are given and differ from a photo's aspect ratio.
     """
     return [_resized(frame, width, height) for frame in frames]
 
@@ -112,27 +112,27 @@ def resize_frames(frames: list[Frame], width: int = 0, height: int = 0) -> list[
 def _resized(frame: Frame, width: int, height: int) -> Frame:
     view = frame.view
     if width and height and not frame.fits(width, height):
-        why = f"{frame.name} has {view.width} x {view.height} pixels, and {width} x {height} was asked for"
-        raise UserError("The photos have another aspect", why, "Give only --width")
+        why = f"{frame.name} has {view.width} x {view.height} pixels, which does not scale to {width} x {height}"
+        raise UserError("The photos have another aspect ratio", why, "Give only --width")
     factor = min(1.0, (480 * 360 / (view.width * view.height)) ** 0.5)
     factor = width / view.width if width else height / view.height if height else factor
     return frame.resized(max(1, width or round(factor * view.width)), max(1, height or round(factor * view.height)))
 
 
-def spread(frames: list[Frame], limit: int) -> list[Frame]:
-    """At most `limit` frames (0: all), evenly spaced."""
+def subsample(frames: list[Frame], limit: int) -> list[Frame]:
+    """At most `limit` evenly spaced frames (0: all)."""
     if not limit or len(frames) <= limit:
         return frames
     return [frames[i] for i in np.linspace(0, len(frames) - 1, limit).round().astype(int)]
 
 
-def seeing(frames: list[Frame], cloud: GaussianCloud) -> list[Frame]:
-    """The frames that have some of the cloud in the picture.
+def frames_with_splat(frames: list[Frame], cloud: GaussianCloud) -> list[Frame]:
+    """The frames that have a part of the cloud in the picture.
 
     Raises:
-        UserError: if none has: cameras of another scene or of another coordinate system.
+        UserError: if no frame has: the cameras are of another scene or coordinate system.
     """
-    step = max(1, len(cloud) // _LOOKED_AT)
+    step = max(1, len(cloud) // _MAX_TESTED)
     means = cloud.means[::step].astype(np.float64)
     kept = []
     for frame in frames:
@@ -146,7 +146,7 @@ def seeing(frames: list[Frame], cloud: GaussianCloud) -> list[Frame]:
     if not kept:
         raise UserError(
             "No camera sees the splat",
-            f"{len(frames)} cameras were tried, and not one of its Gaussians lies in their pictures",
-            "Give the cameras that the splat was trained with, in its coordinate system",
+            f"none of its Gaussians is in the picture of any of the {len(frames)} cameras",
+            "Choose the cameras that the splat was trained with, in its coordinate system",
         )
     return kept

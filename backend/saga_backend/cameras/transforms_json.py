@@ -1,6 +1,6 @@
 """transforms.json of instant-ngp and nerfstudio.
 
-Poses are camera to world with OpenGL camera axes (x right, y up, z back), in pixels from the corner of the picture
+Poses are camera to world with OpenGL axes (x right, y up, z back). Pixels count from the corner of the picture
 (https://docs.nerf.studio/quickstart/data_conventions.html).
 """
 
@@ -23,16 +23,16 @@ _NORMALIZED = "dataparser_transforms.json"
 
 
 def read_transforms(path: Path) -> tuple[list[Frame], list[str], int]:
-    """Frames whose photos are there, in the file's order.
+    """Frames whose photos exist, in the file's order.
 
-    The poses are taken as they stand in the file: the space of a splat trained on this file. Where nerfstudio's
-    dataparser_transforms.json lies beside it, they are brought into the space in which nerfstudio trained.
+    The poses keep the space of the file, which is the space of a splat trained on it. If nerfstudio's
+    dataparser_transforms.json is in the same folder, the poses are transformed into nerfstudio's training space.
 
     Returns:
-        Frames, notes for the user, and the number of frames that name a photo that does not exist.
+        Frames, notes for the user, and the number of frames whose photo is missing.
 
     Raises:
-        UserError: if the file is not understood or its lens is no simple one.
+        UserError: if the file is invalid or its lens is not supported.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -50,42 +50,42 @@ def read_transforms(path: Path) -> tuple[list[Frame], list[str], int]:
         raise UserError(
             f"The cameras {path} cannot be read",
             error.strerror or str(error),
-            fix="Check that the file is there and that you may read it",
+            fix="Check that the file exists and that you have permission to read it",
         ) from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, np.linalg.LinAlgError) as error:
         why = f"{type(error).__name__}: {error}"
-        raise UserError(f"The cameras {path} are not understood", why, "Give a transforms.json") from error
+        raise UserError(f"The cameras {path} cannot be read", why, "Choose a valid transforms.json") from error
     return frames, notes, missing
 
 
-def _space(values: dict, beside: Path) -> tuple[np.ndarray, float, list[str]]:
-    """Matrix [4,4], then scale, from the file's space to that of the splat; notes.
+def _space(values: dict, normalization: Path) -> tuple[np.ndarray, float, list[str]]:
+    """Matrix [4,4] and then scale from the file's space to the splat's space; notes for the user.
 
-    nerfstudio writes dataparser_transforms.json for the step from the original reconstruction to the normalized
-    space; `applied_transform` and `applied_scale` lead from the original to what stands in transforms.json.
+    nerfstudio's dataparser_transforms.json maps the original reconstruction to the normalized space. In this file,
+    `applied_transform` and `applied_scale` map the original reconstruction to its poses.
     """
     applied = _square(values["applied_transform"]) if "applied_transform" in values else np.eye(4)
-    if not beside.is_file():
-        note = "the poses are used as they stand in the file, with its applied_transform in them"
+    if not normalization.is_file():
+        note = "the poses of the file are used unchanged, including its applied_transform"
         return np.eye(4), 1.0, [] if np.allclose(applied, np.eye(4)) else [note]
-    normalized = json.loads(beside.read_text(encoding="utf-8"))
+    normalized = json.loads(normalization.read_text(encoding="utf-8"))
     matrix = _square(normalized["transform"]) @ np.linalg.inv(applied)
     scale = float(normalized["scale"]) / float(values.get("applied_scale", 1.0))
-    return matrix, scale, [f"the poses were brought into nerfstudio's normalized space ({beside.name})"]
+    return matrix, scale, [f"the poses were transformed into nerfstudio's normalized space ({normalization.name})"]
 
 
 def _square(rows: list) -> np.ndarray:
-    """[4,4] of a 3x4 or 4x4 matrix."""
+    """[4,4] matrix from a 3x4 or 4x4 one."""
     matrix = np.eye(4)
-    given = np.array(rows, dtype=np.float64)
-    if given.shape not in ((3, 4), (4, 4)) or not np.isfinite(given).all():
-        raise ValueError("a matrix is not 3x4 or 4x4 numbers")
-    matrix[:3] = given[:3]
+    values = np.array(rows, dtype=np.float64)
+    if values.shape not in ((3, 4), (4, 4)) or not np.isfinite(values).all():
+        raise ValueError("a matrix does not have 3x4 or 4x4 numbers")
+    matrix[:3] = values[:3]
     return matrix
 
 
 def _image(folder: Path, name: str) -> Path | None:
-    for suffix in ("", *IMAGE_SUFFIXES):  # NeRF's own scenes leave the ending out
+    for suffix in ("", *IMAGE_SUFFIXES):  # NeRF's own scenes omit the extension
         path = folder / (name + suffix)
         if path.is_file():
             return path
@@ -93,7 +93,7 @@ def _image(folder: Path, name: str) -> Path | None:
 
 
 def _frame(values: dict, pose: np.ndarray, image: Path) -> Frame:
-    """A frame from its own entries over those of the whole file."""
+    """A frame; `values` are the entries of the file, overridden by those of the frame."""
     width, height = (int(values[key]) if key in values else 0 for key in ("w", "h"))
     if not (width and height):
         with Image.open(image) as picture:
@@ -109,8 +109,8 @@ def _frame(values: dict, pose: np.ndarray, image: Path) -> Frame:
     viewmat = np.linalg.inv(pose @ _OPENGL_TO_OPENCV)
     volume = np.linalg.det(viewmat[:3, :3])
     if not volume > 0:
-        raise ValueError("a pose mirrors its picture")
-    viewmat[:3] /= np.cbrt(volume)  # some write axes that are not of unit length
+        raise ValueError("a pose mirrors the picture")
+    viewmat[:3] /= np.cbrt(volume)  # the axes may not have unit length
     return Frame(View(viewmat, K, width, height), str(values["file_path"]).removeprefix("./"), image, _lens(values))
 
 
@@ -121,7 +121,7 @@ def _lens(values: dict) -> Lens:
     if not known or values.get("is_fisheye") or k4:
         raise UserError(
             f"The camera model {model if not known else 'OPENCV_FISHEYE'} is not supported",
-            "a splat is drawn without a fisheye lens",
+            "fisheye lenses cannot be rasterized",
             "Undistort the photos first",
         )
     return Lens((k1, k2, k3, 0.0, 0.0, 0.0), (p1, p2))

@@ -1,7 +1,7 @@
-"""Virtual capture: cameras around and inside a cloud that together see its opacity mass well.
+"""Virtual capture: cameras around and inside a cloud that together cover its opacity mass, for splats without photos.
 
-For a splat without photos. Candidates stand on shells of several radii around the opacity-weighted center and, looking
-outward, inside; each is looked through once at thumbnail size. Then the view that adds most is taken, again and again.
+Candidates lie on shells of several radii around the opacity-weighted center, and inside the scene looking outward. Each
+is rasterized once at thumbnail size. Then a greedy selection adds the view with the largest gain.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ..rasterizer.projection import project
 
 _FOCAL = 0.9  # of the picture's width: a field of view of 58 degrees
 _THUMBNAIL = (64, 48)
-_SHELLS = (2.2, 1.4, 0.9)  # radii of the camera shells, in scene radii
+_SHELLS = (2.2, 1.4, 0.9)  # radii of the camera shells, in units of the scene's radius
 _DIRECTIONS = (48, 48, 32)
-_CELLS = 28  # cells along the scene's diameter
-_WANTED_VIEWS = 8.0  # views of a cell after which another adds nothing
-_SAMPLE = 40_000  # Gaussians looked at when choosing
+_CELLS = 28  # cells across the scene's diameter
+_VIEWS_PER_CELL = 8.0  # further views of a cell add no gain
+_SAMPLE = 40_000  # Gaussians rasterized for the selection
 
 
 @dataclass(frozen=True, eq=False)
 class Capture:
-    """Chosen views and the share of the opacity mass's surface that they see."""
+    """The selected views and the share of the surface mass that they cover."""
 
     views: list[View]
     coverage: float
@@ -37,7 +37,7 @@ class Capture:
 
 @dataclass(frozen=True, eq=False)
 class Extent:
-    """Where a scene is, whatever a handful of giant or far Gaussians say: center [3] and radius, scene units."""
+    """Center [3] and radius of a scene in scene units, robust against a few giant or distant Gaussians."""
 
     center: np.ndarray
     radius: float
@@ -47,12 +47,12 @@ def extent(cloud: GaussianCloud) -> Extent:
     """Opacity-weighted median and 95 % radius.
 
     Raises:
-        UserError: if nothing is visible or everything is in one point.
+        UserError: if every Gaussian is transparent.
     """
     weights = np.where(cloud.opacities > 0.05, cloud.opacities, 0).astype(np.float64)
     if not weights.sum() > 0:
         raise UserError(
-            "Nothing can be seen in this cloud",
+            "This cloud is invisible",
             "every Gaussian is transparent",
             fix="Export the splat again from the trainer, or choose another one",
             code=ErrorCode.EMPTY_SCENE,
@@ -60,14 +60,14 @@ def extent(cloud: GaussianCloud) -> Extent:
     center = np.array([_weighted_quantile(cloud.means[:, axis], weights, 0.5) for axis in range(3)])
     distances = np.linalg.norm(cloud.means - center, axis=1)
     radius = float(_weighted_quantile(distances, weights, 0.95))
-    # All centers in one point: the Gaussians' own size is what there is to see.
+    # If all centers coincide, the size of the Gaussians is the extent.
     size = _weighted_quantile(cloud.scales.max(axis=1), weights, 0.5)
     return Extent(center, max(radius, size, 1e-6))
 
 
 @dataclass(frozen=True, eq=False)
 class CaptureSettings:
-    """At most `limit` views of `width` x `height` pixels, upright along `up` (the direction away from the ground)."""
+    """At most `limit` views of `width` x `height` pixels; `up` points away from the ground."""
 
     limit: int = 40
     width: int = 480
@@ -76,10 +76,10 @@ class CaptureSettings:
 
 
 def capture(cloud: GaussianCloud, settings: CaptureSettings, control: Control | None = None) -> Capture:
-    """Choose views.
+    """Select virtual views of a cloud.
 
     Raises:
-        UserError: if no candidate sees anything.
+        UserError: if no candidate shows the cloud.
     """
     control = control or Control()
     where = extent(cloud)
@@ -93,8 +93,8 @@ def capture(cloud: GaussianCloud, settings: CaptureSettings, control: Control | 
     chosen, coverage = _greedy(seen, mass, settings.limit)
     if not chosen:
         raise UserError(
-            "No view of this cloud shows anything",
-            "all camera places were tried",
+            "No virtual view shows this cloud",
+            f"none of the {len(candidates)} candidates covers a visible part",
             fix="Choose Views: Blender Cameras, with cameras that look at the splat",
             code=ErrorCode.EMPTY_SCENE,
         )
@@ -108,21 +108,21 @@ class _Sample:
 
 
 def _thinned(cloud: GaussianCloud) -> _Sample:
-    """At most _SAMPLE Gaussians, the rest made up for by larger ones: enough to know who sees what."""
+    """At most _SAMPLE Gaussians, enlarged to make up for the others: enough to test visibility."""
     n = len(cloud)
     if n <= _SAMPLE:
         return _Sample(cloud, np.arange(n))
     index = np.random.default_rng(0).choice(n, _SAMPLE, replace=False)
     part = cloud.take(index)
-    grown = part.scales * np.float32((n / _SAMPLE) ** 0.5)
-    return _Sample(GaussianCloud(part.means, part.quats, grown, part.opacities, part.sh), index)
+    scales = part.scales * np.float32((n / _SAMPLE) ** 0.5)
+    return _Sample(GaussianCloud(part.means, part.quats, scales, part.opacities, part.sh), index)
 
 
 def _cells(cloud: GaussianCloud, where: Extent) -> tuple[np.ndarray, np.ndarray]:
-    """Cell of every Gaussian [N] and the mass of every cell [C]: how much of the scene's surface is in it."""
+    """The cell of every Gaussian [N], and the mass of every cell [C]: the scene's surface area in it."""
     edge = 2 * where.radius / _CELLS
     grid = np.floor((cloud.means - where.center) / edge)
-    grid = np.clip(grid, -2 * _CELLS, 2 * _CELLS).astype(np.int64)  # far strays share the outermost cells
+    grid = np.clip(grid, -2 * _CELLS, 2 * _CELLS).astype(np.int64)  # distant Gaussians share the outermost cells
     _, cells = np.unique(grid @ np.array([1, 1000, 1000_000]), return_inverse=True)
     side = np.sort(cloud.scales, axis=1)[:, 1:]
     area = np.minimum(side[:, 0], edge) * np.minimum(side[:, 1], edge)
@@ -140,8 +140,8 @@ def _candidates(where: Extent, up: np.ndarray) -> list[View]:
         for direction in _sphere(count):
             eye = where.center + direction * where.radius * shell
             views.append(View(look_at(eye, where.center, up), K, width, height))
-    for place in np.concatenate([[[0.0, 0.0, 0.0]], 0.4 * _sphere(8)]):  # for rooms: inside, looking outward
-        eye = where.center + place * where.radius
+    for offset in np.concatenate([[[0.0, 0.0, 0.0]], 0.4 * _sphere(8)]):  # inside, looking outward, for rooms
+        eye = where.center + offset * where.radius
         views += [View(look_at(eye, eye + d, up), K, width, height) for d in _sphere(6)]
     return views
 
@@ -155,7 +155,7 @@ def _sphere(count: int) -> np.ndarray:
 
 
 def _seen_cells(sample: _Sample, view: View, cells: np.ndarray, count: int, where: Extent) -> np.ndarray:
-    """[C] float32, 0..1: how well a view shows each cell; all zero for a view from inside matter."""
+    """[C] float32, 0..1: how well a view shows each cell; all zero if the camera is inside a surface."""
     projected = project(sample.cloud, view)
     rows = contributions_of(projected, view, all_pixels(view))
     depth = (sample.cloud.means @ view.viewmat[2, :3] + view.viewmat[2, 3])[rows.ids]
@@ -167,13 +167,13 @@ def _seen_cells(sample: _Sample, view: View, cells: np.ndarray, count: int, wher
 
 
 def _greedy(seen: np.ndarray, mass: np.ndarray, limit: int) -> tuple[list[int], float]:
-    """Views in the order of what they add, until nothing is added or the limit is reached; and the coverage."""
+    """Views in the order of their gain, until the gain or the limit is exhausted; and the coverage."""
     visible = mass * (seen.max(axis=0) > 0)
     chosen: list[int] = []
     views_of = np.zeros(len(mass), np.float32)
     best = np.zeros(len(mass), np.float32)
     while len(chosen) < limit:
-        gain = (np.minimum(views_of + seen, _WANTED_VIEWS) - np.minimum(views_of, _WANTED_VIEWS)) @ visible
+        gain = (np.minimum(views_of + seen, _VIEWS_PER_CELL) - np.minimum(views_of, _VIEWS_PER_CELL)) @ visible
         gain[chosen] = 0
         pick = int(np.argmax(gain))
         if not gain[pick] > 1e-3 * visible.sum():

@@ -17,7 +17,7 @@ from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 
 from ..cameras.photo import Frame, virtual_frames
-from ..cameras.read import resize_frames, spread
+from ..cameras.read import resize_frames, subsample
 from ..common.device import find_device
 from ..evaluation.benchmark import KINDS, PromptSettings, Propagator, run_benchmark
 from ..evaluation.curve import Snapshots, curve, seconds_to
@@ -181,7 +181,7 @@ def _dataset(options: argparse.Namespace, cloud: GaussianCloud) -> _Scene:
     benchmark = KINDS[kind].load(root, options.name, frames)
     for note in benchmark.notes:
         log.warning("%s: %s", benchmark.name, note)
-    subject = Subject(cloud, None, spread(list(benchmark.frames), options.view_limit))
+    subject = Subject(cloud, None, subsample(list(benchmark.frames), options.view_limit))
     return _Scene(f"{kind}, {benchmark.name}", subject, benchmark=benchmark)
 
 

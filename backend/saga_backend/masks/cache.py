@@ -18,7 +18,7 @@ import numpy as np
 from blender_saga.errors import ErrorCode, UserError
 from blender_saga.gaussians.view import View
 
-from ..cameras.photo import without_ending
+from ..cameras.photo import without_extension
 from ..common.atomic_write import atomic_write
 from ..common.safe_arrays import BROKEN, check_archive
 from .run_lengths import RunMasks
@@ -43,7 +43,7 @@ class MaskCache:
 
     def path(self, name: str) -> Path:
         """The file of a picture's name ("left/0001.jpg" -> FOLDER/left/0001.npz); it never lies outside the folder."""
-        parts = PurePosixPath(without_ending(name.replace("\\", "/"))).parts
+        parts = PurePosixPath(without_extension(name.replace("\\", "/"))).parts
         safe = [part for part in parts if part not in ("..", ".", "/") and ":" not in part]
         if not safe:
             raise UserError(

@@ -20,7 +20,7 @@ from PIL import Image
 
 from blender_saga.errors import ErrorCode, UserError
 
-from ..cameras.photo import Frame, without_ending
+from ..cameras.photo import Frame, without_extension
 from ..common.safe_arrays import BROKEN, check_archive, check_tensor
 from . import coco_rle
 from .cache import read_runs
@@ -85,7 +85,7 @@ class MaskFolder(Sequence[np.ndarray]):
 
     def _find(self, frame: Frame) -> Path | None:
         """A file with the frame's whole name (folders too), or just its stem where no other frame has that stem."""
-        bases = [without_ending(frame.name), frame.name, *([frame.stem] if self._alone else [])]
+        bases = [without_extension(frame.name), frame.name, *([frame.stem] if self._alone else [])]
         for base in bases:
             if ".." in Path(base).parts or Path(base).is_absolute():
                 continue  # names come from files of others: none leads out of the folder

@@ -220,7 +220,7 @@ def _draw(tiles, projected, values, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def _pixel_by_pixel(tile, tiles, projected, bins, out):
+def _rows_by_pixel(tile, tiles, projected, bins, out):
     """Compute the rows of a tile with few pixels, pixel by pixel."""
     cursors, ids, weights = out
     for n in range(bins.starts[tile], bins.starts[tile + 1]):
@@ -285,7 +285,7 @@ def _blend(splat, pixel, transmittance, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def _gaussian_by_gaussian(tile, tiles, projected, bins, out):
+def _rows_by_gaussian(tile, tiles, projected, bins, out):
     """Compute the rows of a tile with many pixels, Gaussian by Gaussian: each one visits the pixels in its box."""
     left, top = (tile % tiles.columns) * TILE, (tile // tiles.columns) * TILE
     pixels, starts = _scan_order(tile, tiles, bins)
@@ -316,6 +316,6 @@ def _blend_rows(tiles, projected, bins, out):
     """
     for tile in numba.prange(len(tiles.starts) - 1):
         if bins.starts[tile + 1] - bins.starts[tile] < _DENSE:
-            _pixel_by_pixel(tile, tiles, projected, bins, out)
+            _rows_by_pixel(tile, tiles, projected, bins, out)
         else:
-            _gaussian_by_gaussian(tile, tiles, projected, bins, out)
+            _rows_by_gaussian(tile, tiles, projected, bins, out)

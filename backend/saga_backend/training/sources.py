@@ -15,7 +15,7 @@ from blender_saga.wire import codec
 from blender_saga.wire.messages import Train, TrainSettings, TrainSources
 
 from ..cameras.photo import Frame, virtual_frames
-from ..cameras.read import read_cameras, resize_frames, seeing, spread
+from ..cameras.read import frames_with_splat, read_cameras, resize_frames, subsample
 from ..cameras.virtual import CaptureSettings, capture
 from ..common.progress import Control
 from ..common.validation import check_shape, check_view
@@ -181,9 +181,9 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
 
 def _seen(frames: list[Frame], cloud: GaussianCloud, size: Size) -> Inputs:
     """Those of the frames that see the splat, at the size to draw."""
-    wanted = [replace(frame, view=rigid(frame.view)) for frame in spread(frames, size.limit)]
+    wanted = [replace(frame, view=rigid(frame.view)) for frame in subsample(frames, size.limit)]
     wanted = resize_frames(wanted, size.width, size.height)
-    kept = seeing(wanted, cloud)
+    kept = frames_with_splat(wanted, cloud)
     left_out = len(wanted) - len(kept)
     notes = [f"{left_out} of {len(wanted)} views do not show the splat and were left out"] if left_out else []
     return Inputs(kept, notes=notes)

@@ -202,7 +202,7 @@ def test_nerfstudio_normalized_space(tmp_path, rng):
     np.testing.assert_allclose(
         frame_pixel(stored.frames[0], applied[:3, :3] @ point), colmap_pixel(shot_of("a.png", view), point), atol=1e-9
     )
-    assert "as they stand" in stored.notes[0]
+    assert "used unchanged" in stored.notes[0]
     beside = {"transform": (transform @ applied)[:3].tolist(), "scale": 0.37}
     (tmp_path / "dataparser_transforms.json").write_text(json.dumps(beside))
     (frame,) = (normalized := read_cameras(tmp_path)).frames
@@ -214,11 +214,11 @@ def test_nerfstudio_normalized_space(tmp_path, rng):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "not understood"),
-        ({}, "not understood"),
+        ([], "cannot be read"),
+        ({}, "cannot be read"),
         ({"frames": []}, "it lists none"),
-        ({"frames": [{"file_path": "gone.png", "transform_matrix": at(1)}]}, "none of the 1 photos"),
-        ({"frames": [{"file_path": "a.png"}]}, "not understood"),
+        ({"frames": [{"file_path": "gone.png", "transform_matrix": at(1)}]}, "none of its 1 photos"),
+        ({"frames": [{"file_path": "a.png"}]}, "cannot be read"),
         ({"frames": [{"file_path": "a.png", "transform_matrix": at(1)}]}, "camera_angle_x"),
         ({"fl_x": 5, "frames": [{"file_path": "a.png", "transform_matrix": [[1, 2], [3, 4]]}]}, "3x4 or 4x4"),
         ({"fl_x": 5, "frames": [{"file_path": "a.png", "transform_matrix": np.zeros((4, 4)).tolist()}]}, "Singular"),
@@ -226,7 +226,7 @@ def test_nerfstudio_normalized_space(tmp_path, rng):
             {"fl_x": 5, "frames": [{"file_path": "a.png", "transform_matrix": np.diag([1, 1, -1, 1]).tolist()}]},
             "mirror",
         ),
-        ({"fl_x": "wide", "frames": [{"file_path": "a.png", "transform_matrix": at(1)}]}, "not understood"),
+        ({"fl_x": "wide", "frames": [{"file_path": "a.png", "transform_matrix": at(1)}]}, "cannot be read"),
         ({"fl_x": 5, "k4": 1, "frames": [{"file_path": "a.png", "transform_matrix": at(1)}]}, "FISHEYE"),
         (
             {
@@ -265,9 +265,9 @@ def test_llff_axes(tmp_path):
     ("poses", "message"),
     [
         (np.zeros((2, 15)), r"\[2, 15\] instead of \[N, 17\]"),
-        (np.zeros((2, 17), int), "not understood"),
+        (np.zeros((2, 17), int), "cannot be read"),
         (np.full((2, 17), np.nan), "not finite"),
-        (np.zeros((0, 17)), "there are none"),
+        (np.zeros((0, 17)), "no cameras"),
         (np.ones((3, 17)), "poses of 3 photos; images has 2"),
     ],
 )
@@ -279,10 +279,10 @@ def test_llff_that_cannot_be_used(tmp_path, poses, message):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="no such file or folder"):
         read_cameras(tmp_path / "gone")
-    with pytest.raises(UserError, match="There are no cameras"):
+    with pytest.raises(UserError, match="has no cameras"):
         read_cameras(tmp_path)
     (tmp_path / "x.txt").write_text("?")
-    with pytest.raises(UserError, match="There are no cameras"):
+    with pytest.raises(UserError, match="has no cameras"):
         read_cameras(tmp_path / "x.txt")

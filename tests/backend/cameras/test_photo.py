@@ -15,7 +15,7 @@ from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View, look_at
 from saga_backend.cameras.photo import Frame, Lens
-from saga_backend.cameras.read import read_cameras, resize_frames, seeing, spread
+from saga_backend.cameras.read import frames_with_splat, read_cameras, resize_frames, subsample
 from tests.helpers.photo_sets import Shot, colmap_pixel, frame_pixel
 from tests.paths import DATA
 
@@ -43,7 +43,7 @@ def test_sizes_to_render_keep_the_aspect_and_the_rays():
     for other in (small, wide):
         rays = (corners * (other.width, other.height) - other.K[:2, 2]) / np.diag(other.K)[:2]
         np.testing.assert_allclose(rays, (corners * (1080, 1920) - view.K[:2, 2]) / 1300, atol=1e-9)
-    with pytest.raises(UserError, match="another aspect"):
+    with pytest.raises(UserError, match="another aspect ratio"):
         resize_frames([Frame(view, "a.jpg")], 480, 360)
     tiny = View(np.eye(4), np.eye(3), 100, 50)
     assert resize_frames([Frame(tiny, "a.jpg")])[0].view.width == 100  # never enlarged unasked
@@ -51,8 +51,8 @@ def test_sizes_to_render_keep_the_aspect_and_the_rays():
 
 def test_some_of_many_frames():
     frames = [Frame(View(np.eye(4), np.eye(3), 4, 4), str(i)) for i in range(9)]
-    assert [f.name for f in spread(frames, 3)] == ["0", "4", "8"]
-    assert spread(frames, 0) == spread(frames, 20) == frames
+    assert [f.name for f in subsample(frames, 3)] == ["0", "4", "8"]
+    assert subsample(frames, 0) == subsample(frames, 20) == frames
 
 
 def test_views_that_see_nothing_are_left_out():
@@ -65,9 +65,9 @@ def test_views_that_see_nothing_are_left_out():
     aside = Frame(
         View(look_at(np.array([0, 0, -4]), np.array([9, 0, -4.0]), np.array([0, -1, 0])), K, 100, 100), "side"
     )
-    assert seeing([away, at_it, aside], cloud) == [at_it]
+    assert frames_with_splat([away, at_it, aside], cloud) == [at_it]
     with pytest.raises(UserError, match="No camera sees the splat"):
-        seeing([away, aside], cloud)
+        frames_with_splat([away, aside], cloud)
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))

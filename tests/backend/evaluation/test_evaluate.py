@@ -120,9 +120,9 @@ def test_bad_input_is_one_sentence_and_exit_code_2(folder, tmp_path, capsys):
     views = ["--views", str(folder / "colmap")]
     for more, message in (
         (["--views", str(tmp_path / "gone")], "no such file or folder"),
-        (["--views", str(tmp_path / "empty")], "There are no cameras"),
+        (["--views", str(tmp_path / "empty")], "has no cameras"),
         (["--views", str(away)], "No camera sees the splat"),
-        ([*views, "--width", "90", "--height", "90"], "another aspect"),
+        ([*views, "--width", "90", "--height", "90"], "another aspect ratio"),
         ([*views, "--masks", "nonsense"], "neither a folder nor one of"),
         ([*views, "--masks", str(tmp_path / "empty")], "fit none of the photos"),
         ([*views, "--masks", str(odd)], "50 x 50 pixels"),

@@ -150,7 +150,7 @@ def test_limit_of_views_is_kept(photos: Path) -> None:
 def test_cameras_that_are_not_there(tmp_path: Path, photos: Path) -> None:
     assert "there is no such file or folder" in refused(TrainSources(cameras=str(tmp_path / "no"))).sentence()
     (tmp_path / "empty").mkdir()
-    assert "There are no cameras in" in refused(TrainSources(cameras=str(tmp_path / "empty"))).sentence()
+    assert "has no cameras" in refused(TrainSources(cameras=str(tmp_path / "empty"))).sentence()
     for photo in (photos / "images" / "left").iterdir():
         photo.unlink()
     assert "none of the 6 photos that it names exists" in refused(TrainSources(cameras=str(photos))).sentence()
