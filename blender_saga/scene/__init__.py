@@ -1,1 +1,1 @@
-"""The only code that touches Blender's data-blocks."""
+"""Access to Blender's data-blocks, which no other package changes."""

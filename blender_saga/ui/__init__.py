@@ -1,1 +1,1 @@
-"""Operators, panels, preferences: thin. They check, call and report."""
+"""Operators, panels and preferences: a thin layer that checks, calls and reports."""

@@ -1,4 +1,4 @@
-"""While Instant is chosen and the view rests, the backend looks at it already: the first click then need not wait."""
+"""Prepare the current view for Instant while it rests, so that the first click does not wait."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..scene.state import timer
 from ..scene.state.session import Request, session
 from . import tool
 
-_STILL = 0.6  # seconds without a turn of the view
+_STILL = 0.6  # seconds in which the view does not change
 
 
 @dataclass
 class _Watched:
-    """The view as it was last, since when, and what was sent for it."""
+    """The last view, the time of its last change and the request for it."""
 
     key: bytes = b""
     since: float = 0.0
@@ -36,12 +36,12 @@ _watched = _Watched()
 
 
 def consider(context: bpy.types.Context, view: View, now: float) -> bool:
-    """Send a view that rests; whether that was done.
+    """Send the view to the backend once it rests. Returns whether a request was sent.
 
     Args:
-        context: whose splat is looked at.
-        view: of the viewport.
-        now: seconds.
+        context: the context whose active splat is viewed.
+        view: the view of the viewport.
+        now: the current time in seconds.
     """
     global _watched
     if view.key != _watched.key:
@@ -52,7 +52,7 @@ def consider(context: bpy.types.Context, view: View, now: float) -> bool:
     if _watched.sent or now - _watched.since < _STILL:
         return False
     _watched.sent = True
-    with contextlib.suppress(UserError):  # nothing to look at, or nobody: a click says why
+    with contextlib.suppress(UserError):  # no splat or no backend: a click reports the reason
         objects = participants(context, find_splat(context, ""))
         _watched.request = click.look_ahead(objects, view, weights("SAM"))
     return _watched.request is not None
@@ -76,12 +76,12 @@ def _watch() -> bool:
 
 
 def start() -> None:
-    """Begin to watch."""
+    """Start watching the view."""
     timer.watchers.append(_watch)
 
 
 def stop() -> None:
-    """End it, and forget what was seen."""
+    """Stop watching and forget the last view."""
     global _watched
     timer.watchers.remove(_watch)
     _watched = _Watched()

@@ -1,4 +1,4 @@
-"""Install, start and stop the backend; cancel what is running."""
+"""Install, start and stop the backend; cancel running tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _START_SECONDS = 180.0  # the first start on a cold disk loads gigabytes of libr
 
 
 class SAGA_OT_backend_install(bpy.types.Operator):
-    """Install the backend's packages (about 7 GB) into the backend folder. What is installed there works until then"""
+    """Install the backend's packages (about 7 GB) in the backend folder; an older installation works until then"""
 
     bl_idname = "saga.backend_install"
     bl_label = "Install Backend"
@@ -24,22 +24,20 @@ class SAGA_OT_backend_install(bpy.types.Operator):
     wait: wait_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The button: go on in the background."""
+        """Run in the background when called by a button."""
         self.wait = bpy.app.background
         return self.execute(context)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Start the installation, and wait for it if told to."""
+        """Start the installation; wait for its end if `wait` is set."""
         if session.installation is not None and session.installation.running:
             raise UserError(
-                "The installation is running already", fix="Wait for its end, or cancel it", code=ErrorCode.BUSY
+                "The installation is already running", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY
             )
         if not bpy.app.online_access:
-            fix = "Allow it in Preferences > System > Network"
-            raise UserError(
-                "The backend cannot be installed", "online access is switched off", fix, code=ErrorCode.OFFLINE
-            )
+            fix = "Enable Allow Online Access in Preferences > System > Network"
+            raise UserError("The backend cannot be installed", "online access is disabled", fix, code=ErrorCode.OFFLINE)
         installed, trial = environment(), lambda python: prepare(launch_with(python))
         session.installation = Installation(lambda report, cancelled: installed.install(report, cancelled, trial))
         if self.wait:
@@ -49,7 +47,7 @@ class SAGA_OT_backend_install(bpy.types.Operator):
 
 
 class SAGA_OT_backend_start(bpy.types.Operator):
-    """Start the backend process, or connect to the one on another machine"""
+    """Start the backend process, or connect to the backend on another machine"""
 
     bl_idname = "saga.backend_start"
     bl_label = "Start Backend"
@@ -57,13 +55,13 @@ class SAGA_OT_backend_start(bpy.types.Operator):
     wait: wait_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The button: it comes up in the background."""
+        """Start in the background when called by a button."""
         self.wait = bpy.app.background
         return self.execute(context)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Start it, and wait until it answers if told to."""
+        """Start the backend; wait until it answers if `wait` is set."""
         backend = session.start(backend_launch())
         if self.wait:
             welcome = backend.wait_connected(_START_SECONDS)
@@ -73,37 +71,37 @@ class SAGA_OT_backend_start(bpy.types.Operator):
 
 
 class SAGA_OT_backend_stop(bpy.types.Operator):
-    """Stop the backend process and free its memory, or part from the one on another machine, which goes on"""
+    """Stop the backend process and free its memory; a backend on another machine is only disconnected"""
 
     bl_idname = "saga.backend_stop"
     bl_label = "Stop Backend"
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Takes about two seconds at most."""
+        """Stop the backend, which takes two seconds at most."""
         session.stop()
         return {"FINISHED"}
 
 
 class SAGA_OT_cancel(bpy.types.Operator):
-    """Stop what is running: a training, a search for things, an installation; nothing is changed"""
+    """Cancel a running training, search, download or installation, without changing the scene"""
 
     bl_idname = "saga.cancel"
     bl_label = "Cancel"
 
     what: EnumProperty(
-        name="What",
+        name="Task",
         items=(
-            ("ANY", "Any", "What runs, a training first"),
-            ("TRAINING", "Training", "Only a training"),
-            ("SEARCH", "Search", "Only what looks for things, words or colors"),
+            ("ANY", "Any", "Cancel any running task, the training first"),
+            ("TRAINING", "Training", "Cancel the training only"),
+            ("SEARCH", "Search", "Cancel the search for objects, text or colors only"),
         ),
         options={"SKIP_SAVE"},
     )
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Ask for it; the work ends at its next step."""
+        """Request the cancellation; the task ends at its next step."""
         installation = session.installation if self.what == "ANY" else None
         requests = {"TRAINING": (session.training,), "SEARCH": (session.search,)}.get(
             self.what, (session.training, session.search, session.fetching)
@@ -114,7 +112,7 @@ class SAGA_OT_cancel(bpy.types.Operator):
         elif installation is not None and installation.running:
             installation.cancel()
         else:
-            raise UserError("Nothing is running that could be cancelled", code=ErrorCode.IDLE)
+            raise UserError("Nothing is running", code=ErrorCode.IDLE)
         return {"FINISHED"}
 
 

@@ -1,4 +1,4 @@
-"""The backend in the sidebar and in the preferences: its state, what it takes, the buttons that change it."""
+"""The backend in the sidebar and the preferences: its state, its memory and its buttons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STATE_ICONS = {
 
 
 def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
-    """The state of the backend and the buttons that change it; `notes`: also what it found on this machine."""
+    """Draw the state of the backend and its buttons; with `notes`, also its note about the device."""
     state = session.backend.state if session.backend is not None else ConnectionState.stopped
     welcome = session.backend.welcome if session.backend is not None else None
     layout.label(text=_state_text(state), icon=_STATE_ICONS[state])
@@ -32,7 +32,7 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
         _draw_memory(layout, session.memory.state)
     if session.memory.silent:
         again = "Disconnect, then Connect" if elsewhere() else "Stop, then Start"
-        text = f"It has not answered for {session.memory.silent} s. If it stays silent, press {again}"
+        text = f"The backend has not answered for {session.memory.silent} s. If this goes on, press {again}"
         draw_text(layout, text, "ERROR")
     if welcome and welcome.note and notes:
         draw_text(layout, welcome.note)
@@ -52,7 +52,7 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
 
 
 def _state_text(state: ConnectionState) -> str:
-    """Where the backend stands, and on which machine."""
+    """The state of the backend and its machine."""
     backend = session.backend
     welcome = backend.welcome if backend is not None else None
     if not elsewhere():
@@ -65,12 +65,12 @@ def _state_text(state: ConnectionState) -> str:
 
 
 def _draw_connecting(layout: bpy.types.UILayout, state: ConnectionState) -> None:
-    """Buttons for a backend on another machine, and what is missing for it."""
+    """Draw the buttons of a backend on another machine, or the reason why it cannot be used."""
     broken = state in (ConnectionState.lost, ConnectionState.failed)
     runs = state in (ConnectionState.connected, ConnectionState.starting)
     remote = session.backend.remote if session.backend is not None and runs else None
     if remote is not None and not remote.protected:
-        draw_text(layout, f"What travels to {remote.name} is not encrypted", "ERROR")
+        draw_text(layout, f"The connection to {remote.name} is not encrypted", "ERROR")
     missing = "" if runs else reason(check_launch)
     if missing:
         draw_text(layout, missing, "INFO")
@@ -82,7 +82,7 @@ def _draw_connecting(layout: bpy.types.UILayout, state: ConnectionState) -> None
 
 
 def _draw_starting(layout: bpy.types.UILayout, state: ConnectionState) -> None:
-    """Buttons for a backend on this machine, and what is missing for it."""
+    """Draw the buttons of a backend on this machine, or the reason why it cannot be used."""
     old = _draw_missing_backend(layout)
     missing = old is not None and not old
     start = "Restart" if state in (ConnectionState.lost, ConnectionState.failed) else "Start"
@@ -96,26 +96,29 @@ def _draw_starting(layout: bpy.types.UILayout, state: ConnectionState) -> None:
 
 
 def _broken(state: ConnectionState) -> bool:
-    """Whether what is installed may be damaged: Install tries it out and makes it anew."""
+    """Whether the installation may be damaged; Install then tests and replaces it."""
     return state is ConnectionState.failed and own_python() is None
 
 
 def _draw_missing_backend(layout: bpy.types.UILayout) -> bool | None:
-    """Say that the backend has to be installed. Returns whether an older one works meanwhile; None: nothing to do."""
+    """Draw the note that the backend must be installed.
+
+    Returns whether an older installation works until then; None if nothing has to be installed.
+    """
     state = environment().state if own_python() is None else EnvironmentState.ready
     if state is EnvironmentState.ready:
         return None
     old = state is EnvironmentState.outdated
-    button = "Upgrade takes about 7 GB; the old one works until then." if old else "Install takes about 7 GB."
+    button = "Upgrade needs about 7 GB; the old version works until then." if old else "Install needs about 7 GB."
     draw_text(layout, f"The backend is {state.value}. {button}", "INFO")
     return old
 
 
 def _draw_memory(layout: bpy.types.UILayout, state: BackendState) -> None:
-    """What the backend takes."""
+    """Draw the memory use of the backend."""
     if state.device_total:
         draw_text(layout, f"{state.device}: {_gb(state.device_memory)} of {_gb(state.device_total)}")
-    draw_text(layout, f"Memory: {_gb(state.memory)}, {_gb(state.available)} free")
+    draw_text(layout, f"Memory: {_gb(state.memory)} used, {_gb(state.available)} free")
 
 
 def _gb(megabytes: int) -> str:
@@ -123,7 +126,7 @@ def _gb(megabytes: int) -> str:
 
 
 def _draw_installation(layout: bpy.types.UILayout, installation: Installation) -> None:
-    """How far it is, or why it failed."""
+    """Draw the progress of the installation, or the reason why it failed."""
     if installation.running:
         draw_progress(layout, installation.fraction, f"{installation.fraction:.0%}")
         draw_text(layout, installation.text)
@@ -133,13 +136,13 @@ def _draw_installation(layout: bpy.types.UILayout, installation: Installation) -
 
 
 class SAGA_PT_backend(SagaPanel, bpy.types.Panel):
-    """The process that trains and answers"""
+    """The process that trains models and answers clicks"""
 
     bl_label = "Backend"
     bl_order = 2
 
     def draw(self, context: bpy.types.Context) -> None:
-        """State, device, buttons."""
+        """Draw the state, the device and the buttons."""
         draw_backend(self.layout, notes=False)
 
 

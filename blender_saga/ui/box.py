@@ -1,4 +1,4 @@
-"""Drag a box over what is to be selected."""
+"""Select with a box."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLOR = (1.0, 1.0, 1.0, 1.0)
 
 
 class SAGA_OT_box(bpy.types.Operator):
-    """Drag a box: the things in it are selected"""
+    """Drag a box to select the objects in it"""
 
     bl_idname = "saga.box"
     bl_label = "Select in Box"
@@ -23,9 +23,9 @@ class SAGA_OT_box(bpy.types.Operator):
     mode: EnumProperty(name="Mode", items=MODES, options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """The button is down and the mouse moves."""
+        """Start the box at the mouse."""
         if context.region_data is None:
-            self.report({"ERROR"}, "The box is not in a 3D viewport. Use the SAGA tool there")
+            self.report({"ERROR"}, "The box is not in a 3D viewport. Use the SAGA Select tool in a 3D viewport")
             return {"CANCELLED"}
         if not self.properties.is_property_set("mode"):
             self.mode = context.scene.saga.mode
@@ -54,7 +54,7 @@ class SAGA_OT_box(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def cancel(self, context: bpy.types.Context) -> None:
-        """Blender ends the operator: another file is loaded, the window is closed."""
+        """Clean up when Blender ends the operator, for example because it loads another file."""
         bpy.types.SpaceView3D.draw_handler_remove(self._handle, "WINDOW")
 
     def _close(self) -> None:
@@ -68,7 +68,7 @@ class SAGA_OT_box(bpy.types.Operator):
 
 
 def _draw(operator: SAGA_OT_box, context: bpy.types.Context) -> None:
-    """The rubber band, in the region where it was begun."""
+    """Draw the outline of the box, in the region where it was started."""
     if bpy.context.region != operator._region:
         return
     (x, y), (x2, y2) = operator._start, operator._end

@@ -1,4 +1,4 @@
-"""Small pieces of panels."""
+"""Drawing helpers of the panels."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import textwrap
 
 import bpy
 
-_CHARACTER_PIXELS = 6.5  # mean width of a letter of Blender's interface font at scale 1
+_CHARACTER_PIXELS = 6.5  # mean width of a character of Blender's interface font at scale 1
 _MARGIN_PIXELS = 60.0
-_BLOCK_PIXELS = 11.1  # a block is as wide as the font is high, and so is the first, which is an em space
+_BLOCK_PIXELS = (
+    11.1  # a block character is as wide as the font is high; so is the em space that stands for an empty one
+)
 _BLOCKS = "\u2003▁▂▃▄▅▆▇█"
 _CURVE_LINES = 3
-_CURVE_LINE = 0.5  # of a label's height: lines of blocks stand on each other without a gap
+_CURVE_LINE = 0.5  # of a label's height, so that lines of blocks touch
 
 
 def _fitting(character_pixels: float) -> int:
-    """How many characters fit into a line of the region."""
+    """The number of characters that fit on a line of the region."""
     region = bpy.context.region
     pixels = region.width / bpy.context.preferences.system.ui_scale if region else 400.0
     return int((pixels - _MARGIN_PIXELS) / character_pixels)
 
 
 def draw_text(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
-    """A sentence, broken into lines where the region is narrow: Blender would cut it off."""
+    """Draw a sentence with line breaks; Blender would cut it off in a narrow region."""
     width = max(20, _fitting(_CHARACTER_PIXELS))
     column = layout.column(align=True)
     column.alert = icon == "ERROR"
@@ -31,17 +33,17 @@ def draw_text(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None
 
 
 def draw_progress(layout: bpy.types.UILayout, fraction: float, text: str) -> None:
-    """A progress bar with words on it."""
+    """Draw a progress bar with a text."""
     layout.progress(factor=min(max(fraction, 0.0), 1.0), text=text)
 
 
 def curve_width() -> int:
-    """How many columns a curve may have."""
+    """The largest number of columns of a curve."""
     return min(max(8, _fitting(_BLOCK_PIXELS)), 40)
 
 
 def draw_curve(layout: bpy.types.UILayout, values: list[float]) -> None:
-    """Numbers as columns beside each other, from the lowest to the highest: panels draw nothing but text."""
+    """Draw numbers as a column chart of block characters, because panels can only draw text."""
     column = layout.column(align=True)
     column.scale_y = _CURVE_LINE
     for line in curve_lines(values, _CURVE_LINES):
@@ -49,7 +51,7 @@ def draw_curve(layout: bpy.types.UILayout, values: list[float]) -> None:
 
 
 def curve_lines(values: list[float], lines: int) -> list[str]:
-    """A curve in block characters, the top line first; the lowest value is one eighth high, the highest all lines."""
+    """A chart in block characters, the top line first; the lowest value is one eighth of a line high."""
     low, high = min(values), max(values)
     steps = 8 * lines - 1
     heights = [1 + round(steps * (value - low) / (high - low or 1.0)) for value in values]
@@ -59,12 +61,12 @@ def curve_lines(values: list[float], lines: int) -> list[str]:
 
 
 def draw_buttons(layout: bpy.types.UILayout, *buttons: tuple[str, str, bool], **settings: tuple[object, ...]) -> None:
-    """Operators side by side, each as (idname, text, whether it can be pressed).
+    """Draw operators side by side, each as (idname, text, enabled).
 
-    `settings`: of a property of the operators, the value for each button that has one.
+    `settings` maps an operator property to its values, one for each button that has this property.
     """
     row = layout.row(align=True)
-    row.operator_context = "INVOKE_DEFAULT"  # in the preferences the default is to execute, which would wait
+    row.operator_context = "INVOKE_DEFAULT"  # the default in the preferences is to execute, which would block
     for i, (idname, text, enabled) in enumerate(buttons):
         cell = row.row(align=True)
         cell.enabled = enabled
@@ -75,7 +77,7 @@ def draw_buttons(layout: bpy.types.UILayout, *buttons: tuple[str, str, bool], **
 
 
 def remaining(seconds: float) -> str:
-    """A time that is left, in words; negative: unknown."""
+    """The remaining time in words; a negative number means unknown."""
     if seconds < 0:
         return "estimating"
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""What is done with the selection: split, duplicate, delete, hide, isolate, invert, clear, grow and shrink."""
+"""Edit the selection: split, duplicate, delete, hide, isolate, invert and clear."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from ..scene.splat import point_cloud
 from .operator_base import make_active
 from .reporting import Result, reported
 
-_ONCE = {"SKIP_SAVE"}  # not taken over from the last call
+_ONCE = {"SKIP_SAVE"}  # not reused from the last call
 
 
 class SAGA_OT_split(bpy.types.Operator):
-    """Move the selected Gaussians to an object of their own"""
+    """Move the selected Gaussians to a new object"""
 
     bl_idname = "saga.split"
     bl_label = "Split Selection"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
     object: StringProperty(
-        name="Object", description="Empty: the active object and those that share its model", options=_ONCE
+        name="Object",
+        description="Name of the object; the active object and all that share its model if empty",
+        options=_ONCE,
     )
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Every object with a partial selection is split; one that is selected as a whole stays as it is.
+        """Split every partly selected object; a fully selected object stays unchanged.
 
-        Of linked duplicates, which share what is selected, the active one is; the others keep all of their points.
+        Linked duplicates share their selection: only the active one is split, the others keep all points.
         """
         selected = _with_selection(context, self.object)
         partial = [o for o in selected if not point_cloud.selection(o).all()] or selected[:1]
@@ -41,12 +43,12 @@ class SAGA_OT_split(bpy.types.Operator):
         if context.mode == "OBJECT":
             make_active(context, parts[0])
         count = sum(len(part.data.points) for part in parts)
-        self.report({"INFO"}, f"Split {count:,} Gaussians off as {', '.join(part.name for part in parts)}")
+        self.report({"INFO"}, f"Moved {count:,} Gaussians to {', '.join(part.name for part in parts)}")
         return {"FINISHED"}
 
 
 class SAGA_OT_invert(bpy.types.Operator):
-    """Select what is not selected"""
+    """Select the unselected Gaussians and deselect the others"""
 
     bl_idname = "saga.invert"
     bl_label = "Invert Selection"
@@ -56,8 +58,8 @@ class SAGA_OT_invert(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Of the object, or of all that share its model."""
-        holders = {o.data.session_uid: o for o in _objects(context, self.object)}  # shared data is inverted once
+        """Change the object, or all objects that share its model."""
+        holders = {o.data.session_uid: o for o in _objects(context, self.object)}  # invert shared data once
         for obj in holders.values():
             point_cloud.set_selection(obj, ~point_cloud.selection(obj) & ~point_cloud.hidden(obj))
         prompts.forget(context.scene)
@@ -65,7 +67,7 @@ class SAGA_OT_invert(bpy.types.Operator):
 
 
 class SAGA_OT_clear(bpy.types.Operator):
-    """Select nothing"""
+    """Deselect all Gaussians"""
 
     bl_idname = "saga.clear"
     bl_label = "Clear Selection"
@@ -75,7 +77,7 @@ class SAGA_OT_clear(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Of the object, or of all that share its model."""
+        """Change the object, or all objects that share its model."""
         for obj in _objects(context, self.object):
             point_cloud.set_selection(obj, np.zeros(len(obj.data.points), np.bool_))
         prompts.forget(context.scene)
@@ -83,7 +85,7 @@ class SAGA_OT_clear(bpy.types.Operator):
 
 
 class SAGA_OT_duplicate(bpy.types.Operator):
-    """Copy the selected Gaussians to an object of their own; the original stays as it is"""
+    """Copy the selected Gaussians to a new object"""
 
     bl_idname = "saga.duplicate"
     bl_label = "Duplicate Selection"
@@ -93,7 +95,7 @@ class SAGA_OT_duplicate(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """One copy of each object that has a selection."""
+        """Make one copy for each object with a selection."""
         copies = [point_cloud.duplicate(o) for o in _with_selection(context, self.object)]
         prompts.forget(context.scene)
         if context.mode == "OBJECT":
@@ -114,12 +116,12 @@ class SAGA_OT_delete(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """From every object that has a selection; an object never becomes empty by it."""
+        """Delete from every object with a selection; refuse to empty an object."""
         objects = _with_selection(context, self.object)
         for obj in objects:
             if point_cloud.selection(obj).all():
-                what, fix = f"All of {obj.name} is selected", "Delete the object itself (X)"
-                raise UserError(what, "an empty splat would be left", fix, code=ErrorCode.ALL_SELECTED)
+                what, fix = f"All Gaussians of {obj.name} are selected", "Delete the object instead (X)"
+                raise UserError(what, "deleting them would leave an empty splat", fix, code=ErrorCode.ALL_SELECTED)
         count = sum(point_cloud.delete(obj) for obj in objects)
         prompts.forget(context.scene)
         self.report({"INFO"}, f"Deleted {count:,} Gaussians")
@@ -127,18 +129,20 @@ class SAGA_OT_delete(bpy.types.Operator):
 
 
 class SAGA_OT_hide(bpy.types.Operator):
-    """Hide the selected Gaussians, or all others; hidden ones are not drawn and not clicked"""
+    """Hide the selected or the unselected Gaussians; hidden Gaussians are not drawn and cannot be clicked"""
 
     bl_idname = "saga.hide"
     bl_label = "Hide Selection"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
     object: StringProperty(name="Object", options=_ONCE)
-    others: BoolProperty(name="Others", description="Hide what is not selected (isolate)", options=_ONCE)
+    others: BoolProperty(
+        name="Unselected", description="Hide the unselected Gaussians instead (isolate)", options=_ONCE
+    )
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Isolating one thing hides all of the objects that have no part of it."""
+        """Hide in all objects; isolating hides objects without a selection completely."""
         if not _with_selection(context, self.object):
             return {"CANCELLED"}
         for obj in _objects(context, self.object):
@@ -150,7 +154,7 @@ class SAGA_OT_hide(bpy.types.Operator):
 
 
 class SAGA_OT_show_all(bpy.types.Operator):
-    """Show all Gaussians that were hidden"""
+    """Show all hidden Gaussians"""
 
     bl_idname = "saga.show_all"
     bl_label = "Show Hidden"
@@ -160,51 +164,51 @@ class SAGA_OT_show_all(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Of the object, or of all that share its model."""
+        """Change the object, or all objects that share its model."""
         for obj in _objects(context, self.object):
             point_cloud.set_hidden(obj, np.zeros(len(obj.data.points), np.bool_))
         return {"FINISHED"}
 
 
 class SAGA_OT_adopt(bpy.types.Operator):
-    """Make a splat of an object that holds one under other names, such as a mesh of Blender's own PLY import"""
+    """Convert an object with the attributes of a splat, such as a mesh from Blender's PLY import, to a splat"""
 
     bl_idname = "saga.adopt"
-    bl_label = "Make It a Splat"
+    bl_label = "Convert to Splat"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    object: StringProperty(name="Object", description="Name of the object; the active object if empty", options=_ONCE)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """The object itself stays, hidden."""
+        """Add the splat and hide the original object."""
         obj = bpy.data.objects.get(self.object) if self.object else context.view_layer.objects.active
         if obj is None:
-            raise UserError("No object is active", fix="Select one", code=ErrorCode.NO_OBJECT)
+            raise UserError("No object is active", fix="Select an object", code=ErrorCode.NO_OBJECT)
         splat = adopt.adopt(obj)
         make_active(context, splat)
         obj.hide_set(True)
-        self.report({"INFO"}, f"Made a splat of {obj.name} with {len(splat.data.points):,} Gaussians")
+        self.report({"INFO"}, f"Converted {obj.name} to a splat with {len(splat.data.points):,} Gaussians")
         return {"FINISHED"}
 
 
 def _with_selection(context: bpy.types.Context, name: str) -> list[bpy.types.Object]:
-    """Those of `_objects` in which something is selected, each data-block once.
+    """The objects of `_objects` with a selection, one for each data-block.
 
     Raises:
-        UserError: if there is none.
+        UserError: if no object has a selection.
     """
     objects = _objects(context, name)
     selected = {o.data.session_uid: o for o in reversed(objects) if point_cloud.selection(o).any()}
     if not selected:
         raise UserError(
-            f"Nothing is selected in {objects[0].name}", fix="Click on a thing first", code=ErrorCode.NO_SELECTION
+            f"Nothing is selected in {objects[0].name}", fix="Click on an object first", code=ErrorCode.NO_SELECTION
         )
     return list(reversed(selected.values()))
 
 
 def _objects(context: bpy.types.Context, name: str) -> list[bpy.types.Object]:
-    """The named object alone, or the active one first and then those that share its model."""
+    """The named object, or the active object followed by those that share its model."""
     obj = find_splat(context, name)
     return [obj] if name else sorted(participants(context, obj), key=lambda o: o != obj)
 

@@ -16,66 +16,74 @@ from ..scene.state.paths import absolute
 from .reporting import Result, reported
 
 _FORMATS = (
-    ("PLY", "PLY", "As trainers write it: exact, read by every viewer", ".ply"),
-    ("COMPRESSED_PLY", "Compressed PLY", "PlayCanvas' packed PLY: about 14 times smaller", ".compressed.ply"),
-    ("SPZ", "SPZ", "Niantic's packed format: about 10 times smaller", ".spz"),
-    ("SPLAT", ".splat", "32 bytes a Gaussian, colors without spherical harmonics", ".splat"),
-    ("GLTF", "glTF", "Binary glTF with KHR_gaussian_splatting: exact", ".glb"),
+    ("PLY", "PLY", "Uncompressed, exact, and supported by every viewer", ".ply"),
+    ("COMPRESSED_PLY", "Compressed PLY", "PlayCanvas's packed PLY, about 14 times smaller", ".compressed.ply"),
+    ("SPZ", "SPZ", "Niantic's packed format, about 10 times smaller", ".spz"),
+    ("SPLAT", ".splat", "32 bytes per Gaussian, colors without spherical harmonics", ".splat"),
+    ("GLTF", "glTF", "Binary glTF with KHR_gaussian_splatting, exact", ".glb"),
 )
 _ENDINGS = {name: ending for name, _, _, ending in _FORMATS}
-_SPZ = (("3", "3", "Every viewer of SPZ reads it"), ("4", "4", "The newest, packed with zstd; few viewers read it yet"))
+_SPZ = (
+    ("3", "3", "Supported by every SPZ viewer"),
+    ("4", "4", "Newest version, packed with zstd; supported by few viewers yet"),
+)
 _SCOPES = (
-    ("SELECTED", "Selected Objects", "The selected splats; the active one where none is selected"),
-    ("VISIBLE", "Visible Objects", "Every splat that is to be seen, without hidden Gaussians"),
+    ("SELECTED", "Selected Objects", "Export the selected splats, or the active splat if none is selected"),
+    ("VISIBLE", "Visible Objects", "Export every visible splat, without hidden Gaussians"),
 )
 
 
 class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
-    """Export splats as they stand in the scene, to a file that 3D Gaussian Splatting viewers open"""
+    """Export splats to a file that 3D Gaussian Splatting viewers can open"""
 
     bl_idname = "saga.export_splat"
     bl_label = "Export Gaussian Splat"
-    bl_options = {"PRESET"}  # noqa: RUF012 - Blender reads it as it is
+    bl_options = {"PRESET"}  # noqa: RUF012 - Blender needs a plain set
 
     filename_ext = ".ply"
     filter_glob: StringProperty(default=";".join(f"*{e}" for e in _ENDINGS.values()), options={"HIDDEN"})
     object: StringProperty(
-        name="Object", description="Only this one, whatever is selected", options={"SKIP_SAVE", "HIDDEN"}
+        name="Object",
+        description="Name of the only object to export, regardless of the selection",
+        options={"SKIP_SAVE", "HIDDEN"},
     )
     format: EnumProperty(name="Format", items=[entry[:3] for entry in _FORMATS])
     scope: EnumProperty(name="Objects", items=_SCOPES)
-    selection_only: BoolProperty(name="Selection Only", description="Only the selected Gaussians")
+    selection_only: BoolProperty(name="Selection Only", description="Export only the selected Gaussians")
     one_each: BoolProperty(
         name="One File per Object",
-        description="Otherwise all go into one file; the object's name is added to the file's",
+        description="Write each object to its own file, with the object's name added to the file name",
     )
     world_space: BoolProperty(
-        name="World Space", description="As it stands in the scene: moved, rotated and scaled", default=True
+        name="World Space", description="Apply the location, rotation and scale of the object", default=True
     )
-    axes: EnumProperty(name="Axes", description="What the numbers of the file mean", items=AXES)
+    axes: EnumProperty(name="Axes", description="Orientation of the coordinates in the file", items=AXES)
     scale: FloatProperty(
-        name="Scale", description="What all is scaled by", default=1.0, min=1e-6, soft_min=0.01, soft_max=100
+        name="Scale",
+        description="Scale factor of the exported splats",
+        default=1.0,
+        min=1e-6,
+        soft_min=0.01,
+        soft_max=100,
     )
     sh_degree: IntProperty(
-        name="Color Detail", description="Highest degree of spherical harmonics", default=4, min=0, max=4
+        name="SH Degree", description="Highest degree of spherical harmonics to export", default=4, min=0, max=4
     )
-    with_objects: BoolProperty(
-        name="Object Numbers", description="Add the number of the object as a property; PLY only"
-    )
+    with_objects: BoolProperty(name="Object IDs", description="Add the number of the object as a PLY property")
     with_clusters: BoolProperty(
-        name="Cluster Numbers", description="Add the number of the thing it was found to be part of; PLY only"
+        name="Segment IDs", description="Add the number of the object found by Segment Scene as a PLY property"
     )
     spz_version: EnumProperty(name="SPZ Version", items=_SPZ)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The file dialog, with the object's name; not its source's folder, where that name is the original."""
+        """Open the file dialog with the object's name, outside the folder of the source file that has this name."""
         obj = context.view_layer.objects.active
         if not self.filepath and obj is not None:
             self.filepath = f"{bpy.path.clean_name(obj.name)}{_ENDINGS[self.format]}"
         return super().invoke(context, event)
 
     def draw(self, context: bpy.types.Context) -> None:
-        """What the chosen format has, in the side bar of the file dialog."""
+        """Draw the options of the chosen format in the sidebar of the file dialog."""
         layout = self.layout
         layout.use_property_split, layout.use_property_decorate = True, False
         groups = [
@@ -91,7 +99,7 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
                 column.prop(self, name)
 
     def check(self, context: bpy.types.Context) -> bool:
-        """Give the name the ending of the chosen format."""
+        """Set the file extension of the chosen format."""
         path = _with_ending(self.filepath, _ENDINGS[self.format])
         changed = path != self.filepath
         self.filepath = path
@@ -99,11 +107,11 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Write the files; each replaces an older one only when it is complete."""
+        """Write the files; each file replaces an older one only after it is complete."""
         path = Path(absolute(self.filepath))
         if not path.suffix:
             path = path.with_name(path.name + _ENDINGS[self.format])
-        format_for(path)  # an ending that cannot be is told before the work
+        format_for(path)  # refuse an unknown extension before the work starts
         options = ExportOptions(
             self.selection_only,
             self.scope == "VISIBLE",
@@ -139,7 +147,7 @@ def _with_ending(name: str, ending: str) -> str:
 
 
 def _one_each(path: Path, pieces: list[Piece]) -> list[tuple[Path, list[Piece]]]:
-    """A name for each piece: the file's, the object's, and a number where an object is placed more than once."""
+    """One file for each piece, named by file and object, with a number if an object is placed more than once."""
     ending = next(suffix for kind in FORMATS for suffix in kind.suffixes if path.name.lower().endswith(suffix))
     stem, groups = path.name[: -len(ending)], {}
     for piece in pieces:

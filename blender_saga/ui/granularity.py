@@ -1,4 +1,4 @@
-"""The switch between things and parts, where the slider of the scale is for other models."""
+"""The switch between objects and parts, which replaces the scale slider for models with levels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import bpy
 
 
 def shown_levels(count: int) -> tuple[str, ...]:
-    """The identifiers of the levels that a model of so many knows, coarsest first."""
+    """The identifiers of the levels of a model with `count` levels, coarsest first."""
     return ("COARSE", "MIDDLE", "FINE") if count > 2 else ("COARSE", "FINE")
 
 
@@ -18,7 +18,7 @@ def draw_levels(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, c
 
 
 def neighbor_level(level: str, count: int, coarser: bool) -> str:
-    """The next coarser or finer level, or the same at the end."""
+    """The next coarser or finer level, or the same level at the end."""
     names = shown_levels(count)
     place = names.index(level) if level in names else 0
     return names[max(0, place - 1) if coarser else min(len(names) - 1, place + 1)]

@@ -16,45 +16,45 @@ from ..scene.state.paths import absolute
 from .operator_base import make_active
 from .reporting import Result, reported
 
-_ENDINGS = tuple(suffix for suffix in READ_SUFFIXES if suffix.count(".") == 1)  # .compressed.ply is a .ply too
+_ENDINGS = tuple(suffix for suffix in READ_SUFFIXES if suffix.count(".") == 1)  # .compressed.ply ends with .ply
 _UP = (
-    ("AUTO", "As the Axes Say", "The splat stands as the axes say"),
-    *((name, name, f"The file's axis {name} points up") for name in ("X", "Y", "Z", "-X", "-Y", "-Z")),
+    ("AUTO", "From Axes", "Use the orientation that Axes sets"),
+    *((name, name, f"Treat the {name} axis of the file as up") for name in ("X", "Y", "Z", "-X", "-Y", "-Z")),
 )
 
 
 class SAGA_OT_import_splat(bpy.types.Operator, ImportHelper):
-    """Import 3D Gaussian Splats as point clouds: PLY, SPZ, .splat, .ksplat, SOG, glTF"""
+    """Import 3D Gaussian splats as point clouds: PLY, SPZ, .splat, .ksplat, SOG or glTF"""
 
     bl_idname = "saga.import_splat"
     bl_label = "Import Gaussian Splat"
-    bl_options = {"REGISTER", "UNDO", "PRESET"}  # noqa: RUF012 - Blender reads it as it is
+    bl_options = {"REGISTER", "UNDO", "PRESET"}  # noqa: RUF012 - Blender needs a plain set
 
     filename_ext = ".ply"
     filter_glob: StringProperty(default=";".join((*(f"*{e}" for e in _ENDINGS), META)), options={"HIDDEN"})
     directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
-    axes: EnumProperty(name="Axes", description="What the numbers of the file mean", items=AXES)
+    axes: EnumProperty(name="Axes", description="Orientation of the coordinates in the file", items=AXES)
     up: EnumProperty(
-        name="Up Axis", description="Which axis of the file points up; for captures that lie on their side", items=_UP
+        name="Up Axis", description="Axis of the file that points up, for captures that lie on their side", items=_UP
     )
     scale: FloatProperty(
-        name="Scale", description="Becomes the scale of the object", default=1.0, min=1e-6, soft_min=0.01, soft_max=100
+        name="Scale", description="Scale of the imported object", default=1.0, min=1e-6, soft_min=0.01, soft_max=100
     )
     sh_degree: IntProperty(
-        name="Color Detail",
-        description="Highest degree of spherical harmonics, which change the color with the direction; "
-        "less takes less memory",
+        name="SH Degree",
+        description="Highest degree of spherical harmonics (colors that change with the view direction) to import; "
+        "lower degrees need less memory",
         default=4,
         min=0,
         max=4,
     )
     keep_invalid: BoolProperty(
-        name="Keep Invalid", description="Keep Gaussians with numbers that are not finite; they are left out otherwise"
+        name="Keep Invalid", description="Keep Gaussians with values that are not finite instead of leaving them out"
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Dropped files come with their names; else the file dialog."""
+        """Import dropped files directly; otherwise open the file dialog."""
         if self.files and self.directory:
             self.filepath = self.filepath or str(Path(self.directory, self.files[0].name))
             return self.invoke_popup(context)
@@ -62,7 +62,7 @@ class SAGA_OT_import_splat(bpy.types.Operator, ImportHelper):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Read all files first: where one fails, the scene stays as it is."""
+        """Read all files before changing the scene, so that an error leaves it unchanged."""
         options = ImportOptions(self.axes, self.up, self.scale, self.sh_degree, self.keep_invalid)
         imported = import_files(self._paths(), options)
         for obj in imported.objects:
@@ -78,16 +78,16 @@ class SAGA_OT_import_splat(bpy.types.Operator, ImportHelper):
         return {"FINISHED"}
 
     def _paths(self) -> list[Path]:
-        """The files that were chosen; a single one may stand in `filepath` alone, as scripts give it."""
+        """The chosen files; scripts may give a single file in `filepath` alone."""
         if self.directory and any(entry.name for entry in self.files):
             return [Path(absolute(self.directory), entry.name) for entry in self.files if entry.name]
         if not self.filepath:
-            raise UserError("There is no file to import", fix="Choose one")
+            raise UserError("No file to import", fix="Choose a file")
         return [Path(absolute(self.filepath))]
 
 
 class SAGA_FH_splat(bpy.types.FileHandler):
-    """Splat files that are dropped into the viewport or the outliner."""
+    """Splat files dropped into the viewport or the outliner."""
 
     bl_idname = "SAGA_FH_splat"
     bl_label = "Gaussian Splat"
@@ -96,7 +96,7 @@ class SAGA_FH_splat(bpy.types.FileHandler):
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:
-        """Where objects can be made."""
+        """Whether the area accepts new objects."""
         return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
 
 

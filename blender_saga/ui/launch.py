@@ -1,4 +1,4 @@
-"""How the backend is started: the folder, the Python and the device that the preferences name."""
+"""How the add-on starts the backend: the folder, Python and device from the preferences."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ def backend_folder() -> Path:
 
 
 def environment() -> Environments:
-    """The environment that Install makes, and exchanges for a newer one."""
+    """The environment that Install creates and replaces."""
     return Environments(backend_folder() / "environment", REQUIREMENTS)
 
 
 def is_installed() -> bool:
-    """Whether there is a Python to start the backend with: the user's own, or an installed environment."""
+    """Whether a Python with the backend's packages is available: the user's own or the installed environment."""
     return own_python() is not None or environment().usable
 
 
 def own_python() -> Path | None:
-    """The Python that the user chose in place of an installed environment, or None."""
+    """The Python that the user chose instead of the installed environment, or None."""
     chosen = os.environ.get("BLENDER_SAGA_PYTHON") or absolute(preferences().backend_python)
     return Path(chosen) if chosen else None
 
 
 def usable_backend() -> None:
-    """Make sure that a request can be sent: the backend runs, or it can be started.
+    """Check that a request can be sent: the backend runs or can be started.
 
     Raises:
-        UserError: if it is not installed, or has died.
+        UserError: if it is not installed or has died.
     """
     state = session.backend.state if session.backend is not None else ConnectionState.stopped
     if state in (ConnectionState.lost, ConnectionState.failed):
-        session.connected()  # says why not
+        session.connected()  # raises the reason
     if state is ConnectionState.stopped:
         check_launch()
 
 
 def ensure_started() -> None:
-    """Start the backend where it is merely stopped; requests wait until it is up.
+    """Start the backend if it is stopped; requests wait until it runs.
 
     Raises:
         UserError: as `usable_backend`.
@@ -69,7 +69,7 @@ def ensure_started() -> None:
 
 
 def check_launch() -> None:
-    """Make sure that there is something to start or connect to; quick enough for a panel.
+    """Check that the backend can be started or connected to; fast enough for a panel.
 
     Raises:
         UserError: as `backend_launch`.
@@ -81,10 +81,10 @@ def check_launch() -> None:
 
 
 def backend_launch() -> Launch | Remote:
-    """What Start starts, or connects to.
+    """The backend that Start starts or connects to.
 
     Raises:
-        UserError: if there is no Python with the backend's packages; or no usable address and key of one elsewhere.
+        UserError: if no Python has the backend's packages, or the address or key of a remote backend is unusable.
     """
     return _remote() if preferences().backend_where == "ELSEWHERE" else launch_with(_python())
 
@@ -92,14 +92,14 @@ def backend_launch() -> Launch | Remote:
 def _remote() -> Remote:
     remote = remote_of(preferences().remote_address, preferences().remote_key)
     if not remote.protected and not bpy.app.online_access:
-        why = f"online access is switched off, and {remote.name} is not the end of a tunnel on this machine"
-        fix = "Use an SSH tunnel, or allow it in Preferences > System > Network"
+        why = f"online access is disabled, and {remote.name} is not a tunnel on this machine"
+        fix = "Use an SSH tunnel, or enable Allow Online Access in Preferences > System > Network"
         raise UserError("Blender does not connect to the backend", why, fix, code=ErrorCode.OFFLINE)
     return remote
 
 
 def launch_with(python: Path) -> Launch:
-    """The backend in a Python that has its packages."""
+    """The backend started with a Python that has its packages."""
     home = environment().holds(python) or backend_folder()
     return Launch(python, LAUNCH, ADDON_DIR, log_path(), preferences().device, home / "compiled")
 
@@ -109,17 +109,19 @@ def _python() -> Path:
     if python is not None:
         if python.is_file():
             return python
-        fix = "Choose another one in the preferences of Blender SAGA, or leave it empty"
+        fix = "Choose another Own Python in the preferences of Blender SAGA, or leave it empty"
         raise UserError("The backend's Python is missing", f"there is no file {python}", fix, code=ErrorCode.NO_PYTHON)
     installed = environment()
     if not installed.usable:
         if session.installation is not None and session.installation.running:
-            raise UserError("The backend is being installed", fix="Wait for its end", code=ErrorCode.NOT_INSTALLED)
+            raise UserError(
+                "The backend is being installed", fix="Wait until the installation ends", code=ErrorCode.NOT_INSTALLED
+            )
         what = f"The backend is {installed.state.value}"
         raise UserError(what, fix="Press Install in the SAGA sidebar", code=ErrorCode.NOT_INSTALLED)
     return installed.current.python
 
 
 def log_path() -> Path:
-    """The log of what the backend of this Blender prints."""
+    """The log file with the output of this Blender's backend."""
     return own_path(backend_folder() / "logs", "backend")

@@ -1,4 +1,4 @@
-"""Save a trained model where the user wants it."""
+"""Save a trained model to a chosen file."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ _ONCE = {"SKIP_SAVE"}
 
 
 class SAGA_OT_save_model(bpy.types.Operator):
-    """Save the trained model to a file of your choice; the splat then uses that one"""
+    """Save the trained model to a file, which the splat then uses"""
 
     bl_idname = "saga.save_model"
     bl_label = "Save Model"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    filepath: StringProperty(name="File", description="Empty: beside the .blend", subtype="FILE_PATH", options=_ONCE)
+    filepath: StringProperty(
+        name="File", description="Model file; next to the .blend if empty", subtype="FILE_PATH", options=_ONCE
+    )
     filter_glob: StringProperty(default="*.saga", options={"HIDDEN"})
-    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    object: StringProperty(name="Object", description="Name of the object; the active object if empty", options=_ONCE)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The file dialog, with the name that it would have had."""
+        """Open the file dialog with the default name."""
         return self._choose(context)
 
     @reported
@@ -41,7 +43,7 @@ class SAGA_OT_save_model(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Write it."""
+        """Write the model file."""
         obj = find_splat(context, self.object)
         ensure_started()
         given = Path(absolute(self.filepath)) if self.filepath else model_path(obj, obj.saga.fingerprint)

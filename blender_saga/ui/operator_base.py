@@ -1,4 +1,4 @@
-"""What operators share: a button goes on while a script waits, the keys that are held, the active object."""
+"""Base classes and helpers of operators: waiting for results, modifier keys, the active object."""
 
 from __future__ import annotations
 
@@ -17,33 +17,36 @@ from .launch import ensure_started
 from .reporting import Result, reported
 
 if TYPE_CHECKING:
-    _Mixin = bpy.types.Operator  # what each of them is mixed into
+    _Mixin = bpy.types.Operator  # the class that mixins extend
 else:
-    _Mixin = object  # Blender does not want a class that is an operator already
+    _Mixin = object  # Blender rejects a mixin that is an operator itself
 
 
 def wait_property() -> object:
-    """`wait`: scripts call an operator and get its result; a button never makes the window wait."""
+    """The property `wait`: scripts wait for the result of an operator, buttons never block the window."""
     return BoolProperty(
-        name="Wait", description="Return when it has ended", default=True, options={"HIDDEN", "SKIP_SAVE"}
+        name="Wait",
+        description="Return only after the operation has ended",
+        default=True,
+        options={"HIDDEN", "SKIP_SAVE"},
     )
 
 
 def make_active(context: bpy.types.Context, obj: bpy.types.Object) -> None:
-    """Select an object alone and make it the active one."""
+    """Select only this object and make it active."""
     for other in context.selected_objects:
         other.select_set(False)
-    obj.select_set(True)  # by itself: an object that was linked just now is not in `view_layer.objects` yet
+    obj.select_set(True)  # directly: a newly linked object is not in `view_layer.objects` yet
     context.view_layer.objects.active = obj
 
 
 class Asking(_Mixin):
-    """What requests about a whole scene have in common: the button goes on, a script waits."""
+    """Base class of requests about a whole scene: a button returns at once, a script waits."""
 
     wait: wait_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The button: go on in the background."""
+        """Run in the background when called by a button."""
         self.wait = bpy.app.background
         return self._start(context)
 
@@ -53,9 +56,9 @@ class Asking(_Mixin):
         return self.execute(context)
 
     def _run(self, asked: segments.Asked, done: Callable[[], None]) -> Result:
-        """Have the answer written down, and call `done`, when it comes; or wait for it if told to."""
+        """Record the answer and call `done` when it arrives; wait for it if `wait` is set."""
         if not self.wait:
-            label = self.bl_label  # the operator itself is gone by then
+            label = self.bl_label  # Blender has freed the operator by then
             asked.request.on_end = lambda _: _finish(asked, label, done)
             return {"FINISHED"}
         asked.request.wait()
@@ -67,7 +70,7 @@ class Asking(_Mixin):
 
 
 def _finish(asked: segments.Asked, label: str, done: Callable[[], None]) -> None:
-    """The end of a request nobody waits for: the panels tell it, and undo learns of the change."""
+    """End a background request: show the result in the panels and add an undo step."""
     try:
         session.tell(segments.record(asked))
     except UserError as error:
@@ -80,11 +83,11 @@ def _finish(asked: segments.Asked, label: str, done: Callable[[], None]) -> None
 
 
 class Combining(_Mixin):
-    """An operator of a list's row that sets, adds or takes away by the keys that are held."""
+    """Base class of operators of list rows: Shift adds to the selection, Ctrl subtracts."""
 
     mode: EnumProperty(name="Mode", items=MODES, options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Shift and Ctrl as in the viewport."""
+        """Read Shift and Ctrl, as in the viewport."""
         self.mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
         return self.execute(context)

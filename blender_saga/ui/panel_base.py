@@ -1,4 +1,4 @@
-"""What panels share: the tab they stand in, why something is not possible now, what is missing for it."""
+"""Common code of the panels: their tab, the reason why an action is not possible, missing prerequisites."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .launch import preferences, usable_backend
 
 
 def reason(check: Callable[[], object]) -> str:
-    """Why something is not possible now, in one sentence; "" if it is."""
+    """The reason why an action is not possible now, as one sentence; "" if it is possible."""
     try:
         check()
     except UserError as error:
@@ -25,7 +25,7 @@ def reason(check: Callable[[], object]) -> str:
 
 
 class SagaPanel:
-    """What all panels of the tab have in common."""
+    """Base class of the panels in the SAGA tab."""
 
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
@@ -33,7 +33,7 @@ class SagaPanel:
 
 
 def check_clickable(context: bpy.types.Context) -> None:
-    """Make sure that the active splat can be clicked now.
+    """Check that the active splat can be clicked now.
 
     Raises:
         UserError: what is missing.
@@ -47,7 +47,7 @@ def check_clickable(context: bpy.types.Context) -> None:
 
 
 def draw_missing_clip(layout: bpy.types.UILayout) -> bool:
-    """What to do where no weights of CLIP were chosen; returns whether that is so."""
+    """Draw the choice of CLIP's weights if none are chosen. Returns whether they are missing."""
     missing = reason(clip_weights)
     if missing:
         draw_text(layout, missing, "INFO")
@@ -57,7 +57,7 @@ def draw_missing_clip(layout: bpy.types.UILayout) -> bool:
 
 
 def draw_fetch(layout: bpy.types.UILayout, family: str) -> None:
-    """How far a download is, or its button where no file is chosen: "SAM" or "CLIP"."""
+    """Draw the progress of a download, or its button if no weights of the family ("SAM" or "CLIP") are chosen."""
     fetching = session.fetching
     if fetching is not None and not fetching.ended:
         progress = fetching.job.progress

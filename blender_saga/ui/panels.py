@@ -1,4 +1,4 @@
-"""The sidebar tab SAGA, first part: the splat and how it is shown. Panels compute nothing."""
+"""The first panels of the SAGA tab: the active splat and its view. Panels compute nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SAGA_PT_scene(SagaPanel, bpy.types.Panel):
     bl_order = 0
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Name, size and model of the splat; how it is shown."""
+        """Draw the name, size and model of the splat."""
         layout = self.layout
         problem = reason(lambda: find_splat(context, ""))
         if problem:
@@ -43,21 +43,21 @@ class SAGA_PT_scene(SagaPanel, bpy.types.Panel):
 
 def _model_state(obj: bpy.types.Object) -> str:
     if trains_now(obj):
-        return "Model: being trained"
+        return "Model: training"
     if session.holds(obj.saga.fingerprint):
-        return "Model: in memory, not saved"
+        return "Model: not saved"
     model = trained_model(obj)
-    return f"Model: {bpy.path.basename(model)}" if model else "Model: not trained yet"
+    return f"Model: {bpy.path.basename(model)}" if model else "Model: not trained"
 
 
 class SAGA_PT_view(SagaPanel, bpy.types.Panel):
-    """How splats are shown"""
+    """How splats are displayed"""
 
     bl_label = "View"
     bl_order = 1
 
     def draw(self, context: bpy.types.Context) -> None:
-        """View mode, way of drawing, density."""
+        """Draw the view mode, the drawing method and the density."""
         layout, settings = self.layout, context.scene.saga
         layout.prop(settings, "view_mode", text="")
         self._draw_missing(context, settings.view_mode)
@@ -68,10 +68,10 @@ class SAGA_PT_view(SagaPanel, bpy.types.Panel):
         density.prop(settings, "density", slider=True)
         layout.prop(settings, "show_selection")
         if splat_draw.painter.error:
-            draw_text(layout, "Drawing splats has failed; the console says why. Choose Draw As: Blender", "ERROR")
+            draw_text(layout, "Splats cannot be drawn; the console shows the reason. Set Draw As to Blender", "ERROR")
 
     def _draw_missing(self, context: bpy.types.Context, mode: str) -> None:
-        """What to press where a view mode has nothing to show yet."""
+        """Draw the button that a view mode without data needs."""
         if mode == "COLOR" or reason(lambda: find_splat(context, "")):
             return
         layout, attribute = self.layout, MODE_ATTRIBUTES[mode]
@@ -80,7 +80,7 @@ class SAGA_PT_view(SagaPanel, bpy.types.Panel):
                 layout.operator("saga.color_features", text="Update", icon="FILE_REFRESH")
             return
         if mode == "SIMILARITY":
-            draw_text(layout, "Nothing was clicked yet. Click on a thing with the SAGA tool", "INFO")
+            draw_text(layout, "No click yet. Click on an object with the SAGA Select tool", "INFO")
         else:
             layout.operator("saga.color_features" if mode == "PCA" else "saga.segment_scene")
 

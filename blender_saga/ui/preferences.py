@@ -1,4 +1,4 @@
-"""Preferences: where the backend lives, which Python and device it uses."""
+"""The preferences: the machine, folder, Python and device of the backend."""
 
 from __future__ import annotations
 
@@ -10,55 +10,57 @@ from .backend_panel import draw_backend
 from .drawing import draw_text
 
 PLACES = (
-    ("HERE", "On This Machine", "Blender starts it, with the packages that Install has brought"),
-    ("ELSEWHERE", "Elsewhere", "On another machine, where 'saga_backend serve' runs, at the end of an SSH tunnel"),
+    ("HERE", "This Machine", "Start the backend on this machine, with the packages that Install provides"),
+    ("ELSEWHERE", "Another Machine", "Connect through an SSH tunnel to a machine that runs 'saga_backend serve'"),
 )
 DEVICES = (
-    ("auto", "Automatic", "The NVIDIA GPU where there is one, else the processor"),
-    ("cpu", "Processor", "Always the processor"),
-    ("cuda", "NVIDIA GPU", "Always the GPU; an error where there is none"),
+    ("auto", "Automatic", "Use the NVIDIA GPU if there is one, otherwise the CPU"),
+    ("cpu", "CPU", "Always use the CPU"),
+    ("cuda", "NVIDIA GPU", "Always use the GPU, and fail if there is none"),
 )
 
 
 class SagaPreferences(bpy.types.AddonPreferences):
-    """Where the backend lives and what it runs on."""
+    """The machine, folder, Python and device of the backend."""
 
     bl_idname = PACKAGE
 
     backend_folder: StringProperty(
-        name="Backend folder",
-        description="Where the backend's packages are installed, about 7 GB; empty: Blender's folder for extensions",
+        name="Backend Folder",
+        description="Folder for the backend's packages (about 7 GB); Blender's folder for extensions if empty",
         subtype="DIR_PATH",
     )
     backend_python: StringProperty(
         name="Own Python",
-        description="A Python that has the backend's packages already; empty: the one that Install makes",
+        description="Python that already has the backend's packages; the one that Install creates if empty",
         subtype="FILE_PATH",
     )
     device: EnumProperty(name="Device", items=DEVICES)
     sam_weights: StringProperty(
-        name="SAM weights",
-        description="File of Segment Anything's weights (vit_h, vit_l, vit_b) on the backend's machine",
+        name="SAM Weights",
+        description="Weights file of Segment Anything (vit_h, vit_l or vit_b) on the backend's machine",
         subtype="FILE_PATH",
     )
     clip_weights: StringProperty(
-        name="CLIP weights",
-        description="File of OpenCLIP weights (ViT-B-16) on the backend's machine, for finding things by words",
+        name="CLIP Weights",
+        description="Weights file of OpenCLIP (ViT-B-16) on the backend's machine, used to find objects by text",
         subtype="FILE_PATH",
     )
 
-    backend_where: EnumProperty(name="Backend Runs", items=PLACES)
-    remote_address: StringProperty(name="Address", description="HOST:PORT of the tunnel's near end: 127.0.0.1:7860")
+    backend_where: EnumProperty(name="Backend Runs On", items=PLACES)
+    remote_address: StringProperty(
+        name="Address", description="HOST:PORT of the local end of the tunnel, for example: 127.0.0.1:7860"
+    )
     remote_key: StringProperty(
         name="Key",
-        description="What 'saga_backend serve' has printed. It is kept in Blender's preferences file, as plain text",
+        description="Key printed by 'saga_backend serve'; stored as plain text in Blender's preferences file",
         subtype="PASSWORD",
     )
     remote_sam_weights: StringProperty(
-        name="SAM weights there", description="File of Segment Anything's weights, its whole path on the other machine"
+        name="Remote SAM Weights", description="Full path of Segment Anything's weights file on the other machine"
     )
     remote_clip_weights: StringProperty(
-        name="CLIP weights there", description="File of OpenCLIP weights, its whole path on the other machine"
+        name="Remote CLIP Weights", description="Full path of OpenCLIP's weights file on the other machine"
     )
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -73,7 +75,7 @@ class SagaPreferences(bpy.types.AddonPreferences):
         for name in names:
             layout.prop(self, name)
         if self.backend_where == "ELSEWHERE":
-            draw_text(layout, "The key is kept in Blender's preferences file, as plain text", "INFO")
+            draw_text(layout, "Blender's preferences file stores the key as plain text", "INFO")
         draw_backend(layout)
 
 

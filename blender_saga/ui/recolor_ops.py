@@ -1,4 +1,4 @@
-"""Recolor the selection by a text: ask, look at it, apply or give up."""
+"""Recolor the selection by a text: preview, then apply or cancel."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ _ONCE = {"SKIP_SAVE"}
 
 
 class _Words:
-    """What both ways to ask have in common."""
+    """Properties and request of both recolor operators."""
 
-    text: StringProperty(name="Make It", description="What the selection shall look like: blue box", options=_ONCE)
-    source: StringProperty(name="It Is", description="What the selection looks like: red box", options=_ONCE)
+    text: StringProperty(name="To", description="New look of the selection, for example: blue box", options=_ONCE)
+    source: StringProperty(
+        name="From", description="Current look of the selection, for example: red box", options=_ONCE
+    )
     object: StringProperty(
-        name="Object", description="Empty: the active object and those that share its model", options=_ONCE
+        name="Object",
+        description="Name of the object; the active object and all that share its model if empty",
+        options=_ONCE,
     )
     weights: StringProperty(
-        name="CLIP", description="File of its weights; empty: that of the preferences", options=_ONCE
+        name="CLIP Weights", description="Weights file; the one from the preferences if empty", options=_ONCE
     )
-    steps: IntProperty(name="Steps", description="0: the default", min=0, options=_ONCE)
-    seed: IntProperty(name="Seed", description="Of every random draw", min=0, options=_ONCE)
+    steps: IntProperty(name="Steps", description="Number of steps; 0 uses the default", min=0, options=_ONCE)
+    seed: IntProperty(name="Seed", description="Seed of the random numbers", min=0, options=_ONCE)
 
     def _ask(self, context: bpy.types.Context) -> recolor.RecolorRequest:
         obj = find_splat(context, self.object)
-        for words, what in ((self.source, "it is"), (self.text, "it shall look like")):
+        for words, what in ((self.source, "From"), (self.text, "To")):
             if not words.strip():
-                raise UserError(f"There is no text that says what {what}", fix="Type one, for example: red box")
+                raise UserError(f"The text '{what}' is empty", fix="Enter a description, for example: red box")
         message = Recolor(no_gaussians(), self.source, self.text, clip_weights(self.weights), self.steps, self.seed)
         return recolor.ask([obj] if self.object else _active_first(context, obj), message)
 
@@ -47,18 +51,20 @@ def _active_first(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy
 
 
 class SAGA_OT_recolor(_Words, bpy.types.Operator):
-    """Recolor the selection so that it looks like a text says, and wait for it; form and place stay as they are"""
+    """Recolor the selection to match a text, without changing its shape or position"""
 
     bl_idname = "saga.recolor"
     bl_label = "Recolor"
     bl_options = {"UNDO", "INTERNAL"}  # noqa: RUF012
 
-    strength: FloatProperty(name="Strength", description="Share of the change", min=0, max=1, default=1, options=_ONCE)
+    strength: FloatProperty(
+        name="Strength", description="Fraction of the color change", min=0, max=1, default=1, options=_ONCE
+    )
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """For scripts: what is selected stays selected."""
-        context.view_layer.update()  # a script may have moved objects just now
+        """Recolor and wait, for scripts; keep the selection."""
+        context.view_layer.update()  # a script may have just moved objects
         wish = self._ask(context)
         wish.request.wait()
         preview = recolor.received(wish)
@@ -68,13 +74,13 @@ class SAGA_OT_recolor(_Words, bpy.types.Operator):
 
 
 class SAGA_OT_recolor_preview(_Words, bpy.types.Operator):
-    """Find the colors that the text asks for and show them; nothing is changed before you press Apply"""
+    """Preview the colors that match the text, without changing the splat before Apply"""
 
     bl_idname = "saga.recolor_preview"
-    bl_label = "Preview New Colors"
+    bl_label = "Preview Recolor"
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The button takes the texts from the sidebar."""
+        """Take the texts from the sidebar when called by a button."""
         settings = context.scene.saga
         self.source, self.text = self.source or settings.recolor_source, self.text or settings.recolor_text
         return self._begin(context)
@@ -86,7 +92,7 @@ class SAGA_OT_recolor_preview(_Words, bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Ask the backend; when it has answered, the viewports show it."""
+        """Send the request; the viewports show the answer when it arrives."""
         recolor.forget()
         wish, scene = self._ask(context), context.scene.name
         wish.request.on_end = lambda _: _show(wish, scene)
@@ -94,12 +100,12 @@ class SAGA_OT_recolor_preview(_Words, bpy.types.Operator):
 
 
 def _show(wish: recolor.RecolorRequest, scene_name: str) -> None:
-    """The answer has come, or will not."""
+    """Show the answer or report its error."""
     scene = bpy.data.scenes.get(scene_name)
     try:
         preview = recolor.received(wish)
         if scene is None:
-            return  # another file was opened meanwhile
+            return  # the user opened another file in the meantime
         recolor.show(preview, scene.saga.recolor_strength)
     except UserError as error:
         session.tell(error.sentence(), failed=True)
@@ -107,22 +113,22 @@ def _show(wish: recolor.RecolorRequest, scene_name: str) -> None:
         session.tell("Cancelled; nothing was changed")
     else:
         scene.saga.view_mode = "COLOR"
-        session.tell(f"A preview of '{preview.text}': press Apply to keep it")
+        session.tell(f"Preview of '{preview.text}'. Press Apply to keep it")
 
 
 class SAGA_OT_recolor_apply(bpy.types.Operator):
-    """Keep the new colors at the strength that is shown; the selection is taken away, so that they are seen"""
+    """Apply the previewed colors at the current strength, and clear the selection to show them"""
 
     bl_idname = "saga.recolor_apply"
-    bl_label = "Apply New Colors"
+    bl_label = "Apply Recolor"
     bl_options = {"UNDO", "INTERNAL"}  # noqa: RUF012
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """One step of undo."""
+        """Apply the colors as one undo step."""
         preview = recolor.shown()
         if preview is None:
-            raise UserError("There are no new colors to apply", fix="Press Preview first", code=ErrorCode.NO_PREVIEW)
+            raise UserError("There is no preview to apply", fix="Press Preview first", code=ErrorCode.NO_PREVIEW)
         changed = recolor.write(preview, context.scene.saga.recolor_strength)
         recolor.forget()
         for obj in bpy.data.objects:
@@ -135,7 +141,7 @@ class SAGA_OT_recolor_apply(bpy.types.Operator):
 
 
 class SAGA_OT_recolor_cancel(bpy.types.Operator):
-    """Show the colors as they are and forget the new ones"""
+    """Discard the previewed colors and show the original ones"""
 
     bl_idname = "saga.recolor_cancel"
     bl_label = "Cancel Preview"
@@ -143,7 +149,7 @@ class SAGA_OT_recolor_cancel(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Nothing was changed."""
+        """Discard the preview; the splat is unchanged."""
         if recolor.shown() is None:
             raise UserError("There is no preview to cancel", fix="Press Preview first", code=ErrorCode.NO_PREVIEW)
         recolor.forget()
@@ -152,7 +158,7 @@ class SAGA_OT_recolor_cancel(bpy.types.Operator):
 
 
 def _summary(preview: recolor.Preview) -> str:
-    return f"Recolored {len(preview.shift):,} splats: {preview.text}"
+    return f"Recolored {len(preview.shift):,} Gaussians: {preview.text}"
 
 
 CLASSES = (SAGA_OT_recolor, SAGA_OT_recolor_preview, SAGA_OT_recolor_apply, SAGA_OT_recolor_cancel)

@@ -1,4 +1,4 @@
-"""The sidebar's box Recolor: what it is, what it shall be, how much of that."""
+"""The panel Recolor by Text: the two texts, the preview and its strength."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .panel_base import SagaPanel, draw_missing_clip, reason
 
 
 class SAGA_PT_recolor(SagaPanel, bpy.types.Panel):
-    """Recolor by a text"""
+    """Recolor the selection by text"""
 
-    bl_label = "Recolor by Words"
+    bl_label = "Recolor by Text"
     bl_parent_id = "SAGA_PT_edit"
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The two texts and the button; how far it is; the preview with its strength."""
+        """Draw the texts and the button, the progress, or the preview with its strength."""
         layout, settings, search = self.layout, context.scene.saga, session.search
         if search is not None and not search.ended and isinstance(search.message, Recolor):
             _draw_running(layout, search)
@@ -45,16 +45,20 @@ class SAGA_PT_recolor(SagaPanel, bpy.types.Panel):
 
 def _draw_running(layout: bpy.types.UILayout, search: Request) -> None:
     progress = search.job.progress
-    text = f"{progress.phase[:1].upper()}{progress.phase[1:]}, {remaining(progress.eta)}" if progress else "Asking"
+    text = (
+        f"{progress.phase[:1].upper()}{progress.phase[1:]}, {remaining(progress.eta)}"
+        if progress
+        else "Waiting for the backend"
+    )
     draw_progress(layout, search.job.fraction, text)
-    if progress and progress.loss == progress.loss:  # not NaN: something is being fitted
+    if progress and progress.loss == progress.loss:  # not NaN: the backend is fitting
         layout.label(text=f"Loss {progress.loss:.3g}")
     layout.operator("saga.cancel", icon="CANCEL").what = "SEARCH"
 
 
 def _draw_preview(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
     if settings.drawing == "BLENDER":
-        draw_text(layout, "Blender draws the splats now: the preview is seen with Draw As: Splats, or applied", "INFO")
+        draw_text(layout, "Blender draws the splats, without the preview. Set Draw As to Splats to see it", "INFO")
     layout.prop(settings, "recolor_strength", slider=True)
     row = layout.row(align=True)
     row.operator("saga.recolor_apply", text="Apply", icon="CHECKMARK")
@@ -62,11 +66,11 @@ def _draw_preview(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
 
 
 def _check(context: bpy.types.Context) -> None:
-    """Raises a UserError where nothing can be recolored now."""
+    """Raise a UserError if nothing can be recolored now."""
     obj = find_splat(context, "")
     usable_backend()
     if not any(point_cloud.selection(o).any() for o in participants(context, obj)):
-        raise UserError("Nothing is selected", fix="Click on a thing first", code=ErrorCode.NO_SELECTION)
+        raise UserError("Nothing is selected", fix="Click on an object first", code=ErrorCode.NO_SELECTION)
 
 
 CLASSES = (SAGA_PT_recolor,)

@@ -1,4 +1,4 @@
-"""Refine the selection: larger and smaller things, clicks taken back, grow and shrink."""
+"""Refine the selection: change the scale, remove clicks, grow and shrink."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .reporting import Result, reported
 
 
 class SAGA_OT_scale_step(bpy.types.Operator):
-    """Select a larger or a smaller thing at the same clicks"""
+    """Select a larger or smaller object at the same clicks"""
 
     bl_idname = "saga.scale_step"
     bl_label = "Change Scale"
 
-    step: FloatProperty(name="Step", description="Added to the scale", default=0.05, min=-1, max=1)
+    step: FloatProperty(name="Step", description="Change of the scale", default=0.05, min=-1, max=1)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Move the slider or the switch; the selection follows when the backend has answered."""
+        """Change the slider or the switch; the selection follows when the backend answers."""
         settings, levels = context.scene.saga, granularity(find_splat(context, ""))
         if not len(settings.prompts):
             raise UserError(
-                "There is no click whose scale could be changed", fix="Click on a thing first", code=ErrorCode.IDLE
+                "There is no click to change the scale of", fix="Click on an object first", code=ErrorCode.IDLE
             )
         before = settings.level, settings.scale_auto, settings.scale
         with requery.silent():
@@ -47,16 +47,18 @@ class SAGA_OT_scale_step(bpy.types.Operator):
 
 
 class SAGA_OT_prompt_remove(bpy.types.Operator):
-    """Take this click back; the others stay"""
+    """Remove this click and keep the others"""
 
     bl_idname = "saga.prompt_remove"
     bl_label = "Remove Click"
 
-    index: IntProperty(name="Index", description="0 is the oldest; -1 the newest", default=-1, min=-1)
+    index: IntProperty(
+        name="Index", description="Number of the click, from the oldest (0); -1 is the newest", default=-1, min=-1
+    )
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Ask again without it; without any click nothing is selected."""
+        """Select again with the other clicks; clear the selection if none is left."""
         settings = context.scene.saga
         count = len(settings.prompts)
         if self.index >= count or not count:
@@ -66,7 +68,7 @@ class SAGA_OT_prompt_remove(bpy.types.Operator):
         place = count - 1 if self.index < 0 else self.index
         taken = prompts.take(context.scene, place)
         if not len(settings.prompts):
-            return bpy.ops.saga.clear("EXEC_DEFAULT", True)  # a step of undo, as the answers of the others make one
+            return bpy.ops.saga.clear("EXEC_DEFAULT", True)  # one undo step, like the answers to other clicks
         try:
             requery.ask_again(context)
         except UserError:
@@ -76,7 +78,7 @@ class SAGA_OT_prompt_remove(bpy.types.Operator):
 
 
 class SAGA_OT_accept(bpy.types.Operator):
-    """Keep the selection as it is and start anew: later clicks do not change what is selected now"""
+    """Keep the selection and start a new one with the next click"""
 
     bl_idname = "saga.accept"
     bl_label = "Keep Selection"
@@ -90,21 +92,23 @@ class SAGA_OT_accept(bpy.types.Operator):
 
 
 class SAGA_OT_grow(bpy.types.Operator):
-    """Grow the selection by its neighborhood, or shrink it"""
+    """Grow the selection into its neighborhood, or shrink it"""
 
     bl_idname = "saga.grow"
     bl_label = "Grow or Shrink Selection"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    steps: IntProperty(name="Steps", description="Negative: shrink", default=1, min=-20, max=20)
+    steps: IntProperty(
+        name="Steps", description="Number of steps; a negative number shrinks the selection", default=1, min=-20, max=20
+    )
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Of the active object and all that share its model."""
+        """Grow in the active object and all that share its model."""
         objects = participants(context, find_splat(context, ""))
         before = {o: point_cloud.selection(o) for o in objects}
         if not any(mask.any() for mask in before.values()):
-            raise UserError("Nothing is selected", fix="Click on a thing first", code=ErrorCode.NO_SELECTION)
+            raise UserError("Nothing is selected", fix="Click on an object first", code=ErrorCode.NO_SELECTION)
         for obj, mask in before.items():
             places, scales = point_cloud.positions(obj), point_cloud.scales(obj)
             step, change = grow.usual_step(scales, mask), grow.grow if self.steps > 0 else grow.shrink

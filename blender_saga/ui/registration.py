@@ -1,4 +1,4 @@
-"""What Blender is told of when the extension is enabled: in this order, and back in the reverse order."""
+"""Registration of the extension, in this order; unregistration runs in reverse order."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ CLASSES = (*properties.CLASSES, *(cls for module in _MODULES for cls in module.C
 
 
 def register() -> None:
-    """Register everything; an error is a bug and is not hidden."""
+    """Register everything; errors are bugs and are not hidden."""
     journal.start()
     for cls in CLASSES:
         bpy.utils.register_class(cls)
@@ -80,7 +80,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Undo `register`, and end the backend."""
+    """Undo `register` and end the backend."""
     timer.stop()
     session.close()
     ahead.stop()

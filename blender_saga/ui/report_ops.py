@@ -1,4 +1,4 @@
-"""Copy Report: what support needs to know, on the clipboard; the user's names, folders and keys are left out."""
+"""Copy Report: a support report on the clipboard, without the user's names, folders and keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SMI_SECONDS = 5.0
 
 
 def report_text() -> str:
-    """The report, for scripts; the operator puts the same on the clipboard."""
+    """The report as text, for scripts; the operator copies the same text to the clipboard."""
     sections = [
         Section("Versions", _versions()),
         Section("Device", _device()),
@@ -59,7 +59,7 @@ def _redactor() -> Redactor:
 
 
 def _harmless() -> set[str]:
-    """Values that hide nothing and would only spoil the report."""
+    """Values that reveal nothing, so that hiding them would only make the report harder to read."""
     return {"", tempfile.gettempdir(), "/"}
 
 
@@ -75,25 +75,25 @@ def _versions() -> list[str]:
 
 def _device() -> list[str]:
     welcome = session.backend.welcome if session.backend is not None else None
-    lines = [f"The backend computes on: {welcome.note}", welcome.obstacle] if welcome else []
+    lines = [f"The backend runs on: {welcome.note}", welcome.obstacle] if welcome else []
     return [*filter(None, lines), f"Driver: {_driver()}", *_graphics()]
 
 
 def _driver() -> str:
-    """The GPUs by the driver's own tool."""
+    """The GPUs that nvidia-smi lists."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return "there is no nvidia-smi"
+        return "nvidia-smi is not installed"
     command = [program, "--query-gpu=name,driver_version,memory.used,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SMI_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"nvidia-smi does not answer ({type(error).__name__})"
-    return done.stdout.strip().replace("\n", "; ") or f"nvidia-smi says nothing (code {done.returncode})"
+    return done.stdout.strip().replace("\n", "; ") or f"nvidia-smi prints nothing (code {done.returncode})"
 
 
 def _graphics() -> Iterator[str]:
-    """What draws the window; there is none in background mode."""
+    """The GPU that draws the window; nothing in background mode."""
     if not bpy.app.background:
         import gpu
 
@@ -103,13 +103,13 @@ def _graphics() -> Iterator[str]:
 def _environment() -> list[str]:
     installed = environment()
     folder = installed.current.folder
-    lines = [f"Own Python is {'chosen' if own_python() else 'not chosen'}; the environment is {installed.state.value}"]
+    lines = [f"Own Python: {'set' if own_python() else 'not set'}; environment: {installed.state.value}"]
     with contextlib.suppress(OSError):
         python = (folder / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
         lines += [line for line in python.splitlines() if line.startswith("version")]
         lines.append(", ".join(packages(folder, _PACKAGES)))
     with contextlib.suppress(OSError):
-        lines.append(f"{shutil.disk_usage(backend_folder()).free / 1e9:.1f} GB are free in the backend folder")
+        lines.append(f"Free space in the backend folder: {shutil.disk_usage(backend_folder()).free / 1e9:.1f} GB")
     job = session.installation
     if job is not None:
         state = (
@@ -122,43 +122,43 @@ def _environment() -> list[str]:
 def _backend() -> list[str]:
     backend = session.backend
     if backend is None:
-        return ["It was not started yet"]
-    lines = [f"It is {backend.state.value}; it was started {backend.starts} times", backend.error]
+        return ["The backend was not started"]
+    lines = [f"State: {backend.state.value}, started {backend.starts} times", backend.error]
     if session.memory.state is not None:
         memory = session.memory.state
-        lines.append(f"It takes {memory.memory} MB, {memory.available} MB are free on the machine")
+        lines.append(f"Memory: {memory.memory} MB used, {memory.available} MB free on the machine")
         if memory.device_total:
-            lines.append(f"{memory.device}: {memory.device_memory} of {memory.device_total} MB are taken")
-    lines += [f"At work: {job.kind}" for job in backend.jobs]
-    return [*filter(None, lines), *([f"The panel says: {session.message}"] if session.message else [])]
+            lines.append(f"{memory.device}: {memory.device_memory} of {memory.device_total} MB used")
+    lines += [f"Running: {job.kind}" for job in backend.jobs]
+    return [*filter(None, lines), *([f"Message in the panel: {session.message}"] if session.message else [])]
 
 
 class SAGA_OT_copy_report(bpy.types.Operator):
-    """Put a report for support on the clipboard: versions, device, last errors; no names or contents of files"""
+    """Copy a support report (versions, device, last errors) to the clipboard, without file names or contents"""
 
     bl_idname = "saga.copy_report"
     bl_label = "Copy Report"
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Copy it; without a window it is printed."""
+        """Copy the report; print it without a window."""
         text = report_text()
         if bpy.app.background:
             print(text)
         else:
             context.window_manager.clipboard = text
             lines = len(text.splitlines())
-            self.report({"INFO"}, f"The report is on the clipboard: {lines} lines. Read it before you send it")
+            self.report({"INFO"}, f"Copied a report of {lines} lines to the clipboard. Read it before you send it")
         return {"FINISHED"}
 
 
 def add_menu() -> None:
-    """Into the Help menu; what stands in a menu is found by F3."""
+    """Add the entry to the Help menu, which also makes F3 find it."""
     bpy.types.TOPBAR_MT_help.append(_draw_entry)
 
 
 def remove_menu() -> None:
-    """Out of it again."""
+    """Undo `add_menu`."""
     bpy.types.TOPBAR_MT_help.remove(_draw_entry)
 
 

@@ -1,4 +1,4 @@
-"""How operators tell the user: one report for one failure, never a traceback for something a user can cause."""
+"""Error reports of operators: one report per failure, and no traceback for an error that a user can cause."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Result = set[str]
 
 
 def reported(method: Callable[..., Result]) -> Callable[..., Result]:
-    """Decorate `execute`, or what `invoke` calls: a UserError becomes an error report and {"CANCELLED"}.
+    """Decorate `execute`, or a method that `invoke` calls: a UserError becomes an error report and {"CANCELLED"}.
 
-    Called from Python (`bpy.ops.saga...`), Blender turns the report into a RuntimeError with the same sentence.
-    (Not for `invoke` itself: Blender counts the arguments of the function it is given.)
+    For a call from Python (`bpy.ops.saga...`), Blender turns the report into a RuntimeError with the same sentence.
+    Do not decorate `invoke` itself: Blender checks the number of its arguments.
     """
 
     @functools.wraps(method)

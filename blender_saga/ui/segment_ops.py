@@ -1,4 +1,4 @@
-"""Find all things of a splat at once; select, hide and split them."""
+"""Find all objects of a splat at once; select, hide and split them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ _ONCE = {"SKIP_SAVE"}
 
 
 class SAGA_OT_segment_scene(Asking, bpy.types.Operator):
-    """Divide the whole splat into things and their parts"""
+    """Find all objects of the splat and their parts"""
 
     bl_idname = "saga.segment_scene"
     bl_label = "Segment Scene"
 
-    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
-    smallest: IntProperty(name="Smallest", description="Gaussians a thing has at least; 0: automatic", min=0)
+    object: StringProperty(name="Object", description="Name of the object; the active object if empty", options=_ONCE)
+    smallest: IntProperty(
+        name="Min Gaussians", description="Lowest number of Gaussians of an object; 0 chooses it automatically", min=0
+    )
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Ask the backend; the view mode Clusters shows the answer."""
+        """Send the request; the view mode Clusters shows the answer."""
         obj = find_splat(context, self.object)
         asked = segments.ask(obj, Cluster(obj.saga.fingerprint, smallest=self.smallest))
         scene = context.scene.name
@@ -36,16 +38,16 @@ class SAGA_OT_segment_scene(Asking, bpy.types.Operator):
 
 
 class SAGA_OT_color_features(Asking, bpy.types.Operator):
-    """Show the learned features as colors: what belongs together looks alike"""
+    """Show the learned features as colors; similar colors belong together"""
 
     bl_idname = "saga.color_features"
     bl_label = "Color Features"
 
-    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    object: StringProperty(name="Object", description="Name of the object; the active object if empty", options=_ONCE)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Ask the backend; the view mode Features shows the answer."""
+        """Send the request; the view mode Features shows the answer."""
         obj = find_splat(context, self.object)
         asked = segments.ask(obj, Color(obj.saga.fingerprint))
         scene = context.scene.name
@@ -58,24 +60,24 @@ def _show(scene: str, mode: str) -> None:
 
 
 class SAGA_OT_segment_select(Combining, bpy.types.Operator):
-    """Select this thing with all its parts. Shift adds it, Ctrl takes it away"""
+    """Select this object with all its parts (Shift adds, Ctrl subtracts)"""
 
     bl_idname = "saga.segment_select"
     bl_label = "Select Segment"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    node: IntProperty(name="Segment", description="Its number", options=_ONCE)
+    node: IntProperty(name="Segment", description="Number of the segment", options=_ONCE)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """In all visible objects that share the model."""
+        """Select in all visible objects that share the model."""
         objects = {o.data.session_uid: o for o in participants(context, find_splat(context, ""))}.values()
         masks = [segments.members(o, self.node) & ~point_cloud.hidden(o) for o in objects]
         if not any(mask.any() for mask in masks):
             raise UserError(
-                "This thing is not to be seen",
+                "This segment is not visible",
                 "it is hidden or deleted",
-                fix="Press Show All, or choose another thing",
+                fix="Press Show All, or choose another segment",
                 code=ErrorCode.HIDDEN,
             )
         for obj, mask in zip(objects, masks, strict=True):
@@ -85,17 +87,17 @@ class SAGA_OT_segment_select(Combining, bpy.types.Operator):
 
 
 class SAGA_OT_segment_hide(bpy.types.Operator):
-    """Hide this thing with all its parts, or show it again"""
+    """Hide or show this object with all its parts"""
 
     bl_idname = "saga.segment_hide"
     bl_label = "Hide Segment"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    node: IntProperty(name="Segment", description="Its number", options=_ONCE)
+    node: IntProperty(name="Segment", description="Number of the segment", options=_ONCE)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """In all objects that share the model; shown where all of it was hidden."""
+        """Hide in all objects that share the model; show if the segment is completely hidden."""
         objects = list({o.data.session_uid: o for o in siblings(find_splat(context, ""))}.values())
         masks = [segments.members(o, self.node) for o in objects]
         hide = any((mask & ~point_cloud.hidden(o)).any() for o, mask in zip(objects, masks, strict=True))
@@ -111,17 +113,17 @@ class SAGA_OT_segment_hide(bpy.types.Operator):
 
 
 class SAGA_OT_segments_split(bpy.types.Operator):
-    """Make every thing an object of its own, named like the thing; what belongs to none stays"""
+    """Split every segment off as a new object with the segment's name"""
 
     bl_idname = "saga.segments_split"
     bl_label = "Split All Segments"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    object: StringProperty(name="Object", description="Name of the object; the active object if empty", options=_ONCE)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Of one object."""
+        """Split one object; Gaussians without a segment stay in it."""
         obj = find_splat(context, self.object)
         parts = []
         for name, node in [(thing.name, thing.node) for thing in obj.saga.segments if thing.parent < 0]:
@@ -137,7 +139,7 @@ class SAGA_OT_segments_split(bpy.types.Operator):
         prompts.forget(context.scene)
         if context.mode == "OBJECT":
             make_active(context, obj)
-        self.report({"INFO"}, f"Split {obj.name} into {len(parts)} things")
+        self.report({"INFO"}, f"Split {obj.name} into {len(parts)} objects")
         return {"FINISHED"}
 
 

@@ -1,4 +1,4 @@
-"""The sidebar's list of things: everything at once."""
+"""The panel Objects: the list of all objects and their parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .panel_base import SagaPanel, check_clickable, reason
 
 
 class SAGA_UL_segments(bpy.types.UIList):
-    """Things with their parts below them: a click on the arrow selects, on the eye hides, on the name renames"""
+    """Objects with their parts: click the arrow to select, the eye to hide, double-click the name to rename"""
 
     def draw_item(  # noqa: PLR0913 - Blender calls it with all of these
         self,
@@ -24,7 +24,7 @@ class SAGA_UL_segments(bpy.types.UIList):
         active_property: str,
         index: int,
     ) -> None:
-        """One row."""
+        """Draw one row."""
         row = layout.row(align=True)
         for _ in range(item.level):
             row.label(text="", icon="BLANK1")
@@ -36,17 +36,17 @@ class SAGA_UL_segments(bpy.types.UIList):
 
 
 class SAGA_PT_segments(SagaPanel, bpy.types.Panel):
-    """All things of the splat"""
+    """All objects of the splat"""
 
     bl_label = "Objects"
     bl_order = 5
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The button that finds them, the list, the button that splits them all."""
+        """Draw the list, with the buttons that find and split the objects."""
         layout, search = self.layout, session.search
         if search is not None and not search.ended:
             progress = search.job.progress
-            text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Asking the backend"
+            text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Waiting for the backend"
             draw_progress(layout, search.job.fraction, text)
             layout.operator("saga.cancel", icon="CANCEL").what = "SEARCH"
             return

@@ -1,4 +1,4 @@
-"""Select by click or by box: ask, go on, write the answer down when it comes."""
+"""Select by click or box: send the request, return, and write the answer when it arrives."""
 
 from __future__ import annotations
 
@@ -15,41 +15,56 @@ from ..scene.state.properties import MODES
 from .launch import ensure_started
 from .reporting import Result, reported
 
-_ONCE = {"SKIP_SAVE"}  # not taken over from the last call
+_ONCE = {"SKIP_SAVE"}  # not reused from the last call
 _HIDDEN = {"SKIP_SAVE", "HIDDEN"}
 _POLL_SECONDS = 0.005
 
 
 class SAGA_OT_click(bpy.types.Operator):
-    """Select the thing under the mouse, or what is in a box"""
+    """Select the object under the mouse, or the objects in a box"""
 
     bl_idname = "saga.click"
     bl_label = "Select by Click"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
-    view_matrix: FloatVectorProperty(size=16, description="World to camera, row by row", options=_HIDDEN)
-    projection_matrix: FloatVectorProperty(size=16, description="Camera to clip space, row by row", options=_HIDDEN)
-    width: IntProperty(description="Of the region, pixels", options=_HIDDEN)
-    height: IntProperty(description="Of the region, pixels", options=_HIDDEN)
-    x: IntProperty(description="Region pixel, from the left", options=_HIDDEN)
-    y: IntProperty(description="Region pixel, from the bottom", options=_HIDDEN)
-    box: BoolProperty(name="Box", description="Everything from x, y to x2, y2", options=_HIDDEN)
-    x2: IntProperty(description="Other corner of the box, from the left", options=_HIDDEN)
-    y2: IntProperty(description="Other corner of the box, from the bottom", options=_HIDDEN)
+    object: StringProperty(name="Object", description="Name of the object; the active object if empty", options=_ONCE)
+    view_matrix: FloatVectorProperty(size=16, description="World-to-camera matrix in row-major order", options=_HIDDEN)
+    projection_matrix: FloatVectorProperty(
+        size=16, description="Camera-to-clip matrix in row-major order", options=_HIDDEN
+    )
+    width: IntProperty(description="Width of the region in pixels", options=_HIDDEN)
+    height: IntProperty(description="Height of the region in pixels", options=_HIDDEN)
+    x: IntProperty(description="Pixel of the region, from the left", options=_HIDDEN)
+    y: IntProperty(description="Pixel of the region, from the bottom", options=_HIDDEN)
+    box: BoolProperty(name="Box", description="Select a box from x, y to x2, y2 instead of a point", options=_HIDDEN)
+    x2: IntProperty(description="Opposite corner of the box, from the left", options=_HIDDEN)
+    y2: IntProperty(description="Opposite corner of the box, from the bottom", options=_HIDDEN)
     scale: FloatProperty(
-        name="Scale", description="0: parts, 1: largest; -1: automatic", min=-1, max=1, default=-1, options=_ONCE
+        name="Scale",
+        description="Size of the object, from 0 (parts) to 1 (largest); -1 is automatic",
+        min=-1,
+        max=1,
+        default=-1,
+        options=_ONCE,
     )
     threshold: FloatProperty(
-        name="Threshold", description="Of the similarity; -1: automatic", min=-1, max=1, default=-1, options=_ONCE
+        name="Threshold",
+        description="Lowest similarity that is selected; -1 is automatic",
+        min=-1,
+        max=1,
+        default=-1,
+        options=_ONCE,
     )
     mode: EnumProperty(name="Mode", items=MODES, options=_ONCE)
     similarity: BoolProperty(
-        name="Similarity", description="Record saga:similarity of each point", default=True, options=_HIDDEN
+        name="Similarity",
+        description="Write the similarity of each point to the attribute saga:similarity",
+        default=True,
+        options=_HIDDEN,
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """A click in a viewport: settings from the sidebar; the window goes on while the backend answers."""
+        """Handle a click in a viewport: use the sidebar's settings and return before the backend answers."""
         return self._begin(context, event)
 
     @reported
@@ -63,10 +78,10 @@ class SAGA_OT_click(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Wait for the answer between the events of the window; ESC gives up."""
+        """Wait for the answer without blocking the window; Esc cancels."""
         if event.type == "ESC":
             self._query.request.cancel()
-            return {"RUNNING_MODAL"}  # and not to the tool as well, whose key selects nothing
+            return {"RUNNING_MODAL"}  # not passed on: Esc would also clear the selection
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         timer.pump()
@@ -76,22 +91,26 @@ class SAGA_OT_click(bpy.types.Operator):
         return self._finish(context)
 
     def cancel(self, context: bpy.types.Context) -> None:
-        """Blender ends the operator: another file is loaded, the window is closed."""
+        """Clean up when Blender ends the operator, for example because it loads another file."""
         context.window_manager.event_timer_remove(self._timer)
         self._query.request.cancel()
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """A script, or a changed value in Adjust Last Operation: wait for the answer."""
-        context.view_layer.update()  # a script may have moved objects just now
+        """Select and wait for the answer, for scripts and for Adjust Last Operation."""
+        context.view_layer.update()  # a script may have just moved objects
         self._ask(context)
         self._query.request.wait()
         return self._finish(context)
 
     def _fill(self, context: bpy.types.Context, event: bpy.types.Event) -> None:
-        """Take the view from the region under the mouse and the rest from the sidebar."""
+        """Take the view from the region under the mouse, and the other settings from the sidebar."""
         if context.region_data is None:
-            raise UserError("The click is not in a 3D viewport", fix="Use the SAGA tool there", code=ErrorCode.BAD_VIEW)
+            raise UserError(
+                "The click is not in a 3D viewport",
+                fix="Use the SAGA Select tool in a 3D viewport",
+                code=ErrorCode.BAD_VIEW,
+            )
         self.view_matrix, self.projection_matrix = flat_matrices(context.region_data)
         self.width, self.height = context.region.width, context.region.height
         if not self.properties.is_property_set("x"):
@@ -108,14 +127,14 @@ class SAGA_OT_click(bpy.types.Operator):
         return (self.x, self.y, self.x2, self.y2) if self.box else (self.x, self.y, self.x, self.y)
 
     def _ask(self, context: bpy.types.Context) -> None:
-        """Send it. Shift and Ctrl refine the clicks before, as long as these stand for what is selected."""
+        """Send the click. Shift and Ctrl refine the earlier clicks while these still define the selection."""
         objects = participants(context, find_splat(context, self.object))
         view = view_from_flat(self.view_matrix, self.projection_matrix, (self.width, self.height))
         self._how, earlier, scale = self.mode.lower(), (), self.scale
         refines = self.mode in ("ADD", "SUBTRACT")
         if refines and prompts.hold(context.scene, objects):
             self._how, earlier = "refine", prompts.recall(context.scene)
-            scale = context.scene.saga.scale if scale < 0 else scale  # a second thing does not change the first
+            scale = context.scene.saga.scale if scale < 0 else scale  # a second object keeps the scale of the first
         elif self.mode == "ADD" and not any(selection(o).any() for o in objects):
             self._how = "set"
         positive = not (self._how == "refine" and self.mode == "SUBTRACT")
@@ -133,7 +152,7 @@ class SAGA_OT_click(bpy.types.Operator):
         return {"FINISHED"}
 
     def _remember(self, scene: bpy.types.Scene) -> None:
-        """A selection that was combined with what no click made cannot be refined by its clicks."""
+        """Record the clicks, unless the selection also has parts that no click made."""
         if self._how != "refine":
             prompts.forget(scene)
         if self._how not in ("set", "refine"):

@@ -1,4 +1,4 @@
-"""The sidebar tab SAGA, second part: select, edit, export. Panels compute nothing and say why a button is off."""
+"""The panels Select, Edit and Export. Panels compute nothing and show why a button is disabled."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ _CLEAN_UPS = ("drop_floaters", "only_connected", "fill_holes", "only_visible", "
 
 
 class SAGA_PT_select(SagaPanel, bpy.types.Panel):
-    """Select by click"""
+    """Select by clicks and boxes"""
 
     bl_label = "Select"
     bl_order = 4
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The tool and what it does with a click; what was clicked."""
+        """Draw the tool, its settings and the list of clicks."""
         layout, settings = self.layout, context.scene.saga
         problem = reason(lambda: check_clickable(context))
         if problem:
             draw_text(layout, problem, "INFO")
-        layout.prop(settings, "select_by", text="")  # never off: what is missing for one way is not for another
+        layout.prop(
+            settings, "select_by", text=""
+        )  # always enabled: the other choices may have what the current one lacks
         if settings.select_by == "INSTANT":
             draw_fetch(layout, "SAM")
         column = layout.column()
@@ -56,28 +58,28 @@ class SAGA_PT_select(SagaPanel, bpy.types.Panel):
             layout.label(text=_count(context))
 
     def _draw_clicks(self, settings: bpy.types.PropertyGroup) -> None:
-        """What was clicked so far, each with a button that takes it back."""
+        """Draw the clicks, each with a button that removes it."""
         if not len(settings.prompts):
             return
         column = self.layout.column(align=True)
-        column.label(text=f"Segments of size {settings.size_units:.3g} at:")
+        column.label(text=f"Object size {settings.size_units:.3g}, clicks:")
         for i, prompt in enumerate(settings.prompts):
             row = column.row(align=True)
             kind = "Box" if prompt.box else "Click"
             sign = "ADD" if prompt.positive else "REMOVE"
-            row.label(text=f"{kind} {i + 1}" + ("" if prompt.positive else ", not this"), icon=sign)
+            row.label(text=f"{kind} {i + 1}" + ("" if prompt.positive else " (exclude)"), icon=sign)
             row.operator("saga.prompt_remove", text="", icon="X").index = i
 
 
 class SAGA_PT_clean_up(SagaPanel, bpy.types.Panel):
-    """What is done to every selection"""
+    """Clean up every selection"""
 
     bl_label = "Clean Up"
     bl_parent_id = "SAGA_PT_select"
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Switches; the selection follows."""
+        """Draw the switches; the selection follows them."""
         grid = self.layout.grid_flow(columns=2, align=True, row_major=True)
         for name in _CLEAN_UPS:
             grid.prop(context.scene.saga, name, toggle=True)
@@ -92,13 +94,13 @@ def _count(context: bpy.types.Context) -> str:
 
 
 class SAGA_PT_edit(SagaPanel, bpy.types.Panel):
-    """What to do with the selection"""
+    """Edit the selected Gaussians"""
 
     bl_label = "Edit"
     bl_order = 6
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Split, duplicate, delete; hide; invert, clear."""
+        """Draw the buttons of the edits."""
         layout = self.layout
         problem = reason(lambda: find_splat(context, ""))
         if problem:
@@ -124,7 +126,7 @@ class SAGA_PT_export(SagaPanel, bpy.types.Panel):
     bl_order = 7
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The whole object, or what is selected in it."""
+        """Draw the buttons that export the object or its selection."""
         layout = self.layout
         problem = reason(lambda: find_splat(context, ""))
         if problem:

@@ -1,4 +1,4 @@
-"""Find things by words: the search, choosing among its candidates, names for the things that were found."""
+"""Find objects by text: search, choose a candidate, and name the segments."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}
 WAYS = (
-    ("AUTO", "Automatic", "By votes where features were trained, else by clusters"),
-    ("VOTES", "Votes", "What each mask of each view shows is compared with the text (SAGA)"),
-    ("CLUSTERS", "Clusters", "Each thing is drawn alone from ten sides (Click-Gaussian)"),
+    ("AUTO", "Automatic", "Use votes if features were trained, otherwise clusters"),
+    ("VOTES", "Votes", "Compare the text with the content of each mask in each view (SAGA)"),
+    ("CLUSTERS", "Clusters", "Compare the text with renders of each object from ten sides (Click-Gaussian)"),
 )
 
 
 class SAGA_OT_find_text(Asking, bpy.types.Operator):
-    """Select what a text means. The first text of a splat has all of it described by CLIP, which takes a while"""
+    """Select the object that a text describes; the first search in a splat takes longer"""
 
     bl_idname = "saga.find_text"
-    bl_label = "Find by Words"
+    bl_label = "Find by Text"
 
-    text: StringProperty(name="Text", description="What is looked for: red chair", options=_ONCE)
-    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
-    way: EnumProperty(name="Way", items=WAYS, options=_ONCE)
-    limit: IntProperty(name="Candidates", description="At most", min=1, max=100, default=8, options=_ONCE)
+    text: StringProperty(name="Text", description="Text to search for, for example: red chair", options=_ONCE)
+    object: StringProperty(name="Object", description="Name of the object; the active object if empty", options=_ONCE)
+    way: EnumProperty(name="Method", items=WAYS, options=_ONCE)
+    limit: IntProperty(
+        name="Candidates", description="Largest number of candidates", min=1, max=100, default=8, options=_ONCE
+    )
     weights: StringProperty(
-        name="CLIP", description="File of its weights; empty: that of the preferences", options=_ONCE
+        name="CLIP Weights", description="Weights file; the one from the preferences if empty", options=_ONCE
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The button takes the text from the sidebar."""
+        """Take the text from the sidebar when called by a button."""
         self.text = self.text or context.scene.saga.text
         return super().invoke(context, event)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Ask the backend; the best candidate is selected when it answers."""
+        """Send the request; select the best candidate when the answer arrives."""
         obj = find_splat(context, self.object)
         if not self.text.strip():
-            raise UserError("There is no text to look for", fix="Type what the thing is, for example: red chair")
+            raise UserError("The text is empty", fix="Enter a description of the object, for example: red chair")
         asked = segments.ask(
             obj,
             FindText(
@@ -62,48 +64,54 @@ class SAGA_OT_find_text(Asking, bpy.types.Operator):
 
 
 class SAGA_OT_text_candidate(Combining, bpy.types.Operator):
-    """Select this candidate. Shift adds it, Ctrl takes it away"""
+    """Select this candidate (Shift adds, Ctrl subtracts)"""
 
     bl_idname = "saga.text_candidate"
     bl_label = "Select Candidate"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    index: IntProperty(name="Candidate", description="Its number, the best is 0", options=_ONCE)
+    index: IntProperty(name="Candidate", description="Number of the candidate, from the best (0)", options=_ONCE)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """In all visible objects that share the model."""
+        """Select in all visible objects that share the model."""
         texts.select(context, find_splat(context, ""), self.index, self.mode.lower())
         return {"FINISHED"}
 
 
 class SAGA_OT_name_segments(Asking, bpy.types.Operator):
-    """Name the things that were found by the word of a list that fits each best; names you gave stay"""
+    """Name each segment with the best-fitting word of a list, without changing names that you chose"""
 
     bl_idname = "saga.name_segments"
     bl_label = "Name Segments"
 
-    words: StringProperty(name="Words", description="With commas between them: chair, table, lamp", options=_ONCE)
-    object: StringProperty(name="Object", description="Empty: the active object", options=_ONCE)
+    words: StringProperty(
+        name="Words",
+        description="Names to choose from, separated by commas, for example: chair, table, lamp",
+        options=_ONCE,
+    )
+    object: StringProperty(name="Object", description="Name of the object; the active object if empty", options=_ONCE)
     weights: StringProperty(
-        name="CLIP", description="File of its weights; empty: that of the preferences", options=_ONCE
+        name="CLIP Weights", description="Weights file; the one from the preferences if empty", options=_ONCE
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The button takes the words from the sidebar."""
+        """Take the words from the sidebar when called by a button."""
         self.words = self.words or context.scene.saga.words
         return super().invoke(context, event)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Ask the backend."""
+        """Send the request."""
         obj = find_splat(context, self.object)
         words = tuple(word.strip() for word in self.words.split(",") if word.strip())
         if not words:
-            raise UserError("There are no words to choose names from", fix="Type some, with commas between them")
+            raise UserError(
+                "The list of words is empty", fix="Enter words separated by commas, for example: chair, table, lamp"
+            )
         if not len(obj.saga.segments):
             raise UserError(
-                f"The things of {obj.name} are not known", fix="Press Segment Scene first", code=ErrorCode.NO_CLUSTERS
+                f"The segments of {obj.name} are not known", fix="Press Segment Scene first", code=ErrorCode.NO_CLUSTERS
             )
         message = NameSegments(obj.saga.fingerprint, words, clip_weights(self.weights), trained_model(obj))
         return self._run(segments.ask(obj, message), lambda: None)

@@ -1,4 +1,4 @@
-"""The sidebar's text box: what is typed, what it may mean, with a picture of each."""
+"""The panel Find by Text: the text, and the candidates with a picture of each."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..wire.messages import Candidates, FindText, NameSegments
 from .drawing import draw_progress, draw_text, remaining
 from .panel_base import SagaPanel, check_clickable, draw_missing_clip, reason
 
-_PICTURE_SCALE = 3.0  # of an icon
+_PICTURE_SCALE = 3.0  # relative to an icon
 _pictures: bpy.utils.previews.ImagePreviewCollection | None = None
 
 
 class SAGA_PT_text(SagaPanel, bpy.types.Panel):
-    """Find by words"""
+    """Find objects by text"""
 
-    bl_label = "Find by Words"
+    bl_label = "Find by Text"
     bl_parent_id = "SAGA_PT_select"
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The text box, or what is missing for it; the candidates."""
+        """Draw the text box and the candidates, or the missing prerequisites."""
         layout, search = self.layout, session.search
         problem = reason(lambda: check_clickable(context))
         if problem:
@@ -33,7 +33,7 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
         missing = draw_missing_clip(layout)
         if search is not None and not search.ended and isinstance(search.message, FindText | NameSegments):
             progress = search.job.progress
-            text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Asking the backend"
+            text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Waiting for the backend"
             draw_progress(layout, search.job.fraction, text)
             layout.operator("saga.cancel", icon="CANCEL").what = "SEARCH"
             return
@@ -47,7 +47,7 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
         self._draw_names(context, bool(problem or missing))
 
     def _draw_names(self, context: bpy.types.Context, off: bool) -> None:
-        """Names for the things of the list below, where there are any."""
+        """Draw the naming of the segments, if there are any."""
         if reason(lambda: find_splat(context, "")) or not len(find_splat(context, "").saga.segments):
             return
         row = self.layout.row(align=True)
@@ -57,9 +57,9 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
 
 
 def draw_candidates(layout: bpy.types.UILayout, answer: Candidates) -> None:
-    """A row a candidate: its picture, how well it fits, how large it is; a click selects it."""
+    """Draw one row per candidate: a picture, the score and the number of Gaussians."""
     if not answer.matches:
-        draw_text(layout, answer.note or f"Nothing here looks like '{answer.text}'", "INFO")
+        draw_text(layout, answer.note or f"No object matches '{answer.text}'", "INFO")
     column = layout.column(align=True)
     for number, fits in enumerate(texts.fits(answer)):
         row = column.row(align=True)
@@ -67,13 +67,13 @@ def draw_candidates(layout: bpy.types.UILayout, answer: Candidates) -> None:
         row.template_icon(icon_value=picture(answer, number), scale=_PICTURE_SCALE)
         cell = row.column()
         cell.scale_y = _PICTURE_SCALE
-        words = f"{answer.scores[number]:.0%}, {answer.counts[number]:,} splats"
+        words = f"{answer.scores[number]:.0%}, {answer.counts[number]:,} Gaussians"
         chosen = number == session.chosen
         cell.operator("saga.text_candidate", text=words, depress=chosen).index = number
 
 
 def picture(answer: Candidates, number: int) -> int:
-    """Icon number of a candidate's picture; made when first drawn."""
+    """Icon ID of a candidate's picture, which is created on the first draw."""
     if _pictures is None:
         return 0
     name = f"{session.texts}:{number}"
@@ -83,12 +83,14 @@ def picture(answer: Candidates, number: int) -> int:
         preview.image_size = (pixels.shape[1], pixels.shape[0])
         opaque = np.full((*pixels.shape[:2], 4), 255, np.uint8)
         opaque[..., :3] = pixels
-        preview.image_pixels_float = (opaque[::-1].astype(np.float32) / 255).ravel()  # Blender's rows begin below
+        preview.image_pixels_float = (
+            opaque[::-1].astype(np.float32) / 255
+        ).ravel()  # Blender's first row is the bottom one
     return int(_pictures[name].icon_id)
 
 
 def start() -> None:
-    """Make room for the pictures."""
+    """Create the collection of pictures."""
     global _pictures
     _pictures = bpy.utils.previews.new()
 

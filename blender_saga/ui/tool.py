@@ -1,4 +1,4 @@
-"""The toolbar tool: click, Shift, Ctrl, drag, wheel; its hint in the status bar, its key."""
+"""The toolbar tool SAGA Select: its mouse and key bindings, shortcut and status bar hint."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .granularity import draw_levels
 
 IDNAME = "saga.click_tool"
 KEY = {"type": "W", "value": "PRESS", "shift": True, "alt": True}
-"""Calls the tool in the 3D viewport: Shift Alt W, beside Blender's own W for its select tools."""
+"""The shortcut of the tool in the 3D viewport, Shift Alt W; Blender's own select tools use W."""
 HINT = (
-    "Click: select a thing    Shift: add    Ctrl: take away    Drag: box    Ctrl Alt Wheel: smaller or larger things"
-    "    [  ]: shrink, grow    Enter: keep    Esc: select nothing"
+    "Click: select    Shift: add    Ctrl: subtract    Drag: box    Ctrl Alt Wheel: smaller or larger objects"
+    "    [  ]: shrink, grow    Enter: keep    Esc: clear"
 )
 _CLICK, _BOX, _STEP, _GROW = "saga.click", "saga.box", "saga.scale_step", "saga.grow"
 
 
 def _mouse(idname: str, value: str) -> tuple[object, ...]:
-    """Left button; Shift adds, Ctrl takes away. Without them the sidebar's mode counts."""
+    """Bindings of the left button: Shift adds, Ctrl subtracts, neither uses the sidebar's mode."""
     keys = {"type": "LEFTMOUSE", "value": value}
     return (
         (idname, keys, None),
@@ -33,13 +33,13 @@ def _key(idname: str, kind: str, properties: list[tuple[str, object]], **held: b
 
 
 class SelectTool(bpy.types.WorkSpaceTool):
-    """Select what belongs together under the mouse"""
+    """Select the object under the mouse"""
 
     bl_space_type = "VIEW_3D"
     bl_context_mode = "OBJECT"
     bl_idname = IDNAME
     bl_label = "SAGA Select"
-    bl_description = "Select the thing under the mouse.\nShift adds it, Ctrl takes it away, drag for a box"
+    bl_description = "Select the object under the mouse.\nShift adds, Ctrl subtracts, drag for a box"
     bl_icon = "ops.sculpt.mask_by_color"
     bl_keymap = (
         *_mouse(_CLICK, "CLICK"),
@@ -53,7 +53,7 @@ class SelectTool(bpy.types.WorkSpaceTool):
     )
 
     def draw_settings(context: bpy.types.Context, layout: bpy.types.UILayout, tool: object) -> None:
-        """The header of the viewport while the tool is active. (Blender calls it without an instance.)"""
+        """Draw the tool's settings in the header of the viewport. Blender calls this without an instance."""
         settings = context.scene.saga
         layout.prop(settings, "mode", text="")
         levels = granularity(context.view_layer.objects.active)
@@ -66,7 +66,7 @@ class SelectTool(bpy.types.WorkSpaceTool):
 
 
 class SelectToolInEditMode(SelectTool):
-    """The same in Blender's point cloud edit mode, where selected points are highlighted"""
+    """Select the object under the mouse in the edit mode of point clouds"""
 
     bl_context_mode = "EDIT_POINTCLOUD"
     draw_settings = SelectTool.draw_settings
@@ -78,13 +78,13 @@ _hinted: set[str] = set()
 
 
 def is_active(context: bpy.types.Context, workspace: bpy.types.WorkSpace) -> bool:
-    """Whether the tool is the chosen one of a workspace's 3D viewports."""
+    """Whether the tool is active in the 3D viewports of a workspace."""
     tool = workspace.tools.from_space_view3d_mode(context.mode, create=False)
     return tool is not None and tool.idname == IDNAME
 
 
 def _watch() -> bool:
-    """Keep the hint in the status bar while the tool is active. Asked by the pump at every tick."""
+    """Keep the status bar hint while the tool is active; the timer calls this at every tick."""
     for window in bpy.context.window_manager.windows:
         workspace = window.workspace
         active = is_active(bpy.context, workspace)
@@ -96,16 +96,16 @@ def _watch() -> bool:
 
 @bpy.app.handlers.persistent
 def _loaded(*_: object) -> None:
-    """The workspaces are others now, without our text."""
+    """Forget the hint, because a new file has other workspaces."""
     _hinted.clear()
 
 
 def register() -> None:
-    """Add the tool to the toolbar of both modes, its key, its hint."""
+    """Add the tool to the toolbars of both modes, with its shortcut and hint."""
     for tool in _TOOLS:
         bpy.utils.register_tool(tool, after={"builtin.select_box"}, separator=True)
     config = bpy.context.window_manager.keyconfigs.addon
-    if config is not None:  # there is none in background mode
+    if config is not None:  # None in background mode
         keymap = config.keymaps.new(name="3D View", space_type="VIEW_3D")
         item = keymap.keymap_items.new("wm.tool_set_by_id", **KEY)
         item.properties.name = IDNAME

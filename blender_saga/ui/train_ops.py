@@ -27,41 +27,70 @@ _PATH = {"SKIP_SAVE", "PATH_SUPPORTS_BLEND_RELATIVE"}
 
 
 class SAGA_OT_train(SamChoices, bpy.types.Operator):
-    """Learn what belongs together in the splat, so that clicks can select it"""
+    """Learn which Gaussians of the splat belong together, so that a click can select an object"""
 
     bl_idname = "saga.train"
     bl_label = "Train Affinity"
 
-    object: StringProperty(name="Object", description="Empty: the active object", options={"SKIP_SAVE"})
+    object: StringProperty(
+        name="Object", description="Name of the object; the active object if empty", options={"SKIP_SAVE"}
+    )
     views_from: EnumProperty(name="Views", items=VIEWS_FROM, options={"SKIP_SAVE"})
     cameras: StringProperty(
-        name="Cameras", description="Name of a collection; empty: all of the scene", options={"SKIP_SAVE"}
+        name="Cameras",
+        description="Name of a collection of cameras; all cameras of the scene if empty",
+        options={"SKIP_SAVE"},
     )
     frame_step: IntProperty(
-        name="Every Nth Frame", description="Of the cameras; 0: only now", min=0, options={"SKIP_SAVE"}
+        name="Every Nth Frame",
+        description="Step of the animation frames; 0 uses only the current frame",
+        min=0,
+        options={"SKIP_SAVE"},
     )
     photos: StringProperty(
-        name="Photos", description="Folder of photos and their cameras", subtype="DIR_PATH", options=_PATH
+        name="Photos",
+        description="Folder that contains the photos and their cameras",
+        subtype="DIR_PATH",
+        options=_PATH,
     )
     masks_from: EnumProperty(name="Masks", items=MASKS_FROM, options={"SKIP_SAVE"})
     masks_folder: StringProperty(
-        name="Mask Files", description="Named like photos or cameras", subtype="DIR_PATH", options=_PATH
+        name="Mask Files",
+        description="Folder of mask files, named like the photos or cameras",
+        subtype="DIR_PATH",
+        options=_PATH,
     )
     sam_weights: StringProperty(
-        name="SAM Weights", description="Their file; empty: that of the preferences", options={"SKIP_SAVE"}
+        name="SAM Weights", description="Weights file; the one from the preferences if empty", options={"SKIP_SAVE"}
     )
     method: EnumProperty(name="Method", items=METHODS, options={"SKIP_SAVE"})
     recipe: EnumProperty(name="Recipe", items=RECIPES, options={"SKIP_SAVE"})
-    steps: IntProperty(name="Steps", description="0: the default of the device", min=0, options={"SKIP_SAVE"})
-    views: IntProperty(name="Views", description="Largest number; 0: the default", min=0, options={"SKIP_SAVE"})
-    width: IntProperty(name="Width", description="Pixels; 0: the default", min=0, options={"SKIP_SAVE"})
-    height: IntProperty(name="Height", description="Pixels; 0: the default", min=0, options={"SKIP_SAVE"})
-    pixels: IntProperty(name="Pixels", description="A step; 0: the default", min=0, options={"SKIP_SAVE"})
-    seed: IntProperty(name="Seed", description="Of every random draw", min=0, options={"SKIP_SAVE"})
+    steps: IntProperty(
+        name="Steps",
+        description="Number of training steps; 0 uses the default of the device",
+        min=0,
+        options={"SKIP_SAVE"},
+    )
+    views: IntProperty(
+        name="Views", description="Largest number of views; 0 uses the default", min=0, options={"SKIP_SAVE"}
+    )
+    width: IntProperty(
+        name="Width", description="Width of the views in pixels; 0 uses the default", min=0, options={"SKIP_SAVE"}
+    )
+    height: IntProperty(
+        name="Height", description="Height of the views in pixels; 0 uses the default", min=0, options={"SKIP_SAVE"}
+    )
+    pixels: IntProperty(
+        name="Pixels",
+        description="Number of pixels per training step; 0 uses the default",
+        min=0,
+        options={"SKIP_SAVE"},
+    )
+    seed: IntProperty(name="Seed", description="Seed of the random numbers", min=0, options={"SKIP_SAVE"})
     wait: wait_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The button: settings from the sidebar, training in the background."""
+        """Train in the background with the sidebar's settings when called by a button."""
         settings = context.scene.saga
         wanted = wanted_of(settings)
         for name in _SOURCES:
@@ -79,7 +108,7 @@ class SAGA_OT_train(SamChoices, bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Start the training, and wait for its end if told to; the object is changed only when it ended well."""
+        """Start the training; wait for its end if `wait` is set. Only a successful training changes the object."""
         settings = TrainSettings(
             method=self.method.lower(),
             recipe=self.recipe.lower(),
@@ -97,7 +126,7 @@ class SAGA_OT_train(SamChoices, bpy.types.Operator):
 
 
 class SAGA_OT_train_resume(bpy.types.Operator):
-    """Go on with the training that the end of the backend has cut off, from where it was kept last"""
+    """Resume the training that was interrupted when the backend ended, from its last checkpoint"""
 
     bl_idname = "saga.train_resume"
     bl_label = "Resume Training"
@@ -105,24 +134,24 @@ class SAGA_OT_train_resume(bpy.types.Operator):
     wait: wait_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """The button: training in the background."""
+        """Train in the background when called by a button."""
         self.wait = bpy.app.background
         return self.execute(context)
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Start the backend where it does not run, then the training."""
+        """Start the backend if necessary, then the training."""
         if session.interrupted is not None:
             session.start(backend_launch())
         return _follow(self, train.resume())
 
 
 def _follow(operator: bpy.types.Operator, started: train.Training) -> Result:
-    """Have the end of a training told, or wait for it if told to."""
+    """Report the end of a training in the background, or wait for it if `wait` is set."""
     if not operator.wait:
         started.request.on_end = lambda _: _finish(started)
         return {"FINISHED"}
-    with contextlib.suppress(UserError, Cancelled):  # recording raises it again
+    with contextlib.suppress(UserError, Cancelled):  # recording the answer raises it again
         started.request.wait()
     answer = train.record(started)
     session.tell(_summary(answer))
@@ -131,30 +160,30 @@ def _follow(operator: bpy.types.Operator, started: train.Training) -> Result:
 
 
 def wanted_of(settings: bpy.types.PropertyGroup) -> SourceSettings:
-    """Views and masks as the sidebar has them."""
+    """The views and masks chosen in the sidebar."""
     names = {name: getattr(settings, name) for name in _SOURCES}
     names["cameras"] = settings.cameras.name if settings.cameras else ""
     return SourceSettings(**names, sam=options_of(settings, weights("SAM")))
 
 
 def _finish(started: train.Training) -> None:
-    """The end of a training nobody waits for: the panels tell it, and undo learns of the change."""
+    """End a background training: show the result in the panels and add an undo step."""
     try:
         session.tell(_summary(train.record(started)))
     except UserError as error:
         session.tell(error.sentence(), failed=True)
     except Cancelled:
-        session.tell("The training was cancelled; nothing was changed. The same training again goes on from there")
+        session.tell("Training cancelled; nothing was changed. Train with the same settings to continue")
     else:
         if not any(obj.saga.fingerprint == started.fingerprint for obj in bpy.data.objects):
-            return  # another file was opened meanwhile: there is nothing to undo
+            return  # another file is open: there is nothing to undo
         push_undo("Train Affinity")
 
 
 def _summary(answer: Trained) -> str:
-    done = f"Trained {answer.steps:,} steps on" if answer.steps else "Found the segments of"
+    done = f"Trained {answer.steps:,} steps on" if answer.steps else "Found segments in"
     words = f"{done} {answer.views} views and {answer.masks:,} masks in {sum(answer.seconds):.0f} s"
-    return f"{words}, but it is not saved: press Save Model" if answer.unsaved else words
+    return f"{words}. The model is not saved: press Save Model" if answer.unsaved else words
 
 
 CLASSES = (SAGA_OT_train, SAGA_OT_train_resume)

@@ -1,4 +1,4 @@
-"""The sidebar's panel Train: what is looked at, the button, how far it is, what came of it. Panels compute nothing."""
+"""The panel Train: the views and masks, the button, the progress and the result. Panels compute nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .train_ops import wanted_of
 
 
 class SAGA_PT_train(SagaPanel, bpy.types.Panel):
-    """Train Affinity"""
+    """Train a model of the active splat"""
 
     bl_label = "Train"
     bl_order = 3
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Settings and the button, or the progress of what runs; then what came of it."""
+        """Draw the settings and the button, or the progress of a running training; then its result."""
         layout, training, settings = self.layout, session.training, context.scene.saga
         if training is not None and not training.ended:
             _draw_running(layout, training)
@@ -50,12 +50,12 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
             _draw_trained(layout, settings, session.trained)
         elif session.interrupted is None and unfinished(find_splat(context, "")):
             draw_text(
-                layout, "A training of this splat did not end. Training it the same way goes on from there", "INFO"
+                layout, "A training of this splat was not finished. Train with the same settings to continue", "INFO"
             )
 
 
 def _draw_interrupted(layout: bpy.types.UILayout, training: Request) -> None:
-    """How far it was, and the button to go on."""
+    """Draw the progress of the interrupted training and the button that resumes it."""
     progress = training.job.progress
     where = f" while {progress.phase}" if progress else ""
     if progress is not None and progress.phase == "training":
@@ -79,7 +79,7 @@ def _what_runs(training: Request) -> str:
 
 
 def _draw_losses(layout: bpy.types.UILayout) -> None:
-    """The curve, as soon as it is one; it fills the width as training goes on."""
+    """Draw the loss curve from two columns on; it grows to the full width during training."""
     columns = session.losses.columns(curve_width())
     if len(columns) > 1:
         draw_curve(layout, columns)
@@ -87,7 +87,7 @@ def _draw_losses(layout: bpy.types.UILayout) -> None:
 
 
 def _draw_sources(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
-    """Where views and masks come from, how it is learned."""
+    """Draw the choice of views, masks and method."""
     column = layout.column()
     column.use_property_split, column.use_property_decorate = True, False
     column.prop(settings, "views_from")
@@ -100,11 +100,11 @@ def _draw_sources(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
     if settings.masks_from == "SAM":
         column.prop(preferences(), weights_property("SAM"), text="Weights")
         draw_fetch(column, "SAM")
-        column.prop(settings, "masks_folder", text="Keep in")
+        column.prop(settings, "masks_folder", text="Store In")
     elif settings.masks_from == "FILES":
         column.prop(settings, "masks_folder")
     if elsewhere() and (settings.views_from == "PHOTOS" or settings.masks_from != "BUILTIN"):
-        draw_text(column, f"Paths are those of {machine()}, where the backend runs", "INFO")
+        draw_text(column, f"Enter paths on {machine()}, where the backend runs", "INFO")
     column.prop(settings, "method")
     learns = column.column()
     learns.enabled = settings.method != "SEGMENTS"
@@ -112,7 +112,7 @@ def _draw_sources(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
 
 
 def _draw_trained(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, trained: Trained) -> None:
-    """What was measured: a line, and more for who opens it."""
+    """Draw the results of the training: one line, and the details when opened."""
     header, body = layout.panel_prop(settings, "show_trained")
     icon = "INFO" if trained.notes else "NONE"
     header.label(text=f"Trained on {trained.views} views in {sum(trained.seconds):.0f} s", icon=icon)
@@ -129,7 +129,7 @@ def _draw_trained(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup,
 
 
 def _draw_more(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
-    """What may be chosen besides; 0 means the default."""
+    """Draw the advanced settings; 0 means the default."""
     header, body = layout.panel("saga_more_settings", default_closed=True)
     header.label(text="More Settings")
     if body is None:

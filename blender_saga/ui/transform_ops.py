@@ -1,4 +1,4 @@
-"""Object > Apply > Splat Transform, and Join for splats."""
+"""Object > Apply > Splat Transform, and Object > Join Splats."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _keys: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
 
 
 class SAGA_OT_apply_transform(bpy.types.Operator):
-    """Apply location, rotation and scale to the Gaussians themselves (Blender's own Apply breaks splats)"""
+    """Apply the object's transform to its Gaussians (Blender's own Apply breaks splats)"""
 
     bl_idname = "saga.apply_transform"
     bl_label = "Apply Splat Transform"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender reads it as it is
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender needs a plain set
 
     location: BoolProperty(name="Location", default=True)
     rotation: BoolProperty(name="Rotation", default=True)
@@ -28,12 +28,12 @@ class SAGA_OT_apply_transform(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """In object mode, where Blender's own is too."""
+        """Available in object mode, like Blender's own Apply."""
         return context.mode == "OBJECT"
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """All selected splats; the active one where none is selected."""
+        """Apply to all selected splats, or to the active one if none is selected."""
         active = context.view_layer.objects.active
         splats = _selected(context) or ([active] if active is not None else [])
         if not splats:
@@ -45,15 +45,15 @@ class SAGA_OT_apply_transform(bpy.types.Operator):
 
 
 class SAGA_OT_join(bpy.types.Operator):
-    """Join selected splats into the active one, each as it stands (Blender's own Join breaks those that are turned)"""
+    """Join the selected splats into the active one (Blender's own Join breaks rotated splats)"""
 
     bl_idname = "saga.join"
     bl_label = "Join Splats"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender reads it as it is
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender needs a plain set
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Splats only: for anything else its key is that of Blender's own Join."""
+        """Available for splats only; for other objects, Ctrl J is Blender's own Join."""
         return (
             context.mode == "OBJECT"
             and len(context.selected_objects) > 1
@@ -66,14 +66,14 @@ class SAGA_OT_join(bpy.types.Operator):
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """The active object keeps its name, transform and model."""
+        """Join into the active object, which keeps its name, transform and model."""
         target = context.view_layer.objects.active
         others = [obj for obj in _selected(context) if obj != target]
         if target not in context.selected_objects or not others:
             raise UserError(
-                "There is nothing to join", fix="Select splats, the one to join to last", code=ErrorCode.NO_OBJECT
+                "There is nothing to join", fix="Select at least two splats, the target last", code=ErrorCode.NO_OBJECT
             )
-        context.view_layer.update()  # a script may have moved objects just now
+        context.view_layer.update()  # a script may have just moved objects
         join(target, others)
         prompts.forget(context.scene)
         self.report(
@@ -100,11 +100,11 @@ CLASSES = (SAGA_OT_apply_transform, SAGA_OT_join)
 
 
 def add_menu() -> None:
-    """Add the entries to Object > Apply and Object, and the key of Join."""
+    """Add the entries to Object > Apply and Object, and the shortcut of Join Splats."""
     bpy.types.VIEW3D_MT_object_apply.append(_apply_menu)
     bpy.types.VIEW3D_MT_object.append(_object_menu)
     config = bpy.context.window_manager.keyconfigs.addon
-    if config is not None:  # there is none in background mode
+    if config is not None:  # None in background mode
         keymap = config.keymaps.new(name="Object Mode")
         _keys.append((keymap, keymap.keymap_items.new(SAGA_OT_join.bl_idname, "J", "PRESS", ctrl=True)))
 

@@ -1,4 +1,4 @@
-"""Download the weights of Segment Anything and CLIP, once the user has said yes; their path goes to the preferences."""
+"""Download the weights of Segment Anything and CLIP after a confirmation, and store their path in the preferences."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .reporting import Result, reported
 
 KINDS = (
     ("vit_b", "SAM ViT-B, 375 MB", "The smallest and fastest"),
-    ("vit_l", "SAM ViT-L, 1.2 GB", "Better, slower"),
-    ("vit_h", "SAM ViT-H, 2.6 GB", "The best, which its authors use; slow without a graphics card"),
-    ("ViT-B-16", "CLIP ViT-B-16, 600 MB", "For finding things by words"),
+    ("vit_l", "SAM ViT-L, 1.2 GB", "Better and slower"),
+    ("vit_h", "SAM ViT-H, 2.6 GB", "The best, used by the authors; slow without a GPU"),
+    ("ViT-B-16", "CLIP ViT-B-16, 600 MB", "Find objects by text"),
 )
 _SOURCES = {"SAM": "dl.fbaipublicfiles.com (Meta)", "CLIP": "github.com/mlfoundations/open_clip"}
 
@@ -28,7 +28,7 @@ def _family(kind: str) -> str:
 
 
 class SAGA_OT_fetch_weights(bpy.types.Operator):
-    """Download an official file of weights to the backend's machine; its checksum is verified"""
+    """Download official weights to the backend's machine and verify their checksum"""
 
     bl_idname = "saga.fetch_weights"
     bl_label = "Download Weights"
@@ -37,24 +37,26 @@ class SAGA_OT_fetch_weights(bpy.types.Operator):
     wait: wait_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Ask first: how much, from where."""
+        """Ask for confirmation, with the size and the source."""
         self.wait = bpy.app.background
         return context.window_manager.invoke_props_dialog(self, width=400, confirm_text="Download")
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The dialog."""
+        """Draw the dialog."""
         self.layout.prop(self, "kind")
         self.layout.label(text=f"From {_SOURCES[_family(self.kind)]}, to the user's cache folder")
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
-        """Begin, and wait for the end if told to."""
+        """Start the download; wait for its end if `wait` is set."""
         if session.fetching is not None and not session.fetching.ended:
-            raise UserError("A download is running already", fix="Wait for its end, or cancel it", code=ErrorCode.BUSY)
-        if not bpy.app.online_access:
-            fix = "Allow it in Preferences > System > Network"
             raise UserError(
-                "The weights cannot be downloaded", "online access is switched off", fix, code=ErrorCode.OFFLINE
+                "A download is already running", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY
+            )
+        if not bpy.app.online_access:
+            fix = "Enable Allow Online Access in Preferences > System > Network"
+            raise UserError(
+                "The weights cannot be downloaded", "online access is disabled", fix, code=ErrorCode.OFFLINE
             )
         ensure_started()
         request, family = session.request(None, FetchWeights(self.kind)), _family(self.kind)
@@ -68,7 +70,7 @@ class SAGA_OT_fetch_weights(bpy.types.Operator):
 
 
 def _record(request: Request, family: str) -> str:
-    """Note the file in the preferences; returns what to tell."""
+    """Store the path in the preferences. Returns the message to show."""
     answer = request.outcome()
     assert isinstance(answer, Weights)
     setattr(preferences(), weights_property(family), answer.path)
@@ -81,7 +83,7 @@ def _finish(request: Request, family: str) -> None:
     except UserError as error:
         session.tell(error.sentence(), failed=True)
     except Cancelled:
-        session.tell("The download was cancelled; it goes on where it was")
+        session.tell("Download cancelled; the next one continues it")
 
 
 CLASSES = (SAGA_OT_fetch_weights,)

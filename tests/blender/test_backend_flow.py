@@ -207,7 +207,7 @@ def test_model_that_is_gone_is_said_to_be_gone(trained: bpy.types.Object, tmp_pa
     bpy.ops.saga.backend_stop()
     bpy.ops.saga.backend_start()
     before = snapshot()
-    refused(lambda: click(Vector(PLACES[1])), "three.saga is gone. Train it again")
+    refused(lambda: click(Vector(PLACES[1])), "three.saga is missing. Train it again")
     assert snapshot() == before
 
 
@@ -239,7 +239,7 @@ def test_cancelled_training_changes_nothing(splat: bpy.types.Object, snapshot: C
     before = snapshot()
     bpy.ops.saga.train(steps=ENDLESS, wait=False)
     training = session().training
-    refused(lambda: bpy.ops.saga.train(), "running already")
+    refused(lambda: bpy.ops.saga.train(), "already running")
 
     def cancel(progress: object) -> None:
         if progress.step >= 3 and not training.job.cancelling:

@@ -87,5 +87,5 @@ def test_refining_without_a_backend_changes_nothing(trained: bpy.types.Object, s
 def test_a_scale_without_a_click_changes_nothing(trained: bpy.types.Object) -> None:
     settings = bpy.context.scene.saga
     before = settings.scale, settings.scale_auto
-    refused(lambda: bpy.ops.saga.scale_step(step=0.1), "no click whose scale")
+    refused(lambda: bpy.ops.saga.scale_step(step=0.1), "no click to change the scale of")
     assert (settings.scale, settings.scale_auto) == before

@@ -173,10 +173,10 @@ def test_click_before_training(snapshot: Callable, splat: bpy.types.Object, pret
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"x": 100}, "outside of the view"),
-        ({"y": -1}, "outside of the view"),
-        ({"width": 0}, "No view was given"),
-        ({"view_matrix": np.zeros(16)}, "No view was given"),
+        ({"x": 100}, "outside the view"),
+        ({"y": -1}, "outside the view"),
+        ({"width": 0}, "The click has no view"),
+        ({"view_matrix": np.zeros(16)}, "The click has no view"),
         ({"projection_matrix": np.zeros(16)}, "not a camera's"),
         ({"view_matrix": np.full(16, np.nan)}, "not finite"),
     ],
@@ -223,7 +223,7 @@ def test_start_with_a_python_that_is_not_there(monkeypatch: pytest.MonkeyPatch, 
 
 def test_install_needs_online_access() -> None:
     assert not bpy.app.online_access  # as Blender comes
-    refused(lambda: bpy.ops.saga.backend_install(), "online access is switched off")
+    refused(lambda: bpy.ops.saga.backend_install(), "online access is disabled")
 
 
 def test_cancel_of_nothing() -> None:
@@ -236,11 +236,11 @@ def test_stop_of_nothing_is_fine() -> None:
 
 def test_splitting_nothing_and_splitting_everything(snapshot: Callable, splat: bpy.types.Object) -> None:
     before = snapshot()
-    refused(lambda: bpy.ops.saga.split(), "Nothing is selected in good. Click on a thing first")
+    refused(lambda: bpy.ops.saga.split(), "Nothing is selected in good. Click on an object first")
     assert snapshot() == before
     bpy.ops.saga.invert()
     before = snapshot()
-    refused(lambda: bpy.ops.saga.split(), "nothing to split off from good: all of it is selected")
+    refused(lambda: bpy.ops.saga.split(), "Nothing can be split from good: all of its Gaussians are selected")
     assert snapshot() == before
 
 

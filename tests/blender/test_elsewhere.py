@@ -170,7 +170,7 @@ def test_what_is_missing_is_one_sentence(chosen: object, splat: bpy.types.Object
     refused(start, "No backend was chosen: its address is empty")
     chosen.remote_address = "198.51.100.7:7860"
     assert not bpy.app.online_access
-    refused(start, "online access is switched off.*Use an SSH tunnel")
+    refused(start, "online access is disabled.*Use an SSH tunnel")
     tunnel.close()
     chosen.remote_address = address
     refused(start, r"nothing answers at 127.0.0.1:\d+.*Is the tunnel up\? Start 'ssh -N -L")
@@ -184,7 +184,7 @@ def test_paths_are_those_of_the_other_machine(chosen: object, splat: bpy.types.O
     machine = session().backend.welcome.machine
     refused(lambda: train(views_from="PHOTOS", photos="/no/such/photos"), f"on {machine}, where the backend runs")
     refused(
-        lambda: train(views_from="PHOTOS", photos="//photos"), f"backend runs on {machine}, and .* not a whole path"
+        lambda: train(views_from="PHOTOS", photos="//photos"), f"backend runs on {machine}, and .* not an absolute path"
     )
     refused(lambda: train(masks_from="SAM", sam_weights="/no/sam.pth"), f"on {machine}, where the backend runs")
     refused(lambda: train(masks_from="SAM"), "Segment Anything needs its weights")
@@ -207,7 +207,7 @@ def test_whole_paths_of_any_system(chosen: object, path: str, whole: bool) -> No
     if whole:
         assert where.backends_path("folder of photos", path) == path
     else:
-        with pytest.raises(addon("errors").UserError, match="is not a whole path there"):
+        with pytest.raises(addon("errors").UserError, match="is not an absolute path there"):
             where.backends_path("folder of photos", path)
 
 
@@ -224,7 +224,7 @@ def test_panels_say_where_it_runs(chosen: object, splat: bpy.types.Object, tunne
     machine = session().backend.welcome.machine
     assert text.startswith(f"Connected to {machine}, CPU") and buttons["Disconnect"] and not buttons["Connect"]
     bpy.context.scene.saga.masks_from = "SAM"
-    assert f"Paths are those of {machine}, where the backend runs" in draw("train")[0]
+    assert f"Enter paths on {machine}, where the backend runs" in draw("train")[0]
     tunnel.cut()
     while session().backend.state.value == "connected":
         session().backend._connection.wait(1)

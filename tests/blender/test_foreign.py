@@ -35,7 +35,7 @@ def test_a_mesh_of_blenders_own_import_becomes_a_splat(tmp_path: Path, degree: i
 def test_what_is_no_splat_is_not_adopted(snapshot: Callable) -> None:
     bpy.ops.mesh.primitive_cube_add()
     before = snapshot()
-    refused(lambda: bpy.ops.saga.adopt(), "No splat can be made of Cube")
+    refused(lambda: bpy.ops.saga.adopt(), "Cube cannot be converted to a splat")
     assert snapshot() == before
     bpy.data.objects.remove(bpy.data.objects["Cube"])
     refused(lambda: bpy.ops.saga.adopt(), "No object is active")
@@ -105,7 +105,7 @@ def test_the_smallest_splats_can_be_worked_with(tmp_path: Path, count: int) -> N
     bpy.ops.saga.invert()
     bpy.ops.saga.grow()
     bpy.ops.saga.grow(steps=-1)
-    refused(lambda: bpy.ops.saga.delete(), "All of s is selected")
+    refused(lambda: bpy.ops.saga.delete(), "All Gaussians of s are selected")
     bpy.ops.saga.duplicate()
     assert len(bpy.context.view_layer.objects.active.data.points) == count
 
@@ -127,7 +127,7 @@ def test_clicks_on_what_cannot_be_changed(tmp_path: Path, snapshot: Callable) ->
     obj.hide_viewport = True
     bpy.context.view_layer.update()
     before = snapshot()
-    refused(lambda: bpy.ops.saga.click(object="s", **CLICK), "The splat s is hidden. Show it first")
+    refused(lambda: bpy.ops.saga.click(object="s", **CLICK), "The splat s is hidden. Click its eye icon")
     refused(lambda: bpy.ops.saga.click(object="s", **CLICK, box=True, x2=70, y2=70), "The splat s is hidden")
     assert snapshot() == before
     obj.hide_viewport = False

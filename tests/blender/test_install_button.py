@@ -71,7 +71,7 @@ def test_install_beside_the_window_can_be_cancelled(pretend: Callable) -> None:
     pretend(work)
     assert bpy.ops.saga.backend_install(wait=False) == {"FINISHED"}
     assert begun.wait(30)
-    refused(lambda: bpy.ops.saga.backend_install(), "running already")
+    refused(lambda: bpy.ops.saga.backend_install(), "already running")
     assert bpy.ops.saga.cancel() == {"FINISHED"}
     installation = addon("scene.state.session").session.installation
     with pytest.raises(addon("errors").Cancelled):

@@ -67,7 +67,7 @@ def test_it_is_told_and_goes_on_by_one_button(cut_off: object, snapshot: Callabl
     poll_until(lambda: again.job.progress is not None)
     bpy.ops.saga.cancel()
     poll_until(lambda: again.ended)
-    assert "goes on from there" in session().message and not session().failed
+    assert "Train with the same settings" in session().message and not session().failed
     assert snapshot() == before
 
 
@@ -100,9 +100,9 @@ def test_without_one_there_is_nothing_to_go_on_with(splat: bpy.types.Object) -> 
 def test_after_blender_was_killed_the_panel_says_that_something_is_kept(splat: bpy.types.Object) -> None:
     bpy.ops.saga.backend_start()
     model = addon("scene.state.paths").model_path(splat, splat.saga.fingerprint)
-    assert "did not end" not in draw("train")[0]
+    assert "was not finished" not in draw("train")[0]
     Path(f"{model}.unfinished").mkdir()
-    assert "did not end" in draw("train")[0]
+    assert "was not finished" in draw("train")[0]
 
 
 def test_a_backend_that_owes_its_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ def test_empty_scene_offers_the_import() -> None:
 
 def test_scene_describes_the_splat(splat: bpy.types.Object) -> None:
     text, _ = draw("scene")
-    assert "vase" in text and "1,234 Gaussians, SH degree 2" in text and "not trained yet" in text
+    assert "vase" in text and "1,234 Gaussians, SH degree 2" in text and "Model: not trained" in text
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def old_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_an_older_environment_works_until_the_upgrade(old_environment: Path) -> None:
     text, buttons = draw("backend")
-    assert "installed for another version. Upgrade takes about 7 GB; the old one works until then" in text
+    assert "installed for another version. Upgrade needs about 7 GB; the old version works until then" in text
     assert buttons == {"Upgrade": True, "Start": True, "Stop": False, "copy_report": True}
     launch = addon("ui.launch").backend_launch()
     assert launch.python == old_environment and launch.cache_dir == old_environment.parents[1] / "compiled"
@@ -208,7 +208,7 @@ def test_progress_with_phase_and_time(splat: bpy.types.Object, monkeypatch: pyte
     monkeypatch.setattr(addon("scene.state.session").session, "training", training)
     text, buttons = draw("train")
     assert text == "Training, 2 min 05 s left" and buttons == {"cancel": True}
-    assert "being trained" in draw("scene")[0]
+    assert "Model: training" in draw("scene")[0]
 
 
 def test_loss_is_a_curve_that_grows(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ def test_train_says_what_is_missing(splat: bpy.types.Object, tmp_path: Path, mon
     assert draw("train") == (SOURCES, {"train": True})
     settings.views_from = "CAMERAS"
     assert draw("train") == (
-        f"{SOURCES} There are no cameras in the scene. Add some that look at the splat",
+        f"{SOURCES} There are no cameras in the scene. Add cameras that look at the splat",
         {"train": False},
     )
     settings.views_from = "PHOTOS"
@@ -320,7 +320,7 @@ def test_segment_anything_needs_weights(
 def test_memory_is_shown(own_python: None, monkeypatch: pytest.MonkeyPatch) -> None:
     state = addon("wire.messages").BackendState(1536, 10240, "Some GPU", 2048, 81920)
     monkeypatch.setattr(addon("scene.state.session").session.memory, "state", state)
-    assert draw("backend")[0] == "Stopped Some GPU: 2.0 GB of 80.0 GB Memory: 1.5 GB, 10.0 GB free"
+    assert draw("backend")[0] == "Stopped Some GPU: 2.0 GB of 80.0 GB Memory: 1.5 GB used, 10.0 GB free"
 
 
 def test_selection_is_counted(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +357,7 @@ def test_clicks_are_listed_with_a_button_each(splat: bpy.types.Object, monkeypat
         prompt = bpy.context.scene.saga.prompts.add()
         prompt.box, prompt.positive = box, positive
     text, _ = draw("select")
-    assert "Click 1 Box 2, not this" in text
+    assert "Click 1 Box 2 (exclude)" in text
 
 
 def test_view_modes_say_what_is_missing(splat: bpy.types.Object) -> None:
@@ -365,7 +365,7 @@ def test_view_modes_say_what_is_missing(splat: bpy.types.Object) -> None:
     for mode, buttons in expected.items():
         bpy.context.scene.saga.view_mode = mode
         text, found = draw("view")
-        assert found == buttons and ("Nothing was clicked yet" in text) == (mode == "SIMILARITY")
+        assert found == buttons and ("No click yet" in text) == (mode == "SIMILARITY")
 
 
 def test_things_need_a_model(splat: bpy.types.Object) -> None:

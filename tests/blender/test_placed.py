@@ -98,8 +98,8 @@ def test_modifiers_are_evaluated(tmp_path: Path, build: Callable, wanted: Callab
 def test_modifiers_that_leave_nothing_are_named(tmp_path: Path) -> None:
     obj, _ = splat_and_means(tmp_path)
     obj.modifiers.new("nodes", "NODES").node_group = tree(nothing)
-    refused(lambda: exported(tmp_path / "b.ply"), "its modifiers leave none")
-    refused(lambda: exported(tmp_path / "b.ply", object=obj.name), "its modifiers leave none")
+    refused(lambda: exported(tmp_path / "b.ply"), "its modifiers remove all of them")
+    refused(lambda: exported(tmp_path / "b.ply", object=obj.name), "its modifiers remove all of them")
 
 
 def test_a_splat_scattered_by_another_objects_nodes(tmp_path: Path) -> None:

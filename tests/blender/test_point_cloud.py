@@ -107,7 +107,7 @@ def test_splitting_everything_is_a_report_and_changes_nothing(snapshot) -> None:
     obj, _ = make()
     addon("scene.splat.point_cloud").set_selection(obj, np.ones(50, bool))
     before = snapshot()
-    with pytest.raises(RuntimeError, match="all of it is selected"):
+    with pytest.raises(RuntimeError, match="all of its Gaussians are selected"):
         bpy.ops.saga.split()
     assert snapshot() == before
 

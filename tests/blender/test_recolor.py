@@ -102,13 +102,13 @@ def test_apply_is_one_step(chosen: bpy.types.Object) -> None:
     bpy.context.view_layer.update()
     np.testing.assert_allclose(base(chosen), target, atol=1e-5)
     np.testing.assert_allclose(drawn(chosen), target[:, :3], atol=5e-3)
-    assert not selected(chosen).any() and "Recolored 20 splats" in session().message
+    assert not selected(chosen).any() and "Recolored 20 Gaussians" in session().message
     bpy.ops.ed.undo()
     chosen = bpy.data.objects["three"]
     np.testing.assert_array_equal(base(chosen), before)
     np.testing.assert_allclose(drawn(chosen), before[:, :3], atol=5e-3)
     assert selected(chosen).sum() == 20
-    refused(lambda: bpy.ops.saga.recolor_apply(), "no new colors")
+    refused(lambda: bpy.ops.saga.recolor_apply(), "no preview to apply")
     refused(lambda: bpy.ops.saga.recolor_cancel(), "no preview")
 
 
@@ -165,7 +165,7 @@ def test_what_was_changed_meanwhile_is_left_alone(chosen: bpy.types.Object, chan
     search.wait()
     assert addon("scene.requests.recolor").shown() is None and "changed" in session().message and session().failed
     assert [base(o).tobytes() for o in bpy.data.objects if o.type == "POINTCLOUD"] == before
-    refused(lambda: bpy.ops.saga.recolor_apply(), "no new colors")
+    refused(lambda: bpy.ops.saga.recolor_apply(), "no preview to apply")
 
 
 def test_a_preview_of_points_that_are_gone_is_dropped(chosen: bpy.types.Object) -> None:
@@ -189,7 +189,7 @@ def test_it_can_be_cancelled_beside_a_training(chosen: bpy.types.Object) -> None
     bpy.ops.saga.train(steps=ENDLESS, wait=False)
     bpy.ops.saga.recolor_preview(**(WORDS | {"text": "forever"}))
     search, training = session().search, session().training
-    refused(lambda: bpy.ops.saga.recolor(**WORDS), "looking for things already")
+    refused(lambda: bpy.ops.saga.recolor(**WORDS), "busy with another search")
     cancel = bpy.ops.saga.cancel
     with pytest.raises(cancelled):
         search.wait(on_progress=lambda progress: search.job.cancelling or cancel(what="SEARCH"))
@@ -203,11 +203,11 @@ def test_it_can_be_cancelled_beside_a_training(chosen: bpy.types.Object) -> None
 def test_bad_input(chosen: bpy.types.Object, snapshot: object) -> None:
     bpy.context.view_layer.update()
     before = snapshot()
-    refused(lambda: bpy.ops.saga.recolor(source="red box"), "what it shall look like")
-    refused(lambda: bpy.ops.saga.recolor(text="blue box", source=" "), "what it is")
+    refused(lambda: bpy.ops.saga.recolor(source="red box"), "The text 'To' is empty")
+    refused(lambda: bpy.ops.saga.recolor(text="blue box", source=" "), "The text 'From' is empty")
     refused(lambda: bpy.ops.saga.recolor(source="red box", text="nothing"), "say the same")  # the backend's word
     addon("ui.launch").preferences().clip_weights = ""
-    refused(lambda: bpy.ops.saga.recolor(**WORDS), "no file was chosen")
+    refused(lambda: bpy.ops.saga.recolor(**WORDS), "no weights file is chosen")
     refused(lambda: bpy.ops.saga.recolor(**WORDS, object="nobody"), "no object nobody")
     assert snapshot() == before
     bpy.ops.saga.clear()
@@ -233,7 +233,7 @@ def test_the_panel_says_what_is_missing_and_shows_the_preview(chosen: bpy.types.
     session().search.wait()
     assert draw().buttons == {"Preview": True, "Apply": True, "Cancel": True}
     settings.drawing = "BLENDER"
-    assert "Draw As: Splats" in " ".join(draw().texts)
+    assert "Draw As to Splats" in " ".join(draw().texts)
     settings.drawing = "SPLATS"
     bpy.ops.saga.recolor_apply()
     layout = draw()

@@ -117,7 +117,7 @@ def test_a_click_is_taken_back(trained: bpy.types.Object) -> None:
 
 
 def test_scale_steps_ask_again_and_the_newest_wins(trained: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused(lambda: bpy.ops.saga.scale_step(step=0.1), "no click whose scale")
+    refused(lambda: bpy.ops.saga.scale_step(step=0.1), "no click to change the scale of")
     bpy.context.scene.saga.scale_auto = True
     click(Vector(PLACES[0]))
     messages = sent(monkeypatch)
@@ -159,7 +159,7 @@ def test_hidden_points_are_not_clicked(trained: bpy.types.Object) -> None:
 def test_duplicate_and_delete(trained: bpy.types.Object, snapshot: Callable) -> None:
     for operator in (bpy.ops.saga.delete, bpy.ops.saga.duplicate, bpy.ops.saga.hide):
         before = snapshot()
-        refused(operator, "Nothing is selected in three. Click on a thing first")
+        refused(operator, "Nothing is selected in three. Click on an object first")
         assert snapshot() == before
     click(Vector(PLACES[0]))
     bpy.ops.saga.duplicate()
@@ -231,7 +231,7 @@ def test_things(trained: bpy.types.Object) -> None:
     np.testing.assert_array_equal(selected(trained), CLUSTER == 2)
     bpy.ops.saga.segment_hide(node=1)
     np.testing.assert_array_equal(addon("scene.splat.point_cloud").hidden(trained), CLUSTER != 0)
-    refused(lambda: bpy.ops.saga.segment_select(node=1), "not to be seen")
+    refused(lambda: bpy.ops.saga.segment_select(node=1), "not visible")
     bpy.ops.saga.segment_hide(node=1)
     assert not addon("scene.splat.point_cloud").hidden(trained).any()
 

@@ -47,7 +47,7 @@ def test_cycles_shows_what_the_rasterizer_shows(tmp_path: Path) -> None:
     session = addon("scene.state.session").session
     assert "colored points" not in session.message
     bpy.ops.render.render(write_still=True)
-    assert "A render shows splats as colored points" in session.message and not session.failed
+    assert "renders splats as colored points" in session.message and not session.failed
     still = bpy.data.images.load(scene.render.filepath)
     pixels = np.array(still.pixels).reshape(SIZE, SIZE, 4)[::-1]
     drawn = render(cloud, view)

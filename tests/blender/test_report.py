@@ -68,7 +68,7 @@ def test_nothing_of_the_users_own_leaves(planted: list[str]) -> None:
 
 def test_it_says_what_support_needs(planted: list[str]) -> None:
     text = report()
-    for words in (f"Blender {bpy.app.version_string}", "Extension 0.1.0, protocol 3", "Driver:", "GB are free"):
+    for words in (f"Blender {bpy.app.version_string}", "Extension 0.1.0, protocol 3", "Driver:", "Free space"):
         assert words in text
     assert "saga.import_splat: finished" in text and "SAGA_OT_import_splat" not in text
     assert "torch warns of ~/.cache/x" in text
@@ -83,7 +83,7 @@ def test_an_earlier_file_is_remembered(planted: list[str]) -> None:
 
 def test_a_running_backend_is_described(trained: bpy.types.Object) -> None:
     text = report()
-    assert "It is connected" in text and "The backend computes on:" in text
+    assert "State: connected" in text and "The backend runs on:" in text
     key = addon("scene.state.session").session.backend._process.key.hex()
     assert key not in text and key not in log()
 

@@ -35,7 +35,7 @@ def test_clicks_are_answered_and_the_panel_says_what_to_do(unsaved: bpy.types.Ob
     np.testing.assert_array_equal(selected(unsaved), CLUSTER == 1)
     bpy.ops.saga.segment_scene()
     text, buttons = draw("scene")
-    assert "in memory, not saved" in text and "cannot be saved" in text and buttons["save_model"]
+    assert "Model: not saved" in text and "cannot be saved" in text and buttons["save_model"]
 
     wanted = tmp_path / "kept"
     assert bpy.ops.saga.save_model(filepath=str(wanted)) == {"FINISHED"}
@@ -83,7 +83,7 @@ def test_when_the_backend_ends_it_is_told(unsaved: bpy.types.Object) -> None:
     bpy.ops.saga.backend_stop()
     bpy.ops.saga.backend_start()
     refused(lambda: click(Vector(PLACES[1])), "not trained")
-    assert "not trained yet" in draw("scene")[0]
+    assert "Model: not trained" in draw("scene")[0]
     refused(lambda: bpy.ops.saga.save_model(), "not trained")
 
 

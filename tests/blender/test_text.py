@@ -42,7 +42,7 @@ def draw(obj: bpy.types.Object) -> Layout:
 def test_the_best_candidate_is_selected_and_others_by_a_click(trained: bpy.types.Object, clip: str) -> None:
     assert bpy.ops.saga.find_text(text="thing 1") == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), CLUSTER > 0)
-    assert "Found 'thing 1': 40 splats" in session().message
+    assert "Found 'thing 1': 40 Gaussians" in session().message
 
     assert bpy.ops.saga.text_candidate(index=1) == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), CLUSTER == 0)
@@ -92,12 +92,12 @@ def test_what_is_missing_is_said(splat: bpy.types.Object) -> None:
 
 
 def test_without_weights_or_words(trained: bpy.types.Object, clip: str) -> None:
-    refused(lambda: bpy.ops.saga.find_text(text="  "), "no text")
-    refused(lambda: bpy.ops.saga.name_segments(words=" , "), "no words")
+    refused(lambda: bpy.ops.saga.find_text(text="  "), "The text is empty")
+    refused(lambda: bpy.ops.saga.name_segments(words=" , "), "The list of words is empty")
     refused(lambda: bpy.ops.saga.name_segments(words="chair"), "Press Segment Scene first")
     refused(lambda: bpy.ops.saga.text_candidate(index=0), "no such candidate")
     addon("ui.launch").preferences().clip_weights = ""
-    refused(lambda: bpy.ops.saga.find_text(text="chair"), "no file was chosen")
+    refused(lambda: bpy.ops.saga.find_text(text="chair"), "no weights file is chosen")
     assert bpy.ops.saga.find_text(text="thing 0", weights=clip) == {"FINISHED"}
 
 
@@ -105,7 +105,11 @@ def test_the_panel_shows_the_candidates_with_pictures(trained: bpy.types.Object,
     assert draw(trained).buttons == {"Find": True}
     bpy.ops.saga.find_text(text="thing 0")
     layout = draw(trained)
-    assert layout.texts.count("picture") == 2 and set(layout.buttons) == {"Find", "90%, 20 splats", "20%, 40 splats"}
+    assert layout.texts.count("picture") == 2 and set(layout.buttons) == {
+        "Find",
+        "90%, 20 Gaussians",
+        "20%, 40 Gaussians",
+    }
     answer = session().candidates
     panel = addon("ui.text_panel")
     panel.picture(answer, 0)

@@ -244,7 +244,7 @@ def test_defaults_of_the_sidebar_are_those_of_the_message(splat: bpy.types.Objec
 # --- bad input ------------------------------------------------------------------------------------------------------
 
 BAD = {
-    "no cameras": ({"views_from": "CAMERAS"}, "There are no cameras in the scene. Add some"),
+    "no cameras": ({"views_from": "CAMERAS"}, "There are no cameras in the scene. Add cameras"),
     "no collection": ({"views_from": "CAMERAS", "cameras": "none"}, "There is no collection none"),
     "no photos": ({"views_from": "PHOTOS"}, "No folder of photos was given. Choose the folder"),
     "no such photos": ({"views_from": "PHOTOS", "photos": "/no/such/folder"}, "The folder of photos is missing"),

@@ -37,14 +37,14 @@ def test_the_path_goes_to_the_preferences(kind: str, where: str) -> None:
 
 def test_nothing_is_downloaded_without_leave() -> None:
     bpy.context.preferences.system.use_online_access = False
-    refused(lambda: bpy.ops.saga.fetch_weights(kind="vit_b"), "online access is switched off")
+    refused(lambda: bpy.ops.saga.fetch_weights(kind="vit_b"), "online access is disabled")
     assert addon("scene.state.session").session.fetching is None
 
 
 def test_one_at_a_time_and_it_can_be_cancelled() -> None:
     session = addon("scene.state.session").session
     bpy.ops.saga.fetch_weights(kind="vit_h", wait=False)
-    refused(lambda: bpy.ops.saga.fetch_weights(kind="vit_b"), "running already")
+    refused(lambda: bpy.ops.saga.fetch_weights(kind="vit_b"), "already running")
     assert bpy.ops.saga.cancel() == {"FINISHED"}
     while not session.fetching.ended:
         session.backend._connection.wait(1)

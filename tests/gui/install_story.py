@@ -42,7 +42,7 @@ def from_the_registry(window: Window) -> Steps:
         try:
             bpy.ops.saga.backend_install("INVOKE_DEFAULT")
         except RuntimeError as error:
-            assert "online access is switched off" in str(error)
+            assert "online access is disabled" in str(error)
     bpy.context.preferences.system.use_online_access = True
     yield window.redrawn()
     window.grab("1_not_installed")

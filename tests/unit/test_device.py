@@ -148,7 +148,7 @@ def test_a_gpu_that_torch_cannot_use_is_told_with_the_reason(install, card, torc
     assert device.obstacle.startswith(f"The GPU is not used: {why}. ") and fix in device.obstacle
     with pytest.raises(UserError) as caught:
         find_device("cuda")
-    assert caught.value.why == why and "Processor" in caught.value.fix and fix in caught.value.fix
+    assert caught.value.why == why and "or CPU in the preferences" in caught.value.fix and fix in caught.value.fix
 
 
 def test_no_gpu_is_no_obstacle(install) -> None:

@@ -15,7 +15,7 @@ from tests.paths import ROOT
 
 FOLDERS = (ROOT / "blender_saga", ROOT / "backend")
 WITHOUT_FIX = {
-    "Nothing is running that could be cancelled": "there is nothing to do",
+    "Nothing is running": "there is nothing to do",
     "A client was refused": "only the log has it: the client is told by its own side",
 }
 OF_BLENDER = {"Ctrl C", "Install from Disk"}

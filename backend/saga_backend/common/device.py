@@ -66,7 +66,7 @@ def find_device(choice: str) -> Device:
     if choice == "auto":
         warning = f"The GPU is not used: {obstacle.why}. {obstacle.fix}" if obstacle.fix else ""
         return Device("cpu", f"{_cpu()}; no GPU, because {obstacle.why}", warning)
-    fix = "Choose the device Automatic or Processor in the preferences of Blender SAGA"
+    fix = "Choose the device Automatic or CPU in the preferences of Blender SAGA"
     fix = f"{obstacle.fix}, or c{fix[1:]}" if obstacle.fix else fix
     raise UserError("CUDA cannot be used", obstacle.why, fix, ErrorCode.DEVICE)
 

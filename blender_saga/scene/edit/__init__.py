@@ -1,1 +1,1 @@
-"""Edits that need no backend."""
+"""Edits that do not need the backend."""

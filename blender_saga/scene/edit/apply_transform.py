@@ -1,6 +1,6 @@
-"""Apply Transform for splats: the matrix goes into the Gaussians, rotations and spherical harmonics too.
+"""Apply Transform for splats: transforms the Gaussians, including their rotations and spherical harmonics.
 
-Blender's own operator moves the points alone and leaves scale, rotation and colors as they were.
+Blender's own operator only moves the points and leaves their scale, rotation and colors unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..splat import attributes, point_cloud
 
 @dataclass(frozen=True)
 class Parts:
-    """Which parts of the transform are applied."""
+    """The parts of the transform to apply."""
 
     location: bool = True
     rotation: bool = True
@@ -29,7 +29,7 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class Baked:
-    """What applying will write: an object, its Gaussians, what goes into them, what stays on the object."""
+    """The result for one object: its Gaussians, the matrix applied to them, the matrix left on the object."""
 
     obj: bpy.types.Object
     cloud: GaussianCloud
@@ -38,11 +38,11 @@ class Baked:
 
 
 def apply_transforms(objects: list[bpy.types.Object], parts: Parts) -> None:
-    """Apply parts of each object's own transform to its Gaussians; everything stays where it stands, children too.
+    """Apply parts of each object's transform to its Gaussians. All objects stay in place, including children.
 
     Raises:
-        UserError: if one is no splat, is linked, shares its points with another object, or has a scale of zero; then
-            none is changed.
+        UserError: if an object is no splat, is linked, shares its points with another object, or has a scale of zero;
+            then no object is changed.
     """
     for baked in [_bake(obj, parts) for obj in objects]:
         write_points(baked.obj.data, baked.cloud)
@@ -65,14 +65,14 @@ def _bake(obj: bpy.types.Object, parts: Parts) -> Baked:
         fix = "Use Object > Relations > Make Single User first"
         raise UserError(what, "another object shares its points", fix, code=ErrorCode.SHARED)
     if abs(obj.matrix_basis.determinant()) < 1e-30:
-        raise UserError(what, "its scale is zero along an axis", "Give it a scale other than zero")
+        raise UserError(what, "its scale is zero along an axis", "Set a scale other than zero")
     kept = _kept(obj.matrix_basis, parts)
     change = kept.inverted() @ obj.matrix_basis
     return Baked(obj, transform_cloud(point_cloud.to_cloud(obj), np.array(change, np.float64)), change, kept)
 
 
 def _kept(basis: Matrix, parts: Parts) -> Matrix:
-    """What stays on the object: the parts that are not applied."""
+    """The matrix left on the object, from the parts that are not applied."""
     location, rotation, scale = basis.decompose()
     return Matrix.LocRotScale(
         None if parts.location else location, None if parts.rotation else rotation, None if parts.scale else scale
@@ -80,9 +80,9 @@ def _kept(basis: Matrix, parts: Parts) -> Matrix:
 
 
 def write_points(points: bpy.types.PointCloud, cloud: GaussianCloud) -> None:
-    """Give the points of a splat other numbers: as many Gaussians, in the same order, in object space."""
+    """Overwrite the Gaussians of a splat with as many others, in the same order and in object space."""
     radius = points.attributes.get("radius")
-    if radius is not None and radius.data_type == "FLOAT" and radius.domain == "POINT":  # what a still render draws
+    if radius is not None and radius.data_type == "FLOAT" and radius.domain == "POINT":  # for still renders
         old, new = (
             s.prod(axis=1, dtype=np.float64) for s in (attributes.read(points.attributes["scale"]), cloud.scales)
         )

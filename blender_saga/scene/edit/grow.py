@@ -1,4 +1,4 @@
-"""Grow and shrink a selection in space: by cells, so that a million points take a fraction of a second."""
+"""Grow and shrink a selection in space, on a grid, so that a million points take a fraction of a second."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _OFFSETS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).resh
 
 
 def grow(positions: np.ndarray, mask: np.ndarray, step: float) -> np.ndarray:
-    """[N] bool: the selection and what lies within about `step` of it (in a cell of that size beside it).
+    """[N] bool: the selection and all points within about `step` of it (in a neighboring cell of that size).
 
     Args:
         positions: [N,3] float32, scene units.
         mask: [N] bool.
-        step: size of a cell, scene units; kept to what a cloud of this extent needs.
+        step: cell size in scene units; limited to a range that suits the extent of the cloud.
     """
     if not mask.any():
         return mask.copy()
@@ -29,11 +29,11 @@ def grow(positions: np.ndarray, mask: np.ndarray, step: float) -> np.ndarray:
 
 
 def shrink(positions: np.ndarray, mask: np.ndarray, step: float) -> np.ndarray:
-    """[N] bool: the selection without what lies within about `step` of what is not selected."""
+    """[N] bool: the selection without the points within about `step` of unselected points."""
     return ~grow(positions, ~mask, step)
 
 
 def usual_step(scales: np.ndarray, mask: np.ndarray) -> float:
-    """Three standard deviations of a usual Gaussian of the selection: scales [N,3], mask [N] bool."""
+    """Three standard deviations of a typical selected Gaussian, from scales [N,3] and mask [N] bool."""
     chosen = scales[mask] if mask.any() else scales
     return 3.0 * float(np.median(chosen.max(axis=1)))

@@ -1,6 +1,6 @@
-"""Join for splats: what the objects' transforms do goes into the Gaussians, rotations and spherical harmonics too.
+"""Join for splats: transforms the Gaussians, including their rotations and spherical harmonics.
 
-Blender's own operator moves the points alone and leaves scale, rotation and colors as they were.
+Blender's own operator only moves the points and leaves their scale, rotation and colors unchanged.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from ..splat.attributes import Columns
 from . import apply_transform
 
 _ID = "saga:id"
-_FOREIGN = -1  # the id of a point whose model is another one
+_FOREIGN = -1  # the id of a point that belongs to another model
 
 
 def join(target: bpy.types.Object, others: list[bpy.types.Object]) -> None:
-    """Put the points of other splats behind those of `target`, where they stand, with all attributes; the others go.
+    """Append the points of other splats to `target`, in place and with all attributes, and remove the others.
 
-    An attribute that some of them lack is zero there. Points of the target are not touched.
+    An attribute that a splat lacks is zero for its points. The points of the target do not change.
 
     Args:
-        target: a splat; its transform stays.
+        target: a splat; its transform does not change.
         others: splats, one or more.
 
     Raises:
-        UserError: if one is no splat, is linked, or has a scale of zero; then nothing is changed.
+        UserError: if an object is no splat, is linked, or has a scale of zero; then nothing is changed.
     """
     for obj in (target, *others):
         point_cloud.require(obj)
@@ -36,10 +36,10 @@ def join(target: bpy.types.Object, others: list[bpy.types.Object]) -> None:
             what = f"The splat {obj.name} is linked from another file"
             raise UserError(what, fix="Make it local first (Object > Relations > Make Local)", code=ErrorCode.LINKED)
     if abs(target.matrix_world.determinant()) < 1e-30:
-        fix = "Give it a scale other than zero"
+        fix = "Set a scale other than zero"
         raise UserError(f"Nothing can be joined to {target.name}", "its scale is zero along an axis", fix)
     parts = [attributes.read_all(target.data), *(_brought(obj, target) for obj in others)]
-    if target.data.users > 1:  # a linked duplicate stands elsewhere and keeps what it has
+    if target.data.users > 1:  # a linked duplicate must not change
         target.data = target.data.copy()
     _write(target.data, parts)
     for obj in others:
@@ -50,7 +50,7 @@ def join(target: bpy.types.Object, others: list[bpy.types.Object]) -> None:
 
 
 def _brought(obj: bpy.types.Object, target: bpy.types.Object) -> Columns:
-    """The attributes of another splat, in the space of the target."""
+    """The attributes of another splat, in the object space of the target."""
     data = obj.data
     if obj.matrix_world != target.matrix_world:
         change = np.linalg.inv(np.array(target.matrix_world, np.float64)) @ np.array(obj.matrix_world, np.float64)

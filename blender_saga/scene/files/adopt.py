@@ -1,4 +1,4 @@
-"""Splats of other add-ons, and of Blender's own PLY import: a mesh or point cloud with a trainer's property names."""
+"""Convert splats from other add-ons and Blender's PLY import: objects with the property names of trainers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _NEEDED = ("f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale
 
 
 def can_adopt(obj: bpy.types.Object | None) -> bool:
-    """Whether `adopt` can make a splat of an object."""
+    """Whether `adopt` can convert an object to a splat."""
     if obj is None or obj.type not in ("MESH", "POINTCLOUD") or point_cloud.is_splat(obj):
         return False
     return all(_is_number(obj.data.attributes.get(name)) for name in _NEEDED)
 
 
 def adopt(obj: bpy.types.Object) -> bpy.types.Object:
-    """A splat object made of such an object, at the same place; the object itself is hidden.
+    """Create a splat object from an object with trainer attributes, in the same place, and hide the original.
 
-    The numbers are a trainer's: logarithms of standard deviations, logits of opacities. They stay in the axes in
-    which they are: an import that did not turn them is not turned here.
+    The attributes hold logarithms of standard deviations and logits of opacities, as trainers write them. Their
+    axes stay unchanged: data that the import did not rotate is not rotated here either.
 
     Raises:
-        UserError: if it is no such object, or has no points or numbers that are not finite.
+        UserError: if the object lacks the attributes, has no points, or has values that are not finite.
     """
     if not can_adopt(obj):
         raise UserError(
-            f"No splat can be made of {obj.name}",
-            "it lacks the properties of one (f_dc_0, opacity, scale_0, rot_0 ...)",
+            f"{obj.name} cannot be converted to a splat",
+            "it lacks the attributes of a splat (f_dc_0, opacity, scale_0, rot_0 ...)",
             "Import the splat file with File > Import > Gaussian Splat",
             code=ErrorCode.NOT_A_SPLAT,
         )
@@ -40,7 +40,7 @@ def adopt(obj: bpy.types.Object) -> bpy.types.Object:
         raise UserError(f"{obj.name} has no points", fix="Choose another object", code=ErrorCode.EMPTY)
     if not all(np.isfinite(values).all() for values in (cloud.means, cloud.scales, cloud.sh)):
         raise UserError(
-            f"{obj.name} holds numbers that are not finite", fix="Import its file again", code=ErrorCode.BAD_NUMBERS
+            f"{obj.name} has values that are not finite", fix="Import its file again", code=ErrorCode.BAD_NUMBERS
         )
     splat = point_cloud.create_object(obj.name, cloud, "BLENDER")
     native.mark(splat.data)
@@ -60,7 +60,7 @@ def _cloud(obj: bpy.types.Object) -> GaussianCloud:
     coefficients = max(k for k in SH_COEFFICIENTS if 3 * (k - 1) <= rest)
     sh = columns("f_dc_0", "f_dc_1", "f_dc_2")[:, None]
     if coefficients > 1:
-        per_channel = rest // 3  # the file's order: all of red, all of green, all of blue
+        per_channel = rest // 3  # order of the file: all red, all green, all blue coefficients
         used = [f"f_rest_{c * per_channel + i}" for i in range(coefficients - 1) for c in range(3)]
         sh = np.concatenate([sh, columns(*used).reshape(len(sh), -1, 3)], axis=1)
     quats = columns("rot_0", "rot_1", "rot_2", "rot_3")

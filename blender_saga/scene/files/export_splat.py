@@ -1,4 +1,4 @@
-"""Objects to splat files: as they stand in the scene or in their own space, merged or one file each."""
+"""Export objects to splat files, in world or object space, merged or one file per object."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _UNIT_SLACK = 1e-5
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is written and how.
+    """Options of the export.
 
     Attributes:
-        selection_only: only the selected Gaussians.
-        shown_only: without Gaussians that are hidden one by one.
-        world_space: as the viewer sees it; else in the space of each object.
-        axes: of `splat_files.AXES`: what the numbers of the file mean.
-        scale: factor.
-        sh_degree: harmonics above it are left out, 0 to 4.
-        with_objects: number of the object as the extra property `object`, names as comments of the file.
-        with_clusters: `saga:cluster` as the extra property `cluster`.
+        selection_only: export only the selected Gaussians.
+        shown_only: leave out individually hidden Gaussians.
+        world_space: export in world space instead of the space of each object.
+        axes: one of `AXES`, the orientation of the coordinates in the file.
+        scale: scale factor.
+        sh_degree: highest degree of spherical harmonics to write, 0 to 4.
+        with_objects: write the number of the object as the extra property `object`, and the names as comments.
+        with_clusters: write `saga:cluster` as the extra property `cluster`.
         spz_version: 3 or 4.
     """
 
@@ -56,7 +56,7 @@ class ExportOptions:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """The Gaussians of one placed splat, in its own space, and from there to the axes of PLY files."""
+    """The Gaussians of one placed splat in object space, and the matrix to the axes of PLY files."""
 
     placed: Placed
     points: Points
@@ -64,18 +64,18 @@ class Piece:
 
 
 def pieces_of(found: list[Placed], options: ExportOptions) -> list[Piece]:
-    """What the options leave of some placed splats.
+    """The parts of placed splats that the options select.
 
     Raises:
-        UserError: if nothing is left.
+        UserError: if the options select nothing.
     """
     pieces = [piece for place in found if (piece := _piece(place, options)) is not None]
     if pieces:
         return pieces
     if options.selection_only:
         where = found[0].original.name if len(found) == 1 else "the splats"
-        raise UserError(f"Nothing is selected in {where}", fix="Click on a thing first", code=ErrorCode.NO_SELECTION)
-    raise UserError("There is nothing to export", "all Gaussians are hidden", "Show them first", code=ErrorCode.HIDDEN)
+        raise UserError(f"Nothing is selected in {where}", fix="Click on an object first", code=ErrorCode.NO_SELECTION)
+    raise UserError("There is nothing to export", "all Gaussians are hidden", "Press Show All", code=ErrorCode.HIDDEN)
 
 
 def _piece(place: Placed, options: ExportOptions) -> Piece | None:
@@ -98,16 +98,16 @@ def _piece(place: Placed, options: ExportOptions) -> Piece | None:
 
 
 def _sound(cloud: GaussianCloud) -> GaussianCloud:
-    """The same Gaussians as files hold them: nodes and scripts may have made scales negative or rotations long."""
+    """Normalize Gaussians for files: nodes and scripts can make scales negative and quaternions longer than 1."""
     np.abs(cloud.scales, out=cloud.scales)
     lengths = np.linalg.norm(cloud.quats, axis=1)
-    if np.abs(lengths - 1).max() > _UNIT_SLACK:  # not for the last bit: those go out as they came in
+    if np.abs(lengths - 1).max() > _UNIT_SLACK:  # rounding errors are kept, so that values do not change
         normalize(cloud.quats)
     return cloud
 
 
 def _to_rdf(place: Placed, world_space: bool) -> np.ndarray:
-    """[4,4] from the object's space to the axes of PLY files, in which numbers are that nobody turned on the way in."""
+    """[4,4] from object space to the axes of PLY files; the identity for data that the import did not rotate."""
     if world_space:
         return np.linalg.inv(RDF_TO_BLENDER) @ place.matrix
     return np.linalg.inv(RDF_TO_BLENDER) if place.original.saga.axes == "RDF" else np.eye(4)
@@ -125,12 +125,12 @@ def _flags(obj: bpy.types.Object, name: str) -> np.ndarray:
 
 
 def write_pieces(path: Path, pieces: list[Piece], options: ExportOptions) -> tuple[int, tuple[str, ...]]:
-    """Write pieces as one file, in the format that its ending names.
+    """Write pieces to one file, in the format of its extension.
 
-    The pieces are of no use afterwards: their arrays are overwritten.
+    This overwrites the arrays of the pieces, which must not be used afterwards.
 
     Returns:
-        How many Gaussians it holds, and sentences about what the format cannot hold.
+        The number of Gaussians, and sentences about data that the format cannot store.
 
     Raises:
         UserError: if an object has a scale of zero, or the file cannot be written.
@@ -151,12 +151,12 @@ def write_pieces(path: Path, pieces: list[Piece], options: ExportOptions) -> tup
     more = WriteOptions(_joined(pieces, options), options.spz_version, comments)
     losses = write_splat(path, cloud, more)
     if options.with_clusters and not any(_CLUSTER in piece.points.extras for piece in pieces):
-        losses += ("There are no cluster numbers to write: nothing has been found yet (Segment Scene)",)
+        losses += ("The file has no segment IDs: no segments were found yet. Press Segment Scene first",)
     return count, losses
 
 
 def _beyond_format(options: ExportOptions, axes: str) -> np.ndarray:
-    """[4,4] that comes on top of the axes of PLY files, so that a format with `axes` holds what the options ask for."""
+    """[4,4] to apply after the axes of PLY files, for a format with `axes` and the axes that the options choose."""
     matrix = np.eye(4)
     if options.axes != "FORMAT":
         matrix[:3, :3] = axes_matrix(axes, "RDF") @ axes_matrix("RDF", options.axes)
@@ -165,19 +165,19 @@ def _beyond_format(options: ExportOptions, axes: str) -> np.ndarray:
 
 
 def _as_in_its_file(piece: Piece, path: Path) -> np.ndarray | None:
-    """Rows of the PLY that a piece came from, if it stands where it stood in that file."""
+    """Rows of the PLY that a piece was imported from, if the piece has not moved."""
     obj = piece.placed.original
     stands = np.array_equal(piece.matrix @ RDF_TO_BLENDER, np.eye(4))
     if not stands or piece.placed.edited:
         return None
     rows = original_rows(obj, piece.points)
     if rows is not None and path.exists() and path.samefile(absolute(obj.saga.source)):
-        return np.array(rows)  # not mapped from the file that is about to be replaced
+        return np.array(rows)  # a copy, because the mapped file is about to be replaced
     return rows
 
 
 def _joined(pieces: list[Piece], options: ExportOptions) -> dict[str, np.ndarray]:
-    """Extra properties of all pieces, one behind the other; 0 where a piece has none of that name."""
+    """Extra properties of all pieces, concatenated; 0 if a piece lacks a property."""
     names = dict.fromkeys(name for piece in pieces for name in piece.points.extras)
     out: dict[str, np.ndarray] = {}
     for name in names:

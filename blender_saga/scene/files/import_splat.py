@@ -1,4 +1,4 @@
-"""Splat files to objects: any format, their extra properties, one transaction for several files."""
+"""Import splat files of any format, with their extra properties; several files are imported all or not at all."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ..splat import attributes, native, point_cloud
 from . import webp
 
 EXTRA = "ply:"
-"""What the names of attributes begin with that hold extra properties of a PLY."""
+"""Prefix of the attributes that store the extra properties of a PLY."""
 
 AXES = (
     (
         "FORMAT",
-        "As the Format Says",
-        "Y down in PLY, .splat, SOG and .ksplat, as trainers write it; y up in SPZ, glTF",
+        "Format Default",
+        "Y down for PLY, .splat, SOG and .ksplat; Y up for SPZ and glTF",
     ),
     ("RDF", "Y Down, Z Forward", "Right-handed: trainers, COLMAP, OpenCV"),
     ("RUB", "Y Up, Z Back", "Right-handed: SPZ, OpenGL, three.js"),
@@ -36,19 +36,19 @@ AXES = (
     ("RFU", "Z Up, Y Forward", "Right-handed: Blender"),
     ("FRU", "Z Up, X Forward, Y Right", "Left-handed: Unreal"),
 )
-"""What the numbers of a file mean: choice of the user (as `gaussians.axes` names axes), label, description."""
+"""Orientation of the coordinates in a file: identifier (see `gaussians.axes`), label, description."""
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How files become objects.
+    """Options of the import.
 
     Attributes:
-        axes: of AXES: "FORMAT" believes the format, the others are for files that do not follow it.
-        up: axis of the file that points up, "X" to "-Z", for captures that lie on their side; "AUTO": as the axes say.
-        scale: factor, becomes the scale of the object.
-        sh_degree: harmonics above it are left out, 0 to 4.
-        keep_invalid: keep Gaussians with numbers that are not finite.
+        axes: one of `AXES`: "FORMAT" uses the axes of the format; the others are for files that deviate from it.
+        up: axis of the file that points up, "X" to "-Z", for captures that lie on their side; "AUTO": from `axes`.
+        scale: scale of the object.
+        sh_degree: highest degree of spherical harmonics to read, 0 to 4.
+        keep_invalid: keep Gaussians with values that are not finite.
     """
 
     axes: str = "FORMAT"
@@ -60,17 +60,17 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class Imported:
-    """Objects that are not in a collection yet, and sentences for the user."""
+    """New objects, not yet in a collection, and warnings for the user."""
 
     objects: tuple[bpy.types.Object, ...]
     warnings: tuple[str, ...]
 
 
 def import_files(paths: list[Path], options: ImportOptions) -> Imported:
-    """Read files into new objects; if one of them cannot be read, none is made.
+    """Read files into new objects; if one file cannot be read, no object is created.
 
     Raises:
-        UserError: which file, where and why.
+        UserError: if a file cannot be read; names the file, the position and the reason.
     """
     use_reader(webp.read_picture)
     objects: list[bpy.types.Object] = []
@@ -99,11 +99,11 @@ def _import(path: Path, options: ImportOptions) -> tuple[bpy.types.Object, tuple
 
 
 def _turned(path: Path, options: ImportOptions) -> tuple[GaussianCloud, Mapping[str, np.ndarray], tuple[str, ...], str]:
-    """A file's Gaussians in Blender's axes, its extra properties, its warnings, and the axes of its numbers."""
+    """The Gaussians of a file in Blender's axes, its extra properties, its warnings and its axes."""
     loaded = read_splat(path, options.keep_invalid)
     cloud, extras, warnings = loaded.cloud.with_degree(options.sh_degree), loaded.extras, loaded.warnings
     axes = loaded.axes
-    del loaded  # and with it the mapped file: 5 million Gaussians are more than a gigabyte, each time
+    del loaded  # also frees the mapped file: 5 million Gaussians take more than a gigabyte
     return transform_cloud(cloud, RDF_TO_BLENDER, overwrite=True), extras, warnings, axes
 
 
@@ -114,28 +114,28 @@ def _name(path: Path) -> str:
 
 
 def _placement(options: ImportOptions, axes: str) -> Matrix:
-    """The object's matrix: what the options say beyond the format, so that an export in object space undoes it."""
+    """The object's matrix: the options that deviate from the format. Export in object space undoes it."""
     meant = axes if options.axes == "FORMAT" else options.axes
     from_file = RDF_TO_BLENDER[:3, :3] @ axes_matrix(meant, "RDF")
     linear = _upright(from_file, options.up) @ from_file @ axes_matrix("RDF", axes) @ RDF_TO_BLENDER[:3, :3].T
     matrix = np.eye(4)
     matrix[:3, :3] = linear * options.scale
-    return Matrix(matrix.tolist())  # a plain list would be taken column by column
+    return Matrix(matrix.tolist())  # a flat list would be column-major
 
 
 def _upright(from_file: np.ndarray, up: str) -> np.ndarray:
-    """[3,3] rotation by the least angle that turns an axis of the file, which lies along one of Blender's, upwards."""
+    """[3,3] smallest rotation that turns an axis of the file upwards; the axis is parallel to one of Blender's."""
     if up == "AUTO":
         return np.eye(3)
     direction = from_file[:, "XYZ".index(up[-1])] * (-1 if up[0] == "-" else 1)
     if abs(direction[2]) > 0.5:
         return np.eye(3) if direction[2] > 0 else np.diag([1.0, -1, -1])
-    x, y, z = np.cross(direction, (0, 0, 1))  # a quarter turn about this
+    x, y, z = np.cross(direction, (0, 0, 1))  # the axis of a quarter turn
     return np.outer((x, y, z), (x, y, z)) + np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
 
 
 def as_attribute(values: np.ndarray) -> tuple[str, np.ndarray]:
-    """Type and values of the attribute for a property; whole numbers beyond 31 bits and doubles become floats."""
+    """Attribute type and values for a property; doubles and integers beyond 31 bits become floats."""
     if values.dtype.kind in "iub" and (values.size == 0 or abs(int(values.max())) < 1 << 31):
         return "INT", values.astype(np.int32)
     with np.errstate(over="ignore"):
@@ -143,7 +143,7 @@ def as_attribute(values: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def extras(obj: bpy.types.Object) -> dict[str, np.ndarray]:
-    """The extra properties of a splat: name without the prefix to [N] numbers."""
+    """The extra properties of a splat: [N] values by name, without the prefix."""
     found = {}
     for attribute in obj.data.attributes:
         if attribute.name.startswith(EXTRA) and attribute.domain == "POINT" and attribute.data_type in ("INT", "FLOAT"):

@@ -1,4 +1,4 @@
-"""Rows of the PLY that a splat came from, for points that nobody has touched: they go out byte for byte."""
+"""Rows of the PLY that a splat was imported from, so that export writes unchanged points byte for byte."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .import_splat import as_attribute
 
 _BLOCK = 32768
 _SLACK = {"means": 0.0, "quats": 2e-7, "scales": 2e-7, "opacities": 2e-7, "sh": 2e-6}
-"""How far a number may be from the file's and count as untouched: the last bits of a matrix product depend on where in
-its block a row stands. Of scales it is a share."""
+"""Largest difference from the file of an unchanged value: the last bits of a matrix product depend on the position of
+the row in its block. For scales, the difference is relative."""
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Some points of a splat as they are now.
+    """The current data of some points of a splat.
 
     Attributes:
-        cloud: in object space.
-        ids: [N] their `saga:id`.
-        extras: their extra properties.
+        cloud: the Gaussians in object space.
+        ids: [N] `saga:id` of each point.
+        extras: extra properties.
     """
 
     cloud: GaussianCloud
@@ -39,9 +39,9 @@ class Points:
 
 
 def original_rows(obj: bpy.types.Object, now: Points) -> np.ndarray | None:
-    """Rows [N] of the file that `obj` came from, with what has changed since written over.
+    """Rows [N] of the file that `obj` was imported from, with changed values updated.
 
-    None where the file is gone, another one, or not a plain PLY; then every number has to be made anew.
+    None if the file is missing, has changed, or is not a plain PLY; then all values must be encoded anew.
     """
     path = Path(absolute(obj.saga.source)) if obj.saga.source else None
     if path is None or obj.saga.axes != "RDF" or not path.is_file():
@@ -61,7 +61,7 @@ def original_rows(obj: bpy.types.Object, now: Points) -> np.ndarray | None:
 
 
 def _same(path: Path, rows: np.ndarray, now: Points) -> np.ndarray | None:
-    """[N] bool: points whose every number is what the file says; None if its rows cannot be those. Block by block."""
+    """[N] bool: points that equal their row in the file, compared block by block; None if the rows do not match."""
     same = np.ones(len(rows), bool)
     k = now.cloud.sh.shape[1]
     if k != 1 + sum(name.startswith("f_rest_") for name in rows.dtype.names or ()) // 3:
@@ -69,8 +69,8 @@ def _same(path: Path, rows: np.ndarray, now: Points) -> np.ndarray | None:
 
     def work(part: slice) -> None:
         before = transform_cloud(activate_rows(path, rows[part]), RDF_TO_BLENDER, overwrite=True)
-        if len(before) != part.stop - part.start:  # rows that are not finite were left out: the ids mean others
-            raise UserError(f"The file {path.name} is another one", fix="Import it again")
+        if len(before) != part.stop - part.start:  # rows with non-finite values were left out, so ids and rows differ
+            raise UserError(f"The file {path.name} has changed", fix="Import it again")
         for name, slack in _SLACK.items():
             old, new = getattr(before, name), getattr(now.cloud, name)[part]
             equal = np.abs(new - old) <= slack * np.maximum(np.abs(old), name != "scales")

@@ -1,4 +1,4 @@
-"""WebP pictures by Blender's own reader, for where Pillow is missing, as inside Blender."""
+"""Decode WebP images with Blender, which does not include Pillow."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 
 
 def read_picture(data: bytes) -> np.ndarray:
-    """The stored numbers of a picture.
+    """Decode an image to its stored values.
 
     Args:
-        data: its bytes, 8 bits a channel.
+        data: the encoded image, 8 bits per channel.
 
     Returns:
-        [H,W,4] uint8, first row on top.
+        [H,W,4] uint8, top row first.
 
     Raises:
-        ValueError: if it is damaged.
+        ValueError: if the image is damaged.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "picture.webp")
         path.write_bytes(data)
         image = bpy.data.images.load(str(path), check_existing=False)
         try:
-            image.colorspace_settings.is_data = True  # no color management, no multiplication by alpha
+            image.colorspace_settings.is_data = True  # no color management and no premultiplication
             image.alpha_mode = "CHANNEL_PACKED"
             width, height = image.size
             if not width or not height or image.channels != 4:

@@ -1,1 +1,1 @@
-"""From the user's input to a request, and from its answer to the scene."""
+"""Requests to the backend: build them from the user's input and write their answers to the scene."""

@@ -1,4 +1,4 @@
-"""From what Blender draws with (region, 4x4 matrices, region pixels) to a View and its pixels; views of its cameras."""
+"""Convert viewports and cameras of Blender to Views, and region pixels to image pixels."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ...gaussians.view import View, view_from_opengl
 
 
 def flat_matrices(region_data: bpy.types.RegionView3D) -> tuple[list[float], list[float]]:
-    """World-to-camera and projection matrix of a 3D viewport, 16 floats each, row by row."""
+    """World-to-camera and projection matrix of a 3D viewport, 16 floats each in row-major order."""
     return flatten(region_data.view_matrix), flatten(region_data.window_matrix)
 
 
 def flatten(matrix: Sequence[Sequence[float]]) -> list[float]:
-    """The 16 numbers of a 4x4 matrix, row by row."""
+    """The 16 values of a 4x4 matrix in row-major order."""
     return [float(value) for row in matrix for value in row]
 
 
@@ -26,59 +26,64 @@ def view_from_flat(view: Sequence[float], projection: Sequence[float], size: tup
     """The view of a region.
 
     Args:
-        view: world to camera, OpenGL axes, 16 floats row by row (`RegionView3D.view_matrix`).
-        projection: camera to clip space, 16 floats row by row (`RegionView3D.window_matrix`).
+        view: world-to-camera matrix, OpenGL axes, 16 floats in row-major order (`RegionView3D.view_matrix`).
+        projection: camera-to-clip matrix, 16 floats in row-major order (`RegionView3D.window_matrix`).
         size: width and height of the region in pixels.
 
     Raises:
-        UserError: if these are no view.
+        UserError: if the matrices or the size are not valid.
     """
     if not any(view) or min(size) < 1:
         raise UserError(
-            "No view was given", fix="Click in a 3D viewport, or pass matrices and a size", code=ErrorCode.BAD_VIEW
+            "The click has no view", fix="Click in a 3D viewport, or pass matrices and a size", code=ErrorCode.BAD_VIEW
         )
     return view_from_opengl(np.reshape(view, (4, 4)), np.reshape(projection, (4, 4)), *size)
 
 
 def picture_pixel(view: View, x: int, y: int) -> np.ndarray:
-    """[1,2] float32 (column, row) of region pixel (x, y); Blender counts y from the bottom, pictures from the top.
+    """[1,2] float32 (column, row) of region pixel (x, y); Blender counts y from the bottom, images from the top.
 
     Raises:
-        UserError: if the pixel is outside of the view.
+        UserError: if the pixel is outside the view.
     """
     pixel = np.array([[x, view.height - 1 - y]], np.float32)
     if not view.contains(pixel).all():
-        where = f"pixel {x}, {y} is not inside {view.width} x {view.height}"
+        where = f"the pixel ({x}, {y}) is not inside {view.width} x {view.height}"
         raise UserError(
-            "The click is outside of the view", where, fix="Click inside the viewport", code=ErrorCode.BAD_VIEW
+            "The click is outside the view", where, fix="Click inside the viewport", code=ErrorCode.BAD_VIEW
         )
     return pixel
 
 
 def scene_cameras(context: bpy.types.Context, collection: str = "") -> list[bpy.types.Object]:
-    """The cameras of the view layer, or those of a collection and what is in it.
+    """The cameras of the view layer, or those of a collection and its children.
 
     Raises:
-        UserError: if there are none, or one is neither perspective nor orthographic.
+        UserError: if there are no cameras, or one is neither perspective nor orthographic.
     """
     objects = context.view_layer.objects
     where = "the scene"
     if collection:
         found = bpy.data.collections.get(collection)
         if found is None:
-            raise UserError(f"There is no collection {collection}", fix="Choose another one", code=ErrorCode.NO_CAMERAS)
+            raise UserError(
+                f"There is no collection {collection}", fix="Choose another collection", code=ErrorCode.NO_CAMERAS
+            )
         inside = {obj.name for obj in found.all_objects}
         objects, where = [obj for obj in objects if obj.name in inside], f"the collection {collection}"
     cameras = [obj for obj in objects if obj.type == "CAMERA"]
     if not cameras:
         raise UserError(
-            f"There are no cameras in {where}", fix="Add some that look at the splat", code=ErrorCode.NO_CAMERAS
+            f"There are no cameras in {where}", fix="Add cameras that look at the splat", code=ErrorCode.NO_CAMERAS
         )
     for obj in cameras:
         if obj.data.type not in ("PERSP", "ORTHO"):
-            fix = "Choose a collection without it"
+            fix = "Choose a collection without this camera"
             raise UserError(
-                f"The camera {obj.name} is panoramic", "only pictures can be used", fix, code=ErrorCode.NO_CAMERAS
+                f"The camera {obj.name} is panoramic",
+                "only perspective and orthographic cameras can be used",
+                fix,
+                code=ErrorCode.NO_CAMERAS,
             )
     return cameras
 
@@ -86,19 +91,19 @@ def scene_cameras(context: bpy.types.Context, collection: str = "") -> list[bpy.
 def camera_views(
     context: bpy.types.Context, cameras: list[bpy.types.Object], frame_step: int, obj: bpy.types.Object
 ) -> list[tuple[str, View]]:
-    """What cameras see of an object, in the space of its points, at the size of a render; and names for the views.
+    """The views of cameras at an object, in object space and at the render size, with their names.
 
     Args:
-        context: whose scene is looked at; it is the same afterwards.
-        cameras: perspective or orthographic.
-        frame_step: 0 for the present frame, else every so many of the scene's range; cameras and the object may move.
-        obj: what is looked at.
+        context: the context of the scene; it is unchanged afterwards.
+        cameras: perspective or orthographic cameras.
+        frame_step: 0 for the current frame, otherwise the step through the scene's frame range.
+        obj: the viewed object.
 
     Returns:
-        For the present frame by the camera's name, else NAME/FRAME, as Blender numbers the pictures of an animation.
+        The views by name: the camera's name for the current frame, otherwise NAME/FRAME, numbered as Blender does.
 
     Raises:
-        UserError: if the object is flat, so that nothing can be told in its space.
+        UserError: if the object's matrix cannot be inverted.
     """
     scene = context.scene
     if not frame_step:
@@ -122,10 +127,12 @@ def _camera_view(context: bpy.types.Context, camera: bpy.types.Object, obj: bpy.
     aspect = {"scale_x": render.pixel_aspect_x, "scale_y": render.pixel_aspect_y}
     projection = camera.calc_matrix_camera(graph, x=width, y=height, **aspect)
     shown = camera.evaluated_get(graph)
-    place = shown.matrix_world.normalized()  # a camera's own scale does not count
+    place = shown.matrix_world.normalized()  # the scale of a camera has no effect
     view = view_from_flat(flatten(place.inverted()), flatten(projection), (width, height))
     view = replace(view, near=shown.data.clip_start)
     matrix = np.array(obj.evaluated_get(graph).matrix_world, np.float64)
     if abs(np.linalg.det(matrix)) < 1e-30:
-        raise UserError(f"The splat {obj.name} is flat", "its scale is zero along an axis", "Give it another scale")
+        raise UserError(
+            f"The splat {obj.name} is flat", "its scale is zero along an axis", "Set a scale other than zero"
+        )
     return view.of_object(matrix)

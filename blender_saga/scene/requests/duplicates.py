@@ -1,4 +1,4 @@
-"""Copies of one Gaussian that stand at different places: each id has one place in the backend, the others are told."""
+"""Duplicated Gaussians in different places: the backend knows one place per id; requests send the others."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .lookup import siblings
 
 
 def points_of(obj: bpy.types.Object, shown: np.ndarray | None, place: np.ndarray, means: np.ndarray) -> ObjectPoints:
-    """An object as the backend sees it.
+    """The points of an object in the form that a request sends.
 
     Args:
         obj: the object.
-        shown: [N] bool: its points that take part; None: all.
+        shown: [N] bool, the points that take part; None for all.
         place: [4,4], object to world.
-        means: [count,3], where the backend has each id. Points that are not there are sent along.
+        means: [count,3], the backend's center of each id. Points with another center are sent along.
     """
     ids = short_ids(obj) if shown is None else point_cloud.ids(obj)[shown]
     matrix, away = place @ trained_space.applied(obj), elsewhere(obj, means)
@@ -30,21 +30,21 @@ def points_of(obj: bpy.types.Object, shown: np.ndarray | None, place: np.ndarray
 
 
 def short_ids(obj: bpy.types.Object) -> np.ndarray:
-    """The ids of an object's points; empty, which is short for 0..count-1, where it holds the whole cloud."""
+    """The ids of an object's points; empty, which means 0..count-1, if the object has the whole cloud."""
     ids = point_cloud.ids(obj)
     whole = len(ids) == obj.saga.count and np.array_equal(ids, np.arange(len(ids), dtype=np.int32))
     return ids[:0] if whole else ids
 
 
 def all_there(objects: list[bpy.types.Object], means: np.ndarray) -> bool:
-    """Whether every id of the objects' points is, in one of its copies, where the backend has it: means [count,3].
+    """Whether each id of the objects has a copy at the backend's center, means [count,3].
 
-    It is not so when points came back by undo, were moved in edit mode, or belong to another splat.
+    This is false after an undo restored points, after a move in edit mode, or for points of another splat.
     """
     away = {o: mask for o in objects if (mask := elsewhere(o, means)) is not None}
     if not away:
         return True
-    there = np.full(len(means), np.nan, np.float32)  # the opacity of each id that has a copy at its place
+    there = np.full(len(means), np.nan, np.float32)  # the opacity of each id that has a copy at its center
     for obj in siblings(objects[0]):
         mask = away[obj] if obj in away else elsewhere(obj, means)
         here = slice(None) if mask is None else ~mask
@@ -53,13 +53,13 @@ def all_there(objects: list[bpy.types.Object], means: np.ndarray) -> bool:
 
 
 def _are_copies(obj: bpy.types.Object, mask: np.ndarray, there: np.ndarray) -> bool:
-    """Whether the points at a mask [N] are copies of such as have an opacity in there [count]: no move changes it."""
+    """Whether the points at mask [N] are copies of points in `there` [count], by opacity, which no move changes."""
     ids = point_cloud.ids(obj)[mask]
     known = ((ids >= 0) & (ids < len(there))).all()
     return bool(known and np.array_equal(there[ids], point_cloud.opacities(obj)[mask]))
 
 
 def elsewhere(obj: bpy.types.Object, means: np.ndarray) -> np.ndarray | None:
-    """[N] bool: points of an object that are not where the backend has their ids; None: there are none such."""
+    """[N] bool: points of an object that are not at the backend's center of their id; None if there are none."""
     ids = short_ids(obj)
     return trained_space.elsewhere(obj, means if len(ids) == 0 else means[np.clip(ids, 0, len(means) - 1)])

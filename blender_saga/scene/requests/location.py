@@ -1,4 +1,4 @@
-"""On which machine the backend runs, and so whose files the paths in a request are."""
+"""The machine of the backend, which the paths in requests refer to."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..state.paths import PACKAGE, absolute
 from ..state.session import session
 
 _WHOLE = re.compile(r"/(?!/)|[A-Za-z]:[/\\]|\\\\")
-"""How a whole path begins on Linux or macOS, on Windows with a drive, on Windows with a server."""
+"""Start of an absolute path on Linux or macOS, on Windows with a drive, and on Windows with a server."""
 
 
 def elsewhere() -> bool:
-    """Whether the backend is on another machine: the one in use, else the one that the preferences choose."""
+    """Whether the running backend, or else the one in the preferences, is on another machine."""
     backend = session.backend
     if backend is not None and backend.state in (ConnectionState.starting, ConnectionState.connected):
         return backend.remote is not None
@@ -26,26 +26,28 @@ def elsewhere() -> bool:
 
 
 def machine() -> str:
-    """Name of the other machine, as far as it is known."""
+    """Name of the other machine, or a generic name while it is unknown."""
     welcome = session.backend.welcome if session.backend is not None else None
     return welcome.machine if welcome is not None and welcome.machine else "the other machine"
 
 
 def backends_path(what: str, path: str) -> str:
-    """A path that the user has chosen, as the backend is told of it.
+    """Convert a path from the user to a path on the backend's machine.
 
     Args:
-        what: what it leads to, for the user: "folder of photos".
-        path: of this machine, perhaps relative to the .blend, or a whole one of the other machine.
+        what: name of the path in errors, for example "folder of photos".
+        path: a path on this machine, possibly relative to the .blend, or an absolute path on the other machine.
 
     Raises:
-        UserError: if it cannot be one of the other machine.
+        UserError: if the path is not absolute on the other machine.
     """
     if not path:
         return ""
     if not elsewhere():
         return str(Path(absolute(path)).resolve())
     if not _WHOLE.match(path):
-        why = f"the backend runs on {machine()}, and {path} is not a whole path there"
-        raise UserError(f"The {what} cannot be used", why, "Type its path on that machine", code=ErrorCode.NO_FOLDER)
+        why = f"the backend runs on {machine()}, and {path} is not an absolute path there"
+        raise UserError(
+            f"The {what} cannot be used", why, "Enter the full path on that machine", code=ErrorCode.NO_FOLDER
+        )
     return path

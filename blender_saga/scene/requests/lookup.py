@@ -1,4 +1,4 @@
-"""Which objects a command means: the one that is named or active, and all that share its trained model."""
+"""Find the objects of an operator: the named or active one, and all that share its model."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from ..state.session import session
 
 
 def find_splat(context: bpy.types.Context, name: str) -> bpy.types.Object:
-    """The splat object called `name`, or the active one if `name` is empty.
+    """The splat object `name`, or the active one if `name` is empty.
 
     Raises:
-        UserError: if there is none, or it cannot be changed here.
+        UserError: if there is no such splat, or it cannot be changed here.
     """
     obj = bpy.data.objects.get(name) if name else context.view_layer.objects.active
     if obj is None:
         what = f"There is no object {name}" if name else "No splat is active"
         raise UserError(what, fix="Select a splat object, or import one with File > Import", code=ErrorCode.NO_OBJECT)
     if instances.shows_splats(obj):
-        what, why = f"{obj.name} is an instance of a collection", "its splats belong to the objects in there"
+        what, why = f"{obj.name} is an instance of a collection", "its splats belong to the objects of the collection"
         raise UserError(
-            what, why, "Select one of these, or use Object > Apply > Make Instances Real", ErrorCode.INSTANCE
+            what,
+            why,
+            "Select an object of the collection, or use Object > Apply > Make Instances Real",
+            ErrorCode.INSTANCE,
         )
     point_cloud.require(obj)
     if obj.library is not None or obj.data.library is not None:
@@ -36,14 +39,14 @@ def find_splat(context: bpy.types.Context, name: str) -> bpy.types.Object:
 
 
 def siblings(obj: bpy.types.Object) -> list[bpy.types.Object]:
-    """All splats of the file that share the trained cloud of `obj`, itself first."""
+    """All splats of the file that share the trained cloud of `obj`, starting with `obj`."""
     key = obj.saga.fingerprint
     others = [o for o in bpy.data.objects if o != obj and key and o.saga.fingerprint == key]
     return [obj, *(o for o in others if point_cloud.is_splat(o) and len(o.data.points))]
 
 
 def participants(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.types.Object]:
-    """The siblings that are visible in the view layer (and in the viewport, where there is one).
+    """The siblings that are visible in the view layer, and in the viewport if there is one.
 
     Raises:
         UserError: if all of them are hidden.
@@ -52,51 +55,51 @@ def participants(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.
     visible = [o for o in siblings(obj) if o.visible_get(viewport=space)]
     if not visible:
         raise UserError(
-            f"The splat {obj.name} is hidden", fix="Show it first, with the eye in the Outliner", code=ErrorCode.HIDDEN
+            f"The splat {obj.name} is hidden", fix="Click its eye icon in the Outliner", code=ErrorCode.HIDDEN
         )
     return visible
 
 
 def trained_model(obj: bpy.types.Object) -> str:
-    """Absolute path of the model of a splat; "" before training, and while the newest is only in the backend."""
+    """Absolute path of a splat's model file; "" before training and while the newest model is not saved."""
     if session.holds(obj.saga.fingerprint):
-        return ""  # an older file must not take its place
+        return ""  # an older file must not replace the unsaved model
     return absolute(obj.saga.model_file) if obj.saga.model_file else session.models.get(obj.saga.fingerprint, "")
 
 
 def is_trained(obj: bpy.types.Object) -> bool:
-    """Whether a splat can be clicked: it has a model on disk or in the backend, or gets one now."""
+    """Whether a splat can be clicked: it has a model on disk or in the backend, or is being trained."""
     return bool(trained_model(obj)) or trains_now(obj) or session.holds(obj.saga.fingerprint)
 
 
 def granularity(obj: bpy.types.Object | None) -> int:
-    """Levels of granularity that the model of a splat knows; 0: any scale, or there is none."""
+    """Number of granularity levels of a splat's model; 0 for a continuous scale or without a model."""
     if obj is None or not point_cloud.is_splat(obj):
         return 0
     return session.levels.get(obj.saga.fingerprint, obj.saga.levels)
 
 
 def trains_now(obj: bpy.types.Object) -> bool:
-    """Whether the cloud of a splat is being trained at the moment."""
+    """Whether a training of the splat's cloud is running."""
     training = session.training
     return training is not None and not training.ended and training.message.scene == obj.saga.fingerprint
 
 
 def not_trained(obj: bpy.types.Object) -> UserError:
-    """What to tell somebody who clicks before training."""
+    """The error for a click before training."""
     return UserError(
         f"The splat {obj.name} is not trained yet", fix="Press Train Affinity first", code=ErrorCode.NO_MODEL
     )
 
 
 def require_rows(obj: bpy.types.Object, rows: int) -> None:
-    """Make sure that an answer by `saga:id` has a row for every Gaussian of a splat's trained cloud.
+    """Check that an answer has one row for each Gaussian of a splat's trained cloud.
 
     Raises:
-        UserError: if not; nothing was changed.
+        UserError: if the number of rows differs.
     """
     if rows != obj.saga.count:
-        why = f"it speaks of {rows:,} Gaussians, the splat {obj.name} has {obj.saga.count:,}"
+        why = f"it has {rows:,} Gaussians, but the splat {obj.name} has {obj.saga.count:,}"
         raise UserError(
             "The backend's answer cannot be used", why, "Press Restart; nothing was changed", ErrorCode.WIRE
         )

@@ -1,7 +1,7 @@
-"""Other colors for the selection by a text: asked for, shown at any strength, written down or forgotten.
+"""Recolor the selection by text: request, preview at any strength, apply or discard.
 
-A preview is a matter of drawing: the attributes stay as they are until it is applied, so a file that is saved, a step
-of undo and an export never hold half of it.
+A preview only affects drawing: the attributes do not change before it is applied, so that saved files, undo steps and
+exports never contain a preview.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """The points of one data-block that change: `session_uid`, which of how many, radiance:base [k,4] as it was."""
+    """The recolored points of one data-block: `session_uid`, indices, point count, original radiance:base [k,4]."""
 
     uid: int
     count: int
@@ -39,7 +39,7 @@ class _Part:
 
 @dataclass(frozen=True, eq=False)
 class RecolorRequest:
-    """Colors that were asked for; the request's answer has a row for each point of the parts, in order."""
+    """A request for new colors; the answer has one row for each point of the parts, in order."""
 
     request: Request
     parts: tuple[_Part, ...]
@@ -47,7 +47,7 @@ class RecolorRequest:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """Colors that came: `shift` [n,3] of all points of the parts; `text`: what they were led to."""
+    """New colors: `shift` [n,3] for all points of the parts; `text`: the target text."""
 
     parts: tuple[_Part, ...]
     shift: np.ndarray
@@ -58,19 +58,19 @@ _preview: Preview | None = None
 
 
 def ask(objects: Iterable[bpy.types.Object], words: Recolor) -> RecolorRequest:
-    """Ask for other colors of what is selected and not hidden.
+    """Request new colors for the selected, visible points.
 
     Args:
-        objects: splats; of those that share their points one is asked for.
-        words: the message; its cloud is put in here.
+        objects: splats; objects that share their points are sent once.
+        words: the message, to which this adds the cloud.
 
     Raises:
-        UserError: if nothing is selected, an object is linked from another file, the backend does not run or looks
-            for something already.
+        UserError: if nothing is selected, an object is linked from another file, or the backend does not run or is
+            busy with another search.
     """
     if session.search is not None and not session.search.ended:
         raise UserError(
-            "The backend is looking for things already", fix="Wait for its end, or cancel it", code=ErrorCode.BUSY
+            "The backend is busy with another search", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY
         )
     holders = {obj.data.session_uid: obj for obj in reversed(list(objects))}
     parts, clouds = [], []
@@ -80,8 +80,8 @@ def ask(objects: Iterable[bpy.types.Object], words: Recolor) -> RecolorRequest:
             parts.append(_part(obj, points))
             clouds.append(_standing(obj, points))
     if not parts:
-        fix = "Click on a thing first"
-        raise UserError("Nothing is selected that could be recolored", fix=fix, code=ErrorCode.NO_SELECTION)
+        fix = "Click on an object first"
+        raise UserError("There is no selection to recolor", fix=fix, code=ErrorCode.NO_SELECTION)
     message = Recolor(concatenate(clouds), words.source, words.text, words.weights, words.steps, words.seed)
     session.search = session.request(None, message)
     return RecolorRequest(session.search, tuple(parts))
@@ -99,16 +99,16 @@ def _part(obj: bpy.types.Object, points: np.ndarray) -> _Part:
 
 
 def _standing(obj: bpy.types.Object, points: np.ndarray) -> GaussianCloud:
-    """Some points as they stand in the world: from there CLIP looks at them."""
+    """Some points in world space, which CLIP sees them in."""
     return transform_cloud(point_cloud.to_cloud(obj).take(points), np.array(obj.matrix_world, np.float64), True)
 
 
 def received(wish: RecolorRequest) -> Preview:
-    """What came of a wish that has ended.
+    """The result of a finished request.
 
     Raises:
-        UserError: if it failed.
-        Cancelled: if it was cancelled.
+        UserError: if the request failed.
+        Cancelled: if the request was cancelled.
     """
     answer, message = wish.request.outcome(), wish.request.message
     assert isinstance(answer, Recolored) and isinstance(message, Recolor)
@@ -117,10 +117,10 @@ def received(wish: RecolorRequest) -> Preview:
 
 
 def show(preview: Preview, strength: float) -> None:
-    """Draw a preview from now on, in place of any other.
+    """Draw a preview, and replace any other one.
 
     Raises:
-        UserError: if the splats were changed since it was asked for.
+        UserError: if the splats have changed since the request.
     """
     global _preview
     _data_of(preview)
@@ -130,7 +130,7 @@ def show(preview: Preview, strength: float) -> None:
 
 
 def shade(strength: float) -> None:
-    """Show the preview, if there is one, at another strength, 0 to 1."""
+    """Change the strength of the current preview, if any, to a value from 0 to 1."""
     if _preview is None:
         return
     for part, base in _mixed(_preview, strength):
@@ -139,12 +139,12 @@ def shade(strength: float) -> None:
 
 
 def shown() -> Preview | None:
-    """The preview that is drawn."""
+    """The current preview, or None."""
     return _preview
 
 
 def forget() -> None:
-    """Draw the splats as they are."""
+    """Discard the preview and draw the original colors."""
     global _preview
     _preview = None
     if draw_data.tints:
@@ -153,10 +153,10 @@ def forget() -> None:
 
 
 def write(preview: Preview, strength: float) -> list[bpy.types.PointCloud]:
-    """Give the splats the colors of a preview; returns the data-blocks that were changed.
+    """Write the colors of a preview to the splats. Returns the changed data-blocks.
 
     Raises:
-        UserError: if they were changed since the preview was asked for; then nothing is written.
+        UserError: if the splats have changed since the request; then nothing is written.
     """
     holders = _data_of(preview)
     for (part, mixed), points in zip(_mixed(preview, strength), holders, strict=True):
@@ -168,7 +168,7 @@ def write(preview: Preview, strength: float) -> list[bpy.types.PointCloud]:
 
 
 def _mixed(preview: Preview, strength: float) -> list[tuple[_Part, np.ndarray]]:
-    """Of each part its radiance:base [k,4] with a share of the shift: a straight line from the old colors."""
+    """The radiance:base [k,4] of each part, moved by a fraction of the shift, linearly from the old colors."""
     ends = np.cumsum([len(part.points) for part in preview.parts])
     mixed = []
     for part, shift in zip(preview.parts, np.split(preview.shift, ends[:-1]), strict=True):
@@ -179,13 +179,13 @@ def _mixed(preview: Preview, strength: float) -> list[tuple[_Part, np.ndarray]]:
 
 
 def _data_of(preview: Preview) -> list[bpy.types.PointCloud]:
-    """The data-blocks of a preview's parts, which are as they were."""
+    """The data-blocks of a preview's parts; checks that they have not changed."""
     there = {points.session_uid: points for points in bpy.data.pointclouds}
     holders = [there[part.uid] for part in preview.parts if part.uid in there and _same(there[part.uid], part)]
     if len(holders) < len(preview.parts):
         forget()
         raise UserError(
-            "The splats were changed since the new colors were asked for", fix="Ask again", code=ErrorCode.CHANGED
+            "The splats have changed since the preview was requested", fix="Press Preview again", code=ErrorCode.CHANGED
         )
     return holders
 
@@ -210,7 +210,7 @@ def _file_opened(*_: object) -> None:
 
 
 def start() -> None:
-    """Follow the slider, and forget a preview when another file is opened."""
+    """Follow the strength slider, and discard the preview when another file is opened."""
     properties.shaders.append(shade)
     bpy.app.handlers.load_post.append(_file_opened)
 

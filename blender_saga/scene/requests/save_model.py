@@ -1,4 +1,4 @@
-"""Models that the backend holds in its memory, because they could not be saved where they were to be."""
+"""Models that are only in the backend's memory because saving them failed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .lookup import is_trained, not_trained, siblings, trained_model
 
 
 def save(obj: bpy.types.Object, path: Path) -> None:
-    """Write the model of a splat to a file and record that on all that share it.
+    """Write the model of a splat to a file and record the file on all objects that share the model.
 
     Raises:
         UserError: if there is no model, the backend does not run, or the file cannot be written.
-        Cancelled: if the backend was told to stop.
+        Cancelled: if the request was cancelled.
     """
     if not is_trained(obj):
         raise not_trained(obj)
@@ -41,30 +41,30 @@ def save(obj: bpy.types.Object, path: Path) -> None:
 
 
 def unsaved(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
-    """One object of each model that is only in the backend's memory."""
+    """One object for each model that is only in the backend's memory."""
     held = {obj.saga.fingerprint: obj for obj in objects if point_cloud.is_splat(obj)}
     return [obj for fingerprint, obj in held.items() if session.holds(fingerprint)]
 
 
 @persistent
 def _file_is_saved(path: str, *_: object) -> None:
-    """A second try, beside the .blend, whose record of it is then saved with it."""
+    """Try to save the models again, next to the .blend, so that it is saved with their paths."""
     folder = Path(path).parent if path else None
     for obj in unsaved(bpy.data.objects) if folder is not None and os.access(folder, os.W_OK) else ():
         target = model_path(obj, obj.saga.fingerprint, folder)
         try:
             save(obj, target)
             for sibling in siblings(obj):
-                sibling.saga.model_file = f"//{target.name}"  # the .blend is not there yet
+                sibling.saga.model_file = f"//{target.name}"  # the .blend does not exist yet
             session.tell(f"The model was saved as {target.name}")
         except UserError as error:
             session.tell(error.sentence(), failed=True)
         except Cancelled:
-            session.tell("The model is not saved: that was cancelled", failed=True)
+            session.tell("The model is not saved: saving was cancelled", failed=True)
 
 
 def start() -> None:
-    """Try again whenever the .blend is saved."""
+    """Retry whenever the .blend is saved."""
     bpy.app.handlers.save_pre.append(_file_is_saved)
 
 

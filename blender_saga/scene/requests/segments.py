@@ -1,4 +1,4 @@
-"""Everything at once: the tree of things that the backend finds, and the features as colors."""
+"""Requests about the whole scene: the tree of objects and parts, and the features as colors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLUSTER, PCA = "saga:cluster", "saga:pca"
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A request about a whole scene that is under way for the objects of a trained cloud."""
+    """A pending request about the whole scene, for the objects of a trained cloud."""
 
     request: Request
     uid: int
@@ -27,14 +27,14 @@ class Asked:
 
 
 def ask(obj: bpy.types.Object, message: Cluster | Color | FindText | NameSegments) -> Asked:
-    """Send it.
+    """Send a request about the whole scene.
 
     Raises:
-        UserError: if the splat is not trained, the backend does not run, or another one is under way.
+        UserError: if the splat is not trained, the backend does not run, or another search is running.
     """
     if session.search is not None and not session.search.ended:
         raise UserError(
-            "The backend is looking for things already", fix="Wait for its end, or cancel it", code=ErrorCode.BUSY
+            "The backend is busy with another search", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY
         )
     objects = siblings(obj)
     model = next(filter(None, map(trained_model, objects)), "")
@@ -45,16 +45,16 @@ def ask(obj: bpy.types.Object, message: Cluster | Color | FindText | NameSegment
 
 
 def record(asked: Asked) -> str:
-    """Write the answer on the object and those that share its model; returns it in words.
+    """Write the answer to the object and all that share its model. Returns a summary.
 
     Raises:
-        UserError: if it failed or the object is gone.
-        Cancelled: if it was cancelled.
+        UserError: if the request failed or the object no longer exists.
+        Cancelled: if the request was cancelled.
     """
     answer = asked.request.outcome()
     obj = next((o for o in bpy.data.objects if o.session_uid == asked.uid), None)
     if obj is None or obj.saga.fingerprint != asked.fingerprint:
-        raise UserError("The splat was changed meanwhile", fix="Try again", code=ErrorCode.CHANGED)
+        raise UserError("The splat has changed since the request", fix="Try again", code=ErrorCode.CHANGED)
     if isinstance(answer, Candidates):
         return text.write(obj, answer)
     if isinstance(answer, Names):
@@ -64,7 +64,7 @@ def record(asked: Asked) -> str:
         require_rows(obj, len(answer.rgb))
         for holder in holders:
             point_cloud.set_mark(holder, PCA, "FLOAT_VECTOR", answer.rgb[point_cloud.ids(holder)] / np.float32(255))
-        return "The features are shown as colors"
+        return "The colors show the features"
     assert isinstance(answer, Clusters)
     require_rows(obj, len(answer.labels))
     for holder in holders:
@@ -72,11 +72,11 @@ def record(asked: Asked) -> str:
     for sibling in siblings(obj):
         _write_tree(sibling, answer)
     tops = int(np.count_nonzero(answer.parents < 0))
-    return answer.note or f"Found {tops} things with {len(answer.parents) - tops} parts"
+    return answer.note or f"Found {tops} objects with {len(answer.parents) - tops} parts"
 
 
 def _write_tree(obj: bpy.types.Object, answer: Clusters) -> None:
-    """The records of an object, each thing followed by its parts."""
+    """Write the segment records of an object, each object followed by its parts."""
     names = {record.node: record.name for record in obj.saga.segments if record.renamed}
     obj.saga.segments.clear()
     numbers: dict[int, int] = {}
@@ -88,11 +88,11 @@ def _write_tree(obj: bpy.types.Object, answer: Clusters) -> None:
         record.count, record.size = int(answer.counts[node]), float(answer.sizes[node])
         own = f"{'Object' if level == 0 else 'Part'} {numbers[parent]}"
         record.name = names.get(node, own)
-        record.renamed = node in names  # setting the name has just said that it is the user's
+        record.renamed = node in names  # assigning the name has set `renamed`
 
 
 def depth_first(parents: np.ndarray) -> list[tuple[int, int]]:
-    """(node, depth) of a forest, every node followed by what is below it; parents [T] stand before their children."""
+    """(node, depth) of a forest in depth-first order; in parents [T], parents come before their children."""
     children: dict[int, list[int]] = {}
     for node, parent in enumerate(parents):
         children.setdefault(int(parent), []).append(node)
@@ -105,15 +105,15 @@ def depth_first(parents: np.ndarray) -> list[tuple[int, int]]:
 
 
 def members(obj: bpy.types.Object, node: int) -> np.ndarray:
-    """[N] bool: the points of an object that belong to a thing or one of its parts.
+    """[N] bool: the points of an object that belong to a segment or one of its parts.
 
     Raises:
-        UserError: if the object has no clusters.
+        UserError: if the object has no segments.
     """
     attribute = obj.data.attributes.get(CLUSTER)
     if attribute is None or attribute.data_type != "INT":
         raise UserError(
-            f"The things of {obj.name} are not known", fix="Press Segment Scene", code=ErrorCode.NO_CLUSTERS
+            f"The segments of {obj.name} are not known", fix="Press Segment Scene", code=ErrorCode.NO_CLUSTERS
         )
     below = {node}
     for thing in sorted(obj.saga.segments, key=lambda t: t.node):  # parents first

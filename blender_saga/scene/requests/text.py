@@ -1,4 +1,4 @@
-"""What a text may mean: the candidates of the last search, and selecting one of them."""
+"""Text search: the candidates of the last search and their selection."""
 
 from __future__ import annotations
 
@@ -15,48 +15,50 @@ from .lookup import participants, require_rows, siblings
 
 
 def of(obj: bpy.types.Object) -> Candidates | None:
-    """The candidates of the last search, if it was about the trained cloud of this splat."""
+    """The candidates of the last search, if it was for this splat's trained cloud."""
     answer = session.candidates
     return answer if answer is not None and obj.saga.fingerprint == answer.scene else None
 
 
 def write(obj: bpy.types.Object, answer: Candidates) -> str:
-    """Keep an answer and select its best candidate, if it fits; returns it in words.
+    """Store an answer and select its best candidate, if it matches. Returns a summary.
 
     Raises:
-        UserError: if the best candidate is hidden or deleted, or the answer is about another cloud.
+        UserError: if the best candidate is hidden or deleted, or the answer is for another cloud.
     """
     if answer.bits.shape[1] != -(-obj.saga.count // 8):
         require_rows(obj, 8 * answer.bits.shape[1])
     session.candidates, session.chosen, session.texts = answer, -1, session.texts + 1
     if not answer.matches:
-        return answer.note or f"Nothing here looks like '{answer.text}'"
+        return answer.note or f"No object matches '{answer.text}'"
     select(bpy.context, obj, 0)
-    others = f", and {answer.matches - 1} more that fit" if answer.matches > 1 else ""
-    return f"Found '{answer.text}': {answer.counts[0]:,} splats{others}" + (f". {answer.note}" if answer.note else "")
+    others = f", and {answer.matches - 1} more matches" if answer.matches > 1 else ""
+    return f"Found '{answer.text}': {answer.counts[0]:,} Gaussians{others}" + (
+        f". {answer.note}" if answer.note else ""
+    )
 
 
 def select(context: bpy.types.Context, obj: bpy.types.Object, number: int, mode: str = "set") -> None:
     """Select a candidate in all visible objects that share the trained cloud.
 
     Args:
-        context: whose view layer counts.
-        obj: one of them.
-        number: of the candidate.
+        context: the context with the view layer.
+        obj: one of the objects.
+        number: number of the candidate.
         mode: set, add, subtract or intersect (gaussians.selection.SelectMode).
 
     Raises:
-        UserError: if there is no such candidate, or none of it can be seen.
+        UserError: if there is no such candidate, or it is not visible.
     """
     answer = of(obj)
     if answer is None or not 0 <= number < len(answer.counts):
-        raise UserError("There is no such candidate", fix="Type a text and press Find", code=ErrorCode.NO_CANDIDATE)
+        raise UserError("There is no such candidate", fix="Enter a text and press Find", code=ErrorCode.NO_CANDIDATE)
     inside = unpack(answer.bits[number], obj.saga.count)
     objects = list({o.data.session_uid: o for o in participants(context, obj)}.values())
     masks = [inside[point_cloud.ids(o)] & ~point_cloud.hidden(o) for o in objects]
     if not any(mask.any() for mask in masks):
         raise UserError(
-            "This candidate is not to be seen",
+            "This candidate is not visible",
             "it is hidden or deleted",
             fix="Press Show All, or choose another candidate",
             code=ErrorCode.HIDDEN,
@@ -68,29 +70,29 @@ def select(context: bpy.types.Context, obj: bpy.types.Object, number: int, mode:
 
 
 def write_names(obj: bpy.types.Object, answer: Names) -> str:
-    """Name the things of a splat and of those that share its model, but for those that the user has named.
+    """Name the segments of a splat and all that share its model, except those that the user named.
 
     Raises:
-        UserError: if they are not the things that were named.
+        UserError: if the segments have changed since the request.
     """
     for sibling in siblings(obj):
         if len(sibling.saga.segments) not in (0, len(answer.names)):
-            why = "other things were found since"
+            why = "the segments have changed since the request"
             raise UserError(
-                f"The things of {sibling.name} cannot be named", why, "Press Segment Scene again", ErrorCode.CHANGED
+                f"The segments of {sibling.name} cannot be named", why, "Press Segment Scene again", ErrorCode.CHANGED
             )
     named = 0
     for sibling in siblings(obj):
         for thing in sibling.saga.segments:
             word = answer.names[thing.node]
             if word and not thing.renamed:
-                thing.name, thing.renamed = word, False  # setting a name says that it is the user's: it is not
+                thing.name, thing.renamed = word, False  # assigning a name sets `renamed`
                 named += sibling == obj
     if not named:
-        return answer.note or "None of the words fits any of the things"
-    return f"Named {named} of {len(answer.names)} things" + (f". {answer.note}" if answer.note else "")
+        return answer.note or "No word matches any segment"
+    return f"Named {named} of {len(answer.names)} segments" + (f". {answer.note}" if answer.note else "")
 
 
 def fits(answer: Candidates) -> np.ndarray:
-    """[K] bool: the candidates that fit the text better than anything else."""
+    """[K] bool: the candidates that match the text."""
     return np.arange(len(answer.counts)) < answer.matches

@@ -1,4 +1,4 @@
-"""From a splat object to a training and back: what is sent, what is recorded when it has ended."""
+"""Train a splat object: send the request, and record its result."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _CUT_OFF = (
     ErrorCode.NO_MEMORY,
     ErrorCode.CANNOT_WRITE,
 )
-"""Ends that a training can go on from."""
+"""Errors after which a training can be resumed."""
 
 
 def start(
     context: bpy.types.Context, obj: bpy.types.Object, settings: TrainSettings, wanted: SourceSettings
 ) -> Training:
-    """Send the present points of a splat to the backend and have them trained; the object is not changed yet.
+    """Start a training of the current points of a splat, without changing the object.
 
     Raises:
-        UserError: if the backend does not run, something is being trained, the object is no splat, or cameras or
-            folders are missing.
+        UserError: if the backend does not run, a training is running, the object is no splat, or cameras or folders
+            are missing.
     """
     session.connected()
     if session.training is not None and not session.training.ended:
-        raise UserError("A training is running already", fix="Wait for its end, or cancel it", code=ErrorCode.BUSY)
+        raise UserError("A training is already running", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY)
     cloud = point_cloud.to_cloud(obj)
     scene = cloud.fingerprint()
     same = scene == obj.saga.fingerprint
@@ -52,10 +52,10 @@ def start(
 
 
 def resume() -> Training:
-    """Send the training that was cut off once more, as it was; the backend goes on from what it has kept of it.
+    """Send the interrupted training again, unchanged; the backend continues from its checkpoint.
 
     Raises:
-        UserError: if there is none, or the backend does not run.
+        UserError: if no training was interrupted, or the backend does not run.
     """
     cut = session.interrupted
     if cut is None or not isinstance(cut.request.message, Train):
@@ -72,16 +72,16 @@ def _sent(load: LoadScene | None, train: Train) -> Request:
 
 
 def unfinished(obj: bpy.types.Object) -> bool:
-    """Whether the backend has kept something of a training of this splat that did not come to its end."""
+    """Whether the backend has a checkpoint of an unfinished training of this splat."""
     return Path(f"{model_path(obj, obj.saga.fingerprint)}.unfinished").is_dir()
 
 
 def record(training: Training) -> Trained:
-    """Write down on the objects what the ended training made of them; returns the backend's answer.
+    """Record the result of a finished training on the objects. Returns the backend's answer.
 
     Raises:
-        UserError: if it failed, or the object is gone or has other points than it had (its model is on disk).
-        Cancelled: if it was cancelled.
+        UserError: if the training failed, or the object is gone or its points have changed (the model is on disk).
+        Cancelled: if the training was cancelled.
     """
     try:
         answer = training.request.outcome()
@@ -100,12 +100,12 @@ def record(training: Training) -> Trained:
             sibling.saga.model_file = portable(answer.model_file) if answer.model_file else sibling.saga.model_file
             sibling.saga.levels = answer.levels
     for scene in obj.users_scene if obj is not None else ():
-        scene.saga.show_sources = False  # what comes next is the panel Select, further down
+        scene.saga.show_sources = False  # makes room for the Select panel, which comes next
     return answer
 
 
 def _note_place(answer: Trained) -> None:
-    """Where the model is now: in a file, or in the memory of the backend alone."""
+    """Record the location of the model: a file, or only the backend's memory."""
     session.unsaved.pop(answer.scene, None)
     if answer.unsaved and session.backend is not None:
         session.unsaved[answer.scene] = session.backend.starts, answer.unsaved
@@ -114,10 +114,10 @@ def _note_place(answer: Trained) -> None:
 
 
 def _adopt(obj: bpy.types.Object, training: Training) -> None:
-    """The object holds another cloud than the one it was imported as: number its points anew."""
+    """Renumber the points of an object that no longer has the cloud it was imported with."""
     cloud = point_cloud.to_cloud(obj)
     if cloud.fingerprint() != training.fingerprint:
         raise UserError(
-            f"The splat {obj.name} was changed while it was trained", "the model belongs to other points", "Train again"
+            f"The splat {obj.name} was changed during the training", "the model belongs to other points", "Train again"
         )
     point_cloud.identify(obj, cloud)

@@ -1,4 +1,4 @@
-"""The space that a trained cloud is sent in, where Apply Transform gave objects that share it places of their own."""
+"""The space of a trained cloud, which Apply Transform may change separately for each object that shares it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ...gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 from ..splat import point_cloud
 from .lookup import siblings
 
-_SLACK = 4e-6  # of the numbers on the way: thirty times the last bit of a float32
+_SLACK = 4e-6  # relative rounding error: thirty times the epsilon of float32
 
 
 def applied(obj: bpy.types.Object) -> np.ndarray:
-    """[4,4] float64: from the space of the trained cloud to that of the object's points."""
+    """[4,4] float64: from the space of the trained cloud to object space."""
     return _matrix(obj.saga.applied)
 
 
 def from_file(obj: bpy.types.Object) -> np.ndarray:
-    """[4,4] float64: from the space of the file that a splat came from to that of the object's points."""
+    """[4,4] float64: from the space of the imported file to object space."""
     turn = RDF_TO_BLENDER if obj.saga.axes == "RDF" else np.eye(4)
     return _matrix(obj.saga.baked) @ turn
 
@@ -31,9 +31,9 @@ def _matrix(flat: Sequence[float]) -> np.ndarray:
 
 
 def apply(obj: bpy.types.Object, change: np.ndarray) -> None:
-    """Note that the points of `obj` are moved by change [4,4].
+    """Record that change [4,4] was applied to the points of `obj`.
 
-    For clicks an object needs no note that holds its trained cloud alone: its points are sent as they are.
+    Clicks do not need this record for an object with a trained cloud of its own, whose points are sent unchanged.
     """
     obj.saga.baked = (change @ _matrix(obj.saga.baked)).ravel()
     if len(siblings(obj)) > 1:
@@ -44,16 +44,16 @@ def to_cloud(obj: bpy.types.Object) -> GaussianCloud:
     """The Gaussians of a splat in the space of the trained cloud.
 
     Raises:
-        UserError: if it is another kind of object or holds no points.
+        UserError: if the object is no splat or has no points.
     """
     cloud, matrix = point_cloud.to_cloud(obj), applied(obj)
     return cloud if np.array_equal(matrix, np.eye(4)) else transform_cloud(cloud, np.linalg.inv(matrix), overwrite=True)
 
 
 def elsewhere(obj: bpy.types.Object, means: np.ndarray) -> np.ndarray | None:
-    """[N] bool: points of an object that are not at means [N,3] of the trained cloud, but for what applying rounds.
+    """[N] bool: points of an object that are not at means [N,3] of the trained cloud, up to rounding errors.
 
-    NaN, which stands for points that were not sent, is nowhere. None: all are where they should be.
+    NaN, which marks points that were not sent, matches no point. None if all points are at their means.
     """
     places, matrix = point_cloud.positions(obj), applied(obj)
     if np.array_equal(places, means):

@@ -1,4 +1,4 @@
-"""Which files of weights the user has chosen, for the machine where the backend runs."""
+"""The weights files chosen for the backend's machine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .location import elsewhere
 
 
 def weights_property(family: str) -> str:
-    """The property of the preferences that has their path: family "SAM" or "CLIP"."""
+    """The property of the preferences with the path of the weights of a family, "SAM" or "CLIP"."""
     return f"{'remote_' if elsewhere() else ''}{family.lower()}_weights"
 
 
 def weights(family: str) -> str:
-    """Path of the weights on the backend's machine, "" if none were chosen: family "SAM" or "CLIP"."""
+    """Path of the weights of a family, "SAM" or "CLIP", on the backend's machine; "" if none is chosen."""
     addon = bpy.context.preferences.addons.get(PACKAGE)
     chosen = getattr(addon.preferences, weights_property(family)) if addon is not None else ""
     return chosen if elsewhere() or not chosen else absolute(chosen)
@@ -29,6 +29,6 @@ def clip_weights(given: str = "") -> str:
     """
     path = given or weights("CLIP")
     if not path:
-        fix = "Choose a file of OpenCLIP weights (ViT-B-16) in the sidebar or the preferences"
-        raise UserError("What words mean needs CLIP's weights", "no file was chosen", fix, ErrorCode.BAD_WEIGHTS)
+        fix = "Choose CLIP Weights (ViT-B-16) in the sidebar or the preferences"
+        raise UserError("A text needs CLIP's weights", "no weights file is chosen", fix, ErrorCode.BAD_WEIGHTS)
     return path

@@ -1,1 +1,1 @@
-"""A splat as a point cloud object, and what of it is drawn."""
+"""Splats as point cloud objects, and the data of their drawing."""

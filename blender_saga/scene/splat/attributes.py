@@ -5,8 +5,8 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-# type -> property that foreach_get/foreach_set moves, numbers a point, dtype. Another dtype than Blender's own makes
-# the transfer thirty times slower (blender.md), so each is given exactly. Colors go as sRGB bytes are: unchanged.
+# type -> property of foreach_get/foreach_set, values per point, dtype. A dtype that differs from Blender's makes the
+# transfer thirty times slower. Color bytes are copied as sRGB, unchanged.
 _LAYOUT = {
     "FLOAT": ("value", 1, np.float32),
     "INT": ("value", 1, np.int32),
@@ -25,7 +25,7 @@ _LAYOUT = {
 
 
 def read(attribute: bpy.types.Attribute) -> np.ndarray:
-    """Values of a point attribute: [N] for single numbers, else [N,C]."""
+    """Values of a point attribute: [N] for scalars, otherwise [N,C]."""
     field, width, dtype = _LAYOUT[attribute.data_type]
     values: np.ndarray = np.empty(len(attribute.data) * width, dtype)
     attribute.data.foreach_get(field, values)
@@ -33,12 +33,12 @@ def read(attribute: bpy.types.Attribute) -> np.ndarray:
 
 
 def read_into(attribute: bpy.types.Attribute, values: np.ndarray) -> None:
-    """Read a point attribute into contiguous values [N] or [N,C] of its own dtype."""
+    """Read a point attribute into a contiguous array [N] or [N,C] of the attribute's dtype."""
     attribute.data.foreach_get(_LAYOUT[attribute.data_type][0], values.ravel())
 
 
 def write(points: bpy.types.PointCloud, name: str, data_type: str, values: np.ndarray) -> None:
-    """Set a point attribute, [N] or [N,C]; it is made if it is missing or has another type or domain."""
+    """Set a point attribute, [N] or [N,C]; create it if it is missing or has another type or domain."""
     field, _, dtype = _LAYOUT[data_type]
     attribute = points.attributes.get(name)
     if attribute is not None and (attribute.data_type != data_type or attribute.domain != "POINT"):
@@ -59,8 +59,8 @@ def read_all(points: bpy.types.PointCloud) -> Columns:
 
 
 def keep_points(points: bpy.types.PointCloud, mask: np.ndarray) -> None:
-    """Keep the points at mask [N] bool, in order, with all their attributes; the others are gone."""
+    """Keep only the points at mask [N] bool, in order and with all their attributes."""
     kept = {name: (data_type, values[mask]) for name, (data_type, values) in read_all(points).items()}
     points.resize(int(np.count_nonzero(mask)))
-    for name, (data_type, values) in kept.items():  # by name: resizing ends the life of attribute references
+    for name, (data_type, values) in kept.items():  # by name: resizing invalidates attribute references
         write(points, name, data_type, values)

@@ -1,4 +1,4 @@
-"""Which splat data has changed: a stamp per data-block that counts on with every change Blender reports."""
+"""Track changes of splat data: a stamp per data-block that increases with every change that Blender reports."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _fresh = False
 
 
 def stamp(points: bpy.types.PointCloud) -> tuple[int, int]:
-    """Another value than before if the data may have changed since (undo and loading a file change everything)."""
+    """A value that changes whenever the data may have changed; undo and loading a file change all stamps."""
     return _epoch, _stamps.get(points.session_uid, 0)
 
 
 def _news() -> bool:
-    """Whether data has changed since the last call: whoever did it, the viewports show it."""
+    """Whether data has changed since the last call, so that the viewports must be redrawn."""
     global _fresh
     fresh, _fresh = _fresh, False
     return fresh
@@ -45,7 +45,7 @@ _HANDLERS = (("depsgraph_update_post", _updated), *((n, _everything) for n in ("
 
 
 def start() -> None:
-    """Begin to listen."""
+    """Start tracking changes."""
     for name, function in _HANDLERS:
         getattr(bpy.app.handlers, name).append(function)
     timer.watchers.append(_news)

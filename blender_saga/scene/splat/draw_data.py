@@ -1,4 +1,4 @@
-"""The splats of a file as plain arrays, read again only where Blender says that they have changed."""
+"""The splats of a file as plain arrays, read again only after Blender reports a change."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 from . import attributes, changes, instances, point_cloud
 
 MARKS = {"saga:similarity": "FLOAT", "saga:cluster": "INT", "saga:pca": "FLOAT_VECTOR"}
-"""Attributes that a view mode shows, with their types."""
+"""Attributes that view modes show, with their types."""
 _SHAPE = {"position": 3, "scale": 3, "rotation": 4, "radiance:base": 4}
-_TABLE = 1021  # columns of a checksum's table: a prime, so that points that changed places do not meet in a column
+_TABLE = 1021  # columns of the checksum's table: a prime, so that swapped points are unlikely to share a column
 
 
 @dataclass(frozen=True, eq=False)
 class Tint:
-    """Other colors for some points of a data-block while it is drawn; its attributes stay as they are.
+    """Temporary colors for some points of a data-block, for drawing only; its attributes do not change.
 
     Attributes:
-        count: points that the data-block must have.
-        points: [k] int, which of them.
+        count: required number of points of the data-block.
+        points: [k] int, indices of the points.
         base: [k,3] float32, their constant coefficients (radiance:base).
-        number: another one whenever they are others, above 0.
+        number: version of the colors, above 0; changes with them.
     """
 
     count: int
@@ -34,7 +34,7 @@ class Tint:
 
 
 tints: dict[int, Tint] = {}
-"""Of data-blocks by `session_uid`: what a preview shows."""
+"""The tints of a preview, by `session_uid` of the data-block."""
 
 
 @dataclass(eq=False)
@@ -43,11 +43,11 @@ class Block:
 
     Attributes:
         means [N,3], quats [N,4], scales [N,3], opacities [N]: float32, object space.
-        sh: [N,K,3] float16: half the memory, and finer than a screen shows.
+        sh: [N,K,3] float16: half the memory of float32, and still finer than a display.
         selected, hidden: [N] bool.
-        marks: attribute name -> values, for those of MARKS that are there.
-        geometry: another number whenever the Gaussians are others; `marking`: whenever selection or marks are;
-            `coloring`: that of the tint that is shown, 0 without one.
+        marks: attribute name -> values, for the existing attributes of MARKS.
+        geometry: version of the Gaussians; `marking`: version of the selection and marks; `coloring`: number of the
+            current tint, 0 without one.
     """
 
     means: np.ndarray
@@ -63,13 +63,13 @@ class Block:
     stamp: tuple[int, int]
     digest: int
     coloring: int = 0
-    _plain: tuple[np.ndarray, np.ndarray] | None = None  # points that are tinted, and their own coefficients
+    _plain: tuple[np.ndarray, np.ndarray] | None = None  # tinted points and their original coefficients
 
     def __len__(self) -> int:
         return len(self.means)
 
     def tint(self, wanted: Tint | None) -> None:
-        """Show other colors, or (None) its own."""
+        """Show temporary colors, or the original ones (None)."""
         wanted = wanted if wanted is not None and wanted.count == len(self) else None
         if self.coloring == (wanted.number if wanted else 0):
             return
@@ -84,14 +84,14 @@ class Block:
 
 @dataclass
 class Blocks:
-    """All data-blocks that were drawn lately, by `session_uid`."""
+    """Recently drawn data-blocks, by `session_uid`."""
 
     known: dict[int, Block] = field(default_factory=dict)
     _count: int = 0
     _room: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
 
     def of(self, obj: bpy.types.Object | instances.Instance) -> Block:
-        """The arrays of a splat object as they are now."""
+        """The current arrays of a splat object."""
         points, stamp = obj.data, changes.stamp(obj.data)
         block = self.known.get(points.session_uid)
         if block is None or (block.stamp != stamp and self._digest(points) != block.digest):
@@ -103,7 +103,7 @@ class Blocks:
         return block
 
     def keep_only(self, uids: set[int]) -> None:
-        """Forget all others."""
+        """Forget all other data-blocks."""
         self.known = {uid: block for uid, block in self.known.items() if uid in uids}
 
     def _read(self, obj: bpy.types.Object, stamp: tuple[int, int]) -> Block:
@@ -112,9 +112,9 @@ class Blocks:
         return Block(*arrays, *_states(obj), self._next(), self._next(), stamp, self._digest(obj.data))
 
     def _digest(self, points: bpy.types.PointCloud) -> int:
-        """Tells changes of the Gaussians from a change of the selection, in a fraction of the time of reading all."""
+        """A digest of the Gaussians, which a changed selection does not affect; much faster than reading all data."""
         value = len(points.points)
-        if len(self._room) < 4 * value:  # kept: fresh memory would cost as much as what is read into it
+        if len(self._room) < 4 * value:  # reused: allocating memory would take as long as reading into it
             self._room = np.empty(4 * value, np.float32)
         for name, width in _SHAPE.items():
             attribute = points.attributes.get(name)
@@ -134,9 +134,9 @@ def _states(obj: bpy.types.Object) -> tuple[np.ndarray, np.ndarray, dict[str, np
 
 
 def checksum(values: np.ndarray, start: int = 0) -> int:
-    """A number that differs when any one of contiguous float32 values does, at the speed of reading them.
+    """A checksum of contiguous float32 values that changes with any single value, at memory speed.
 
-    Columns of a wide table are added up as integers, and the sums are what is hashed.
+    It hashes the column sums of a wide integer table.
     """
     flat = values.ravel()
     words = flat[: len(flat) // 2 * 2].view(np.uint64)
@@ -158,7 +158,7 @@ def _marks(points: bpy.types.PointCloud) -> dict[str, np.ndarray]:
 def shown(
     layer: bpy.types.ViewLayer, space: bpy.types.SpaceView3D | None
 ) -> list[bpy.types.Object | instances.Instance]:
-    """The splats that are to be seen in a viewport, hiding and local view considered; also where they are instanced."""
+    """The visible splats and splat instances of a viewport, with respect to hiding and local view."""
     objects = [
         obj
         for obj in layer.objects

@@ -1,4 +1,4 @@
-"""Splats as the viewer sees them: evaluated (modifiers, parents, constraints), instances of collections too."""
+"""Evaluated splats, with modifiers, parents, constraints and collection instances."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from . import point_cloud
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """One splat at one place.
+    """One splat in one place.
 
     Attributes:
-        original: the object of the file.
-        shown: the points that count: evaluated where modifiers act, and then alive only until the scene is evaluated
-            again.
+        original: the original object.
+        shown: the evaluated points if the object has modifiers, valid until the next evaluation; otherwise the
+            original points.
         matrix: [4,4] float64, world matrix.
-        edited: whether the points may not be those of the original, in number and order.
+        edited: whether number or order of the points may differ from the original.
     """
 
     original: bpy.types.Object
@@ -32,7 +32,7 @@ class Placed:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Points without an object of their own, to be used in place of one: geometry nodes make such instances."""
+    """Points without an object, used in place of one; geometry nodes create such instances."""
 
     name: str
     data: bpy.types.PointCloud
@@ -40,23 +40,23 @@ class Shown:
 
 
 def placed(context: bpy.types.Context, wanted: Callable[[bpy.types.Object], bool]) -> list[Placed]:
-    """The splats of wanted objects; a wanted instancer stands for what it instances.
+    """The splats of some objects; an instancer stands for its instances.
 
     Args:
-        context: whose view layer is evaluated, now.
-        wanted: asked with original objects.
+        context: the context with the view layer, which is evaluated now.
+        wanted: whether to include an original object.
     """
     for obj in context.view_layer.objects:
         if obj.type == "POINTCLOUD" and obj.modifiers:
-            obj.data.update_tag()  # a script may have changed the points and told nobody
-    context.view_layer.update()  # or moved something
+            obj.data.update_tag()  # a script may have changed the points without an update
+    context.view_layer.update()  # a script may have moved objects
     found = []
     graph = context.evaluated_depsgraph_get()
     for instance in graph.object_instances:
         source = instance.parent if instance.is_instance else instance.object
         if source is None or instance.object.type != "POINTCLOUD" or not wanted(source.original):
             continue
-        # What the iterator gives does not outlive the loop, but for the points: they are the graph's.
+        # The iterator's items do not outlive the loop; the points do, because the depsgraph owns them.
         obj, points = (instance.instance_object or instance.object).original, instance.object.data
         edited = obj.type != "POINTCLOUD" or bool(obj.modifiers) or points.original != obj.data
         shown = Shown(obj.name, points if edited else obj.data)
@@ -66,7 +66,7 @@ def placed(context: bpy.types.Context, wanted: Callable[[bpy.types.Object], bool
 
 
 def selected(context: bpy.types.Context) -> list[Placed]:
-    """Those of the selected objects; of the active one where no splat is selected.
+    """The placed splats of the selected objects, or of the active object if no splat is selected.
 
     Raises:
         UserError: if there are none.
@@ -84,14 +84,14 @@ def selected(context: bpy.types.Context) -> list[Placed]:
 
 
 def named(context: bpy.types.Context, name: str) -> list[Placed]:
-    """That of one object.
+    """The placed splats of one object.
 
     Raises:
-        UserError: if there is none of that name, it is no splat, or it is hidden.
+        UserError: if there is no object of that name, it is no splat, or it is hidden.
     """
     obj = bpy.data.objects.get(name)
     if obj is None:
-        raise UserError(f"There is no object {name}", fix="Choose one that is there", code=ErrorCode.NO_OBJECT)
+        raise UserError(f"There is no object {name}", fix="Choose an existing object", code=ErrorCode.NO_OBJECT)
     point_cloud.require(obj)
     found = placed(context, lambda other: other == obj)
     if not found:
@@ -100,7 +100,7 @@ def named(context: bpy.types.Context, name: str) -> list[Placed]:
 
 
 def visible(context: bpy.types.Context) -> list[Placed]:
-    """Those of everything that is to be seen.
+    """The placed splats of all visible objects.
 
     Raises:
         UserError: if there are none.
@@ -108,18 +108,18 @@ def visible(context: bpy.types.Context) -> list[Placed]:
     space = context.space_data if isinstance(context.space_data, bpy.types.SpaceView3D) else None
     layer = context.view_layer
     found = placed(context, lambda obj: obj.visible_get(view_layer=layer, viewport=space))
-    return _some(found, "No splat is to be seen", "Show one, or import one with File > Import")
+    return _some(found, "No splat is visible", "Show a splat, or import one with File > Import")
 
 
 def _bare(obj: bpy.types.Object) -> UserError:
-    """For a splat of which nothing is to be seen."""
+    """The error for a splat with no visible points."""
     if obj.visible_get() and obj.modifiers:
-        fix = "Look at its modifiers"
+        fix = "Check its modifiers"
         return UserError(
-            f"The splat {obj.name} shows no Gaussians", "its modifiers leave none", fix, code=ErrorCode.EMPTY
+            f"The splat {obj.name} shows no Gaussians", "its modifiers remove all of them", fix, code=ErrorCode.EMPTY
         )
     return UserError(
-        f"The splat {obj.name} is hidden", fix="Show it first, with the eye in the Outliner", code=ErrorCode.NO_OBJECT
+        f"The splat {obj.name} is hidden", fix="Click its eye icon in the Outliner", code=ErrorCode.NO_OBJECT
     )
 
 

@@ -1,4 +1,4 @@
-"""Splats that stand somewhere because an empty shows the collection they are in."""
+"""Splats in collection instances."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from . import point_cloud
 
-_DEEP = 8  # instances of instances
+_DEEP = 8  # levels of nested instances
 
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """A splat where a collection instance puts it; stands in for an object where it is drawn.
+    """A splat of a collection instance, used in place of an object for drawing.
 
     Attributes:
-        original: the object of the collection.
+        original: the object in the collection.
         matrix_world: [4,4] float64.
     """
 
@@ -27,17 +27,17 @@ class Instance:
 
     @property
     def name(self) -> str:
-        """Of the original."""
+        """Taken from the original."""
         return self.original.name
 
     @property
     def data(self) -> bpy.types.PointCloud:
-        """Of the original."""
+        """Taken from the original."""
         return self.original.data
 
 
 def instances(layer: bpy.types.ViewLayer, space: bpy.types.SpaceView3D | None) -> list[Instance]:
-    """Those that are to be seen in a viewport (None: in the view layer). Costs nothing where there are none."""
+    """The visible instances of a viewport, or of the view layer (None). Costs nothing if there are none."""
     wanted = {obj for obj in layer.objects if shows_splats(obj) and obj.visible_get(view_layer=layer, viewport=space)}
     if not wanted:
         return []
@@ -51,7 +51,7 @@ def instances(layer: bpy.types.ViewLayer, space: bpy.types.SpaceView3D | None) -
 
 
 def shows_splats(obj: bpy.types.Object | None) -> bool:
-    """Whether an object is an instance of a collection that holds a splat."""
+    """Whether an object instances a collection with a splat."""
     return obj is not None and obj.instance_type == "COLLECTION" and _holds(obj.instance_collection, _DEEP)
 
 

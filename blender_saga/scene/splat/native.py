@@ -1,7 +1,7 @@
-"""Blender 5.3 and newer draw splats themselves: their point clouds have a type, and ours are given it.
+"""Native splats of Blender 5.3 and newer: set the type of the point cloud that makes Blender draw splats.
 
-The attributes are the same before and after, so a file saved in 5.2 only lacks the type (`PointCloud.type` is
-"GAUSSIAN_SPLAT" in 5.3), and has what stood in for it: a box in the viewport, a material for still renders.
+Both versions use the same attributes. A file saved in 5.2 lacks the type (`PointCloud.type` is "GAUSSIAN_SPLAT" in
+5.3) and has substitutes for it: display as bounds in the viewport, and a material for still renders.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WORDS = ("GAUSSIAN", "SPLAT")
 def splat_type(rna: bpy.types.Struct) -> tuple[str, str] | None:
     """Property and value that make a point cloud a splat; None before 5.3.
 
-    Found by what the values are called, so that another name of the property does not matter.
+    The search uses the names of the enum values, so that the name of the property does not matter.
     """
     for prop in rna.properties:
         if prop.type != "ENUM" or prop.is_readonly:
@@ -29,14 +29,14 @@ def splat_type(rna: bpy.types.Struct) -> tuple[str, str] | None:
 
 
 def mark(points: bpy.types.PointCloud) -> None:
-    """Make Blender draw a point cloud as splats, where it can."""
+    """Make Blender draw a point cloud as splats, if this version can."""
     found = splat_type(bpy.types.PointCloud.bl_rna)
     if found is not None:
         setattr(points, *found)
 
 
 def adopt(obj: bpy.types.Object) -> None:
-    """Let Blender draw a splat that was saved before it could: what stood in for that goes."""
+    """Let Blender draw a splat saved by an older version, and remove the substitutes."""
     mark(obj.data)
     materials = obj.data.materials
     if len(materials) == 1 and materials[0] is not None and materials[0].name == render_points.MATERIAL:
@@ -53,7 +53,7 @@ def _adopt_all(*_: object) -> None:
 
 
 def start() -> None:
-    """Adopt the splats of every file that is opened, linked or appended from now on."""
+    """Adopt the splats of every file that is opened, linked or appended."""
     if splat_type(bpy.types.PointCloud.bl_rna) is not None:
         for handlers in _handlers():
             handlers.append(_adopt_all)

@@ -1,4 +1,4 @@
-"""GaussianCloud <-> point cloud object, with the attribute names and meanings of Blender 5.3's own importer."""
+"""Convert between GaussianCloud and point cloud objects, with the attributes of Blender 5.3's own importer."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ...gaussians.cloud import SH_COEFFICIENTS, GaussianCloud
 from . import attributes, render_points
 
 SELECTION = ".selection"
-"""The attribute of Blender's own point cloud edit mode. A cloud without it counts there as wholly selected."""
+"""The selection attribute of edit mode for point clouds; without it, Blender treats all points as selected."""
 _ID = "saga:id"
 _SIMILARITY = "saga:similarity"
 _HIDDEN = "saga:hidden"
-_GROUP, _CACHED = 5, 8192  # coefficients (at most) and rows that are moved together
-_ROOM = 128 << 20  # bytes for them: of 5 million Gaussians only 2 coefficients at a time
+_GROUP, _CACHED = 5, 8192  # largest number of coefficients, and rows, copied together
+_ROOM = 128 << 20  # bytes of the buffer: 2 coefficients at a time for 5 million Gaussians
 _BLOCK = 16 * _CACHED
 _NEEDED = {"scale": "FLOAT_VECTOR", "rotation": "QUATERNION", "radiance:base": "FLOAT4"}
 
 
 def create_object(name: str, cloud: GaussianCloud, axes: str, source: str = "") -> bpy.types.Object:
-    """A new point cloud object that holds a cloud; not linked to a collection yet.
+    """Create a point cloud object from a cloud, not yet linked to a collection.
 
     Args:
-        name: of the object and its data.
-        cloud: N Gaussians in object space. They get `saga:id` 0..N-1, and none of them is selected.
-        axes: "RDF" if the cloud was turned from the files' y-down axes to Blender's (export turns it back), else
-            "BLENDER".
-        source: path of the file it came from, for the record.
+        name: name of the object and its data.
+        cloud: N Gaussians in object space. They get `saga:id` 0..N-1, and none is selected.
+        axes: "RDF" if the cloud was rotated from the file's y-down axes to Blender's (export rotates it back),
+            otherwise "BLENDER".
+        source: path of the imported file.
     """
     points = bpy.data.pointclouds.new(name)
     points.resize(len(cloud))
@@ -46,14 +46,14 @@ def create_object(name: str, cloud: GaussianCloud, axes: str, source: str = "") 
     obj = bpy.data.objects.new(name, points)
     obj.saga.source, obj.saga.axes = source, axes
     if bpy.app.version < (5, 3, 0):
-        obj.display_type = "BOUNDS"  # the splats themselves are drawn by viewport/splat_draw.py
+        obj.display_type = "BOUNDS"  # viewport/splat_draw.py draws the splats
         render_points.prepare(obj, cloud.scales, cloud.opacities)
     identify(obj, cloud)
     return obj
 
 
 def identify(obj: bpy.types.Object, cloud: GaussianCloud) -> None:
-    """Number the points 0..N-1 and record the fingerprint of `cloud`, which is what `obj` holds."""
+    """Number the points 0..N-1 and record the fingerprint of `cloud`, the Gaussians of `obj`."""
     attributes.write(obj.data, _ID, "INT", np.arange(len(cloud), dtype=np.int32))
     obj.saga.fingerprint, obj.saga.count, obj.saga.model_file = cloud.fingerprint(), len(cloud), ""
     obj.saga.property_unset("applied")
@@ -65,7 +65,7 @@ def is_splat(obj: bpy.types.Object | None) -> bool:
 
 
 def require(obj: bpy.types.Object) -> None:
-    """Make sure that an object is a splat with at least one point.
+    """Check that an object is a splat with at least one point.
 
     Raises:
         UserError: if it is not.
@@ -73,7 +73,7 @@ def require(obj: bpy.types.Object) -> None:
     if not is_splat(obj):
         raise UserError(
             f"The object {obj.name} is not a splat",
-            "it is no point cloud with scale, rotation and radiance",
+            "it is not a point cloud with scale, rotation and radiance",
             "Select an object that was imported from a splat file",
             code=ErrorCode.NOT_A_SPLAT,
         )
@@ -114,7 +114,7 @@ def _read_harmonics(obj: bpy.types.Object, sh: np.ndarray) -> None:
 
 
 def _groups(n: int, k: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Coefficients 1..K-1, a few at a time, and room for them: going through sh once for each would read it K times."""
+    """Groups of coefficients 1..K-1, each with a buffer: one pass over sh per coefficient would read it K times."""
     size = min(k - 1, _GROUP, max(1, _ROOM // (12 * max(n, 1))))
     room = np.empty((size, n, 3), np.float32)
     for first in range(1, k, max(1, size)):
@@ -158,15 +158,17 @@ def ids(obj: bpy.types.Object) -> np.ndarray:
     """[N] int32, the `saga:id` of the points.
 
     Raises:
-        UserError: if the object has none.
+        UserError: if the object has no ids.
     """
     if not _has(obj, _ID):
-        raise UserError(f"The splat {obj.name} has lost its saga:id", "its points are not known", "Train it again")
+        raise UserError(
+            f"The splat {obj.name} has lost its saga:id", "its points cannot be identified", "Train it again"
+        )
     return _get(obj, _ID)
 
 
 def selection(obj: bpy.types.Object) -> np.ndarray:
-    """[N] bool, the selected points; without the attribute nothing is selected."""
+    """[N] bool, the selected points; none without the attribute."""
     return _get(obj, SELECTION) if _has(obj, SELECTION) else np.zeros(len(obj.data.points), np.bool_)
 
 
@@ -177,7 +179,7 @@ def set_selection(obj: bpy.types.Object, mask: np.ndarray) -> None:
 
 
 def deselect(obj: bpy.types.Object) -> None:
-    """Select none of the points."""
+    """Deselect all points."""
     set_selection(obj, np.zeros(len(obj.data.points), np.bool_))
 
 
@@ -188,23 +190,25 @@ def set_similarity(obj: bpy.types.Object, scores: np.ndarray) -> None:
 
 
 def split(obj: bpy.types.Object) -> bpy.types.Object:
-    """Move the selected points to a new object at the same place, in the same collections; nothing stays selected.
+    """Move the selected points to a new object in the same place and collections, and deselect everything.
 
     Raises:
         UserError: if none or all of the points are selected.
     """
     mask = selection(obj)
     if not mask.any():
-        raise UserError(f"Nothing is selected in {obj.name}", fix="Click on a thing first", code=ErrorCode.NO_SELECTION)
+        raise UserError(
+            f"Nothing is selected in {obj.name}", fix="Click on an object first", code=ErrorCode.NO_SELECTION
+        )
     if mask.all():
         raise UserError(
-            f"There is nothing to split off from {obj.name}",
-            "all of it is selected",
+            f"Nothing can be split from {obj.name}",
+            "all of its Gaussians are selected",
             fix="Select a part of it, or move the object itself",
             code=ErrorCode.ALL_SELECTED,
         )
     part = _copy(obj)
-    if obj.data.users > 1:  # a linked duplicate stands elsewhere and keeps all of its points
+    if obj.data.users > 1:  # a linked duplicate keeps all of its points
         obj.data = obj.data.copy()
     for holder, kept in ((part, mask), (obj, ~mask)):
         attributes.keep_points(holder.data, kept)
@@ -213,7 +217,7 @@ def split(obj: bpy.types.Object) -> bpy.types.Object:
 
 
 def duplicate(obj: bpy.types.Object) -> bpy.types.Object:
-    """Copy the selected points to a new object at the same place, in the same collections; all of it is selected."""
+    """Copy the selected points to a new object in the same place and collections, with all points selected."""
     mask = selection(obj)
     part = _copy(obj)
     if not mask.all():
@@ -222,9 +226,9 @@ def duplicate(obj: bpy.types.Object) -> bpy.types.Object:
 
 
 def delete(obj: bpy.types.Object) -> int:
-    """Delete the selected points; returns their number."""
+    """Delete the selected points. Returns their number."""
     mask = selection(obj)
-    if obj.data.users > 1:  # a linked duplicate stands elsewhere and keeps all of its points
+    if obj.data.users > 1:  # a linked duplicate keeps all of its points
         obj.data = obj.data.copy()
     attributes.keep_points(obj.data, ~mask)
     obj.data.update_tag()
@@ -232,7 +236,7 @@ def delete(obj: bpy.types.Object) -> int:
 
 
 def hidden(obj: bpy.types.Object) -> np.ndarray:
-    """[N] bool, the points that are neither drawn nor clicked; without the attribute none."""
+    """[N] bool, the hidden points, which are neither drawn nor clicked; none without the attribute."""
     return _get(obj, _HIDDEN) if _has(obj, _HIDDEN) else np.zeros(len(obj.data.points), np.bool_)
 
 
@@ -243,13 +247,13 @@ def set_hidden(obj: bpy.types.Object, mask: np.ndarray) -> None:
 
 
 def set_mark(obj: bpy.types.Object, name: str, data_type: str, values: np.ndarray) -> None:
-    """Record one value a point for a view mode: [N] or [N,3]."""
+    """Store one value per point for a view mode: [N] or [N,3]."""
     attributes.write(obj.data, name, data_type, values)
     obj.data.update_tag()
 
 
 def _copy(obj: bpy.types.Object) -> bpy.types.Object:
-    """A copy with data of its own, in the same collections."""
+    """A copy of the object and its data, in the same collections."""
     part = obj.copy()
     part.data = obj.data.copy()
     for collection in obj.users_collection:
@@ -268,7 +272,7 @@ def _get(obj: bpy.types.Object, name: str) -> np.ndarray:
 
 
 def _coefficients(obj: bpy.types.Object) -> int:
-    """K of the highest degree whose coefficients are all there."""
+    """K of the highest degree with a complete set of coefficients."""
     there = 1
     while _has(obj, f"radiance:sh_{there - 1}"):
         there += 1

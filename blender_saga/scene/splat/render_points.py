@@ -1,4 +1,4 @@
-"""What a still render (EEVEE, Cycles) shows of a splat in Blender 5.2: half transparent points; it says so."""
+"""Still renders (EEVEE, Cycles) of splats in Blender 5.2, as translucent points, with a note to the user."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from ..state.session import session
 from . import attributes
 
 MATERIAL = "Splat Points"
-_RADIUS = 1.2  # standard deviations: points of that radius close a surface whose Gaussians overlap as usual
-_FAINT = 0.05  # opacity below which a point is not rendered at all
+_RADIUS = 1.2  # standard deviations; points of this radius close a surface of typical Gaussians
+_FAINT = 0.05  # opacity below which points are not rendered
 
 
 def prepare(obj: bpy.types.Object, scales: np.ndarray, opacities: np.ndarray) -> None:
-    """Give a new splat object what a render needs: `radius` of each point and the shared material.
+    """Add the data for renders to a new splat object: the `radius` of each point and the shared material.
 
     Args:
         obj: the point cloud object.
-        scales: [N,3] standard deviations, scene units.
-        opacities: [N].
+        scales: [N,3] standard deviations in scene units.
+        opacities: [N], 0 to 1.
     """
     smallest = np.maximum(scales.min(axis=1), 1e-20)
-    radius = _RADIUS * np.sqrt(scales.prod(axis=1) / smallest)  # of the circle like the Gaussian's broad side
+    radius = _RADIUS * np.sqrt(
+        scales.prod(axis=1) / smallest
+    )  # of a circle with the area of the Gaussian's largest side
     attributes.write(obj.data, "radius", "FLOAT", np.where(opacities < _FAINT, 0, radius))
     obj.data.materials.append(_material())
 
 
 @persistent
 def _say(scene: bpy.types.Scene, *_: object) -> None:
-    """A render begins. The sidebar says what it shows, so that nobody looks for a mistake."""
+    """Show a note in the sidebar when a render starts, so that the points do not look like an error."""
     if any(obj.type == "POINTCLOUD" and obj.saga.fingerprint for obj in scene.objects):
-        session.tell("A render shows splats as colored points; Blender 5.3 renders them as they are")
+        session.tell("Blender 5.2 renders splats as colored points; Blender 5.3 renders them as splats")
 
 
 def start() -> None:
-    """Say it from now on, where Blender does not render splats itself."""
+    """Show the note for each render, if Blender does not render splats itself."""
     if not BLENDER_DRAWS:
         bpy.app.handlers.render_init.append(_say)
 
@@ -50,7 +52,7 @@ def stop() -> None:
 
 
 def _material() -> bpy.types.Material:
-    """The one material of all splats; a user's changes to it stay."""
+    """The shared material of all splats; the user's changes to it are kept."""
     found = bpy.data.materials.get(MATERIAL)
     if found is not None and found.library is None:
         return found

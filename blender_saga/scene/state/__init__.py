@@ -1,1 +1,1 @@
-"""What this run of Blender knows and what the .blend keeps: session, properties, timer, log."""
+"""State of the add-on: session, properties, timer and log."""

@@ -1,4 +1,4 @@
-"""The add-on's own log in the user's folder of the extension, and what a report must not show of it."""
+"""The add-on's log in the extension's user folder, and the private values that a report must hide."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .paths import PACKAGE, user_folder
 _MAX_BYTES = 1_000_000
 _REMEMBERED = 20_000
 logger = logging.getLogger(PACKAGE)
-"""Every module of the extension logs below this name."""
+"""The logger that all modules of the extension log to."""
 
 
 class Journal:
-    """One per Blender; `journal` below.
+    """The log of this Blender process; see `journal` below.
 
     Attributes:
-        private: names and paths that the user has given us in this run: files, objects, words.
-        errors: the last sentences that were shown as errors.
+        private: names and paths entered by the user in this run: files, objects, texts.
+        errors: the last errors shown.
     """
 
     def __init__(self) -> None:
@@ -33,14 +33,16 @@ class Journal:
 
     @property
     def path(self) -> Path | None:
-        """The log file, None where none can be written."""
+        """The log file; None if no log can be written."""
         return Path(self._handler.baseFilename) if self._handler is not None else None
 
     def start(self) -> None:
-        """Begin to log."""
+        """Start logging."""
         logger.setLevel(logging.INFO)
         logger.propagate = False
-        with contextlib.suppress(OSError, ValueError):  # ValueError: run from its source it has no folder of its own
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # ValueError: without an installed extension there is no user folder
             folder = user_folder("logs")
             self._handler = opened(own_path(folder, "blender"))
         if self._handler is not None:
@@ -50,29 +52,29 @@ class Journal:
         logger.info("Blender %s", bpy.app.version_string)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop logging."""
         if self._handler is not None:
             logger.removeHandler(self._handler)
             self._handler.close()
         self._handler = None
 
     def failed(self, who: str, sentence: str) -> None:
-        """Note what was shown as an error."""
+        """Log an error that the user saw."""
         self.errors.append(f"{who}: {sentence}")
         logger.warning("%s: %s", who, sentence)
 
     def remember(self, *values: str) -> None:
-        """Note what a report must not show."""
+        """Add values that a report must hide."""
         if len(self.private) < _REMEMBERED:
             self.private.update(value for value in values if value)
 
     def remember_texts(self, owner: bpy.types.bpy_struct) -> None:
-        """Note every text property that the user may have filled in."""
+        """Add all text properties of `owner`, which may contain the user's input."""
         self.remember(*texts_of(owner, lists=False))
 
 
 def texts_of(owner: bpy.types.bpy_struct, lists: bool = True) -> list[str]:
-    """The values of a thing's own text properties; `lists`: also of those in its lists."""
+    """The values of the text properties of `owner`; with `lists`, also of the items in its collections."""
     found = []
     for prop in owner.bl_rna.properties:
         if prop.identifier.startswith(("bl_", "rna_")):
@@ -85,7 +87,7 @@ def texts_of(owner: bpy.types.bpy_struct, lists: bool = True) -> list[str]:
 
 
 def private_in_file() -> set[str]:
-    """Names and paths in the file that is open: of its things, of what they were imported from, of what was typed."""
+    """Names and paths in the open file: data-blocks, imported files and entered texts."""
     found = {bpy.data.filepath}
     for group in (bpy.data.objects, bpy.data.collections, bpy.data.pointclouds, bpy.data.texts, bpy.data.cameras):
         found.update(thing.name for thing in group)
@@ -101,6 +103,6 @@ def private_in_file() -> set[str]:
 
 
 _EVERYBODYS = {"", "Scene", "Camera", "Cube", "Light", "Collection", "Render Result", "Viewer Node", "Text", "/tmp/"}  # noqa: S108 - not used as one
-"""Names that Blender gives by itself."""
+"""Default names of Blender."""
 
 journal = Journal()

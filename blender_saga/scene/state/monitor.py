@@ -1,4 +1,4 @@
-"""What the panels show of the backend's work that no request of the user asked for: its memory, and the loss."""
+"""Background information for the panels: the backend's memory use and the training loss."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PATIENCE_SECONDS = 5
 
 
 class MemoryWatch:
-    """Asks a connected backend now and then what it takes; never one that is stopped.
+    """Polls the memory use of a connected backend.
 
     Attributes:
-        state: the newest answer, None while nothing is known.
-        silent: whole seconds for which a connected backend has owed its answer; 0 as long as that is no matter.
+        state: the newest answer; None if there is none.
+        silent: seconds that a connected backend is late with its answer; 0 while the delay is normal.
     """
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ class MemoryWatch:
         self.silent = 0
 
     def look(self, backend: Backend | None) -> bool:
-        """Ask if it is time to. Returns whether there is something new to show."""
+        """Send a request if one is due. Returns whether there is new information to show."""
         before = self.state, self.silent
         if backend is None or backend.state is not ConnectionState.connected:
             self.state = self._asked = None
         elif self._asked is not None:
             self._take(backend)
         elif time.monotonic() >= self._next and self._refused != backend.starts:
-            with contextlib.suppress(UserError):  # it is gone, and the next poll will say so
+            with contextlib.suppress(UserError):  # the connection is lost; the next poll reports it
                 self._asked, self._since = backend.submit(Status()), time.monotonic()
         waited = int(time.monotonic() - self._since) if self._asked is not None else 0
         self.silent = waited if waited >= _PATIENCE_SECONDS else 0
@@ -51,7 +51,7 @@ class MemoryWatch:
             return
         try:
             answer = self._asked.outcome()
-        except UserError:  # nothing that the user needs to hear of; it would say the same again
+        except UserError:  # not important to the user, and it would repeat
             self._refused = backend.starts
         else:
             assert isinstance(answer, BackendState)
@@ -60,23 +60,23 @@ class MemoryWatch:
 
 
 class LossCurve:
-    """The losses of the training that runs or ran last.
+    """The losses of the current or last training.
 
     Attributes:
-        points: step and loss, in order; as often as the progress arrived.
-        total: steps in all.
+        points: step and loss of each progress report, in order.
+        total: total number of steps.
     """
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Start a new curve."""
         self.points: list[tuple[int, float]] = []
         self.total = 0
 
     def look(self, job: Job | None) -> None:
-        """Take in the newest loss of a training."""
+        """Add the newest loss of a training."""
         progress = job.progress if job is not None else None
         if progress is None or not math.isfinite(progress.loss):
             return
@@ -85,7 +85,7 @@ class LossCurve:
             self.total = progress.total
 
     def columns(self, count: int) -> list[float]:
-        """The mean loss in `count` equal parts of the training, as far as it has come; a part without one goes on."""
+        """The mean loss in up to `count` equal parts of the training; an empty part repeats the one before."""
         sums, numbers = [0.0] * count, [0] * count
         for step, loss in self.points:
             column = min(count - 1, step * count // max(self.total, 1))

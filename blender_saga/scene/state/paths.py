@@ -1,4 +1,4 @@
-"""Folders of the extension: its own (read-only, replaced by an upgrade) and the user's."""
+"""Folders of the extension: the installed one (read-only, replaced by upgrades) and the user's."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 import bpy
 
 PACKAGE = __package__.removesuffix(".scene.state")
-"""Name of the installed extension's package, `bl_ext.REPOSITORY.blender_saga`."""
+"""Package name of the installed extension, `bl_ext.REPOSITORY.blender_saga`."""
 
 ADDON_DIR = Path(__file__).resolve().parents[2]
-"""The folder with `wire/` and `gaussians/`; in the zip, `backend/` lies inside it."""
+"""The folder with `wire/` and `gaussians/`; in the zip, it also contains `backend/`."""
 
 LAUNCH = ADDON_DIR / "backend" / "launch.py"
 REQUIREMENTS = ADDON_DIR / "backend" / "requirements" / "backend.txt"
 
 
 def user_folder(name: str) -> Path:
-    """A folder of the user's that outlives upgrades; it is made if it is missing."""
+    """A user folder that survives upgrades; created if it is missing."""
     return Path(bpy.utils.extension_path_user(PACKAGE, path=name, create=True))
 
 
 def model_path(obj: bpy.types.Object, fingerprint: str, folder: Path | None = None) -> Path:
-    """Where a newly trained model of a splat is saved: `NAME.saga`.
+    """The path for a newly trained model of a splat, `NAME.saga`.
 
-    In `folder`, else next to the .blend when it is saved, else next to the imported file, else in the user's folder.
-    A file of that name that is not this cloud's own model stays as it is: then the fingerprint is part of the name.
+    The file goes to `folder`, or next to the saved .blend, or next to the imported file, or to the user folder. If a
+    model file of another cloud has this name, the fingerprint becomes part of the new name.
     """
     folder, name = folder or _model_folder(obj), bpy.path.clean_name(obj.name)
     path = folder / f"{name}.saga"
@@ -45,11 +45,11 @@ def _model_folder(obj: bpy.types.Object) -> Path:
 
 
 def absolute(path: str) -> str:
-    """A path from a .blend, which may be relative to it ("//..."), as an absolute one."""
+    """Convert a path from a .blend, possibly relative ("//..."), to an absolute one."""
     return bpy.path.abspath(path)
 
 
 def portable(path: str) -> str:
-    """A path as it is kept in a .blend: relative where both lie in one folder, so that they can move together."""
+    """Convert a path for storage in a .blend: relative if both are in one folder, so that they can move together."""
     blend = Path(bpy.data.filepath)
     return f"//{Path(path).name}" if bpy.data.filepath and Path(path).parent == blend.parent else path

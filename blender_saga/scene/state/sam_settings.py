@@ -1,4 +1,4 @@
-"""What may be chosen about Segment Anything's masks: the same in the sidebar and as parameters of the operator."""
+"""Settings of Segment Anything's masks, shared by the sidebar and the train operator."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _PAPER = SamOptions()
 
 
 class SamChoices:
-    """Properties named as the fields of `SamOptions`, with its defaults, which are the paper's."""
+    """One property for each field of `SamOptions`, with the defaults of the paper."""
 
     points_per_side: IntProperty(
         name="Points per Side",
-        description="Each picture is asked at a grid of so many points squared; more finds smaller things",
+        description="Points per side of the prompt grid on each image; more points find smaller objects",
         min=1,
         max=128,
         default=_PAPER.points_per_side,
@@ -25,7 +25,7 @@ class SamChoices:
     )
     iou: FloatProperty(
         name="Quality",
-        description="Lowest quality that the model gives a mask",
+        description="Lowest predicted quality of a mask",
         min=0,
         max=1,
         default=_PAPER.iou,
@@ -33,7 +33,7 @@ class SamChoices:
     )
     stability: FloatProperty(
         name="Stability",
-        description="How sharp a mask must be at least",
+        description="Lowest stability of a mask's border",
         min=0,
         max=1,
         default=_PAPER.stability,
@@ -41,22 +41,22 @@ class SamChoices:
     )
     nms: FloatProperty(
         name="Overlap",
-        description="Of masks more alike than this the worse is dropped",
+        description="Largest overlap of two masks; above it, the worse mask is dropped",
         min=0,
         max=1,
         default=_PAPER.nms,
         options=_ONCE,
     )
     least_area: IntProperty(
-        name="Least Area",
-        description="Pixels; smaller islands go, smaller holes are filled",
+        name="Min Area",
+        description="Area in pixels below which islands are removed and holes are filled",
         min=0,
         default=_PAPER.least_area,
         options=_ONCE,
     )
     crop_layers: IntProperty(
         name="Crop Layers",
-        description="How often pictures are also asked in parts",
+        description="Number of extra passes over crops of each image",
         min=0,
         max=3,
         default=_PAPER.crop_layers,
@@ -64,7 +64,7 @@ class SamChoices:
     )
     longest_side: IntProperty(
         name="Longest Side",
-        description="Pixels; larger photos are made smaller first",
+        description="Longest side of an image in pixels; larger photos are scaled down first",
         min=64,
         max=8192,
         default=_PAPER.longest_side,
@@ -73,9 +73,9 @@ class SamChoices:
 
 
 CHOICES = tuple(field.name for field in fields(SamOptions) if field.name != "weights")
-"""Names of the properties, in the order of the panel."""
+"""Property names, in the order of the panel."""
 
 
 def options_of(owner: object, weights: str) -> SamOptions:
-    """The message's part from an operator's or the scene's properties."""
+    """Build the options of the message from the properties of an operator or the scene."""
     return SamOptions(weights, **{name: getattr(owner, name) for name in CHOICES})

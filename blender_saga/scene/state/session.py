@@ -1,4 +1,4 @@
-"""What this run of Blender knows beyond the .blend: the backend, what it works on, the line that the panels show."""
+"""State of this run of Blender that is not in the .blend: the backend, its requests, the panels' message."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ Ask = Train | Click | Cluster | Color | FindText | NameSegments | Recolor | Fetc
 
 
 class Request:
-    """A message about a scene, before it the LoadScene that it needs: two jobs, one end.
+    """A message about a scene, preceded by LoadScene if necessary: two jobs with one result.
 
     Attributes:
-        message: a Train, Click, Cluster or the like.
-        load: the scene that is sent before it, or None.
-        job: the one that is under way, at the end the last one.
-        ended: whether it is over, one way or the other.
+        message: for example Train, Click or Cluster.
+        load: the scene to send first, or None.
+        job: the current job, or the last one after the end.
+        ended: whether the request has ended, successfully or not.
     """
 
     def __init__(self, backend: Backend, load: LoadScene | None, message: Ask) -> None:
@@ -62,16 +62,16 @@ class Request:
             return
         self._note = job.result.note
         if self.load.model_file and not Path(self.load.model_file).is_file():
-            self._note = f"The model {self.load.model_file} is gone"
+            self._note = f"The model file {self.load.model_file} is missing"
         session.scene_loaded(self.load, self._backend.starts)
         session.levels[self.load.scene] = job.result.levels
-        if job.cancelling:  # too late for the scene, in time for what it was sent for
+        if job.cancelling:  # the scene is loaded, but the main message can still be cancelled
             job.state = JobState.cancelled
             self._end(job)
             return
         try:
             self.job = self._backend.submit(self.message, self._end)
-        except UserError as error:  # the backend died in between
+        except UserError as error:  # the backend died between the two jobs
             job.error = error
             self._end(job)
 
@@ -80,7 +80,7 @@ class Request:
         self.on_end(self)
 
     def wait(self, on_progress: Callable[[Progress], None] | None = None) -> object:
-        """Block until it is over, for scripts and background mode; `outcome`."""
+        """Block until the request ends, for scripts and background mode. Returns `outcome`."""
         while not self.ended:
             self._backend.wait(self.job, on_progress=on_progress)
         return self.outcome()
@@ -89,15 +89,15 @@ class Request:
         """The reply.
 
         Raises:
-            UserError: what went wrong; a model that could not be opened is told by its own reason.
-            Cancelled: if it was cancelled.
+            UserError: if the request failed; an unreadable model file is reported with its own reason.
+            Cancelled: if the request was cancelled.
         """
         if self.job.error is not None and self.job.error.code == ErrorCode.NO_MODEL and self._note:
             raise UserError(self._note.rstrip("."), fix="Train it again", code=ErrorCode.NO_MODEL)
         return self.job.outcome()
 
     def cancel(self) -> None:
-        """Ask the backend to stop it."""
+        """Request the cancellation."""
         self._backend.cancel(self.job)
 
 
@@ -106,9 +106,9 @@ class Training:
     """One training of one object.
 
     Attributes:
-        request: what the backend works on.
-        uid: `session_uid` of the object: the name may change meanwhile, and undo ends references.
-        fingerprint: of the cloud that was sent.
+        request: the request to the backend.
+        uid: `session_uid` of the object, because names can change and undo invalidates references.
+        fingerprint: fingerprint of the sent cloud.
         count: number of its Gaussians.
     """
 
@@ -119,22 +119,22 @@ class Training:
 
 
 class Session:
-    """One per Blender; `session` below.
+    """The state of this Blender process; see `session` below.
 
     Attributes:
-        backend: the one that was started last, or None.
-        installation: the one that runs or ran last, or None.
-        training: the training that runs or ran last, or None; `search`: the same for finding things and colors;
-            `fetching`: for weights.
-        trained: what the last training came to, None before and while it runs.
-        interrupted: the training that the end of its backend has cut off, None without one.
-        memory, losses: what the panels show of the backend and of its training.
-        message: the last thing worth telling, for the panels; `failed` says whether it is an error.
-        candidates: what the last text may mean, None before the first; `chosen`: number of the one that is selected, -1
-            for none; `texts`: how many there were.
-        models: fingerprint -> path of models trained in this run, so that an undo does not forget them.
-        levels: fingerprint -> levels of granularity that its model knows, 0 for any scale.
-        unsaved: fingerprint -> start number of the backend that alone has its model, and why that could not be saved.
+        backend: the last started backend, or None.
+        installation: the current or last installation, or None.
+        training: the current or last training, or None; `search`: the same for searches and colors; `fetching`: the
+            same for weights.
+        trained: result of the last training; None before its end.
+        interrupted: the training that was interrupted when its backend ended, or None.
+        memory, losses: memory use and losses for the panels.
+        message: the last message for the panels; `failed` says whether it is an error.
+        candidates: candidates of the last text search, or None; `chosen`: number of the selected candidate, -1 for
+            none; `texts`: number of searches.
+        models: fingerprint -> path of models trained in this run, so that undo does not lose them.
+        levels: fingerprint -> granularity levels of the model, 0 for a continuous scale.
+        unsaved: fingerprint -> start number of the only backend with the model, and the reason why saving failed.
     """
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ class Session:
         self._loaded: dict[str, tuple[int, np.ndarray]] = {}
 
     def start(self, launch: Launch | Remote) -> Backend:
-        """Start the backend if it is not running, or connect to it; it comes up in the background."""
+        """Start the backend in the background if it is not running, or connect to it."""
         if self.backend is None:
             self.backend = Backend(launch)
         self.backend.launch = launch
@@ -167,12 +167,12 @@ class Session:
         return self.backend
 
     def stop(self) -> None:
-        """End the backend and what it works on."""
+        """Stop the backend and its jobs."""
         if self.backend is not None:
             self.backend.stop()
 
     def close(self) -> None:
-        """End everything: the extension is being disabled."""
+        """Stop everything when the extension is disabled."""
         if self.installation is not None:
             self.installation.cancel()
         self.stop()
@@ -182,7 +182,7 @@ class Session:
         """The running backend.
 
         Raises:
-            UserError: if it is not running; the text says what to press.
+            UserError: if the backend is not running; the text names the button to press.
         """
         state = self.backend.state if self.backend is not None else ConnectionState.stopped
         if self.backend is not None and state in (ConnectionState.connected, ConnectionState.starting):
@@ -193,29 +193,29 @@ class Session:
             )
         what, _, fix = self.backend.not_running()
         if self.backend.error and self.backend.remote is not None:
-            fix = ""  # the error of a connection says itself what to do
+            fix = ""  # the error of a connection includes its own fix
         raise UserError(what, self.backend.error.rstrip("."), fix, code=ErrorCode.NOT_STARTED)
 
     def request(self, load: LoadScene | None, message: Ask) -> Request:
-        """Send a request to the running backend, before it the scene if it has to be (re)loaded."""
+        """Send a request to the running backend, after the scene if that has to be loaded."""
         return Request(self.connected(), load, message)
 
     def scene_loaded(self, load: LoadScene, starts: int) -> None:
-        """Remember what the backend has of a scene, since its start number `starts`."""
+        """Record the state of a scene in the backend with start number `starts`."""
         self._loaded[load.scene] = (starts, means_of(load))
 
     def holds(self, scene: str) -> bool:
-        """Whether the running backend has a model of a scene that is in no file."""
+        """Whether the running backend has an unsaved model of a scene."""
         starts, _ = self.unsaved.get(scene, (0, ""))
         return self.backend is not None and starts == self.backend.starts
 
     def loaded_means(self, scene: str) -> np.ndarray | None:
-        """[count,3] float32 centers by id as the running backend has them, NaN for missing ones; None: not loaded."""
+        """[count,3] float32 centers by id in the running backend, NaN for missing ones; None if not loaded."""
         starts, means = self._loaded.get(scene, (0, None))
         return means if self.backend is not None and starts == self.backend.starts else None
 
     def poll(self) -> bool:
-        """Take in what has happened and run the callbacks (main thread). Returns whether the panels should redraw."""
+        """Process events and run their callbacks on the main thread. Returns whether to redraw the panels."""
         changed = self.backend.poll() if self.backend is not None else False
         if self.training is not None and not self.training.ended:
             self.losses.look(self.training.job)
@@ -223,7 +223,7 @@ class Session:
         return changed or (self.installation is not None and self.installation.changed())
 
     def tell(self, message: str, failed: bool = False) -> None:
-        """Set the line that the panels show."""
+        """Set the message that the panels show."""
         self.message, self.failed = message, failed
         if failed:
             journal.failed("panel", message)
@@ -232,7 +232,7 @@ class Session:
 
 
 def means_of(load: LoadScene) -> np.ndarray:
-    """[count,3] float32 centers by id as a message sends them, NaN for missing ones."""
+    """[count,3] float32 centers by id in a message, NaN for missing ones."""
     means = np.full((load.count, 3), np.nan, np.float32)
     means[load.ids if len(load.ids) else slice(None)] = load.cloud.means
     return means

@@ -1,6 +1,6 @@
-"""The one timer: takes in what the backend says on the main thread and has the window redrawn.
+"""The timer that processes the backend's answers on the main thread and redraws the window.
 
-Timers do not fire in background mode; there operators and scripts wait by themselves.
+Timers do not fire in background mode, where operators and scripts wait for answers directly.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from .session import session
 _INTERVAL = 0.05  # seconds
 
 watchers: list[Callable[[], bool]] = []
-"""Asked at every tick whether the viewports should be drawn again."""
+"""Called at every tick; a watcher returns whether to redraw the viewports."""
 
 
 def start() -> None:
-    """Begin to pump; it goes on when another file is loaded."""
+    """Start the timer, which survives loading another file."""
     bpy.app.timers.register(_tick, first_interval=_INTERVAL, persistent=True)
 
 
 def stop() -> None:
-    """End pumping."""
+    """Stop the timer."""
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
 
@@ -36,22 +36,22 @@ def _tick() -> float:
 
 
 def pump() -> None:
-    """Take in what has happened; an operator that waits for an answer may do it more often than the timer."""
+    """Process events; operators that wait for an answer may call this more often than the timer."""
     try:
         words, pictures = session.poll(), any([watcher() for watcher in watchers])
-    except Exception:  # a bug in a callback: shown, but it must not end the timer and with it all answers
+    except Exception:  # a bug in a callback must not stop the timer
         traceback.print_exc()
-        logger.exception("An answer could not be taken in")
+        logger.exception("An answer could not be processed")
         words = pictures = True
     if words or pictures:
         _redraw(pictures)
 
 
 def _redraw(pictures: bool) -> None:
-    """Have the sidebars and the preferences drawn again, and the viewports where their pictures have changed.
+    """Redraw the sidebars and the preferences, and the viewports if `pictures` is set.
 
-    Not these for every step of a progress: a large splat takes a second where there is no graphics card. (Changed data
-    has Blender draw them by itself.)
+    Progress does not redraw the viewports, because a large splat takes a second without a GPU. Blender redraws them
+    when data changes.
     """
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:

@@ -6,7 +6,7 @@ import bpy
 
 
 def push_undo(message: str) -> None:
-    """Make one; a timer has no window of its own, so it is done in the name of the first."""
+    """Add an undo step in the context of the first window, because a timer has no window."""
     windows = bpy.context.window_manager.windows
     with bpy.context.temp_override(window=windows[0] if len(windows) else None):
         bpy.ops.ed.undo_push(message=message)
