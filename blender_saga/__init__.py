@@ -1,15 +1,15 @@
-"""Blender SAGA: click a thing in a Gaussian splat and it is selected. Blender is imported only when it registers."""
+"""Blender SAGA: select objects in Gaussian splats with a click. Only `register` imports Blender."""
 
 
 def register() -> None:
-    """Called by Blender when the extension is enabled."""
+    """Enable the extension; Blender calls this."""
     from .ui import registration
 
     registration.register()
 
 
 def unregister() -> None:
-    """Called by Blender when the extension is disabled."""
+    """Disable the extension; Blender calls this."""
     from .ui import registration
 
     registration.unregister()

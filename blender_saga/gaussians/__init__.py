@@ -1,1 +1,1 @@
-"""Gaussian clouds: the class, file formats, transforms, views (pure: numpy only; the backend imports this too)."""
+"""Gaussian clouds: the class, file formats, transforms and views. Numpy only; the backend imports this too."""

@@ -1,4 +1,4 @@
-"""The one class for a cloud of 3D Gaussians."""
+"""The class for a cloud of 3D Gaussians."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UserError
 
 SH_COEFFICIENTS = (1, 4, 9, 16, 25)
-"""Number of SH coefficients K for degree 0 to 4."""
+"""Number of SH coefficients K for degrees 0 to 4."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class GaussianCloud:
     sh: np.ndarray
 
     def __post_init__(self) -> None:
-        n = len(self.means) if self.means.ndim else 0  # a single number has no length: its shape is refused below
+        n = len(self.means) if self.means.ndim else 0  # a scalar has no length; the check below refuses its shape
         expected = {"means": (n, 3), "quats": (n, 4), "scales": (n, 3), "opacities": (n,)}
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
@@ -51,13 +51,13 @@ class GaussianCloud:
         return SH_COEFFICIENTS.index(self.sh.shape[1])
 
     def take(self, index: np.ndarray) -> GaussianCloud:
-        """The Gaussians at a boolean mask [N] or an index array [M], in that order."""
+        """The Gaussians at a boolean mask [N] or an index array [M], in its order."""
         return GaussianCloud(
             self.means[index], self.quats[index], self.scales[index], self.opacities[index], self.sh[index]
         )
 
     def with_degree(self, degree: int) -> GaussianCloud:
-        """The cloud without the SH bands above `degree`; one that has no more stays as it is."""
+        """The cloud without SH bands above `degree`; returns itself if it has none."""
         k = SH_COEFFICIENTS[degree]
         if k >= self.sh.shape[1]:
             return self
@@ -66,7 +66,7 @@ class GaussianCloud:
     def fingerprint(self) -> str:
         """Hex digest (32 characters) of count, scales, opacities and base colors.
 
-        It covers only what a rigid motion leaves alone, so a file and its axis-turned import have the same one.
+        It covers only values that a rigid motion does not change, so that a file and its import have the same digest.
         """
         digest = hashlib.blake2b(str(len(self)).encode(), digest_size=16)
         for array in (self.scales, self.opacities, self.sh[:, 0]):
@@ -75,7 +75,7 @@ class GaussianCloud:
 
 
 def concatenate(clouds: list[GaussianCloud]) -> GaussianCloud:
-    """One cloud of all, in order; lower SH degrees are padded with zeros to the highest.
+    """Concatenate clouds in order; lower SH degrees are padded with zeros to the highest.
 
     Raises:
         UserError: if the list is empty.

@@ -1,4 +1,4 @@
-"""Reading untrusted files and writing files that are complete or not there: bounds, offsets, one error type."""
+"""Read untrusted files with bounds checks and byte offsets in errors, and write files atomically."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import numpy as np
 
 from ..errors import ErrorCode, UserError
 
-_FREE = 16 << 20  # bytes that any file may ask for
-_WINDOW = 25  # bits: memory that a zstd stream may ask for beside its content; encoders ask for 2**23 at most
-_EXPANSION = 100  # times its size that a compressed file may ask for beyond that; real splats stay below 10
+_FREE = 16 << 20  # bytes that any file may request
+_WINDOW = 25  # bits of the window that a zstd stream may request; encoders use 23 at most
+_EXPANSION = 100  # further bytes that a compressed file may request per byte of its size; real splats stay below 10
 
 
 def bad_file(path: Path, why: str, at: int | None = None, fix: str = "Copy or export it again") -> UserError:
-    """The error for a file that is not what it should be.
+    """The error for a damaged or unsupported file.
 
     Args:
         path: the file.
         why: the reason.
-        at: offset in bytes of the place that is wrong, where one can be named.
+        at: offset of the error in bytes, if known.
         fix: what to do next.
     """
     where = "" if at is None else f"at byte {at}, "
@@ -34,17 +34,17 @@ def bad_file(path: Path, why: str, at: int | None = None, fix: str = "Copy or ex
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
-    """The error for a file that the operating system does not give."""
+    """The error for a file that the operating system cannot read."""
     return UserError(
         f"The file {path} cannot be read",
         error.strerror or str(error),
-        fix="Check that the file is there and that you may read it",
+        fix="Check that the file exists and that you have permission to read it",
         code=ErrorCode.FILE,
     )
 
 
 def map_bytes(path: Path) -> np.ndarray:
-    """[size] uint8, mapped from the file: only what is touched is read.
+    """[size] uint8, mapped from the file, so that only accessed pages are read.
 
     Raises:
         UserError: if the file is missing, cannot be read or is empty.
@@ -58,14 +58,14 @@ def map_bytes(path: Path) -> np.ndarray:
 
 
 def first_bytes(path: Path, count: int) -> bytes:
-    """The first bytes of a file, fewer if it is shorter.
+    """The first `count` bytes of a file, or fewer if it is shorter.
 
     Raises:
-        UserError: if it is missing, cannot be read, or is a pipe or the like, which would be waited for.
+        UserError: if the file is missing, cannot be read, or is no regular file, such as a pipe, which would block.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise bad_file(path, "it is no file", fix="Choose a file")
+            raise bad_file(path, "it is not a regular file", fix="Choose a file")
         with path.open("rb") as stream:
             return stream.read(count)
     except OSError as error:
@@ -73,18 +73,18 @@ def first_bytes(path: Path, count: int) -> bytes:
 
 
 def check_expansion(path: Path, wanted: int, given: int, what: str, at: int | None = None) -> None:
-    """Refuse a compressed part that asks for far more memory than its size justifies.
+    """Refuse a compressed part that needs far more memory than its size justifies.
 
     Raises:
-        UserError: if `wanted` bytes are out of proportion to the `given` ones.
+        UserError: if `wanted` bytes are out of proportion to the `given` bytes.
     """
     if wanted > _FREE + _EXPANSION * given:
-        why = f"{what} asks for {wanted:,} bytes out of {given:,}, which no real splat does"
+        why = f"{what} needs {wanted:,} bytes from {given:,}, more than any real splat"
         raise bad_file(path, why, at)
 
 
 class Inflater:
-    """A gzip stream that is read in pieces of a known size, never further."""
+    """A gzip stream read in pieces of known sizes, and never beyond."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self._path, self._rest = path, data
@@ -92,10 +92,10 @@ class Inflater:
         self.read_so_far = 0
 
     def read(self, count: int) -> bytes:
-        """Exactly `count` further bytes.
+        """Read exactly `count` bytes.
 
         Raises:
-            UserError: if the stream is damaged or ends before.
+            UserError: if the stream is damaged or ends too early.
         """
         data = self._step(count) if count else b""
         if len(data) < count:
@@ -103,7 +103,7 @@ class Inflater:
         return data
 
     def read_rest(self, most: int) -> bytes:
-        """What is left, which also checks the sum at the end.
+        """Read the rest, which also verifies the checksum.
 
         Raises:
             UserError: if the stream is damaged, cut off, or longer than `most`.
@@ -128,7 +128,7 @@ class Inflater:
 
 
 def zstd() -> Any:
-    """Blender's and Python's zstd as one pair of functions, or None where there is none.
+    """The zstd functions of Python or the package `zstandard`; None if there are none.
 
     Returns:
         An object with `compress(data) -> bytes` and `decompress(data, size) -> bytes` (at most size + 1 bytes).
@@ -142,7 +142,7 @@ def zstd() -> Any:
 
 
 class _StandardZstd:
-    """Python 3.14 and newer."""
+    """The zstd module of Python 3.14 and newer."""
 
     def __init__(self) -> None:
         self._module = importlib.import_module("compression.zstd")
@@ -157,7 +157,7 @@ class _StandardZstd:
 
 
 class _PackageZstd:
-    """The package `zstandard`, which Blender brings along."""
+    """The package `zstandard`, which Blender includes."""
 
     def __init__(self) -> None:
         self._module = importlib.import_module("zstandard")
@@ -173,23 +173,23 @@ class _PackageZstd:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A stream whose content becomes the file at the end; whatever goes wrong before, an older file stays as it was.
+    """A stream that replaces the file at the end; after an error, an older file stays unchanged.
 
     Raises:
-        UserError: if the operating system refuses (no such folder, no right, disk full).
+        UserError: if the file cannot be written (missing folder, no permission, full disk).
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         partial.unlink(missing_ok=True)
-        with partial.open("xb") as stream:  # made anew: never through a link that somebody laid there
+        with partial.open("xb") as stream:  # a new file: never follow an existing link
             yield stream
         partial.replace(path)
     except OSError as error:
         raise UserError(
             f"The file {path} cannot be written",
             error.strerror or str(error),
-            fix="Choose another place for it",
+            fix="Choose another folder or name",
             code=ErrorCode.FILE,
         ) from error
     finally:
@@ -199,5 +199,5 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 def _discard(partial: Path) -> None:
     try:
         partial.unlink(missing_ok=True)
-    except OSError:  # its folder is gone or forbidden: then it is not there either
+    except OSError:  # its folder is gone or not accessible
         return

@@ -1,4 +1,4 @@
-"""What comes out of a splat file, whatever its format, and how it is made from decoded columns."""
+"""The result of reading a splat file of any format, and its creation from decoded columns."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _BLOCK = 65536  # rows a pass: keeps the temporary arrays small
 
 @dataclass(frozen=True, eq=False)
 class LoadedSplat:
-    """What came out of a file.
+    """The content of a splat file.
 
     Attributes:
         cloud: the usable Gaussians, in the order of the file and in the axes of PLY files (x right, y down, z forward),
-            whatever axes the format has.
-        kept: [file count] bool, which Gaussians of the file they are; None: all.
-        warnings: sentences for the user about what was repaired, left out or is not known here.
-        format: name of the format, as the registry has it.
-        version: version of the format that the file names, "" if it names none.
-        axes: those of the numbers in the file, as `gaussians.axes` names them; `cloud` is not in them.
-        extras: further properties of a PLY: name to [N] numbers, in the order of the cloud.
-        rows: [N] structured, the rows of an INRIA PLY as they stand in the file, in the order of the cloud; None for
-            other formats. May be mapped from the file, which must then stay as it is.
+            for every format.
+        kept: [file count] bool, the usable Gaussians of the file; None for all.
+        warnings: sentences for the user about repaired, omitted or unsupported data.
+        format: name of the format in the registry.
+        version: version of the format in the file, "" if it has none.
+        axes: axis convention of the file, as named in `gaussians.axes`; `cloud` does not use it.
+        extras: extra properties of a PLY: [N] values by name, in the order of the cloud.
+        rows: [N] structured, the raw rows of an INRIA PLY in the order of the cloud; None for other formats. They may
+            be mapped from the file, which must not change then.
     """
 
     cloud: GaussianCloud
@@ -43,13 +43,13 @@ class LoadedSplat:
 
     @property
     def file_count(self) -> int:
-        """How many Gaussians the file has, the left-out ones included."""
+        """The number of Gaussians in the file, including omitted ones."""
         return len(self.cloud) if self.kept is None else len(self.kept)
 
 
 @dataclass(eq=False)
 class Decoded:
-    """Activated columns of all Gaussians of a file, before anything is checked: shapes as in GaussianCloud."""
+    """Activated columns of all Gaussians of a file, before any checks; shapes as in GaussianCloud."""
 
     means: np.ndarray
     quats: np.ndarray
@@ -63,24 +63,24 @@ class Decoded:
 
 
 def assemble(path: Path, decoded: Decoded, keep_invalid: bool = False) -> LoadedSplat:
-    """Drop or repair what cannot be used, and say so.
+    """Drop or repair unusable data, with warnings.
 
-    Rows with a number that is not finite are left out (or kept as they are, on request); quaternions get unit length,
-    and those of length zero become the identity; opacities are clipped to 0..1. Quaternions are changed in place.
+    Rows with non-finite values are dropped (or kept on request); quaternions are normalized, and zero quaternions
+    become the identity; opacities are clipped to 0..1. This changes the quaternions in place.
 
     Raises:
-        UserError: if nothing is left.
+        UserError: if no usable row is left.
     """
     n, warnings = len(decoded.means), []
     finite = finite_rows(decoded)
     bad = n - int(np.count_nonzero(finite))
     if bad and keep_invalid:
-        warnings.append(f"{bad} of {n} Gaussians hold numbers that are not finite; they were kept as asked")
+        warnings.append(f"{bad} of {n} Gaussians have values that are not finite and were kept, as requested")
     elif bad:
         decoded = Decoded(*(column[finite] for column in decoded.columns()))
-        warnings.append(f"{bad} of {n} Gaussians were left out because they hold numbers that are not finite")
+        warnings.append(f"{bad} of {n} Gaussians were left out because they have values that are not finite")
     if not len(decoded.means):
-        why = "none of them is finite" if n else "it holds none"
+        why = "none has finite values" if n else "it contains none"
         raise UserError(
             f"The file {path.name} has no usable Gaussians",
             why,
@@ -89,23 +89,23 @@ def assemble(path: Path, decoded: Decoded, keep_invalid: bool = False) -> Loaded
         )
     zero = normalize(decoded.quats)
     if zero:
-        warnings.append(f"{zero} Gaussians had a rotation of length zero; they are now unrotated")
+        warnings.append(f"{zero} Gaussians had an invalid rotation (length zero), which was reset")
     cloud = GaussianCloud(decoded.means, decoded.quats, decoded.scales, decoded.opacities, decoded.sh)
     if np.any(cloud.opacities < 0) or np.any(cloud.opacities > 1):
         np.clip(cloud.opacities, 0, 1, out=cloud.opacities)
-        warnings.append("Some opacities were outside 0 to 1; they were clipped")
+        warnings.append("Opacities outside 0 to 1 were clipped")
     return LoadedSplat(cloud, finite if bad and not keep_invalid else None, tuple(warnings))
 
 
 def finite_rows(gaussians: Decoded | GaussianCloud) -> np.ndarray:
-    """[N] bool: rows in which every number is finite."""
+    """[N] bool: rows with only finite values."""
     finite = np.ones(len(gaussians.means), bool)
     columns = gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh
 
     def work(part: slice) -> None:
         for column in columns:
             block = column[part].reshape(part.stop - part.start, -1)
-            # One sum says whether a row needs a closer look: NaN and inf survive it.
+            # A sum shows whether a row needs a check: NaN and inf survive it.
             with np.errstate(over="ignore", invalid="ignore"):
                 doubtful = ~np.isfinite(block.sum(axis=1, dtype=np.float32))
             if doubtful.any():
@@ -116,7 +116,7 @@ def finite_rows(gaussians: Decoded | GaussianCloud) -> np.ndarray:
 
 
 def normalize(quats: np.ndarray) -> int:
-    """Bring quaternions [N,4] to unit length in place; zero ones become the identity. Returns how many were zero."""
+    """Normalize quaternions [N,4] in place; zero ones become the identity. Returns the number of zero ones."""
     length = np.sqrt(np.einsum("ij,ij->i", quats, quats, dtype=np.float64))
     zero = length < 1e-12
     quats[zero] = (1, 0, 0, 0)

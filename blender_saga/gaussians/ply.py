@@ -1,7 +1,7 @@
-"""3D Gaussian Splatting PLY files in the INRIA layout: reading (any byte order, ascii too) and writing.
+"""Read (any byte order and ASCII) and write 3D Gaussian Splatting PLY files in the INRIA layout.
 
-File values are raw: log scales, logit opacities, quaternions of any length, `f_rest` channel by channel (all of red,
-then green, then blue). A GaussianCloud holds them activated, with the coefficients of one band side by side.
+File values are raw: log scales, logit opacities, quaternions of any length, and `f_rest` by channel (all red, all
+green, then all blue values). A GaussianCloud has activated values, with the coefficients of one band side by side.
 
 Layout: B. Kerbl et al., "3D Gaussian Splatting for Real-Time Radiance Field Rendering", 2023, and the files that its
 trainer writes. PLY itself: G. Turk, "The PLY Polygon File Format", 1994.
@@ -24,12 +24,12 @@ from .ply_header import Header, read_header
 
 __all__ = ["LoadedSplat", "read_ply", "write_ply", "write_rows"]
 
-_BLOCK = 8192  # rows a pass: 2 MB of an SH3 file, so that the columns are gathered from the cache
+_BLOCK = 8192  # rows per pass: 2 MB of an SH3 file, so that the columns are gathered from the cache
 _GEOMETRY = ("x", "y", "z", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3", "opacity")
 _DC = ("f_dc_0", "f_dc_1", "f_dc_2")
 _NORMALS = ("nx", "ny", "nz")
 _TINY = float(np.finfo(np.float32).tiny)
-_LARGEST_OPACITY = 1 - 2.0**-25  # its logit, 17.3, turns into 1.0 again on reading
+_LARGEST_OPACITY = 1 - 2.0**-25  # its logit, 17.3, reads back as 1.0
 _TYPE_NAMES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint"}
 _TYPE_NAMES |= {"f4": "float", "f8": "double"}
 
@@ -37,11 +37,11 @@ _TYPE_NAMES |= {"f4": "float", "f8": "double"}
 def read_ply(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     """Read a Gaussian splat.
 
-    Rows with a number that is not finite are left out (`keep_invalid` keeps them); quaternions of length zero become
-    the identity. Both are told in `warnings`.
+    Rows with non-finite values are left out (`keep_invalid` keeps them); zero quaternions become the identity.
+    `warnings` reports both.
 
     Raises:
-        UserError: if the file is missing, not a PLY, a mesh, compressed, truncated, empty or lacks a property.
+        UserError: if the file is missing, no PLY, a mesh, compressed, truncated or empty, or lacks a property.
     """
     path = Path(path)
     rows = map_rows(path)
@@ -50,7 +50,7 @@ def read_ply(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     others = [name for name in rows.dtype.names or () if name not in known]
     extras = {name: np.empty(len(rows), rows.dtype[name].newbyteorder("=")) for name in others}
     loaded = assemble(path, _activated(rows, rest, extras), keep_invalid)
-    for name in _NORMALS:  # zeros stand there because the layout wants them
+    for name in _NORMALS:  # the layout requires them, usually as zeros
         if name in extras and not (extras[name] != 0).any():
             del extras[name]
     if loaded.kept is not None:
@@ -59,7 +59,7 @@ def read_ply(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
 
 
 def map_rows(path: Path) -> np.ndarray:
-    """[N] structured, the rows of an INRIA PLY as they stand in the file: mapped from it, or read where it is ascii.
+    """[N] structured, the raw rows of an INRIA PLY, mapped from the file, or read from an ASCII file.
 
     Raises:
         UserError: as `read_ply`.
@@ -74,25 +74,25 @@ def map_rows(path: Path) -> np.ndarray:
 
 
 def activate_rows(path: Path, rows: np.ndarray) -> GaussianCloud:
-    """Some rows of `map_rows` as a cloud; rows that are not finite are left out. `path` is named in errors.
+    """Convert rows of `map_rows` to a cloud, without rows with non-finite values; errors name `path`.
 
     Raises:
-        UserError: if none is left.
+        UserError: if no row is left.
     """
     return assemble(path, _activated(rows, _rest_names(rows), {})).cloud
 
 
 def _rest_names(rows: np.ndarray) -> list[str]:
-    """The names of the `f_rest` properties, by number."""
+    """The names of the `f_rest` properties, ordered by number."""
     names = [name for name in rows.dtype.names or () if name.startswith("f_rest_")]
     return [f"f_rest_{index}" for index in range(len(names))]
 
 
 def _check(header: Header, path: Path) -> None:
-    """Make sure that the file holds Gaussians."""
+    """Check that the file contains Gaussians."""
     vertex, names = header.vertex, set(header.vertex.names)
     if "packed_position" in names:
-        why = "it is a compressed PLY, and this reader is for plain ones"
+        why = "it is a compressed PLY instead of an INRIA PLY"
         raise UserError(
             f"The file {path.name} cannot be read", why, fix="Export it again from the trainer", code=ErrorCode.BAD_FILE
         )
@@ -109,7 +109,7 @@ def _check(header: Header, path: Path) -> None:
     if vertex.count == 0:
         raise UserError(
             f"The file {path.name} has no Gaussians",
-            "its header counts 0 vertices",
+            "its header declares 0 vertices",
             fix="Export it again from the trainer",
             code=ErrorCode.BAD_FILE,
         )
@@ -118,47 +118,47 @@ def _check(header: Header, path: Path) -> None:
     if len(rest) not in allowed or rest != [f"f_rest_{i}" for i in range(len(rest))]:
         raise UserError(
             f"The file {path.name} cannot be read",
-            f"it has {len(rest)} f_rest properties, and spherical harmonics need 0, 9, 24, 45 or 72",
+            f"it has {len(rest)} f_rest properties instead of 0, 9, 24, 45 or 72",
             fix="Export it again from the trainer",
             code=ErrorCode.BAD_FILE,
         )
 
 
 def _read_rows(stream: BinaryIO, header: Header, path: Path) -> np.ndarray:
-    """[count] structured array with one field per property, mapped from the file where it is binary."""
+    """[count] structured array with one field per property, mapped from a binary file."""
     vertex = header.vertex
     size = path.stat().st_size
     if header.ascii:
-        shortest = 2 * len(vertex.names)  # bytes of a line: a digit and a blank for each number
+        shortest = 2 * len(vertex.names)  # bytes of a line: a digit and a space for each number
         if vertex.count * shortest > size - stream.tell() + 1:
-            raise _truncated(path, vertex.count, f"its {size} bytes have no room for them")
+            raise _truncated(path, vertex.count, f"they do not fit into its {size} bytes")
         try:
             lines = np.loadtxt(stream, vertex.dtype, skiprows=header.skip, max_rows=vertex.count, ndmin=1)
         except ValueError as error:
-            raise _truncated(path, vertex.count, f"a line cannot be read ({error})") from error
+            raise _truncated(path, vertex.count, f"a line is invalid ({error})") from error
         if len(lines) < vertex.count:
-            raise _truncated(path, vertex.count, f"only {len(lines)} are there")
+            raise _truncated(path, vertex.count, f"only {len(lines)} exist")
         return lines
     there = (size - vertex.start) // vertex.dtype.itemsize
     if there < vertex.count:
-        raise _truncated(path, vertex.count, f"only {max(there, 0)} are there; it ends at byte {size}")
+        raise _truncated(path, vertex.count, f"only {max(there, 0)} exist; the file ends at byte {size}")
     return np.memmap(path, vertex.dtype, "r", offset=vertex.start, shape=(vertex.count,))
 
 
 def _truncated(path: Path, count: int, why: str) -> UserError:
     return UserError(
         f"The file {path.name} is damaged or cut off",
-        f"it announces {count} Gaussians, and {why}",
+        f"its header declares {count} Gaussians, but {why}",
         "Copy or export it again",
         code=ErrorCode.BAD_FILE,
     )
 
 
 def _activated(rows: np.ndarray, rest: list[str], extras: dict[str, np.ndarray]) -> Decoded:
-    """The columns, gathered and activated block by block; `extras` is filled too.
+    """Gather and activate the columns block by block; also fills `extras`.
 
-    In double precision, so that the rounded float32 (and the fingerprint of the cloud made from them) does not depend
-    on which vector instructions a machine has.
+    Double precision makes the rounded float32 values, and thus the fingerprint of the cloud, independent of the vector
+    instructions of the machine.
     """
     n, k = len(rows), len(rest) // 3 + 1
     shapes = ((n, 3), (n, 4), (n, 3), (n,), (n, k, 3))
@@ -176,9 +176,9 @@ def _activated(rows: np.ndarray, rest: list[str], extras: dict[str, np.ndarray])
 
 
 def _activate_block(block: np.ndarray, out: Decoded, rest: list[str]) -> None:
-    """The columns of a few rows, written into `out`."""
+    """Write the columns of a block of rows to `out`."""
     k = len(rest) // 3 + 1
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinite, and its row is left out
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity, which drops the row
         for axis, name in enumerate(_GEOMETRY[:3]):
             out.means[:, axis] = block[name]
             out.scales[:, axis] = np.exp(block[_GEOMETRY[3 + axis]].astype(np.float64))
@@ -199,20 +199,20 @@ def write_ply(
 ) -> None:
     """Write a Gaussian splat in the INRIA layout (binary, little endian), with zero normals as other tools expect.
 
-    The file is written beside and put in place at the end, so a failure leaves an older file as it was.
+    The file is written under a temporary name first, so that an error leaves an older file unchanged.
 
     Args:
-        path: where to.
+        path: output file.
         cloud: N Gaussians in the axes of PLY files.
-        extras: further properties, name to [N] numbers; they stand behind the others, in their own type. Normals
-            (`nx`, `ny`, `nz`) take the place of the zeros.
-        comments: lines for the header.
+        extras: extra properties, [N] values by name; they follow the others, with their own type. Normals (`nx`, `ny`,
+            `nz`) replace the zeros.
+        comments: comment lines for the header.
 
     Raises:
         UserError: if the cloud is empty or the file cannot be written.
     """
     if not len(cloud):
-        raise UserError("There is nothing to write", "the cloud has no Gaussians", "Select something first")
+        raise UserError("There is nothing to write", "the splat has no Gaussians", "Select some Gaussians first")
     extras = {"_".join(name.split()): values for name, values in (extras or {}).items()}
     normals = {name: extras.pop(name) for name in _NORMALS if name in extras}
     standard = column_names(cloud.sh.shape[1])
@@ -236,12 +236,12 @@ def write_ply(
 
 
 def write_rows(path: str | Path, rows: np.ndarray, source: str | Path | None = None) -> None:
-    """Write rows as they stood in an INRIA PLY, byte for byte: same properties, order, types and byte order.
+    """Write rows of an INRIA PLY byte for byte: same properties, order, types and byte order.
 
     Args:
-        path: where to; not the file that `rows` is mapped from.
+        path: output file; must not be the file that `rows` is mapped from.
         rows: [N] structured, as in `LoadedSplat.rows`.
-        source: the file that they came from. Where it is ascii and the rows are all of it, its text is kept.
+        source: the file of the rows. If it is ASCII and the rows are complete, its text is kept.
 
     Raises:
         UserError: if the file cannot be written.
@@ -257,7 +257,7 @@ def write_rows(path: str | Path, rows: np.ndarray, source: str | Path | None = N
 
 
 def _same_text(source: Path, rows: np.ndarray) -> bytes | None:
-    """The lines of the vertices of an ascii file, if they say the same as the rows."""
+    """The vertex lines of an ASCII file, if they equal the rows."""
     try:
         with source.open("rb") as stream:
             header = read_header(stream, source)
@@ -273,7 +273,7 @@ def _same_text(source: Path, rows: np.ndarray) -> bytes | None:
 
 
 def column_names(k: int) -> list[str]:
-    """Properties of the INRIA layout for K coefficients, in the order of `raw_rows`."""
+    """Properties of the INRIA layout with K coefficients, in the order of `raw_rows`."""
     names = ["x", "y", "z", *_NORMALS, *_DC, *(f"f_rest_{i}" for i in range(3 * (k - 1)))]
     return [*names, "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
 
@@ -294,7 +294,7 @@ def _header_text(dtype: np.dtype, count: int, comments: Sequence[str] = (), asci
 
 
 def raw_rows(cloud: GaussianCloud, part: slice) -> np.ndarray:
-    """[B, 14 + 3K] little-endian float32: the rows of the INRIA layout as they stand in a file."""
+    """[B, 14 + 3K] little-endian float32: rows of the INRIA layout."""
     means, sh = cloud.means[part], cloud.sh[part]
     n, k = sh.shape[:2]
     rows = np.zeros((n, 14 + 3 * k), "<f4")
@@ -308,11 +308,11 @@ def raw_rows(cloud: GaussianCloud, part: slice) -> np.ndarray:
 
 
 def logits(opacities: np.ndarray) -> np.ndarray:
-    """Opacities before the sigmoid, float64; 0 and 1 give finite numbers too."""
+    """Logits of opacities, float64; finite also for 0 and 1."""
     opacity = np.clip(np.asarray(opacities, np.float64), _TINY, _LARGEST_OPACITY)
     return np.log(opacity / (1 - opacity))
 
 
 def log_scales(scales: np.ndarray) -> np.ndarray:
-    """Natural logarithms of standard deviations, float64; zero gives a finite number too."""
+    """Natural logarithms of standard deviations, float64; finite also for zero."""
     return np.log(np.maximum(np.asarray(scales, np.float64), _TINY))

@@ -1,4 +1,4 @@
-"""The header of a PLY file: elements, properties, where the vertices start."""
+"""The header of a PLY file: elements, properties and the offset of the vertices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ErrorCode, UserError
 
-_LONGEST_HEADER = 1 << 20  # bytes; a file without an end of header must not be read to its end
+_LONGEST_HEADER = 1 << 20  # bytes; a file without an end of the header must not be read completely
 _FORMATS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 _SHORT = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"}
 _TYPES = _SHORT | {"float": "f4", "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2"}
@@ -22,11 +22,11 @@ class Element:
     """One element of the header.
 
     Attributes:
-        name, count: its name and its number of rows.
+        name, count: name and number of rows.
         kinds: numpy type of each property by name, without byte order, in the order of the file.
-        has_list: whether one is a list, so that rows have no fixed size.
+        has_list: whether a property is a list, so that rows have no fixed size.
         order: byte order of a binary file.
-        start: offset of its first row in a binary file, bytes; -1 where a list stands before it.
+        start: byte offset of the first row in a binary file; -1 after an element with a list.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Element:
 
 @dataclass(frozen=True)
 class Header:
-    """What the header says.
+    """The header of a file.
 
     Attributes:
         ascii: whether the rows are lines of text.
         vertex: the element `vertex`.
         elements: all elements by name, in the order of the file.
-        skip: what stands between the header and the vertices: bytes, or lines if ascii.
+        skip: distance from the header to the vertices, in bytes, or in lines if ascii.
     """
 
     ascii: bool
@@ -70,10 +70,10 @@ class Header:
 
 
 def read_header(stream: BinaryIO, path: Path) -> Header:
-    """Read the header and leave the stream at the first byte after it.
+    """Read the header; the stream is then at the first byte after it.
 
     Raises:
-        UserError: if it is not the header of a PLY file with usable vertices.
+        UserError: if the file is no PLY file with usable vertices.
     """
     lines = _header_lines(stream, path)
     order, elements = "", []
@@ -93,7 +93,7 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
                 case _:
                     raise ValueError
         except (ValueError, KeyError) as error:
-            raise _bad(path, f"line {number} of its header is '{' '.join(words)[:60]}'") from error
+            raise _bad(path, f"line {number} of its header is invalid: '{' '.join(words)[:60]}'") from error
     if not order:
         raise _bad(path, "its header names no format")
     start = stream.tell()
@@ -122,10 +122,10 @@ def _find_vertex(path: Path, elements: list[Element], ascii: bool) -> Header:
     for element in elements:
         if element.name == "vertex":
             if element.has_list:
-                raise _bad(path, "its vertices hold lists")
+                raise _bad(path, "its vertices have list properties")
             return Header(ascii, element, {e.name: e for e in elements}, skip)
         if element.has_list and not ascii:
-            raise _bad(path, f"a list element '{element.name}' stands before the vertices")
+            raise _bad(path, f"its element '{element.name}' before the vertices has a list property")
         skip += element.count if ascii else element.count * element.dtype.itemsize
     raise _bad(path, "it has no vertices")
 

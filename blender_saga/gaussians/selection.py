@@ -1,4 +1,4 @@
-"""Selections: masks over Gaussians as packed bits, and how a new one joins an old one."""
+"""Selections: masks of Gaussians as packed bits, and the combination of two selections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class SelectMode(StrEnum):
-    """What a click does to the selection that is there."""
+    """The effect of a click on the current selection."""
 
     set = "set"
     add = "add"
@@ -17,7 +17,7 @@ class SelectMode(StrEnum):
 
 
 def pack(mask: np.ndarray) -> np.ndarray:
-    """[N] bool to [ceil(N/8)] uint8, the first Gaussian in the highest bit."""
+    """Pack [N] bool into [ceil(N/8)] uint8, the first Gaussian in the highest bit."""
     return np.packbits(np.asarray(mask, bool))
 
 
@@ -25,11 +25,11 @@ def unpack(bits: np.ndarray, n: int) -> np.ndarray:
     """The inverse of `pack`: [n] bool.
 
     Raises:
-        ValueError: if the bits are not those of n Gaussians.
+        ValueError: if the size does not match n Gaussians.
     """
     bits = np.asarray(bits, np.uint8)
     if bits.shape != ((n + 7) // 8,):
-        raise ValueError(f"{n} Gaussians need {(n + 7) // 8} bytes of selection, there are {bits.shape}")
+        raise ValueError(f"{n} Gaussians need {(n + 7) // 8} bytes of selection, not {bits.shape}")
     return np.unpackbits(bits, count=n).view(bool)
 
 
@@ -38,7 +38,7 @@ def combine(old: np.ndarray, new: np.ndarray, mode: SelectMode | str) -> np.ndar
 
     Args:
         old, new: [N] bool.
-        mode: set (new alone), add, subtract (new taken away from old), intersect.
+        mode: set (only new), add, subtract (old without new), or intersect.
 
     Returns:
         [N] bool, a new array.

@@ -1,4 +1,4 @@
-"""Real spherical harmonics as 3D Gaussian Splatting uses them: evaluation and rotation, degree 0 to 4.
+"""Real spherical harmonics as in 3D Gaussian Splatting: evaluation and rotation, degree 0 to 4.
 
 Order of the K = (degree + 1)^2 coefficients: l = 0, 1, 2, ...; inside a band m = -l .. l. Sign convention of the
 INRIA code (the Condon-Shortley phase stays in): band 1 is (-y, z, -x) times sqrt(3 / 4 pi).
@@ -20,7 +20,7 @@ _BLOCK = 65536  # rows a pass: keeps the temporary arrays small
 
 
 def sh_basis(directions: np.ndarray, degree: int) -> np.ndarray:
-    """The basis functions in given directions.
+    """Evaluate the basis functions.
 
     Args:
         directions: [..., 3] unit vectors.
@@ -60,11 +60,11 @@ def _legendre_column(z: np.ndarray, m: int, degree: int) -> list[np.ndarray]:
 
 
 def colors(cloud: GaussianCloud, camera_position: np.ndarray) -> np.ndarray:
-    """What each Gaussian looks like from a point: [N,3] float32 r, g, b, 0 and up (not clipped at 1).
+    """The color of each Gaussian from a viewpoint: [N,3] float32 r, g, b, at least 0, not clipped at 1.
 
     Args:
         cloud: the Gaussians.
-        camera_position: [3], same space as the means. Source: 3DGS, color = max(0, 0.5 + sum of basis * sh).
+        camera_position: [3], in the space of the means. Source: 3DGS, color = max(0, 0.5 + sum of basis * sh).
     """
     if cloud.sh_degree == 0:
         return np.maximum(0.5 + C0 * cloud.sh[:, 0], 0.0).astype(np.float32)
@@ -80,14 +80,14 @@ def colors(cloud: GaussianCloud, camera_position: np.ndarray) -> np.ndarray:
 
 
 def sh_rotation(matrix: np.ndarray, degree: int) -> np.ndarray:
-    """[K,K] float64 matrix that turns coefficients, so that the turned function at Q d equals the old one at d.
+    """[K,K] float64 matrix that rotates coefficients: the rotated function at Q d equals the original at d.
 
     Args:
         matrix: [3,3] orthogonal Q; mirrors (determinant -1) are allowed.
         degree: 0 to 4.
 
-    Every band turns into itself, and its matrix follows from the basis at any directions that determine the band;
-    least squares over many directions keeps it accurate to rounding, without Wigner's recurrences.
+    A rotation maps every band to itself, and the basis at enough directions determines its matrix. Least squares over
+    many directions are accurate to rounding errors, without Wigner's recurrences.
     """
     directions = _spread_directions(8 * (degree + 1) ** 2)
     old = sh_basis(directions @ np.asarray(matrix, np.float64), degree)  # a row times Q is Q^T d
@@ -100,22 +100,22 @@ def sh_rotation(matrix: np.ndarray, degree: int) -> np.ndarray:
 
 
 def rotate_sh(sh: np.ndarray, matrix: np.ndarray, overwrite: bool = False) -> np.ndarray:
-    """Coefficients of the turned Gaussians.
+    """Rotate SH coefficients.
 
     Args:
         sh: [N,K,3].
         matrix: [3,3] orthogonal; mirrors are allowed (odd bands change sign under a point reflection).
-        overwrite: put the result into `sh` itself, which must be float32: fresh memory costs as much as the sums.
+        overwrite: write the result to `sh`, which must be float32; allocating memory takes as long as the computation.
 
     Returns:
-        [N,K,3] float32. The first coefficient is untouched.
+        [N,K,3] float32. The first coefficient does not change.
     """
     sh = np.asarray(sh, np.float32)
     n, k = sh.shape[:2]
     if k == 1:
         return sh if overwrite else sh.copy()
     turn = sh_rotation(matrix, round(sqrt(k)) - 1)[1:, 1:]
-    # One matrix product for all: [N, 3(K-1)] with the channels kept apart by the identity.
+    # One matrix product for all channels: [N, 3(K-1)], where the identity separates them.
     wide = np.kron(turn.T, np.eye(3)).astype(np.float32)
     out = sh if overwrite else np.empty_like(sh)
 
@@ -128,7 +128,7 @@ def rotate_sh(sh: np.ndarray, matrix: np.ndarray, overwrite: bool = False) -> np
 
 
 def _spread_directions(count: int) -> np.ndarray:
-    """[count,3] unit vectors spread evenly over the sphere (a Fibonacci spiral)."""
+    """[count,3] unit vectors, evenly distributed over the sphere (Fibonacci spiral)."""
     index = np.arange(count) + 0.5
     z = 1 - 2 * index / count
     angle = index * pi * (3 - sqrt(5))

@@ -12,11 +12,11 @@ from .cloud import GaussianCloud
 from .sh import rotate_sh
 
 RDF_TO_BLENDER = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
-"""[4,4]: from the files' axes (x right, y down, z forward) to Blender's (z up): (x, y, z) -> (x, z, -y)."""
+"""[4,4] from the axes of files (x right, y down, z forward) to Blender's (z up): (x, y, z) -> (x, z, -y)."""
 
 _SIMILARITY_TOLERANCE = 1e-5  # relative; Blender's matrices are float32
 _BLOCK = 65536
-_CACHED = 8192  # rows that fit into the cache: the product of a million with a 3x3 matrix at once took 25 times as long
+_CACHED = 8192  # rows that fit into the cache: multiplying a million rows by a 3x3 matrix at once took 25 times as long
 
 
 def quats_to_matrices(quats: np.ndarray) -> np.ndarray:
@@ -34,7 +34,7 @@ def matrices_to_quats(matrices: np.ndarray) -> np.ndarray:
     """[N,3,3] proper rotation matrices to [N,4] float64 unit quaternions (w, x, y, z), w >= 0.
 
     Source: S. Sarabandi, F. Thomas, "Accurate Computation of Quaternions from Rotation Matrices", 2019: every
-    component's square is a sum over the diagonal; the largest one gives the signs of the others.
+    component's square is a sum over the diagonal; the largest component gives the signs of the others.
     """
     m = np.asarray(matrices, np.float64)
     xx, yy, zz = m[:, 0, 0], m[:, 1, 1], m[:, 2, 2]
@@ -69,17 +69,17 @@ def covariances(quats: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 
 def transform_cloud(cloud: GaussianCloud, matrix: np.ndarray, overwrite: bool = False) -> GaussianCloud:
-    """The cloud moved by an affine matrix: every covariance C becomes A C A^T.
+    """Transform a cloud by an affine matrix: every covariance C becomes A C A^T.
 
     Args:
         cloud: the Gaussians.
-        matrix: [4,4] affine; rotation, scale (uniform or not), mirror, shear in any mixture.
-        overwrite: the arrays of `cloud` may be overwritten; it is of no use afterwards.
+        matrix: [4,4] affine; any combination of rotation, uniform or non-uniform scale, mirror and shear.
+        overwrite: whether to overwrite the arrays of `cloud`, which must not be used afterwards.
 
     Returns:
-        A new cloud in the same order. A similarity keeps the order of the axes of each Gaussian and, where it does
-        not scale, its scales bit by bit. Spherical harmonics follow the orthogonal factor of the polar
-        decomposition of A, because a color that depends on the direction cannot be sheared.
+        A new cloud in the same order. A similarity keeps the order of the axes of each Gaussian and, without scale, its
+        exact scales. Spherical harmonics follow the orthogonal factor of the polar decomposition of A, because
+        view-dependent color cannot be sheared.
 
     Raises:
         UserError: if the matrix is not finite or flattens space.
@@ -92,7 +92,7 @@ def transform_cloud(cloud: GaussianCloud, matrix: np.ndarray, overwrite: bool = 
     if factor is None:
         quats, scales = _transform_covariances(cloud, linear)
     else:
-        # A covariance is even: the mirrored frame -Q describes the same ellipsoid as the proper rotation Q.
+        # The mirrored frame -Q describes the same ellipsoid as the proper rotation Q.
         proper = orthogonal * np.sign(np.linalg.det(orthogonal))
         turn = matrices_to_quats(proper[None])[0]
         quats = _by_blocks(cloud.quats, lambda rows: multiply_quats(turn, rows), overwrite)
@@ -101,7 +101,7 @@ def transform_cloud(cloud: GaussianCloud, matrix: np.ndarray, overwrite: bool = 
 
 
 def _by_blocks(values: np.ndarray, change: Callable[[np.ndarray], np.ndarray], overwrite: bool) -> np.ndarray:
-    """`change` of the rows of values [N,C] float32; at once, its double precision would take several times the room."""
+    """Apply `change` to values [N,C] float32 in blocks, because double precision for all rows needs too much memory."""
     out = values if overwrite else np.empty_like(values)
     for part in blocks(len(values), _CACHED):
         out[part] = change(values[part])
@@ -109,17 +109,17 @@ def _by_blocks(values: np.ndarray, change: Callable[[np.ndarray], np.ndarray], o
 
 
 def _split(matrix: np.ndarray) -> tuple[np.ndarray, float | None]:
-    """The orthogonal polar factor [3,3] of a matrix, and its scale if it is a similarity (else None)."""
+    """The orthogonal polar factor [3,3] of a matrix, and its scale if it is a similarity, otherwise None."""
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise UserError(
             "The object cannot be transformed",
-            "its matrix is not made of 4x4 finite numbers",
+            "its matrix is not 4x4 with finite values",
             fix="Reset the object's location, rotation and scale",
         )
     u, stretch, vt = np.linalg.svd(matrix[:3, :3])
     if stretch[2] <= 1e-9 * stretch[0]:
         raise UserError(
-            "The object cannot be transformed", "its scale is zero along an axis", "Give it a scale other than zero"
+            "The object cannot be transformed", "its scale is zero along an axis", "Set a scale other than zero"
         )
     if stretch[0] - stretch[2] > _SIMILARITY_TOLERANCE * stretch[0]:
         return u @ vt, None
@@ -130,7 +130,7 @@ def _split(matrix: np.ndarray) -> tuple[np.ndarray, float | None]:
 
 
 def _transform_covariances(cloud: GaussianCloud, linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quaternions and scales of A C A^T. The SVD of A R S is used: squaring would lose the thin axis of a disc."""
+    """Quaternions and scales of A C A^T, from the SVD of A R S: squaring would lose the thin axis of a disc."""
     quats = np.empty((len(cloud), 4), np.float32)
     scales = np.empty((len(cloud), 3), np.float32)
     for start in range(0, len(cloud), _BLOCK):

@@ -1,4 +1,4 @@
-"""A view: where a camera stands and how it maps the scene to pixels. Perspective or orthographic, off-center too."""
+"""A view: the pose and projection of a camera, perspective or orthographic, possibly off-center."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 class View:
     """One pinhole or orthographic view.
 
-    Pixel (column, row) has its center at (column + 0.5, row + 0.5); rows count downwards from the top.
+    The center of pixel (column, row) is (column + 0.5, row + 0.5); rows count from the top.
 
     Attributes:
         viewmat: [4,4] float64, world to camera, OpenCV axes (x right, y down, z forward).
         K: [3,3] float64. Perspective: u = fx x/z + cx. Orthographic: u = fx x + cx, fx in pixels per scene unit.
-        width, height: pixels.
-        orthographic: which of the two projections.
-        near: scene units; Gaussians whose center is nearer (camera z) are not drawn.
+        width, height: size in pixels.
+        orthographic: whether the projection is orthographic.
+        near: near plane in scene units; Gaussians with a center (camera z) in front of it are not drawn.
     """
 
     viewmat: np.ndarray
@@ -41,7 +41,7 @@ class View:
             )
         finite = np.isfinite(self.viewmat).all() and np.isfinite(self.K).all()
         if not finite or self.width < 1 or self.height < 1 or self.K[0, 0] == 0 or self.K[1, 1] == 0:
-            why = "it has a zero size or numbers that are not finite"
+            why = "it has a zero size or values that are not finite"
             raise UserError("The view is not usable", why, fix=REPORT, code=ErrorCode.BAD_VIEW)
 
     @property
@@ -52,65 +52,70 @@ class View:
 
     @property
     def camera_position(self) -> np.ndarray:
-        """[3] float64, the camera's center in world space; seen from a space that is flat, the point nearest to it."""
+        """[3] float64, the camera's center in world space, or the nearest point in a degenerate space."""
         try:
             return np.linalg.inv(self.viewmat)[:3, 3]
         except np.linalg.LinAlgError:  # an object of scale 0 along an axis
             return -np.linalg.pinv(self.viewmat[:3, :3]) @ self.viewmat[:3, 3]
 
     def of_object(self, matrix_world: np.ndarray) -> View:
-        """The same view seen from the space of an object: viewmat @ matrix_world (any invertible affine [4,4])."""
+        """The same view in object space: viewmat @ matrix_world (any invertible affine [4,4])."""
         return replace(self, viewmat=self.viewmat @ np.asarray(matrix_world, dtype=np.float64))
 
     def resized(self, width: int, height: int) -> View:
-        """The same frustum at another picture size."""
+        """The same frustum with another image size."""
         scale = np.diag([width / self.width, height / self.height, 1.0])
         return replace(self, K=scale @ self.K, width=width, height=height)
 
     def contains(self, pixels: np.ndarray) -> np.ndarray:
-        """[P] bool: which pixels [P,2] (column, row) lie inside the picture."""
+        """[P] bool: the pixels [P,2] (column, row) inside the image."""
         pixels = np.asarray(pixels)
         return ((pixels >= 0) & (pixels < (self.width, self.height))).all(axis=-1)
 
 
 def view_from_opengl(view_matrix: np.ndarray, projection: np.ndarray, width: int, height: int) -> View:
-    """A View from what Blender draws with.
+    """Convert the matrices of a Blender viewport to a View.
 
     Args:
         view_matrix: [4,4] world to camera, OpenGL axes (-z forward): `RegionView3D.view_matrix`.
-        projection: [4,4] camera to clip space: `RegionView3D.window_matrix`. Perspective or
-            orthographic, with lens shift or without.
-        width, height: the region's size in pixels.
+        projection: [4,4] camera to clip space: `RegionView3D.window_matrix`. Perspective or orthographic, with or
+            without lens shift.
+        width, height: size of the region in pixels.
 
     Raises:
-        UserError: if the projection is not a camera's.
+        UserError: if the projection matrix is not that of a camera.
     """
     p = np.asarray(projection, dtype=np.float64)
     orthographic = bool(abs(p[3, 3] - 1.0) < 1e-6 and abs(p[3, 2]) < 1e-6)
     if p.shape != (4, 4) or (not orthographic and abs(p[3, 2] + 1.0) > 1e-6):
         raise UserError(
-            "The view is not usable", "the projection matrix is not a camera's", fix=REPORT, code=ErrorCode.BAD_VIEW
+            "The view is not usable",
+            "its projection matrix is not that of a camera",
+            fix=REPORT,
+            code=ErrorCode.BAD_VIEW,
         )
     fx, fy = 0.5 * width * p[0, 0], 0.5 * height * p[1, 1]
     # Clip x = P00 x + P02 z (perspective: divided by -z) or P00 x + P03 (orthographic); rows grow downwards.
     shift_x, shift_y = (p[0, 3], -p[1, 3]) if orthographic else (-p[0, 2], p[1, 2])
     K = np.array([[fx, 0, 0.5 * width * (1 + shift_x)], [0, fy, 0.5 * height * (1 + shift_y)], [0, 0, 1.0]])
-    near = -np.finfo(np.float32).max if orthographic else 0.01  # Blender's orthographic views also show what is behind
+    near = (
+        -np.finfo(np.float32).max if orthographic else 0.01
+    )  # Blender's orthographic views also show objects behind the camera
     viewmat = _OPENGL_TO_OPENCV @ np.asarray(view_matrix, dtype=np.float64)
     return View(viewmat, K, int(width), int(height), orthographic, float(near))
 
 
 def look_at(eye: np.ndarray, target: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """World-to-camera matrix of a camera at `eye` that looks at `target`, all [3] in scene units.
+    """World-to-camera matrix of a camera at `eye` that looks at `target`, both [3] in scene units.
 
     Returns:
-        [4,4] float64, OpenCV axes; the picture's y axis points away from `up`.
+        [4,4] float64, OpenCV axes; the image's y axis points away from `up`.
     """
     eye, target, up = (np.asarray(v, dtype=np.float64) for v in (eye, target, up))
     forward = target - eye
     forward = forward / np.linalg.norm(forward)
     right = np.cross(forward, up)
-    if np.linalg.norm(right) < 1e-6:  # looking straight along `up`: any perpendicular will do
+    if np.linalg.norm(right) < 1e-6:  # the view direction is parallel to `up`: use any perpendicular axis
         right = np.cross(forward, np.eye(3)[int(np.argmin(np.abs(forward)))])
     right = right / np.linalg.norm(right)
     viewmat = np.eye(4)

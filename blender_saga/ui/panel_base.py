@@ -36,7 +36,7 @@ def check_clickable(context: bpy.types.Context) -> None:
     """Check that the active splat can be clicked now.
 
     Raises:
-        UserError: what is missing.
+        UserError: if a prerequisite is missing.
     """
     obj = find_splat(context, "")
     if context.scene.saga.select_by == "INSTANT":

@@ -1,1 +1,1 @@
-"""Draws the Gaussians in the viewport."""
+"""Drawing of Gaussians in the viewport."""

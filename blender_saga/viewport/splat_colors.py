@@ -1,4 +1,4 @@
-"""The color of every Gaussian in each view mode. Numpy only: it runs beside the window, in the thread that sorts."""
+"""The color of every Gaussian in each view mode. Numpy only, because it runs in the sorting thread."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ..gaussians.sh import C0, sh_basis
 from ..scene.splat.draw_data import Block
 
 MODE_ATTRIBUTES = {"SIMILARITY": "saga:similarity", "CLUSTERS": "saga:cluster", "PCA": "saga:pca"}
-_BLOCK = 65536  # rows a pass: keeps the temporary arrays small
+_BLOCK = 65536  # rows per pass, to keep the temporary arrays small
 _GRAY = 0.35
-# Dark blue, cyan, green, yellow, red: read as cold to hot, and as dark to bright without colors.
+# Dark blue, cyan, green, yellow, red: from cold to hot, and from dark to bright in grayscale.
 _HEAT = np.array([[0.10, 0.10, 0.35], [0.10, 0.40, 0.65], [0.20, 0.65, 0.45], [0.90, 0.80, 0.25], [0.95, 0.25, 0.10]])
 
 
@@ -19,8 +19,8 @@ def colors(block: Block, mode: str, toward: np.ndarray) -> np.ndarray:
 
     Args:
         block: the Gaussians.
-        mode: of scene.state.properties.VIEW_MODES; where the data for it is missing, all is gray.
-        toward: [4] homogeneous viewpoint in the block's space: a point, or a direction (w = 0) that is looked along.
+        mode: one of scene.state.properties.VIEW_MODES; all is gray if its data is missing.
+        toward: [4] homogeneous viewpoint in the block's space: a point, or a view direction (w = 0).
     """
     if mode == "COLOR":
         return _sh_colors(block, toward)
@@ -38,14 +38,14 @@ def view_dependent(block: Block, mode: str) -> bool:
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """[N,3] colors of similarities [N]; 0 and below is coldest, 1 hottest."""
+    """[N,3] colors of similarities [N], from cold (0 and below) to hot (1)."""
     places = np.clip(np.nan_to_num(values), 0, 1) * (len(_HEAT) - 1)
     steps = np.arange(len(_HEAT))
     return np.stack([np.interp(places, steps, channel) for channel in _HEAT.T], axis=1).astype(np.float32)
 
 
 def cluster_colors(labels: np.ndarray) -> np.ndarray:
-    """[N,3] colors of labels [N], far apart for neighboring numbers; below 0 is gray."""
+    """[N,3] colors of labels [N], with distinct colors for successive labels; gray below 0."""
     top = int(labels.max(initial=-1)) + 1
     hue = (np.arange(top + 1) * 0.61803398875) % 1.0
     value = 0.6 + 0.4 * ((np.arange(top + 1) * 0.7548776662) % 1.0)
@@ -56,7 +56,7 @@ def cluster_colors(labels: np.ndarray) -> np.ndarray:
 
 
 def _sh_colors(block: Block, toward: np.ndarray) -> np.ndarray:
-    """As 3DGS shades: 0.5 + basis * coefficients, not below 0."""
+    """Colors as in 3DGS: 0.5 + basis * coefficients, at least 0."""
     if block.sh.shape[1] == 1:
         return np.maximum(0.5 + C0 * block.sh[:, 0].astype(np.float32), 0)
     degree = round(block.sh.shape[1] ** 0.5) - 1

@@ -1,7 +1,7 @@
-"""Draws splats as the Gaussians they are, in every 3D viewport, until Blender does it itself (5.3).
+"""Draw splats as Gaussians in every 3D viewport, for versions before Blender 5.3, which draws them itself.
 
-The handler runs inside Blender's drawing: it uploads what is new, draws the order that is there, and asks the sorting
-thread for a better one. Nothing in it waits.
+The draw handler uploads changed data, draws the current order, and requests a better order from the sorting thread. It
+never waits.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from .splat_order import Sorted, Sorter, SortRequest, sort
 from .splat_shader import ROW, Strokes, floats, look, make_quad, make_shader
 
 HIGHLIGHT = (1.0, 0.5, 0.05)
-"""Color of what is selected."""
+"""Color of selected Gaussians."""
 _SHARE, _SHARE_ON_DATA, _DIM = 0.8, 0.35, 0.5
-"""How much of that color is in what is selected (little where colors mean something), how dark the rest becomes."""
+"""Share of that color in selected Gaussians (low if their colors show data), and brightness of the others."""
 
-_POINT = 1.2  # pixels, half the side of a point in the point view
-_STILL = 0.25  # seconds after which a view that changed counts as still
+_POINT = 1.2  # half the size of a drawn point, in pixels
+_STILL = 0.25  # seconds without a change after which a view counts as still
 _BUDGET = {"software": 60_000, "card": 1_500_000}  # Gaussians drawn while a view changes
 _SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "lavapipe", "microsoft basic")
-_STRETCH = 10.0  # at most so much larger is what is left of a thinned splat: 60,000 of 6 million still close surfaces
-_CUT = (255.0, 24.0)  # 1 / alpha at which Gaussians are cut off: exact, and while a view moves
-_AT_ONCE = 200_000  # Gaussians that are sorted while drawing where there is nothing else to show
-_VIEWS_KEPT, _SETS_KEPT = 8, 3  # views, and sets of objects, whose textures are kept
+_STRETCH = 10.0  # largest enlargement of Gaussians in a thinned splat: 60,000 of 6 million still close surfaces
+_CUT = (255.0, 24.0)  # 1 / alpha at which Gaussians are cut off: exact, and during a view change
+_AT_ONCE = 200_000  # largest number of Gaussians to sort while drawing if there is no other order to show
+_VIEWS_KEPT, _SETS_KEPT = 8, 3  # number of views, and sets of objects, with cached textures
 
 
 @dataclass(frozen=True)
 class Style:
-    """How splats are drawn.
+    """Drawing style of splats.
 
     Attributes:
-        mode: of scene.state.properties.VIEW_MODES.
-        density: 0 to 1, the share that is drawn.
-        points: as points of a fixed size instead of Gaussians.
-        mark: whether what is selected is highlighted.
+        mode: one of scene.state.properties.VIEW_MODES.
+        density: fraction of the Gaussians to draw, 0 to 1.
+        points: draw points of a fixed size instead of Gaussians.
+        mark: whether to highlight the selection.
     """
 
     mode: str = "COLOR"
@@ -58,7 +58,7 @@ class Style:
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """What is drawn from: matrices [4,4] world to camera and camera to clip space, size in pixels."""
+    """A camera: matrices [4,4] from world to camera and from camera to clip space, and the size in pixels."""
 
     view: np.ndarray
     projection: np.ndarray
@@ -66,7 +66,7 @@ class Camera:
 
     @property
     def orthographic(self) -> bool:
-        """Whether there is no perspective."""
+        """Whether the projection is orthographic."""
         return bool(self.projection[3, 3] == 1.0)
 
 
@@ -82,7 +82,7 @@ class _Atlas:
 
 @dataclass(eq=False)
 class _View:
-    """What is drawn in one viewport at the moment."""
+    """The current drawing of one viewport."""
 
     wish: SortRequest | None = None
     asked: SortRequest | None = None
@@ -96,10 +96,10 @@ class _View:
 
 
 class Painter:
-    """Textures and orders of all viewports.
+    """Draws splats; holds the textures and orders of all viewports.
 
     Attributes:
-        error: the traceback that ended the drawing, "" while all is well.
+        error: the traceback of the error that ended the drawing; "" without an error.
     """
 
     def __init__(self) -> None:
@@ -109,26 +109,26 @@ class Painter:
         self._shader, self._quad, self._budget = None, None, 0
 
     def news(self) -> bool:
-        """Whether a viewport should be drawn again: an order has come, or a view has come to rest."""
+        """Whether to redraw the viewports, because a new order has arrived or a view has come to rest."""
         rested = [v for v in self._views.values() if v.coarse and time.monotonic() - v.changed > _STILL]
         for view in rested:
             view.coarse = False
         return self.sorter.news() or bool(rested)
 
     def resting(self, key: object) -> bool:
-        """Whether a viewport shows all there is: nothing better is to come."""
+        """Whether a viewport shows its final picture."""
         view = self._views.get(key)
         return view is None or not (view.coarse or view.asked is not None)
 
     def draw(self, key: object, objects: list[bpy.types.Object], camera: Camera, style: Style, wait: bool) -> None:
-        """Draw objects into the framebuffer that is bound.
+        """Draw objects into the bound framebuffer.
 
         Args:
-            key: of the viewport.
-            objects: splats.
-            camera: where from.
-            style: how.
-            wait: sort now, for pictures; else the newest order that is there is drawn.
+            key: identifies the viewport.
+            objects: splats to draw.
+            camera: camera to draw from.
+            style: drawing style.
+            wait: sort first, for saved images; otherwise draw the newest available order.
         """
         if not objects:
             return
@@ -155,16 +155,16 @@ class Painter:
             self._budget = _BUDGET["software" if any(word in name for word in _SOFTWARE) else "card"]
 
     def _forget_gone(self) -> None:
-        """Let go of what was deleted or has other Gaussians now: at a million each copy is 50 MB."""
+        """Free the textures of deleted or changed Gaussians; a million of them take 50 MB."""
         self.blocks.keep_only({points.session_uid for points in bpy.data.pointclouds})
         there = {block.geometry for block in self.blocks.known.values()}
         self._atlases = {key: atlas for key, atlas in self._atlases.items() if there.issuperset(key)}
 
     def _atlas(self, blocks: tuple[Block, ...]) -> _Atlas:
-        """The textures of these blocks, uploaded where they are new."""
+        """The textures of some blocks; uploads new ones."""
         geometry, marking = tuple(b.geometry for b in blocks), tuple(b.marking for b in blocks)
         atlas = self._atlases.pop(geometry, None) or _Atlas(geometry, _data_texture(blocks))
-        self._atlases[geometry] = atlas  # the last one used is the last one in the dictionary
+        self._atlases[geometry] = atlas  # the dictionary is ordered by last use
         for old in list(self._atlases)[:-_SETS_KEPT]:
             del self._atlases[old]
         if atlas.marks is None or atlas.marking != marking:
@@ -179,25 +179,25 @@ class Painter:
         return view
 
     def _share(self, view: _View, look: tuple[object, ...], count: float) -> float:
-        """The share that is drawn while the view changes, so that the window follows at once; all of it at rest."""
+        """The fraction to draw: reduced while the view changes, so that the window stays responsive."""
         if view.look != look:
             view.look, view.changed, view.coarse = look, time.monotonic(), True
         return min(1.0, self._budget / max(1.0, count)) if view.coarse else 1.0
 
     def _mode(self, view: _View, blocks: tuple[Block, ...], style: Style) -> str:
-        """The mode to make colors for, "" where those that are there are still right."""
+        """The mode to compute colors for; "" if the current colors are still valid."""
         depends = any(view_dependent(b, style.mode) for b in blocks)
         return "" if not depends and view.tint == _tint(blocks, style.mode) else style.mode
 
     def _sort(self, view: _View, key: object, wish: SortRequest, wait: bool) -> None:
-        """Take the best order that is there, and ask for a better one unless it is on its way."""
+        """Use the best available order, and request a better one unless it is pending."""
         arrived = self.sorter.answer(key)
         if arrived is not None and arrived.wish is view.asked:
             view.asked = None
         newest = arrived if arrived is not None and arrived.wish.fits(wish) else view.answer
         fits = newest is not None and newest.wish.fits(wish)
         small = sum(map(len, wish.blocks)) <= _AT_ONCE
-        if wait or (small and not fits):  # no gap in the picture
+        if wait or (small and not fits):  # avoid an empty picture
             newest, fits = sort(wish), True
         thinned = newest.thinned(wish.density) if fits else None
         if thinned is not None and thinned is not view.answer:
@@ -213,12 +213,12 @@ class Painter:
         if answer.colors is not None:
             view.colors = _texture([answer.colors], 4, "RGBA16F")
             view.tint = answer.wish.tint
-        view.answer = replace(answer, colors=None)  # they are on the card now
+        view.answer = replace(answer, colors=None)  # they are on the GPU now
 
     def _paint(self, atlas: _Atlas, view: _View, camera: Camera, style: Style) -> None:
         answer, shader = view.answer, self._shader
         numbers = look(camera.projection, camera.size, _strokes(answer.wish, style, view.coarse))
-        block = GPUUniformBuf(numbers)  # in a variable until after the draw: a temporary is freed at once
+        block = GPUUniformBuf(numbers)  # kept in a variable: a temporary would be freed before the draw
         matrices = _matrix_texture(answer.wish, view.wish)
         gpu.state.blend_set("NONE" if style.points else "ALPHA_PREMULT")
         gpu.state.depth_test_set("LESS_EQUAL")
@@ -243,18 +243,18 @@ def _strokes(wish: SortRequest, style: Style, moving: bool) -> Strokes:
 
 
 def _tint(blocks: tuple[Block, ...], mode: str) -> tuple[object, ...]:
-    """What colors depend on besides the viewpoint."""
+    """The inputs of the colors other than the viewpoint."""
     return mode, *((b.geometry, b.marking if mode != "COLOR" else b.coloring) for b in blocks)
 
 
 def _matrix_texture(drawn: SortRequest, wanted: SortRequest | None) -> GPUTexture:
-    """The objects' matrices as they are now; the order may be older."""
+    """The current matrices of the objects; the order may be older."""
     views = (wanted or drawn).views
     return GPUTexture((4, len(views)), format="RGBA32F", data=floats(np.swapaxes(views, 1, 2)))
 
 
 def _data_texture(blocks: tuple[Block, ...]) -> GPUTexture:
-    """Three texels a Gaussian: center and object, quaternion, standard deviations and opacity."""
+    """Three texels per Gaussian: center and object, quaternion, standard deviations and opacity."""
     total = sum(map(len, blocks))
     texels = np.zeros((_rows(total) * ROW, 3, 4), np.float32)
     start = 0
@@ -268,12 +268,12 @@ def _data_texture(blocks: tuple[Block, ...]) -> GPUTexture:
 
 
 def _states(block: Block) -> np.ndarray:
-    """[N] float32 as the shader reads it: 1 selected, 0.5 hidden, 0 neither."""
+    """[N] float32 state for the shader: 1 selected, 0.5 hidden, 0 neither."""
     return np.where(block.hidden, np.float32(0.5), block.selected.astype(np.float32))
 
 
 def _texture(parts: list[np.ndarray], channels: int, kind: str) -> GPUTexture:
-    """One texel for each row of the parts; a fourth channel that is not there is 0."""
+    """One texel for each row of the parts; a missing fourth channel is 0."""
     total = sum(map(len, parts))
     texels = np.zeros((_rows(total) * ROW, channels), np.float32)
     start = 0
@@ -293,7 +293,7 @@ _handle: object | None = None
 
 
 def style_of(scene: bpy.types.Scene) -> Style:
-    """As the sidebar says; a preview of colors is not hidden by the highlight."""
+    """The style from the sidebar, without the highlight during a recolor preview."""
     settings = scene.saga
     mark = settings.show_selection and recolor.shown() is None
     return Style(settings.view_mode, settings.density, settings.drawing == "POINTS", mark)
@@ -307,20 +307,20 @@ def _handler() -> None:
         camera = region_camera(context.region, context.region_data)
         key = context.region.as_pointer()
         painter.draw(key, shown(context.view_layer, context.space_data), camera, style_of(context.scene), wait=False)
-    except Exception:  # a bug would print on every redraw: it is shown once and drawing ends
+    except Exception:  # a bug would print on every redraw: report it once and stop drawing
         painter.error = traceback.format_exc()
-        logger.error("Drawing has failed: %s", painter.error)
+        logger.error("Drawing failed: %s", painter.error)
         print(painter.error)
 
 
 def region_camera(region: bpy.types.Region, region_data: bpy.types.RegionView3D) -> Camera:
-    """What a viewport is drawn with."""
+    """The camera of a viewport."""
     view, projection = (np.array(m, np.float64) for m in (region_data.view_matrix, region_data.window_matrix))
     return Camera(view, projection, (region.width, region.height))
 
 
 def start() -> None:
-    """Draw from now on in all viewports."""
+    """Start drawing in all viewports."""
     global painter, _handle
     painter = Painter()
     timer.watchers.append(painter.news)

@@ -1,4 +1,4 @@
-"""Sorting Gaussians by depth, in a thread beside the window. Numpy only."""
+"""Sort Gaussians by depth in a background thread. Numpy only."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from ..scene.splat.draw_data import Block
 from .splat_colors import colors
 
-_KNUTH = np.uint32(2654435761)  # spreads neighboring numbers over all 32 bits
+_KNUTH = np.uint32(2654435761)  # spreads successive numbers over all 32 bits
 
 
 @dataclass(frozen=True, eq=False)
 class SortRequest:
-    """What is to be sorted.
+    """A request to sort.
 
     Attributes:
-        blocks: of the objects that are drawn, one entry an object; the index of a Gaussian counts through all.
-        views: [O,4,4] float64, object space to camera (looking along -z), of each object.
-        orthographic: whether the view is.
-        density: 0 to 1, the share of the Gaussians that is drawn.
-        mode: view mode to make colors for; "" for none.
-        tint: what these depend on besides the viewpoint, as it was when they were wished for.
+        blocks: one block for each drawn object; the index of a Gaussian counts across all blocks.
+        views: [O,4,4] float64, object space to camera (looking along -z) for each object.
+        orthographic: whether the view is orthographic.
+        density: fraction of the Gaussians to draw, 0 to 1.
+        mode: view mode to compute colors for; "" for none.
+        tint: inputs of the colors other than the viewpoint, at the time of the request.
     """
 
     blocks: tuple[Block, ...]
@@ -36,11 +36,11 @@ class SortRequest:
     tint: tuple[object, ...] = ()
 
     def fits(self, other: SortRequest) -> bool:
-        """Whether the answer to the other wish can be drawn for this one, though it may be old."""
+        """Whether the answer to another request can be drawn for this one, even if it is outdated."""
         return tuple(map(_geometry, self.blocks)) == tuple(map(_geometry, other.blocks))
 
     def granted_by(self, other: SortRequest) -> bool:
-        """Whether the answer to the other wish is an answer to this one too."""
+        """Whether the answer to another request also answers this one."""
         return (
             self.fits(other)
             and (self.density, self.orthographic) == (other.density, other.orthographic)
@@ -51,21 +51,21 @@ class SortRequest:
 
 @dataclass(frozen=True, eq=False)
 class Sorted:
-    """The answer: `order` [M] int64, farthest first; `colors` [N,3] float32, or None where none were wanted."""
+    """The answer: `order` [M] int64, farthest first; `colors` [N,3] float32, or None if not requested."""
 
     wish: SortRequest
     order: np.ndarray
     colors: np.ndarray | None
 
     def thinned(self, density: float) -> Sorted:
-        """The same with no more than a share of the Gaussians: those that `sort` takes for it."""
+        """The answer for a lower density, with the Gaussians that `sort` would choose."""
         if density >= self.wish.density:
             return self
         return Sorted(replace(self.wish, density=density), _share(self.order, density), self.colors)
 
 
 def _share(kept: np.ndarray, density: float) -> np.ndarray:
-    """Those of some Gaussians that belong to a share of all; a smaller share is part of a larger one."""
+    """The Gaussians of `kept` that a density keeps; a lower density keeps a subset of a higher one."""
     return kept[kept.astype(np.uint32) * _KNUTH < np.uint32(density * 0xFFFFFFFF)]
 
 
@@ -74,7 +74,7 @@ def _geometry(block: Block) -> int:
 
 
 def sort(wish: SortRequest) -> Sorted:
-    """Do it, now. Gaussians behind a perspective camera are left out."""
+    """Sort now, without the Gaussians behind a perspective camera."""
     pairs = zip(wish.blocks, wish.views, strict=True)
     depths = [block.means @ view[2, :3].astype(np.float32) + np.float32(view[2, 3]) for block, view in pairs]
     depth = np.concatenate(depths) if depths else np.zeros(0, np.float32)
@@ -86,7 +86,7 @@ def sort(wish: SortRequest) -> Sorted:
 
 
 def _ascending(depth: np.ndarray) -> np.ndarray:
-    """Order of float32 depths: 16 bits, finer for what is near, sorted by radix."""
+    """Order of float32 depths: radix sort with 16 bits, finer near the camera."""
     if not len(depth):
         return np.zeros(0, np.int64)
     ranks = np.sign(depth) * np.log1p(np.abs(depth))
@@ -102,13 +102,13 @@ def _colors(wish: SortRequest) -> np.ndarray:
 
 
 def viewpoint(view: np.ndarray, orthographic: bool) -> np.ndarray:
-    """[4] where an object is seen from, in its space: the camera's place, or (w = 0) the direction of the rays."""
+    """[4] viewpoint in object space: the position of the camera, or (w = 0) the direction of the rays."""
     back = np.linalg.inv(view)
     return np.array([*-back[:3, 2], 0.0]) if orthographic else np.array([*back[:3, 3], 1.0])
 
 
 class Sorter:
-    """A thread that grants the newest wish of each viewport."""
+    """A thread that answers the newest request of each viewport."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -118,7 +118,7 @@ class Sorter:
         self._ended, self._news = False, False
 
     def ask(self, key: object, wish: SortRequest) -> None:
-        """Have a wish granted soon; an older one of the same key that was not begun is forgotten."""
+        """Queue a request; it replaces an older request with the same key."""
         with self._condition:
             self._wishes[key] = wish
             if self._thread is None:
@@ -127,18 +127,18 @@ class Sorter:
             self._condition.notify()
 
     def answer(self, key: object) -> Sorted | None:
-        """The newest answer for a key, once."""
+        """The newest answer for a key; each answer is returned once."""
         with self._condition:
             return self._answers.pop(key, None)
 
     def news(self) -> bool:
-        """Whether answers have come since the last call."""
+        """Whether answers have arrived since the last call."""
         with self._condition:
             news, self._news = self._news, False
             return news
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         with self._condition:
             self._ended = True
             self._condition.notify()
@@ -165,6 +165,6 @@ class Sorter:
 def _attempt(work: Callable[[], Sorted]) -> Sorted | None:
     try:
         return work()
-    except Exception:  # a bug: shown, but the window goes on without this picture
+    except Exception:  # a bug: reported, but the window continues without this order
         traceback.print_exc()
         return None

@@ -1,7 +1,7 @@
-"""The shader that draws Gaussians as quads, and its one block of numbers.
+"""The shader that draws Gaussians as quads, and its uniform block.
 
-The projection is EWA splatting as 3DGS defines it (0.3 px dilation, nothing below 1/255, the slope of the Jacobian
-clamped outside the picture), in OpenGL's camera axes; the backend's rasterizer draws the same picture.
+The projection is EWA splatting as in 3DGS (0.3 px dilation, alpha cutoff at 1/255, slopes of the Jacobian clamped
+outside the image), in OpenGL's camera axes. The backend's rasterizer draws the same image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gpu.types import Buffer, GPUBatch, GPUShader, GPUShaderCreateInfo, GPUStage
 import gpu
 
 ROW = 4096
-"""Gaussians in a row of the textures: three texels each in the data texture, one in the others."""
+"""Gaussians per row of the textures: three texels each in the data texture, one in the others."""
 
 _TYPES = "struct Look { mat4 projection; vec4 size; vec4 slopes; vec4 highlight; vec4 others; };"
 _VERTEX = """
@@ -35,7 +35,7 @@ void main()
   vec4 clip = look.projection * vec4(c, 1.0);
   bool ortho = look.projection[3][3] == 1.0;
   color = tint;
-  float light = dot(color.rgb, vec3(0.2126, 0.7152, 0.0722)); /* kept, so that the shape stays to be seen */
+  float light = dot(color.rgb, vec3(0.2126, 0.7152, 0.0722)); /* keeps the shading visible */
   vec3 lit = look.highlight.rgb * (0.5 + 0.7 * min(light, 1.0));
   color.rgb = marked > 0.75 ? mix(color.rgb, lit, look.highlight.w) : color.rgb * look.others.x;
   offset = vec2(0.0);
@@ -88,7 +88,7 @@ void main()
 
 
 def make_shader() -> GPUShader:
-    """Compile it (needs a GPU context)."""
+    """Compile the shader, which needs a GPU context."""
     between = GPUStageInterfaceInfo("saga_splat_between")
     between.smooth("VEC2", "offset")
     between.flat("VEC4", "color")
@@ -106,7 +106,7 @@ def make_shader() -> GPUShader:
 
 
 def make_quad() -> GPUBatch:
-    """The four corners that every instance is drawn with."""
+    """The four corners of every instance."""
     layout = GPUVertFormat()
     layout.attr_add(id="corner", comp_type="F32", len=2, fetch_mode="FLOAT")
     vertices = GPUVertBuf(layout, 4)
@@ -116,14 +116,14 @@ def make_quad() -> GPUBatch:
 
 @dataclass(frozen=True)
 class Strokes:
-    """How the Gaussians of a picture are drawn.
+    """Drawing parameters of the Gaussians.
 
     Attributes:
-        stretch: factor on the size of every Gaussian.
-        point: pixels of a fixed size for all, 0 to draw Gaussians.
-        highlight: color of what is selected, and its share.
-        others: brightness of what is not selected, 1 as it is.
-        cut: where a Gaussian is cut off, as 1 / alpha: 255 for the exact picture, less for small, fast quads.
+        stretch: scale factor of every Gaussian.
+        point: size of points in pixels; 0 draws Gaussians.
+        highlight: color of selected Gaussians, and its share.
+        others: brightness of the other Gaussians; 1 leaves them unchanged.
+        cut: cutoff of a Gaussian as 1 / alpha: 255 for the exact picture, less for smaller, faster quads.
     """
 
     stretch: float
@@ -134,12 +134,12 @@ class Strokes:
 
 
 def look(projection: np.ndarray, size: tuple[int, int], strokes: Strokes) -> Buffer:
-    """The numbers of a picture.
+    """The uniform block of a picture.
 
     Args:
-        projection: [4,4] camera to clip space.
-        size: width and height, pixels.
-        strokes: how.
+        projection: [4,4], camera to clip space.
+        size: width and height in pixels.
+        strokes: drawing parameters.
     """
     columns = projection.T.astype(np.float32).ravel()
     edges = np.array([-1.3, 1.3])
@@ -150,6 +150,6 @@ def look(projection: np.ndarray, size: tuple[int, int], strokes: Strokes) -> Buf
 
 
 def floats(values: np.ndarray) -> Buffer:
-    """A buffer of numbers for the gpu module; it shares their memory where they are float32 already."""
+    """A buffer of float32 values for the gpu module, without a copy if they are float32 already."""
     flat = np.ascontiguousarray(values, np.float32).ravel()
     return Buffer("FLOAT", flat.size, flat)

@@ -177,7 +177,7 @@ def test_click_before_training(snapshot: Callable, splat: bpy.types.Object, pret
         ({"y": -1}, "outside the view"),
         ({"width": 0}, "The click has no view"),
         ({"view_matrix": np.zeros(16)}, "The click has no view"),
-        ({"projection_matrix": np.zeros(16)}, "not a camera's"),
+        ({"projection_matrix": np.zeros(16)}, "not that of a camera"),
         ({"view_matrix": np.full(16, np.nan)}, "not finite"),
     ],
 )

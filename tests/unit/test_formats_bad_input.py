@@ -160,15 +160,15 @@ LIES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "PLY count": (
         "a.ply",
         lambda c: c.replace(b"vertex 40", b"vertex 2147483647"),
-        "only 40 are there; it ends at byte",
+        "only 40 exist; the file ends at byte",
     ),
     "PLY count beyond 64 bits": (
         "a.ply",
         lambda c: c.replace(b"vertex 40", b"vertex " + b"9" * 40),
-        "only 40 are there",
+        "only 40 exist",
     ),
     "PLY negative count": ("a.ply", lambda c: c.replace(b"vertex 40", b"vertex -4"), "line 3 of its header"),
-    "ascii count": ("ascii.ply", lambda c: c.replace(b"vertex 2", b"vertex 99999999999"), "have no room"),
+    "ascii count": ("ascii.ply", lambda c: c.replace(b"vertex 2", b"vertex 99999999999"), "do not fit into"),
     "chunk count": ("a.compressed.ply", lambda c: c.replace(b"chunk 1", b"chunk 9"), "it has 9 chunks"),
     "both counts": (
         "a.compressed.ply",
@@ -177,31 +177,35 @@ LIES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
             .replace(b"x 40", b"x 2147483648")
             .replace(b"sh 40", b"sh 2147483648")
         ),
-        "at byte .*announces",
+        "at byte .*should have",
     ),
-    "SPZ count": ("a.spz", gz(lambda c: patched(c, 8, HUGE)), "at byte 8, a header that counts"),
+    "SPZ count": ("a.spz", gz(lambda c: patched(c, 8, HUGE)), "at byte 8, a header with"),
     "SPZ count, plausible": ("a.spz", gz(lambda c: patched(c, 8, 60)), "the unpacked data ends there"),
     "SPZ fewer": ("a.spz", gz(lambda c: patched(c, 8, 4)), "does not end where it should"),
-    "SPZ version": ("a.spz", gz(lambda c: patched(c, 4, 9)), "at byte 4, SPZ version 9 is not known"),
+    "SPZ version": ("a.spz", gz(lambda c: patched(c, 4, 9)), "at byte 4, SPZ version 9 is not supported"),
     "SPZ degree": ("a.spz", gz(lambda c: patched(c, 12, 7, 1)), "at byte 12, spherical harmonics of degree 7"),
     "SPZ fraction": ("a.spz", gz(lambda c: patched(c, 13, 60, 1)), "at byte 13"),
-    "ksplat sections": ("0.ksplat", lambda c: patched(c, 4, HUGE), "at byte 4|no known format"),
-    "ksplat section count": ("0.ksplat", lambda c: patched(patched(c, 5120, HUGE), 5124, HUGE), "section 1 announces"),
-    "ksplat buckets": ("1.ksplat", lambda c: patched(c, 5120 + 12, HUGE), "announces 7 Gaussians, and the file ends"),
-    "ksplat level": ("0.ksplat", lambda c: patched(c, 20, 3, 2), "no known format"),
-    "glTF count": ("a.glb", lambda c: json_of_glb(c, b'"count":40', b'"count":41'), "announces 41 rows"),
+    "ksplat sections": ("0.ksplat", lambda c: patched(c, 4, HUGE), "at byte 4|unlike any supported format"),
+    "ksplat section count": (
+        "0.ksplat",
+        lambda c: patched(patched(c, 5120, HUGE), 5124, HUGE),
+        "section 1 should have",
+    ),
+    "ksplat buckets": ("1.ksplat", lambda c: patched(c, 5120 + 12, HUGE), "should have 7 Gaussians, but the file ends"),
+    "ksplat level": ("0.ksplat", lambda c: patched(c, 20, 3, 2), "unlike any supported format"),
+    "glTF count": ("a.glb", lambda c: json_of_glb(c, b'"count":40', b'"count":41'), "has 41 rows"),
     "glTF huge count": (
         "a.glb",
         lambda c: json_of_glb(c, b'"count":40', b'"count":2000000000'),
-        "1 primitives asks for",
+        "1 primitives needs",
     ),
-    "glTF no data": ("a.glb", lambda c: json_of_glb(c, b'"bufferView":2,', b""), "without data"),
+    "glTF no data": ("a.glb", lambda c: json_of_glb(c, b'"bufferView":2,', b""), "has no data"),
     "glTF another count": (
         "a.glb",
         lambda c: json_of_glb(
             c, b'"bufferView":2,"componentType":5126,"count":40', b'"bufferView":2,"componentType":5126,"count":39'
         ),
-        "there are 40 Gaussians",
+        "39 rows for 40 Gaussians",
     ),
     "glTF view": ("a.glb", lambda c: json_of_glb(c, b'"byteLength":480', b'"byteLength":4800000'), "buffer view"),
     "glTF length": ("a.glb", lambda c: patched(c, 12, HUGE), "at byte 8"),
@@ -287,7 +291,7 @@ def test_bombs_are_refused_in_little_memory(tmp_path: Path) -> None:
         (tmp_path / "a.bin").write_bytes(content)
         tracemalloc.start()
         try:
-            with pytest.raises(UserError, match=r"asks for|unpacks to"):
+            with pytest.raises(UserError, match=r"needs .* bytes from|unpacks to"):
                 read_splat(tmp_path / "a.bin")
             assert tracemalloc.get_traced_memory()[1] < LIMIT, name
         finally:
@@ -311,7 +315,7 @@ def test_nan_and_inf_are_left_out_and_counted_or_kept_on_request(tmp_path: Path)
     assert len(loaded.cloud) == 7 and loaded.file_count == 10 and len(loaded.rows) == 7
     assert "3 of 10 Gaussians were left out" in loaded.warnings[0]
     kept = read_splat(tmp_path / "a.ply", keep_invalid=True)
-    assert len(kept.cloud) == 10 and kept.kept is None and "kept as asked" in kept.warnings[0]
+    assert len(kept.cloud) == 10 and kept.kept is None and "kept, as requested" in kept.warnings[0]
     assert np.isnan(kept.cloud.means[1, 0]) and np.isinf(kept.cloud.sh[4, 2, 1])
 
 
@@ -330,7 +334,7 @@ def test_rotations_of_length_zero_become_none_and_are_told(tmp_path: Path) -> No
     for name in ("a.ply", "a.glb"):
         write_splat(tmp_path / name, cloud)
         loaded = read_splat(tmp_path / name)
-        assert "1 Gaussians had a rotation of length zero" in loaded.warnings[0]
+        assert "1 Gaussians had an invalid rotation" in loaded.warnings[0]
     np.testing.assert_array_equal(read_ply(tmp_path / "a.ply").cloud.quats[2], [1, 0, 0, 0])
 
 
@@ -338,16 +342,16 @@ def test_rotations_of_length_zero_become_none_and_are_told(tmp_path: Path) -> No
     ("content", "reason"),
     [
         (b"", "it is empty"),
-        (b"hello world, this is no splat at all", "no known format does"),
+        (b"hello world, this is no splat at all", "unlike any supported format"),
         (
             b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nend_header\n1\n2\n3\n",
             "a mesh or a plain point",
         ),
         (b'{"asset": {"version": "2.0"}}', "no primitive"),
         (b'{"asset": {}, "nodes": 2.5}', "no primitive"),
-        (b'{"asset": {}, "means": {"shape": []}}', "counts 0"),
+        (b'{"asset": {}, "means": {"shape": []}}', "declares 0"),
         (b'{"one": 1}', "neither glTF nor"),
-        (b"[1, 2]", "no known format"),
+        (b"[1, 2]", "unlike any supported format"),
     ],
 )
 def test_other_files_are_named(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -359,14 +363,14 @@ def test_other_files_are_named(tmp_path: Path, content: bytes, reason: str) -> N
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file or directory"):
         read_splat(tmp_path / "nothing.ply")
-    with pytest.raises(UserError, match=r"the folder has no meta\.json"):
+    with pytest.raises(UserError, match=r"the folder contains no meta\.json"):
         read_splat(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in its file system")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.ply")
-    with pytest.raises(UserError, match="it is no file"):
+    with pytest.raises(UserError, match="it is not a regular file"):
         read_splat(tmp_path / "pipe.ply")
 
 

@@ -66,7 +66,7 @@ def test_spz_extension_records(tmp_path: Path) -> None:
     as_rdf, as_rub = (read_splat(tmp_path / name).cloud for name in ("a.spz", "b.spz"))
     np.testing.assert_array_equal(as_rdf.means, as_rub.means * [1, -1, -1])
     (tmp_path / "c.spz").write_bytes(gzip.compress(flagged + struct.pack("<3I", 0xADBE0003, 4, 99)))
-    with pytest.raises(UserError, match="axes number 99"):
+    with pytest.raises(UserError, match="axes have the unknown number 99"):
         read_splat(tmp_path / "c.spz")
 
 
@@ -194,7 +194,7 @@ def test_sog_1(tmp_path: Path, degree: int) -> None:
 def test_a_sog_whose_label_leaves_the_palette_is_refused(tmp_path: Path) -> None:
     sog_1(tmp_path, 1)
     (tmp_path / "n.webp").write_bytes(picture(np.full((2, 3, 4), 200, np.uint8)))
-    with pytest.raises(UserError, match="beyond the palette"):
+    with pytest.raises(UserError, match="exceeds the palette"):
         read_splat(tmp_path)
 
 

@@ -97,7 +97,7 @@ def test_compressed_ply_is_within_the_steps_of_its_chunks(cloud: GaussianCloud) 
 def test_further_properties_that_go_lost_are_named(tmp_path: Path) -> None:
     cloud, options = random_cloud(10, 0), WriteOptions({"label": np.arange(10), "nx": np.ones(10, np.float32)})
     for name in ("a.compressed.ply", "a.spz", "a.splat", "a.glb"):
-        assert "left out: label, nx (a PLY" in " ".join(write_splat(tmp_path / name, cloud, options))
+        assert "left out: label, nx. PLY" in " ".join(write_splat(tmp_path / name, cloud, options))
     assert write_splat(tmp_path / "a.ply", cloud, options) == ()
     assert set(read_ply(tmp_path / "a.ply").extras) == {"label", "nx"}
 
@@ -114,7 +114,7 @@ def test_one_nan_does_not_spoil_the_others(tmp_path: Path) -> None:
         assert_equal(read_splat(tmp_path / name).cloud, read_splat(tmp_path / f"clean.{name}").cloud)
     assert write_splat(tmp_path / "a.ply", broken) == ()
     assert read_splat(tmp_path / "a.ply").file_count == 300
-    with pytest.raises(UserError, match="none of the Gaussians is finite"):
+    with pytest.raises(UserError, match="no Gaussian has finite values"):
         write_splat(tmp_path / "b.spz", broken.take(np.array([7])))
 
 
@@ -134,8 +134,8 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     assert "degree 4" in " ".join(write_splat(tmp_path / "a.compressed.ply", cloud))
     assert "clipped" in " ".join(write_splat(tmp_path / "b.compressed.ply", loud))
     said = " ".join(write_splat(tmp_path / "b.spz", loud))
-    assert "harmonics within -1 to 1" in said and "base colors of -0.44 to 1.44" in said
-    assert "base colors of 0 to 1" in " ".join(write_splat(tmp_path / "b.splat", loud.with_degree(0)))
+    assert "harmonics from -1 to 1" in said and "base colors from -0.44 to 1.44" in said
+    assert "base colors from 0 to 1" in " ".join(write_splat(tmp_path / "b.splat", loud.with_degree(0)))
     huge = GaussianCloud(cloud.means, cloud.quats, cloud.scales * 1e6, cloud.opacities, cloud.sh)
     assert "scales" in " ".join(write_splat(tmp_path / "c.spz", huge))
     assert write_splat(tmp_path / "d.ply", loud) == ()
@@ -290,10 +290,10 @@ def test_an_older_file_survives_when_the_system_stops_writing_half_way(tmp_path:
     ("name", "reason"),
     [
         ("nowhere/a.ply", "No such file or directory"),
-        ("a.sog", "they are only read"),
-        ("a.ksplat", "they are only read"),
-        ("a.obj", "its ending is not known"),
-        ("a.gltf", "only binary glTF is written"),
+        ("a.sog", "only supported for reading"),
+        ("a.ksplat", "only supported for reading"),
+        ("a.obj", "its extension is not supported"),
+        ("a.gltf", "only binary glTF can be written"),
     ],
 )
 def test_targets_that_cannot_be(tmp_path: Path, name: str, reason: str) -> None:
@@ -310,13 +310,13 @@ def test_an_empty_cloud_is_not_written(tmp_path: Path) -> None:
 def test_gltf_says_when_a_scene_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gltf, "_MOST_BYTES", 10_000)  # in place of 4 GiB
     write_splat(tmp_path / "a.glb", random_cloud(100, 0))
-    with pytest.raises(UserError, match=r"a \.glb ends at 4 GiB"):
+    with pytest.raises(UserError, match=r"a \.glb is limited to 4 GiB"):
         write_splat(tmp_path / "b.glb", random_cloud(200, 0))
     assert [path.name for path in tmp_path.iterdir()] == ["a.glb"]
 
 
 def test_spz_says_when_a_scene_is_too_large(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="SPZ ends at"):
+    with pytest.raises(UserError, match="SPZ is limited to"):
         write_splat(tmp_path / "a.spz", random_cloud(5, 0, size=1e8))
 
 

@@ -141,7 +141,7 @@ def test_zero_quaternions_become_the_identity(tmp_path):
         table[f"rot_{i}"][1] = 0
     loaded = read_ply(save(tmp_path / "a.ply", table))
     np.testing.assert_array_equal(loaded.cloud.quats[1], [1, 0, 0, 0])
-    assert loaded.kept is None and "1 Gaussians had a rotation" in loaded.warnings[0]
+    assert loaded.kept is None and "1 Gaussians had an invalid rotation" in loaded.warnings[0]
 
 
 def drop(table: np.ndarray, *names: str) -> np.ndarray:
@@ -210,7 +210,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path_factory, cut):
         (b"ply\nformat ascii 1.0\nelement vertex -2\nend_header\n", "element vertex -2"),
         (b"ply\nformat ascii 1.0\nelement vertex many\nend_header\n", "element vertex many"),
         (b"ply\nformat ascii 1.0\nelement vertex 1\nproperty quad x\nend_header\n", "property quad x"),
-        (b"ply\nformat ascii 1.0\nelement vertex 1\nproperty list uchar int x\nend_header\n", "hold lists"),
+        (b"ply\nformat ascii 1.0\nelement vertex 1\nproperty list uchar int x\nend_header\n", "have list properties"),
     ],
 )
 def test_broken_headers(tmp_path, content, message):
@@ -224,7 +224,7 @@ def test_no_gaussians_huge_count_odd_rest_and_missing_file(tmp_path):
         read_ply(save(tmp_path / "empty.ply", raw_table(0)))
     path = save(tmp_path / "huge.ply", raw_table(3))
     path.write_bytes(path.read_bytes().replace(b"vertex 3", b"vertex 99999999999999"))
-    with pytest.raises(UserError, match="only 3 are there"):
+    with pytest.raises(UserError, match="only 3 exist"):
         read_ply(path)
     with pytest.raises(UserError, match="12 f_rest"):
         read_ply(save(tmp_path / "rest.ply", raw_table(3, 12)))

@@ -1,1 +1,1 @@
-"""Splat file formats, one module each; `registry` recognizes a file by what is in it. (INRIA PLY is `..ply`.)"""
+"""Splat file formats, one module each; `registry` recognizes files by content. INRIA PLY is `..ply`."""

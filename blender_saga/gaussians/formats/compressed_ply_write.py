@@ -1,9 +1,8 @@
-"""Writing PlayCanvas compressed PLY. The layout is in `compressed_ply`.
+"""Write PlayCanvas compressed PLY; `compressed_ply` describes the layout.
 
-Gaussians are sorted along a Z-order curve first, because 256 of them share their bounds: the order of the file is not
-the order of the cloud. Errors by rounding: centers and log scales half a 2047th (the second axis: half a 1023rd) of
-their chunk's extent, rotation 0.1 degree, colors half a 255th of their chunk's range, opacity 1/510, harmonics 1/64
-within +-4.
+The writer sorts Gaussians along a Z-order curve, because each 256 of them share their bounds. The file thus has another
+order than the cloud. Rounding errors: centers and log scales 1/4094 (second axis: 1/2046) of the chunk's
+extent, rotation 0.1 degree, colors 1/510 of the chunk's range, opacity 1/510, harmonics 1/64 within +-4.
 """
 
 from __future__ import annotations
@@ -18,26 +17,26 @@ from ..ply import log_scales
 from .compressed_ply import CHUNK, COLORS, PLACES, SCALES, WORDS
 from .packing import dc_to_color, split_largest, to_steps
 
-_HIGHEST_DEGREE = 3  # what viewers of this format read
-_LOG_SCALE = 20.0  # bound of a log scale, so that a scale of zero does not stretch its chunk
+_HIGHEST_DEGREE = 3  # viewers of this format read no higher degree
+_LOG_SCALE = 20.0  # limit of a log scale, so that a scale of zero does not stretch its chunk
 
 
 def write_compressed_ply(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
     """Write a compressed PLY.
 
     Returns:
-        Sentences about what the format cannot hold.
+        Sentences about data that the format cannot store.
 
     Raises:
         UserError: if the file cannot be written.
     """
     losses = []
     if cloud.sh_degree > _HIGHEST_DEGREE:
-        losses.append("A compressed PLY holds spherical harmonics up to degree 3: those of degree 4 were left out")
+        losses.append("A compressed PLY stores spherical harmonics up to degree 3: those of degree 4 were left out")
         cloud = cloud.with_degree(_HIGHEST_DEGREE)
     beyond = int(np.count_nonzero(np.abs(cloud.sh[:, 1:]) > 4))
     if beyond:
-        losses.append(f"A compressed PLY holds harmonics within -4 to 4: {beyond:,} numbers were clipped")
+        losses.append(f"A compressed PLY stores harmonics from -4 to 4: {beyond:,} values were clipped")
     cloud = cloud.take(z_order(cloud.means))
     chunks, words, harmonics = _encode(cloud)
     with replacing(path) as stream:
@@ -48,7 +47,7 @@ def write_compressed_ply(path: str | Path, cloud: GaussianCloud) -> tuple[str, .
 
 
 def z_order(means: np.ndarray) -> np.ndarray:
-    """[N] indices that sort points along a Z-order curve through their bounding box, 21 bits an axis."""
+    """[N] indices that sort points along a Z-order curve in their bounding box, 21 bits per axis."""
     low, high = means.min(0).astype(np.float64), means.max(0).astype(np.float64)
     cells = ((means - low) / np.maximum(high - low, 1e-30) * (2**21 - 1)).astype(np.uint64)
     code = np.zeros(len(means), np.uint64)
@@ -58,7 +57,7 @@ def z_order(means: np.ndarray) -> np.ndarray:
 
 
 def _spread(bits: np.ndarray) -> np.ndarray:
-    """21 bits of each number, two empty ones after each (Morton's interleaving by masks)."""
+    """Spread 21 bits of each number to every third bit (Morton interleaving with masks)."""
     masks = (
         (32, 0x1F00000000FFFF),
         (16, 0x1F0000FF0000FF),
@@ -88,7 +87,7 @@ def _encode(cloud: GaussianCloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _bounded(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds [chunks,6] float32 of values [N,3], low then high, and the share [N,3] of the way between them."""
+    """Bounds [chunks,6] float32 of values [N,3], low then high, and the positions [N,3] between them, 0 to 1."""
     starts = np.arange(0, len(values), CHUNK)
     low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
     low, high = low.astype(np.float32), high.astype(np.float32)

@@ -1,7 +1,7 @@
-"""glTF with KHR_gaussian_splatting, plain or SPZ-compressed: reading and writing.
+"""Read and write glTF with KHR_gaussian_splatting; reading includes SPZ compression.
 
-Gaussians are a primitive of points: POSITION, ROTATION (x, y, z, w), SCALE (linear; natural logarithms in files that
-follow the drafts before 2026), OPACITY (0..1), SH_DEGREE_l_COEF_n (r, g, b), degree 0 to 3. Axes are LUF (y up).
+Gaussians are a primitive of points: POSITION, ROTATION (x, y, z, w), SCALE (linear, or natural logarithms in files that
+follow drafts before 2026), OPACITY (0..1), SH_DEGREE_l_COEF_n (r, g, b), degree 0 to 3. Axes are LUF (y up).
 Specified by Khronos: glTF extensions KHR_gaussian_splatting (ratified 2026; its review draft of 2025 for the
 logarithms) and KHR_gaussian_splatting_compression_spz_2 (draft, 2025).
 """
@@ -28,12 +28,12 @@ from .spz import decode_spz
 
 EXTENSION = "KHR_gaussian_splatting"
 AXES = "LUF"
-"""As `gaussians.axes` names them."""
+"""Axis convention, as named in `gaussians.axes`."""
 _COMPRESSED = (f"{EXTENSION}_compression_spz_2", f"{EXTENSION}_compression_spz")
 _HIGHEST_DEGREE = 3
-_BYTES = 56  # a Gaussian in memory, without harmonics
-_MOST_PRIMITIVES = 10_000  # decoded one by one: more would be a way to keep a reader busy
-_MOST_BYTES = (1 << 32) - (1 << 20)  # its lengths have 32 bits; JSON takes some
+_BYTES = 56  # memory of one Gaussian, without harmonics
+_MOST_PRIMITIVES = 10_000  # decoded one by one: a limit protects against files that keep the reader busy
+_MOST_BYTES = (1 << 32) - (1 << 20)  # 32-bit lengths, minus room for the JSON
 _LINEAR = "lin_rec709_display"
 _FLOAT, _BYTE, _ARRAY_BUFFER = 5126, 5121, 34962
 
@@ -42,7 +42,7 @@ def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     """Read all Gaussians of a glTF's scene as one cloud, in the order of its nodes.
 
     Raises:
-        UserError: if the file is damaged, cut off or holds no Gaussians.
+        UserError: if the file is damaged, truncated or has no Gaussians.
     """
     path = Path(path)
     gltf = Gltf(path)
@@ -58,9 +58,9 @@ def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
         kept.append(np.ones(len(part.cloud), bool) if part.kept is None else part.kept)
         warnings += part.warnings
         if extension.get("colorSpace") == _LINEAR:
-            warnings.append("Its colors are linear; they are taken as they are and look darker than meant")
+            warnings.append("The colors of the file are linear; they are read unchanged and look too dark")
     if not parts:
-        why = f"no primitive in its scene has the extension {EXTENSION}"
+        why = f"no primitive of its scene has the extension {EXTENSION}"
         raise UserError(
             f"The file {path.name} is not a Gaussian splat", why, "Choose another file", code=ErrorCode.BAD_FILE
         )
@@ -71,7 +71,7 @@ def read_gltf(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
 
 
 def _primitives(gltf: Gltf) -> Iterator[tuple[dict[str, Any], dict[str, Any], np.ndarray]]:
-    """Every primitive with the extension: itself, what the extension says, its world matrix [4,4]."""
+    """Every primitive with the extension: the primitive, the extension's data, the world matrix [4,4]."""
     count = 0
     for mesh, world in gltf.placed_meshes():
         primitives = mesh.get("primitives")
@@ -86,7 +86,7 @@ def _primitives(gltf: Gltf) -> Iterator[tuple[dict[str, Any], dict[str, Any], np
 
 
 def _check_total(gltf: Gltf, primitives: list[dict[str, Any]]) -> None:
-    """Refuse nodes that show the same few Gaussians millions of times."""
+    """Refuse scenes that instance the same few Gaussians millions of times."""
     total = 0
     for primitive in primitives:
         attributes = primitive.get("attributes")
@@ -101,7 +101,7 @@ def _check_total(gltf: Gltf, primitives: list[dict[str, Any]]) -> None:
 
 
 def _has_logarithms(gltf: Gltf, primitives: list[dict[str, Any]]) -> bool:
-    """Whether the scales are those of a draft: as a linear scale a negative number is forbidden."""
+    """Whether the scales are logarithms, as in drafts: linear scales are never negative."""
     for primitive in primitives:
         attributes = primitive.get("attributes")
         if isinstance(attributes, dict) and f"{EXTENSION}:SCALE" in attributes:
@@ -121,7 +121,7 @@ def _read_primitive(
             data = gltf.buffer_view(inner[name].get("bufferView")).tobytes()
             return decode_spz(gltf.path, data, keep_invalid, AXES)
     if isinstance(inner, dict) and inner:
-        raise bad_file(gltf.path, f"its compression {next(iter(inner))[:60]} is not known here")
+        raise bad_file(gltf.path, f"its compression {next(iter(inner))[:60]} is not supported")
     attributes = primitive.get("attributes")
     if not isinstance(attributes, dict):
         raise bad_file(gltf.path, "a primitive has no attributes")
@@ -158,10 +158,10 @@ def _sh_names(degree: int) -> list[str]:
 
 
 def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
-    """Write a binary glTF (.glb), uncompressed; viewers without the extension show colored points.
+    """Write an uncompressed binary glTF (.glb); viewers without the extension show colored points.
 
     Returns:
-        Sentences about what the format cannot hold.
+        Sentences about data that the format cannot store.
 
     Raises:
         UserError: if it has too many Gaussians, or the file cannot be written.
@@ -174,8 +174,8 @@ def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
     document += b" " * (-len(document) % 4)
     size = sum(values.nbytes for values in columns.values())  # every row is a multiple of 4 bytes
     if size > _MOST_BYTES:
-        why = f"it would have {size:,} bytes, and a .glb ends at 4 GiB"
-        raise UserError("The splat cannot be written as glTF", why, "Write a PLY or an SPZ, or several files")
+        why = f"it would have {size:,} bytes, and a .glb is limited to 4 GiB"
+        raise UserError("The splat cannot be written as glTF", why, "Export a PLY or SPZ file, or several files")
     with replacing(path) as stream:
         stream.write(struct.pack("<4s2I", GLB_MAGIC, 2, 28 + len(document) + size))
         stream.write(struct.pack("<I4s", len(document), b"JSON") + document)
@@ -184,11 +184,11 @@ def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
             stream.write(values.tobytes())
     if not cut:
         return ()
-    return ("glTF holds spherical harmonics up to degree 3: those of degree 4 were left out",)
+    return ("glTF stores spherical harmonics up to degree 3: those of degree 4 were left out",)
 
 
 def _columns(cloud: GaussianCloud) -> dict[str, np.ndarray]:
-    """Attribute name to values, in the order of the file."""
+    """Values by attribute name, in the order of the file."""
     color = np.concatenate([dc_to_color(cloud.sh[:, 0]), cloud.opacities[:, None]], axis=1)
     columns = {
         "POSITION": cloud.means,

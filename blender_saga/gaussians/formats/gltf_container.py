@@ -1,4 +1,4 @@
-"""glTF 2.0 as a container: GLB or JSON, buffers, accessors, node matrices. Nothing here knows of Gaussians.
+"""glTF 2.0 as a container: GLB or JSON, buffers, accessors and node matrices, independent of Gaussians.
 
 Specified by Khronos, "glTF 2.0 Specification".
 """
@@ -23,15 +23,15 @@ _JSON, _BIN = 0x4E4F534A, 0x004E4942
 _LARGEST_JSON = 64 << 20  # bytes
 _KINDS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
-_DEEPEST = 64  # nodes; real scenes are flatter, cycles are not
+_DEEPEST = 64  # depth of nodes; real scenes are flatter, and cycles exceed it
 
 
 class Gltf:
     """An opened glTF.
 
     Attributes:
-        path: for errors.
-        json: the whole document.
+        path: path of the file, for errors.
+        json: the document.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +45,7 @@ class Gltf:
         except (ValueError, RecursionError) as error:
             raise bad_file(path, f"its JSON is damaged ({error})") from error
         if not isinstance(self.json, dict) or not isinstance(self.json.get("asset"), dict):
-            raise bad_file(path, "it is no glTF")
+            raise bad_file(path, "it is not a glTF file")
         self._buffers: dict[int, np.ndarray] = {}
 
     def _open_glb(self, data: np.ndarray) -> bytes:
@@ -53,9 +53,9 @@ class Gltf:
             raise bad_file(self.path, "its header is cut off", len(data))
         version, length, size, kind = struct.unpack("<4I", data[4:20].tobytes())
         if version != 2:
-            raise bad_file(self.path, f"GLB version {version} is not known here", 4)
+            raise bad_file(self.path, f"GLB version {version} is not supported", 4)
         if length > len(data) or kind != _JSON or size > min(len(data) - 20, _LARGEST_JSON):
-            raise bad_file(self.path, f"its JSON of {size} bytes does not fit the file of {len(data)}", 8)
+            raise bad_file(self.path, f"its JSON of {size} bytes does not fit into the file of {len(data)} bytes", 8)
         after = 20 + size
         if after + 8 <= len(data):
             size_2, kind_2 = struct.unpack("<2I", data[after : after + 8].tobytes())
@@ -68,11 +68,11 @@ class Gltf:
         """An entry of a top-level list.
 
         Raises:
-            UserError: if there is none of that number.
+            UserError: if there is no such entry.
         """
         entries = self.json.get(kind)
         if not isinstance(index, int) or not isinstance(entries, list) or not 0 <= index < len(entries):
-            raise bad_file(self.path, f"it refers to {kind} {str(index)[:20]}, which is not there")
+            raise bad_file(self.path, f"it refers to {kind} {str(index)[:20]}, which is missing")
         if not isinstance(entries[index], dict):
             raise bad_file(self.path, f"its {kind} {index} is damaged")
         return entries[index]
@@ -83,7 +83,9 @@ class Gltf:
         data = self._buffer(view.get("buffer"))
         start, size = whole(self.path, view, "byteOffset", 0), whole(self.path, view, "byteLength")
         if start + size > len(data):
-            raise bad_file(self.path, f"buffer view {index} ends at {start + size} of {len(data)} bytes")
+            raise bad_file(
+                self.path, f"buffer view {index} ends at byte {start + size} of a buffer of {len(data)} bytes"
+            )
         return data[start : start + size]
 
     def _buffer(self, index: Any) -> np.ndarray:
@@ -98,46 +100,46 @@ class Gltf:
 
     @property
     def size(self) -> int:
-        """Bytes of the file and of the buffers beside it that were asked for so far."""
+        """Bytes of the file and of its external buffers read so far."""
         return self._size + sum(len(data) for data in self._buffers.values())
 
     def _fetch(self, uri: Any) -> np.ndarray:
-        """The bytes behind an address: inside the JSON, or in a file in the same folder or below it."""
+        """The bytes of a URI: embedded in the JSON, or in a file in the same folder or below it."""
         if not isinstance(uri, str):
-            raise bad_file(self.path, "the address of a buffer is damaged")
+            raise bad_file(self.path, "the URI of a buffer is damaged")
         if uri.startswith("data:"):
             try:
                 return np.frombuffer(base64.b64decode(uri.partition(",")[2], validate=True), np.uint8)
             except (binascii.Error, ValueError) as error:
-                raise bad_file(self.path, f"a buffer inside its JSON is damaged ({error})") from error
+                raise bad_file(self.path, f"a buffer in its JSON is damaged ({error})") from error
         name = PurePosixPath(unquote(uri))
         if name.is_absolute() or ".." in name.parts or ":" in uri or "\\" in uri:
-            raise bad_file(self.path, f"the address {uri[:60]!r} of a buffer leads out of its folder")
+            raise bad_file(self.path, f"the URI {uri[:60]!r} of a buffer leads out of its folder")
         return map_bytes(self.path.parent / name)
 
     def accessor(self, index: Any, width: int, count: int | None = None) -> np.ndarray:
         """The values of an accessor.
 
         Args:
-            index: its number.
-            width: components that are wanted, 1 to 4.
-            count: rows that are wanted; None: as many as there are.
+            index: number of the accessor.
+            width: required number of components, 1 to 4.
+            count: required number of rows; None for any.
 
         Returns:
-            [count, width] float32; normalized integers are brought to 0..1 or -1..1.
+            [count, width] float32; normalized integers are converted to 0..1 or -1..1.
 
         Raises:
-            UserError: if it is damaged or of another kind.
+            UserError: if the accessor is damaged or has another type.
         """
         entry = self.item("accessors", index)
         kind = _KINDS.get(whole(self.path, entry, "componentType"))
         if kind is None or _WIDTHS.get(str(entry.get("type"))) != width:
-            raise bad_file(self.path, f"accessor {index} is not of {width} numbers")
+            raise bad_file(self.path, f"accessor {index} does not have {width} components")
         rows = whole(self.path, entry, "count")
         if "sparse" in entry or "bufferView" not in entry:
-            raise bad_file(self.path, f"accessor {index} is sparse or without data, which is not read")
+            raise bad_file(self.path, f"accessor {index} is sparse or has no data, which is not supported")
         if count is not None and rows != count:
-            raise bad_file(self.path, f"accessor {index} has {rows} rows, and there are {count} Gaussians")
+            raise bad_file(self.path, f"accessor {index} has {rows} rows for {count} Gaussians")
         values = self._strided(index, entry, np.dtype((kind, (width,))), rows)
         if not entry.get("normalized") or values.dtype.kind == "f":
             return values.astype(np.float32)
@@ -148,13 +150,13 @@ class Gltf:
         stride = whole(self.path, self.item("bufferViews", entry["bufferView"]), "byteStride", row.itemsize)
         start = whole(self.path, entry, "byteOffset", 0)
         if stride < row.itemsize or start + (rows - 1) * stride + row.itemsize > len(data):
-            raise bad_file(self.path, f"accessor {index} announces {rows} rows, more than its {len(data)} bytes hold")
+            raise bad_file(self.path, f"accessor {index} has {rows} rows, which do not fit into its {len(data)} bytes")
         base = data[start : start + (rows - 1) * stride + row.itemsize]
         kind, shape = row.base, (rows, row.shape[0])
         return np.ndarray(shape, kind, base.tobytes() if stride == row.itemsize else base, 0, (stride, kind.itemsize))
 
     def placed_meshes(self) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-        """Every mesh of the scene with its world matrix [4,4], in the order of the nodes."""
+        """Every mesh of the scene with its world matrix [4,4], in node order."""
         scenes = self.json.get("scenes")
         if isinstance(scenes, list) and scenes:
             roots = self.item("scenes", self.json.get("scene", 0)).get("nodes", [])
@@ -170,7 +172,7 @@ class Gltf:
     ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
         node = self.item("nodes", index)
         if index in seen or depth > _DEEPEST:
-            raise bad_file(self.path, f"node {index} is its own parent, or nested too deep")
+            raise bad_file(self.path, f"node {index} is its own parent, or nested too deeply")
         seen.add(index)
         world = parent @ _local_matrix(self.path, node)
         if "mesh" in node:
@@ -181,19 +183,19 @@ class Gltf:
 
 
 def whole(path: Path, entry: dict[str, Any], key: str, default: int | None = None) -> int:
-    """A whole number, 0 or more, of an entry.
+    """A non-negative integer of an entry.
 
     Raises:
-        UserError: if it is missing or something else.
+        UserError: if the value is missing or has another type.
     """
     value = entry.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
-        raise bad_file(path, f"{key} is {str(value)[:20]} where a number is needed")
+        raise bad_file(path, f"{key} is {str(value)[:20]} instead of a non-negative integer")
     return value
 
 
 def _local_matrix(path: Path, node: dict[str, Any]) -> np.ndarray:
-    """[4,4] of a node: its matrix (column by column), or translation, rotation (x, y, z, w) and scale."""
+    """[4,4] of a node: its matrix (column-major), or translation, rotation (x, y, z, w) and scale."""
     try:
         if "matrix" in node:
             return np.array(node["matrix"], np.float64).reshape(4, 4).T
@@ -208,4 +210,4 @@ def _local_matrix(path: Path, node: dict[str, Any]) -> np.ndarray:
         out[:3, 3] = np.array(node.get("translation", (0, 0, 0)), np.float64).reshape(3)
         return out
     except (ValueError, TypeError, OverflowError) as error:
-        raise bad_file(path, f"the place of a node is damaged ({error})") from error
+        raise bad_file(path, f"the transform of a node is damaged ({error})") from error

@@ -1,4 +1,4 @@
-"""WebP (and PNG) pictures as arrays: by Pillow where it can be imported, else by a reader that the add-on hands in."""
+"""Decode WebP and PNG images with Pillow, or else with a reader that the add-on provides."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _readers: list[ImageReader] = []
 
 
 def use_reader(reader: ImageReader | None) -> None:
-    """Hand in a function for where Pillow is missing; None takes it back.
+    """Set the reader to use without Pillow; None removes it.
 
     Args:
-        reader: from the bytes of a picture to [H,W,4] uint8, first row on top, the stored numbers unchanged. Raises
-            ValueError for what is no picture.
+        reader: decodes the bytes of an image to the stored values [H,W,4] uint8, top row first. Raises ValueError
+            for invalid images.
     """
     _readers[:] = [reader] if reader else []
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height that the header of a WebP or PNG announces, without decoding it; None: not one of them.
+    """Width and height in the header of a WebP or PNG, without decoding it; None for other formats.
 
     Source: RFC 9649 (WebP container: chunks VP8, VP8L, VP8X) and the PNG specification (IHDR).
     """
@@ -48,25 +48,25 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
 
 
 def decode_picture(path: Path, name: str, data: bytes) -> np.ndarray:
-    """The pixels of a picture.
+    """Decode an image.
 
     Args:
-        path: the file it belongs to, for errors.
-        name: its own name, for errors.
-        data: its bytes. Check `picture_size` first: a small file may announce a huge picture.
+        path: file that contains the image, for errors.
+        name: name of the image, for errors.
+        data: the encoded image. Check `picture_size` first: a small file may declare a huge image.
 
     Returns:
-        [H,W,4] uint8 r, g, b, a, first row on top.
+        [H,W,4] uint8 r, g, b, a, top row first.
 
     Raises:
-        UserError: if it cannot be decoded, or nothing here can decode it.
+        UserError: if the image is damaged, or no decoder is available.
     """
     for reader in (*_pillow(), *_readers):
         try:
             return reader(data)
-        except (ValueError, OSError, SyntaxError) as error:  # Pillow raises all three for damaged pictures
-            raise bad_file(path, f"its picture {name} is damaged ({error})") from error
-    why = "its data are WebP pictures, and this Python has no reader for them"
+        except (ValueError, OSError, SyntaxError) as error:  # Pillow raises all three for damaged images
+            raise bad_file(path, f"its image {name} is damaged ({error})") from error
+    why = "it contains WebP images, which this Python cannot read"
     raise UserError(f"The file {path.name} cannot be read", why, "Install the package pillow", code=ErrorCode.MISSING)
 
 

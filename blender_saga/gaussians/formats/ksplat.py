@@ -1,10 +1,10 @@
-"""`.ksplat` files of the viewer GaussianSplats3D: reading.
+"""Read `.ksplat` files of the viewer GaussianSplats3D.
 
-A header of 4096 bytes (version, counts, compression level), one header of 1024 bytes for each section, then each
-section: lengths of its partially filled buckets, centers of its buckets, its rows. A row is center, scale (linear),
-rotation (w, x, y, z), color and opacity as bytes, harmonics band by band, each all of red, then green, then blue.
-Level 0 has float32 throughout; 1 has 16-bit centers relative to the bucket and half precision; 2 is as 1 with harmonics
-as bytes between the bounds of the header. Axes as in PLY files.
+Layout: a header of 4096 bytes (version, counts, compression level), a header of 1024 bytes for each section, then the
+sections: lengths of partially filled buckets, centers of buckets, rows. A row has center, scale (linear), rotation
+(w, x, y, z), color and opacity as bytes, and harmonics by band, each with all red, all green, then all blue values.
+Level 0 uses float32; level 1 uses 16-bit centers relative to the bucket and half precision; level 2 is like 1 with
+harmonics as bytes between the bounds of the header. Axes as in PLY files.
 Specified by the reader of that viewer (github.com/mkkellogg/GaussianSplats3D, SplatBuffer), MIT, 2023 to 2025.
 """
 
@@ -23,12 +23,12 @@ from .packing import BYTES, color_to_dc
 
 _HEADER, _SECTION = 4096, 1024
 _DEGREES = (0, 1, 2, 3)
-_DEFAULT_BOUND = 1.5  # of harmonics as bytes, where the header gives none
+_DEFAULT_BOUND = 1.5  # bound of byte harmonics if the header has none
 
 
 @dataclass(frozen=True)
 class _Header:
-    """`sections` counts the section headers that have room in the file, filled or not."""
+    """The file header; `sections` is the number of section headers, including unused ones."""
 
     version: str
     sections: int
@@ -40,7 +40,7 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Section:
-    """One section: numbers of Gaussians and buckets, and where its parts begin (bytes)."""
+    """One section: numbers of Gaussians and buckets, and byte offsets of its parts."""
 
     count: int
     bucket_size: int
@@ -57,7 +57,7 @@ class _Section:
 
 
 def looks_like_ksplat(path: Path) -> bool:
-    """Whether a file without any mark has the header of this format."""
+    """Whether a file has the header of this format, which has no magic number."""
     data = map_bytes(path)
     if len(data) < _HEADER + _SECTION or data[0] != 0 or not 1 <= data[1] < 16:
         return False
@@ -69,7 +69,7 @@ def read_ksplat(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     """Read a `.ksplat` file.
 
     Raises:
-        UserError: if the file is missing, cut off, of an unknown version, or its sections do not fit it.
+        UserError: if the file is missing or truncated, has an unknown version, or its sections are inconsistent.
     """
     path = Path(path)
     data = map_bytes(path)
@@ -94,7 +94,7 @@ def read_ksplat(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     loaded = assemble(path, Decoded(*columns), keep_invalid)
     warnings = loaded.warnings
     if total != header.count:
-        warnings += (f"The header counts {header.count} Gaussians, and the sections hold {total}",)
+        warnings += (f"The header declares {header.count} Gaussians, but the sections have {total}",)
     return LoadedSplat(loaded.cloud, loaded.kept, warnings, "ksplat", header.version)
 
 
@@ -103,14 +103,14 @@ def _read_header(path: Path, data: np.ndarray) -> _Header:
         raise bad_file(path, f"its header of {_HEADER} bytes is cut off", len(data))
     major, minor = int(data[0]), int(data[1])
     if major != 0 or minor < 1:
-        raise bad_file(path, f"ksplat version {major}.{minor} is not known here", 0)
+        raise bad_file(path, f"ksplat version {major}.{minor} is not supported", 0)
     numbers = data[:48].view("<u4")
     level = int(data[20:22].view("<u2")[0])
     if level > 2:
-        raise bad_file(path, f"compression level {level} is not known", 20)
+        raise bad_file(path, f"compression level {level} is not supported", 20)
     sections = int(numbers[1])
     if not 0 < sections <= (len(data) - _HEADER) // _SECTION:
-        raise bad_file(path, f"there is no room for the headers of {sections} sections", 4)
+        raise bad_file(path, f"the headers of {sections} sections do not fit into the file", 4)
     low, high = (float(value) for value in data[36:44].view("<f4"))
     return _Header(f"{major}.{minor}", sections, int(numbers[4]), level, low or -_DEFAULT_BOUND, high or _DEFAULT_BOUND)
 
@@ -123,15 +123,15 @@ def _read_section(path: Path, data: np.ndarray, header: _Header, index: int, sta
     size = float(block[16:20].view("<f4")[0])
     storage, degree = (int(block[at : at + 2].view("<u2")[0]) for at in (20, 40))
     if degree not in _DEGREES:
-        raise bad_file(path, f"spherical harmonics of degree {degree} are not known", place + 40)
+        raise bad_file(path, f"spherical harmonics of degree {degree} are not supported", place + 40)
     if count > most or (buckets and storage < 12):
-        raise bad_file(path, f"its section {index} does not fit its own counts", place)
+        raise bad_file(path, f"the counts of section {index} are inconsistent", place)
     partial = whole[9]
     centers = start + 4 * partial
     rows = centers + storage * buckets
     end = rows + most * _row_type(header.level, degree).itemsize
     if rows + count * _row_type(header.level, degree).itemsize > len(data):
-        why = f"section {index} announces {count} Gaussians, and the file ends at byte {len(data)}"
+        why = f"section {index} should have {count} Gaussians, but the file ends at byte {len(data)}"
         raise bad_file(path, why, place)
     section = _Section(
         count, bucket_size, buckets, size, whole[6] or 32767, whole[8], partial, degree, start, centers, rows, end
@@ -143,11 +143,11 @@ def _read_section(path: Path, data: np.ndarray, header: _Header, index: int, sta
 
 def _check_buckets(path: Path, section: _Section, place: int, storage: int) -> None:
     if storage != 12 or section.full + section.partial > section.buckets:
-        raise bad_file(path, "its buckets do not fit each other", place + 8)
+        raise bad_file(path, "its buckets are inconsistent", place + 8)
 
 
 def _row_type(level: int, degree: int) -> np.dtype:
-    """One row; all its fields stand side by side."""
+    """The type of one packed row."""
     center, number = ("<f4", "<f4") if level == 0 else ("<u2", "<f2")
     harmonic = (number, number, "u1")[level]
     rest = 3 * (SH_COEFFICIENTS[degree] - 1)
@@ -186,7 +186,7 @@ def _means(data: np.ndarray, header: _Header, section: _Section, rows: np.ndarra
     beyond = section.full + np.searchsorted(edges, index, side="right")
     owner = np.where(index < section.full * section.bucket_size, inside, beyond)
     centers = data[section.centers : section.centers + 12 * section.buckets].view("<f4").reshape(-1, 3)
-    centers = np.concatenate([centers, np.full((1, 3), np.nan, np.float32)])  # rows beyond all buckets are dropped
+    centers = np.concatenate([centers, np.full((1, 3), np.nan, np.float32)])  # drops rows beyond all buckets
     owner = np.minimum(owner, len(centers) - 1)
     step = np.float32(section.block / 2 / section.range)
     return (rows["mean"].astype(np.float32) - np.float32(section.range)) * step + centers[owner]

@@ -1,4 +1,4 @@
-"""What several formats do to save bytes: quaternions without their largest component, colors as bytes."""
+"""Packing that several formats share: quaternions without their largest component, colors as bytes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from ..sh import C0
 
 BYTES = np.arange(256)
-"""Every value of a byte, for tables that decode by lookup."""
+"""Every value of a byte, for lookup tables."""
 
-_HALF_ROOT = np.sqrt(0.5)  # the second largest component of a unit quaternion is not longer
+_HALF_ROOT = np.sqrt(0.5)  # bound of the second largest component of a unit quaternion
 
 
 def join_largest(parts: np.ndarray, largest: np.ndarray) -> np.ndarray:
-    """Put the component back that was left out: the largest one, positive, from the unit length.
+    """Restore the omitted largest component, which is positive, from the unit length.
 
     Args:
-        parts: [N,3] the other components in their order.
-        largest: [N] 0 to 3, the place of the one that is missing.
+        parts: [N,3] the other components in order.
+        largest: [N] index of the omitted component, 0 to 3.
 
     Returns:
         [N,4] float32.
@@ -32,13 +32,13 @@ def join_largest(parts: np.ndarray, largest: np.ndarray) -> np.ndarray:
 
 
 def split_largest(quats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leave the largest component out, after making it positive.
+    """Make the largest component positive and omit it.
 
     Args:
         quats: [N,4] unit quaternions.
 
     Returns:
-        The other components [N,3] in their order, within +-sqrt(1/2), and the place [N] of the largest.
+        The other components [N,3] in order, within +-sqrt(1/2), and the index [N] of the largest.
     """
     largest = np.argmax(np.abs(quats), axis=1)
     rows = np.arange(len(quats))
@@ -48,15 +48,15 @@ def split_largest(quats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def color_to_dc(color: np.ndarray) -> np.ndarray:
-    """DC coefficients of base colors (0..1 is the visible range)."""
+    """DC coefficients of base colors; 0..1 is the displayable range."""
     return (color - 0.5) / C0
 
 
 def dc_to_color(dc: np.ndarray) -> np.ndarray:
-    """Base colors of DC coefficients; beyond 0..1 where the coefficients are."""
+    """Base colors of DC coefficients, without clipping to 0..1."""
     return 0.5 + C0 * dc
 
 
 def to_steps(values: np.ndarray, steps: int) -> np.ndarray:
-    """0..1 as whole numbers 0..steps, rounded to the nearest; what lies outside is clipped. float64."""
+    """Quantize 0..1 to integers 0..steps (as float64), rounded and clipped."""
     return np.clip(np.rint(np.asarray(values, np.float64) * steps), 0, steps)

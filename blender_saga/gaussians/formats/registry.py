@@ -1,4 +1,4 @@
-"""All splat formats: which one a file is, by its content; which one a name asks for; reading and writing them."""
+"""All splat formats: identify a file by content, choose a format by file extension, read and write."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from .spz_write import write_spz
 
 @dataclass(frozen=True, eq=False)
 class WriteOptions:
-    """What a writer may want beyond the cloud.
+    """Options of the writers.
 
     Attributes:
-        extras: further properties, name to [N] numbers; only INRIA PLY holds them.
+        extras: extra properties, [N] values by name; only INRIA PLY stores them.
         spz_version: 3 or 4.
-        comments: lines for the header of a PLY.
+        comments: comment lines for the header of a PLY.
     """
 
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -49,15 +49,15 @@ Writer = Callable[[Path, GaussianCloud, WriteOptions], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Format:
-    """One format.
+    """A splat format.
 
     Attributes:
-        name: as in `LoadedSplat.format`.
-        label: as users call it.
-        suffixes: endings of its files, the usual one first.
-        read: from the path and whether to keep rows that are not finite.
-        write: returns sentences about what the format cannot hold; None: it is only read.
-        axes: of the numbers in its files, as `gaussians.axes` names them.
+        name: name, as in `LoadedSplat.format`.
+        label: name for users.
+        suffixes: file extensions, the usual one first.
+        read: reader; takes the path and whether to keep rows with non-finite values.
+        write: writer; returns sentences about data that the format cannot store. None if the format is read-only.
+        axes: axis convention of its files, as named in `gaussians.axes`.
     """
 
     name: str
@@ -88,23 +88,23 @@ SOG = Format("sog", "SOG", (".sog",), read_sog)
 KSPLAT = Format("ksplat", ".ksplat", (".ksplat",), read_ksplat)
 
 FORMATS = (COMPRESSED_PLY, PLY, SPZ, SPLAT, GLTF, SOG, KSPLAT)
-"""All of them; an ending is looked for in this order."""
+"""All formats, in the order in which extensions are matched."""
 
 READ_SUFFIXES = tuple(dict.fromkeys(suffix for kind in FORMATS for suffix in kind.suffixes))
-"""Endings of the files that can be read (`meta.json` of an unpacked SOG comes on top)."""
+"""Extensions of readable files, besides `meta.json` of an unpacked SOG."""
 
 
 def identify(path: str | Path) -> Format:
-    """The format of a file or folder, by its content; its name does not count.
+    """Identify the format of a file or folder by content, regardless of its name.
 
     Raises:
-        UserError: if it is missing, cannot be read, or is none of the formats.
+        UserError: if the file is missing, cannot be read, or has an unknown format.
     """
     path = Path(path)
     if path.is_dir():
         if (path / META).is_file():
             return SOG
-        raise _unknown(path, f"the folder has no {META}")
+        raise _unknown(path, f"the folder contains no {META}")
     start = first_bytes(path, 512)
     by_mark = {b"\x1f\x8b": SPZ, SPZ_MAGIC: SPZ, b"PK\x03\x04": SOG, GLB_MAGIC: GLTF}
     for mark, kind in by_mark.items():
@@ -113,7 +113,9 @@ def identify(path: str | Path) -> Format:
     if start[:3] == b"ply" and start[3:4] in (b"\r", b"\n", b" "):
         return _which_ply(path)
     binary = not start.isascii() or min(start, default=9) < 9
-    if start.lstrip()[:1] == b"{" and not (binary and looks_like_splat(path)):  # a coordinate may begin so too
+    if start.lstrip()[:1] == b"{" and not (
+        binary and looks_like_splat(path)
+    ):  # a coordinate may have the same first byte
         return _which_json(path)
     if not start:
         raise _unknown(path, "it is empty")
@@ -121,7 +123,7 @@ def identify(path: str | Path) -> Format:
         return KSPLAT
     if looks_like_splat(path):
         return SPLAT
-    raise _unknown(path, f"it starts with the bytes {start[:4].hex(' ')}, and no known format does")
+    raise _unknown(path, f"it starts with the bytes {start[:4].hex(' ')}, unlike any supported format")
 
 
 def _which_ply(path: Path) -> Format:
@@ -133,7 +135,7 @@ def _which_ply(path: Path) -> Format:
 
 
 def _which_json(path: Path) -> Format:
-    """A glTF names its version in `asset`, and a SOG its `means`; the beginning says enough to tell them apart."""
+    """Distinguish glTF, which has `asset`, from SOG, which has `means`, by the start of the file."""
     text = first_bytes(path, 1 << 20)
     if path.name == META or b'"means"' in text:
         return SOG
@@ -145,7 +147,7 @@ def _which_json(path: Path) -> Format:
 def _unknown(path: Path, why: str) -> UserError:
     endings = ", ".join(suffix.lstrip(".") for suffix in READ_SUFFIXES)
     fix = f"Choose a splat file ({endings})"
-    return UserError(f"The format of {path.name} is not known", why, fix, code=ErrorCode.BAD_FILE)
+    return UserError(f"The format of {path.name} is not supported", why, fix, code=ErrorCode.BAD_FILE)
 
 
 def read_splat(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
@@ -153,10 +155,10 @@ def read_splat(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
 
     Args:
         path: a file, or the folder of an unpacked SOG.
-        keep_invalid: keep Gaussians with numbers that are not finite, which are left out otherwise.
+        keep_invalid: keep Gaussians with values that are not finite, which are otherwise left out.
 
     Raises:
-        UserError: if it is missing, damaged, or of a format that is not known.
+        UserError: if the file is missing or damaged, or has an unsupported format.
     """
     path = Path(path)
     try:
@@ -164,48 +166,54 @@ def read_splat(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
     except MemoryError as error:
         raise UserError(
             f"The file {path.name} cannot be read",
-            "it does not fit into the memory",
+            "it does not fit into memory",
             fix="Close other programs, or import a smaller file",
         ) from error
 
 
 def format_for(path: str | Path) -> Format:
-    """The format that the ending of a name asks for, to write it.
+    """The format to write for a file extension.
 
     Raises:
-        UserError: if the ending is unknown, or the format is only read.
+        UserError: if the extension is unknown, or the format is read-only.
     """
     name = Path(path).name.lower()
     for kind in FORMATS:
         if name.endswith(kind.suffixes):
             if kind.write is not None:
                 return kind
-            raise UserError(f"{kind.label} files cannot be written", "they are only read", "Choose .ply, .spz or .glb")
+            raise UserError(
+                f"{kind.label} files cannot be written",
+                "the format is only supported for reading",
+                "Choose .ply, .spz or .glb",
+            )
     endings = ", ".join(kind.suffixes[0] for kind in FORMATS if kind.write)
-    raise UserError(f"{Path(path).name} names no format", "its ending is not known", f"End it with one of {endings}")
+    raise UserError(
+        f"The format of {Path(path).name} is not known", "its extension is not supported", f"Use one of {endings}"
+    )
 
 
 def write_splat(path: str | Path, cloud: GaussianCloud, options: WriteOptions | None = None) -> tuple[str, ...]:
-    """Write a splat in the format that the ending of the name asks for.
+    """Write a splat in the format of the file extension.
 
     Args:
-        path: where to; an older file is replaced only when the new one is complete.
+        path: output file; an older file is replaced only after the new one is complete.
         cloud: N Gaussians in the axes of PLY files.
-        options: what some formats can do beyond that.
+        options: options of some formats.
 
     Returns:
-        Sentences about what the format cannot hold.
+        Sentences about data that the format cannot store.
 
     Raises:
-        UserError: if the cloud is empty, the ending is unknown, or the file cannot be written.
+        UserError: if the cloud is empty, the extension is unknown, or the file cannot be written.
     """
     path = Path(path)
     kind = format_for(path)
     if not len(cloud):
-        raise UserError("There is nothing to write", "the cloud has no Gaussians", "Select something first")
+        raise UserError("There is nothing to write", "the splat has no Gaussians", "Select some Gaussians first")
     assert kind.write is not None
     if path.suffix.lower() == ".gltf":
-        raise UserError(f"{path.name} cannot be written", "only binary glTF is written", "End the name with .glb")
+        raise UserError(f"{path.name} cannot be written", "only binary glTF can be written", "Use the extension .glb")
     options = options or WriteOptions()
     if kind is PLY:
         return kind.write(path, cloud, options)
@@ -216,21 +224,19 @@ def write_splat(path: str | Path, cloud: GaussianCloud, options: WriteOptions | 
 def _without_what_only_ply_holds(
     kind: Format, cloud: GaussianCloud, options: WriteOptions
 ) -> tuple[GaussianCloud, list[str]]:
-    """The finite Gaussians (one NaN would spoil the bounds that many share), and sentences about what is left out.
+    """The finite Gaussians, because one NaN would spoil shared bounds, and sentences about omitted data.
 
     Raises:
-        UserError: if nothing is left.
+        UserError: if no Gaussian is finite.
     """
     losses, finite = [], finite_rows(cloud)
     if options.extras:
         names = ", ".join(options.extras)
-        losses.append(
-            f"{kind.label} has no room for further properties, which are left out: {names} (a PLY keeps them)"
-        )
+        losses.append(f"{kind.label} cannot store these extra properties, which are left out: {names}. PLY stores them")
     if finite.all():
         return cloud, losses
     if not finite.any():
-        raise UserError("There is nothing to write", "none of the Gaussians is finite", fix="Import its file again")
+        raise UserError("There is nothing to write", "no Gaussian has finite values", fix="Import its file again")
     bad = len(cloud) - int(np.count_nonzero(finite))
-    losses.append(f"{bad:,} Gaussians were left out because they hold numbers that are not finite")
+    losses.append(f"{bad:,} Gaussians were left out because they have values that are not finite")
     return cloud.take(finite), losses

@@ -1,12 +1,12 @@
-"""SOG (spatially ordered Gaussians), versions 1 and 2, as one zip file or as a folder: reading.
+"""Read SOG (spatially ordered Gaussians), versions 1 and 2, as a zip file or a folder.
 
-`meta.json` names lossless 8-bit pictures, one pixel a Gaussian, row by row from the top left. Centers: 16 bits in two
-pictures, between bounds, of sign(x) ln(1 + |x|). Quaternions: three components within +-sqrt(1/2), in alpha 252 + the
-place of the largest (order w, x, y, z). Version 2: scales, colors and harmonics are indices into tables of 256
-numbers, alpha of `sh0` is the opacity. Version 1: they lie between bounds, alpha of `sh0` is the logit. Higher
-harmonics: labels into a palette, 64 entries a row. Axes as in PLY files.
-Specified by PlayCanvas: developer.playcanvas.com, "Gaussian Splatting > Formats > SOG"; version 1 as its public engine
-and converter (MIT) read it.
+`meta.json` names lossless 8-bit images with one pixel per Gaussian, by row from the top left. Centers: 16 bits in two
+images, between bounds, of sign(x) ln(1 + |x|). Quaternions: three components within +-sqrt(1/2), with alpha 252 + the
+index of the largest (order w, x, y, z). Version 2: scales, colors and harmonics are indices into tables of 256 values,
+and the alpha of `sh0` is the opacity. Version 1: they are between bounds, and the alpha of `sh0` is the logit. Higher
+harmonics: labels into a palette with 64 entries per row. Axes as in PLY files.
+Specified by PlayCanvas: developer.playcanvas.com, "Gaussian Splatting > Formats > SOG"; version 1 by its public engine
+and converter (MIT).
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from .packing import BYTES, join_largest
 META = "meta.json"
 _LARGEST_META = 4 << 20  # bytes
 _PALETTE_COLUMNS = 64
-_NUMBERS, _HARMONICS = 14, 45  # of a Gaussian in memory, float32
+_NUMBERS, _HARMONICS = 14, 45  # float32 values of one Gaussian in memory
 
 
 def read_sog(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
-    """Read a SOG: a zip file, its folder, or the `meta.json` in the folder (by whatever name).
+    """Read a SOG: a zip file, a folder, or the `meta.json` in a folder, under any name.
 
     Raises:
-        UserError: if a part is missing, damaged or does not fit, or nothing here can decode WebP.
+        UserError: if a part is missing, damaged or inconsistent, or WebP cannot be decoded.
     """
     path = Path(path)
     files = _ZipFiles(path) if path.is_file() and first_bytes(path, 2) == b"PK" else _FolderFiles(path)
     try:
         meta = _Meta(path, files.read(META, _LARGEST_META))
         pictures = _Pictures(path, files, meta)
-        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is not finite, and its row is left out
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow gives non-finite values, which drop their row
             decoded = (_decode_2 if meta.version == 2 else _decode_1)(meta, pictures)
     finally:
         files.close()
@@ -53,7 +53,7 @@ def read_sog(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
 
 
 class _FolderFiles:
-    """The files beside a `meta.json`."""
+    """The files next to a `meta.json`."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._folder = path, path if path.is_dir() else path.parent
@@ -73,11 +73,11 @@ class _FolderFiles:
             raise bad_file(self._path, f"its part {name} cannot be read ({error.strerror})") from error
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing; no file is open."""
 
 
 class _ZipFiles:
-    """The members of a zip file; nothing is ever unpacked to disk."""
+    """The members of a zip file, never unpacked to disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -88,7 +88,7 @@ class _ZipFiles:
             raise unreadable(path, error) from error
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise bad_file(path, f"its zip directory is damaged ({error})") from error
-        # Some tools put the files into one folder inside the zip.
+        # Some tools put the files in a folder inside the zip.
         metas = [name for name in self._zip.namelist() if PurePosixPath(name).name == META]
         self._root = min(metas, key=len)[: -len(META)] if metas else ""
 
@@ -101,7 +101,7 @@ class _ZipFiles:
             raise bad_file(self._path, f"its part {name} unpacks to {info.file_size:,} bytes", info.header_offset)
         try:
             with self._zip.open(info) as stream:
-                return stream.read(most)  # zipfile itself stops at the size that the directory announces
+                return stream.read(most)  # zipfile stops at the size in the directory
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
             raise bad_file(self._path, f"its part {name} is damaged ({error})", info.header_offset) from error
 
@@ -110,20 +110,20 @@ class _ZipFiles:
 
 
 class _Meta:
-    """What `meta.json` says, checked field by field."""
+    """The content of `meta.json`, with checks of each field."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self._path = path
         try:
             self._values = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise bad_file(path, f"its {META} is no JSON ({error})") from error
+            raise bad_file(path, f"its {META} is not valid JSON ({error})") from error
         if not isinstance(self._values, dict) or not isinstance(self._values.get("means"), dict):
             raise bad_file(path, f"its {META} does not describe a SOG")
         version = self._values.get("version", 1)
         if version not in (1, 2):
             raise bad_file(
-                path, f"SOG version {str(version)[:20]} is not known here", None, "Export it as SOG version 2"
+                path, f"SOG version {str(version)[:20]} is not supported", None, "Export it as SOG version 2"
             )
         self.version: int = version
         self.count = self._count()
@@ -135,22 +135,22 @@ class _Meta:
             shape = self._values["means"].get("shape")
             count = shape[0] if isinstance(shape, list) and shape else 0
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise bad_file(self._path, f"its {META} counts {str(count)[:20]} Gaussians")
+            raise bad_file(self._path, f"its {META} gives {str(count)[:20]} as the number of Gaussians")
         if count == 0:
             raise UserError(
                 f"The file {self._path.name} has no Gaussians",
-                f"its {META} counts 0",
+                f"its {META} declares 0 Gaussians",
                 fix="Export it again from the trainer",
                 code=ErrorCode.BAD_FILE,
             )
         return count
 
     def has(self, part: str) -> bool:
-        """Whether a part is there."""
+        """Whether a part exists."""
         return isinstance(self._values.get(part), dict)
 
     def names(self, part: str, count: int) -> list[str]:
-        """The file names of a part; names that lead elsewhere are refused."""
+        """The file names of a part; refuses names outside the folder."""
         names = self._part(part).get("files")
         if not isinstance(names, list) or len(names) < count or not all(isinstance(name, str) for name in names):
             raise bad_file(self._path, f"its {META} does not name {count} files for {part}")
@@ -160,7 +160,7 @@ class _Meta:
         return names[:count]
 
     def numbers(self, part: str, key: str, count: int) -> np.ndarray:
-        """[count] float64 numbers of a part."""
+        """[count] float64 values of a part."""
         values = self._part(part).get(key)
         values = [values] * count if isinstance(values, int | float) else values
         try:
@@ -168,11 +168,11 @@ class _Meta:
         except (ValueError, TypeError, OverflowError):
             numbers = np.empty(0)
         if numbers.ndim != 1 or len(numbers) < count:
-            raise bad_file(self._path, f"its {META} has not {count} numbers as {key} of {part}")
+            raise bad_file(self._path, f"its {META} does not have {count} numbers as {key} of {part}")
         return numbers[:count]
 
     def degree(self) -> int:
-        """`bands` of the higher harmonics."""
+        """The number of bands of the higher harmonics."""
         bands = self._part("shN").get("bands")
         if bands not in (1, 2, 3, 4):
             raise bad_file(self._path, f"its {META} gives {str(bands)[:20]} bands of spherical harmonics")
@@ -186,19 +186,19 @@ class _Meta:
 
 
 class _Pictures:
-    """The pictures of a SOG, decoded when they are asked for."""
+    """The images of a SOG, decoded on demand."""
 
     def __init__(self, path: Path, files: _FolderFiles | _ZipFiles, meta: _Meta) -> None:
         self._path, self._files, self._meta = path, files, meta
         numbers = _NUMBERS + (_HARMONICS if meta.has("shN") else 0)
-        check_expansion(path, 4 * numbers * meta.count, files.size, f"a {META} that counts {meta.count} Gaussians")
+        check_expansion(path, 4 * numbers * meta.count, files.size, f"a {META} with {meta.count} Gaussians")
 
     def pixels(self, part: str, count: int = 1) -> list[np.ndarray]:
-        """The pixels [N,4] uint8 of a part with one pixel a Gaussian."""
+        """The pixels [N,4] uint8 of a part, one pixel per Gaussian."""
         pictures = [self.picture(name).reshape(-1, 4) for name in self._meta.names(part, count)]
         for pixels in pictures:
             if len(pixels) < self._meta.count:
-                raise bad_file(self._path, f"a picture of {part} has fewer pixels than there are Gaussians")
+                raise bad_file(self._path, f"an image of {part} has fewer pixels than Gaussians")
         return [pixels[: self._meta.count] for pixels in pictures]
 
     def picture(self, name: str) -> np.ndarray:
@@ -206,15 +206,15 @@ class _Pictures:
         data = self._files.read(name, self._files.size * 100 + (1 << 20))
         size = picture_size(data)
         if size is None:
-            raise bad_file(self._path, f"its part {name} is no WebP picture")
-        check_expansion(self._path, 4 * size[0] * size[1], self._files.size, f"the picture {name} of {size} pixels")
+            raise bad_file(self._path, f"its part {name} is not a WebP image")
+        check_expansion(self._path, 4 * size[0] * size[1], self._files.size, f"the image {name} of {size} pixels")
         return decode_picture(self._path, name, data)
 
     def palette(self, degree: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Indices [N] into a palette of harmonics, and the palette [P,K-1,3] uint8.
 
         Args:
-            degree: of the harmonics; None: it follows from the width of the picture, as in version 1.
+            degree: degree of the harmonics; None to derive it from the width of the image, as in version 1.
         """
         centroids = self.picture(self._meta.names("shN", 2)[0])
         labels = self._labels()
@@ -222,22 +222,22 @@ class _Pictures:
         widths = {_PALETTE_COLUMNS * (k - 1): k - 1 for k in SH_COEFFICIENTS[1:]}
         rest = widths.get(width, 0) if degree is None else SH_COEFFICIENTS[degree] - 1
         if not rest or width != _PALETTE_COLUMNS * rest:
-            raise bad_file(self._path, f"its palette of harmonics is {width} pixels wide, which fits no degree")
+            raise bad_file(self._path, f"its palette of harmonics is {width} pixels wide, which matches no degree")
         palette = centroids[:, :, :3].reshape(height * _PALETTE_COLUMNS, rest, 3)
         if labels.max() >= len(palette):
-            raise bad_file(self._path, f"a label of its harmonics is beyond the palette of {len(palette)}")
+            raise bad_file(self._path, f"a label of its harmonics exceeds the palette of {len(palette)} entries")
         return labels, palette
 
     def _labels(self) -> np.ndarray:
         pixels = self.picture(self._meta.names("shN", 2)[1]).reshape(-1, 4)
         if len(pixels) < self._meta.count:
-            raise bad_file(self._path, "a picture of shN has fewer pixels than there are Gaussians")
+            raise bad_file(self._path, "an image of shN has fewer pixels than Gaussians")
         pixels = pixels[: self._meta.count].astype(np.uint16)
         return pixels[:, 0] | pixels[:, 1] << 8
 
 
 def _decode_2(meta: _Meta, pictures: _Pictures) -> Decoded:
-    """Version 2: tables."""
+    """Decode version 2, which uses tables."""
     color = pictures.pixels("sh0")[0]
     dc = meta.numbers("sh0", "codebook", 256).astype(np.float32)[color[:, :3]]
     rest = None
@@ -251,7 +251,7 @@ def _decode_2(meta: _Meta, pictures: _Pictures) -> Decoded:
 
 
 def _decode_1(meta: _Meta, pictures: _Pictures) -> Decoded:
-    """Version 1: bounds."""
+    """Decode version 1, which uses bounds."""
     color = _lerp(meta, "sh0", pictures.pixels("sh0")[0], 255)
     rest = None
     if meta.has("shN"):
@@ -264,7 +264,7 @@ def _decode_1(meta: _Meta, pictures: _Pictures) -> Decoded:
 
 
 def _lerp(meta: _Meta, part: str, values: np.ndarray, steps: int) -> np.ndarray:
-    """[N,C] float64 between the bounds of a part."""
+    """[N,C] float64, interpolated between the bounds of a part."""
     low, high = (meta.numbers(part, key, values.shape[1]) for key in ("mins", "maxs"))
     return low + (high - low) * (values / steps)
 

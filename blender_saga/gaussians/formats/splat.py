@@ -1,4 +1,4 @@
-"""The headerless `.splat` format: 32 bytes a Gaussian, no spherical harmonics.
+"""Read and write the headerless `.splat` format: 32 bytes per Gaussian, no spherical harmonics.
 
 Layout: center 3 x float32, scale 3 x float32 (linear), color r, g, b and opacity as bytes, quaternion w, x, y, z as
 bytes (128 is zero, 256 would be one); little endian, axes as in PLY files.
@@ -17,12 +17,12 @@ from ..loaded import Decoded, LoadedSplat, assemble
 from .packing import BYTES, color_to_dc, dc_to_color, to_steps
 
 ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("color", "u1", 4), ("quat", "u1", 4)])
-_LOOK = 4096  # rows that are looked at to tell the format
+_LOOK = 4096  # rows to check for the format
 _BLOCK = 65536
 
 
 def looks_like_splat(path: Path) -> bool:
-    """Whether a file without any mark can be one: whole rows, usable numbers in the first ones."""
+    """Whether a file can be of this format, which has no magic number: whole rows with usable first values."""
     data = map_bytes(path)
     if len(data) % ROW.itemsize:
         return False
@@ -35,16 +35,16 @@ def looks_like_splat(path: Path) -> bool:
 
 
 def read_splat_file(path: str | Path, keep_invalid: bool = False) -> LoadedSplat:
-    """Read a `.splat` file. Its rotations are good to half a degree, its colors to 1/510.
+    """Read a `.splat` file. Rotations are accurate to half a degree, colors to 1/510.
 
     Raises:
-        UserError: if the file is missing or does not consist of whole rows.
+        UserError: if the file is missing or has an incomplete row.
     """
     path = Path(path)
     data = map_bytes(path)
     if len(data) % ROW.itemsize:
         whole = len(data) - len(data) % ROW.itemsize
-        raise bad_file(path, f"a row of {ROW.itemsize} bytes begins that is cut off", whole)
+        raise bad_file(path, f"its last row of {ROW.itemsize} bytes is cut off", whole)
     rows = data.view(ROW)
     color = rows["color"]
     dc = color_to_dc(BYTES / 255).astype(np.float32)[color[:, :3]]
@@ -59,7 +59,7 @@ def write_splat_file(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
     """Write a `.splat` file.
 
     Returns:
-        Sentences about what the format cannot hold.
+        Sentences about data that the format cannot store.
 
     Raises:
         UserError: if the file cannot be written.
@@ -75,8 +75,8 @@ def write_splat_file(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
             stream.write(rows.tobytes())
     losses = []
     if cloud.sh_degree:
-        losses.append("A .splat file has no spherical harmonics: the colors no longer change with the direction")
+        losses.append("A .splat file has no spherical harmonics: the colors no longer change with the view direction")
     beyond = int(np.count_nonzero((np.abs(dc_to_color(cloud.sh[:, 0]) - 0.5) > 0.5 + 1 / 255).any(1)))
     if beyond:
-        losses.append(f"A .splat file holds base colors of 0 to 1: those of {beyond:,} Gaussians were clipped")
+        losses.append(f"A .splat file stores base colors from 0 to 1: those of {beyond:,} Gaussians were clipped")
     return tuple(losses)

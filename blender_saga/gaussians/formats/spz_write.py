@@ -1,7 +1,7 @@
-"""Writing SPZ: version 3 (gzip) and, where zstd is at hand, version 4. The layout is in `spz`.
+"""Write SPZ version 3 (gzip) and, with zstd, version 4; `spz` describes the layout.
 
-Errors by rounding: centers 2^-(bits + 1) of a unit, bits as many as the scene's size allows; scales 1/32 in their
-logarithm; opacity 1/510; rotation 0.1 degree; DC coefficients 0.013 within +-3.3; harmonics 1/256 within +-1.
+Rounding errors: centers 2^-(bits + 1) of a unit, with as many bits as the scene's size allows; logarithms of scales
+1/32; opacity 1/510; rotation 0.1 degree; DC coefficients 0.013 within +-3.3; harmonics 1/256 within +-1.
 """
 
 from __future__ import annotations
@@ -21,26 +21,25 @@ from ..ply import log_scales
 from .packing import split_largest, to_steps
 from .spz import AXES, COLOR_SCALE, MAGIC
 
-_MOST_BITS = 16  # behind the point; readers take any number, and 16 is finer than any capture
+_MOST_BITS = 16  # fractional bits; 16 is finer than any capture
 _LARGEST = (1 << 23) - 1
 _LEVEL = 6  # of gzip
-_MOST_DC = 0.5 / COLOR_SCALE + 0.02  # and what rounding forgives
+_MOST_DC = 0.5 / COLOR_SCALE + 0.02  # plus a tolerance for rounding
 
 
 def write_spz(path: str | Path, cloud: GaussianCloud, version: int = 3) -> tuple[str, ...]:
     """Write an SPZ file.
 
     Args:
-        path: where to.
+        path: output file.
         cloud: N Gaussians in the axes of PLY files; SH degree 0 to 4.
         version: 3 or 4.
 
     Returns:
-        Sentences about what the format cannot hold.
+        Sentences about data that the format cannot store.
 
     Raises:
-        UserError: if it does not fit (coordinates beyond 8 million units), version 4 has no zstd, or the file cannot
-            be written.
+        UserError: if coordinates exceed 8 million units, version 4 lacks zstd, or the file cannot be written.
     """
     engine: Any = zstd() if version == 4 else None
     if version == 4 and engine is None:
@@ -69,16 +68,16 @@ def write_spz(path: str | Path, cloud: GaussianCloud, version: int = 3) -> tuple
 
 
 def _fraction_bits(means: np.ndarray) -> int:
-    """As many bits behind the point as the largest coordinate leaves of 24."""
+    """The fractional bits that the largest coordinate leaves of 24 bits."""
     largest = float(np.abs(means).max())
     if not np.isfinite(largest) or largest > _LARGEST:
-        why = f"its coordinates go to {largest:.3g}, and SPZ ends at 8,388,607"
-        raise UserError("The splat cannot be written as SPZ", why, "Scale it down, or write a PLY")
+        why = f"its coordinates reach {largest:.3g}, and SPZ is limited to 8,388,607"
+        raise UserError("The splat cannot be written as SPZ", why, "Scale it down, or export a PLY")
     return int(np.clip(np.floor(np.log2(_LARGEST / max(largest, 1e-30))), 0, _MOST_BITS))
 
 
 def _encode(cloud: GaussianCloud, bits: int) -> list[np.ndarray]:
-    """The six parts in the order of the file, as bytes."""
+    """Encode the six parts, in the order of the file."""
     fixed = np.rint(cloud.means.astype(np.float64) * 2**bits).astype("<i4")
     places = fixed.reshape(-1, 1).view(np.uint8)[:, :3]
     alphas = to_steps(cloud.opacities, 255).astype(np.uint8)
@@ -89,7 +88,7 @@ def _encode(cloud: GaussianCloud, bits: int) -> list[np.ndarray]:
 
 
 def _turns(quats: np.ndarray) -> np.ndarray:
-    """[N] words: the place of the largest of x, y, z, w, then 3 x (sign, 9 bits)."""
+    """[N] words: the index of the largest of x, y, z, w, then 3 x (sign, 9 bits)."""
     parts, largest = split_largest(quats[:, [1, 2, 3, 0]])
     sizes = np.rint(np.abs(parts) * (511 / np.sqrt(0.5))).astype(np.uint32)
     fields = sizes | np.where(parts < 0, 512, 0).astype(np.uint32)
@@ -101,14 +100,12 @@ def _losses(cloud: GaussianCloud) -> tuple[str, ...]:
     losses = []
     beyond = int(np.count_nonzero(np.abs(cloud.sh[:, 1:]) > 1))
     if beyond:
-        losses.append(
-            f"SPZ holds harmonics within -1 to 1: {beyond:,} of {cloud.sh[:, 1:].size:,} numbers were clipped"
-        )
+        losses.append(f"SPZ stores harmonics from -1 to 1: {beyond:,} of {cloud.sh[:, 1:].size:,} values were clipped")
     bright = int(np.count_nonzero((np.abs(cloud.sh[:, 0]) > _MOST_DC).any(1)))
     if bright:
-        losses.append(f"SPZ holds base colors of -0.44 to 1.44: those of {bright:,} Gaussians were clipped")
+        losses.append(f"SPZ stores base colors from -0.44 to 1.44: those of {bright:,} Gaussians were clipped")
     logs = log_scales(cloud.scales)
     outside = int(np.count_nonzero((logs < -10 - 1 / 32).any(1) | (logs > 5.96875).any(1)))
     if outside:
-        losses.append(f"SPZ holds scales of 0.000045 to 380 units: those of {outside:,} Gaussians were clipped")
+        losses.append(f"SPZ stores scales from 0.000045 to 380 units: those of {outside:,} Gaussians were clipped")
     return tuple(losses)

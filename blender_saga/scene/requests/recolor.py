@@ -81,7 +81,7 @@ def ask(objects: Iterable[bpy.types.Object], words: Recolor) -> RecolorRequest:
             clouds.append(_standing(obj, points))
     if not parts:
         fix = "Click on an object first"
-        raise UserError("There is no selection to recolor", fix=fix, code=ErrorCode.NO_SELECTION)
+        raise UserError("Nothing is selected", fix=fix, code=ErrorCode.NO_SELECTION)
     message = Recolor(concatenate(clouds), words.source, words.text, words.weights, words.steps, words.seed)
     session.search = session.request(None, message)
     return RecolorRequest(session.search, tuple(parts))

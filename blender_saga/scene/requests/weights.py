@@ -22,10 +22,10 @@ def weights(family: str) -> str:
 
 
 def clip_weights(given: str = "") -> str:
-    """The file of CLIP's weights: the given one, else that of the preferences.
+    """The file of CLIP's weights: the given one, or the one from the preferences.
 
     Raises:
-        UserError: if neither is there.
+        UserError: if there is neither.
     """
     path = given or weights("CLIP")
     if not path:

@@ -1,4 +1,4 @@
-"""A step of undo for what is changed while no operator runs: an answer that has come, a slider that rests."""
+"""Undo steps for changes outside operators: a received answer, a slider at rest."""
 
 from __future__ import annotations
 
