@@ -1,15 +1,12 @@
-"""Read untrusted files with bounds checks and byte offsets in errors, and write files atomically."""
+"""Read untrusted files with bounds checks and byte offsets in errors."""
 
 from __future__ import annotations
 
 import importlib
-import os
 import stat
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -169,35 +166,3 @@ class _PackageZstd:
     def decompress(self, data: bytes, size: int) -> bytes:
         with self._module.ZstdDecompressor(max_window_size=1 << _WINDOW).stream_reader(data) as reader:
             return reader.read(size + 1)
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A stream that replaces the file at the end; after an error, an older file stays unchanged.
-
-    Raises:
-        UserError: if the file cannot be written (missing folder, no permission, full disk).
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.unlink(missing_ok=True)
-        with partial.open("xb") as stream:  # a new file: never follow an existing link
-            yield stream
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"The file {path} cannot be written",
-            error.strerror or str(error),
-            fix="Choose another folder or name",
-            code=ErrorCode.FILE,
-        ) from error
-    finally:
-        _discard(partial)
-
-
-def _discard(partial: Path) -> None:
-    try:
-        partial.unlink(missing_ok=True)
-    except OSError:  # its folder is gone or not accessible
-        return

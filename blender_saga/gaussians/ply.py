@@ -16,9 +16,10 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import ErrorCode, UserError
+from .atomic_write import atomic_stream
 from .blocks import blocks, over_blocks
 from .cloud import SH_COEFFICIENTS, GaussianCloud
-from .files import replacing, unreadable
+from .files import unreadable
 from .loaded import Decoded, LoadedSplat, assemble
 from .ply_header import Header, read_header
 
@@ -218,7 +219,7 @@ def write_ply(
     standard = column_names(cloud.sh.shape[1])
     extras = {name: values for name, values in extras.items() if name not in standard}
     dtype = np.dtype([(name, "<f4") for name in standard] + [(name, _little(v)) for name, v in extras.items()])
-    with replacing(path) as stream:
+    with atomic_stream(path) as stream:
         stream.write(_header_text(dtype, len(cloud), comments))
         for start in range(0, len(cloud), _BLOCK):
             part = slice(start, start + _BLOCK)
@@ -247,7 +248,7 @@ def write_rows(path: str | Path, rows: np.ndarray, source: str | Path | None = N
         UserError: if the file cannot be written.
     """
     text = None if source is None else _same_text(Path(source), rows)
-    with replacing(path) as stream:
+    with atomic_stream(path) as stream:
         if text is not None:
             stream.write(_header_text(rows.dtype, len(rows), ascii_text=True) + text)
             return

@@ -68,7 +68,7 @@ def test_saving_the_blend_elsewhere_in_vain(
     saving = addon("scene.requests.save_model")
     error = addon("errors").UserError("The file cannot be written", "it is made so", code="file")
     with monkeypatch.context() as patch:
-        patch.setattr(saving, "replacing", lambda path: (_ for _ in ()).throw(error))
+        patch.setattr(saving, "atomic_stream", lambda path: (_ for _ in ()).throw(error))
         bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "work.blend"))
     assert (tmp_path / "work.blend").is_file() and session().failed and "cannot be written" in session().message
     click(Vector(PLACES[1]))

@@ -247,7 +247,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     """Somebody who may write to the folder has laid a link under the name that is written first."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"mine")
-    (tmp_path / f".a.ply.{os.getpid()}.part").symlink_to(victim)
+    (tmp_path / f"a.ply.{os.getpid()}.part").symlink_to(victim)
     write_ply(tmp_path / "a.ply", random_cloud(5, 0))
     assert victim.read_bytes() == b"mine" and not (tmp_path / "a.ply").is_symlink()
     assert len(read_ply(tmp_path / "a.ply").cloud) == 5

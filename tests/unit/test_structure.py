@@ -24,7 +24,7 @@ INSTALLER += (
     "client/install/uv.py",
     "client/install/guard.py",
 )
-INSTALLER += ("client/install/versions.py", "client/install/owner.py")
+INSTALLER += ("client/install/versions.py", "client/install/owner.py", "gaussians/atomic_write.py")
 
 FILE_LINES, FUNCTION_LINES, TRAINING_FUNCTION_LINES, ARGUMENTS = 400, 40, 60, 6
 

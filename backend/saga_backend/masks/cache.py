@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from blender_saga.errors import ErrorCode, UserError
+from blender_saga.gaussians.atomic_write import atomic_write
 from blender_saga.gaussians.view import View
 
 from ..cameras.photo import without_extension
-from ..common.atomic_write import atomic_write
 from ..common.safe_arrays import BROKEN, check_archive
 from .run_lengths import RunMasks
 

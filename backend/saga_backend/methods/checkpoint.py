@@ -20,8 +20,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from blender_saga.gaussians.atomic_write import atomic_write
+
 from .. import __version__
-from ..common.atomic_write import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
 from blender_saga.errors import ErrorCode, UserError
+from blender_saga.gaussians.atomic_write import atomic_write, create_file
 from blender_saga.wire.codec import MAX_ID
 
-from ..common.atomic_write import atomic_write, create_file
 from ..methods.click_gaussian import storage
 from ..methods.saga.model import AffinityModel
 from ..segments.segments import Segments

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ErrorCode, UserError
-from ...gaussians.files import replacing
+from ...gaussians.atomic_write import atomic_stream
 from ...wire import codec
 from ...wire.messages import (
     Candidates,
@@ -251,7 +251,7 @@ def _saved(path: Path, message: Any, scene: str) -> UserError | None:
         why = "what the backend sent is no model of this scene"
         return UserError(f"The model cannot be saved to {path}", why, "Train again", ErrorCode.BAD_MODEL)
     try:
-        with replacing(path) as stream:
+        with atomic_stream(path) as stream:
             stream.write(message.data.data)
     except UserError as error:
         fix = "Make room or choose another folder, then train again"

@@ -18,6 +18,7 @@ from enum import Enum
 from pathlib import Path
 
 from ...errors import ErrorCode, UserError
+from ...gaussians.atomic_write import atomic_write
 from .commands import CommandFailed, run
 from .install_progress import Report, SyncProgress
 from .pythons import find_python, is_usable
@@ -136,9 +137,8 @@ class Environment:
         report("Installed", 1.0)
 
     def _write_stamp(self, requirements: Path) -> None:
-        half = self.folder / (_STAMP + ".part")
-        half.write_text(self._stamp_for(requirements), encoding="utf-8")
-        half.replace(self.folder / _STAMP)
+        with atomic_write(self.folder / _STAMP) as part:
+            part.write_text(self._stamp_for(requirements), encoding="utf-8")
 
     def _check_place(self) -> None:
         if self.folder.exists() and not (self.folder / "pyvenv.cfg").exists() and any(self.folder.iterdir()):

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...errors import UserError
+from ...gaussians.atomic_write import atomic_write
 from .environment import Environment, EnvironmentState, cache_of, exclusive
 from .install_progress import Report
 from .owner import check_owner
@@ -107,9 +108,8 @@ class Environments:
     ) -> None:
         fresh.build(self._requirements, lambda text, part: report(text, _INSTALLED * part), cancelled)
         trial(fresh.python)(lambda text, part: report(text, _INSTALLED + (1 - _INSTALLED) * part), cancelled)
-        half = self._pointer.with_name(self._pointer.name + ".part")
-        half.write_text(fresh.folder.name, encoding="utf-8")
-        half.replace(self._pointer)
+        with atomic_write(self._pointer) as part:
+            part.write_text(fresh.folder.name, encoding="utf-8")
 
     def _environment(self, folder: Path) -> Environment:
         return Environment(folder, self._requirements, family=self._folder)

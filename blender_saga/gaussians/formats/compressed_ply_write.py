@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..atomic_write import atomic_stream
 from ..cloud import GaussianCloud
-from ..files import replacing
 from ..ply import log_scales
 from .compressed_ply import CHUNK, COLORS, PLACES, SCALES, WORDS
 from .packing import dc_to_color, split_largest, to_steps
@@ -39,7 +39,7 @@ def write_compressed_ply(path: str | Path, cloud: GaussianCloud) -> tuple[str, .
         losses.append(f"A compressed PLY stores harmonics from -4 to 4: {beyond:,} values were clipped")
     cloud = cloud.take(z_order(cloud.means))
     chunks, words, harmonics = _encode(cloud)
-    with replacing(path) as stream:
+    with atomic_stream(path) as stream:
         stream.write(_header(len(chunks), len(words), harmonics.shape[1]))
         for part in (chunks, words, harmonics):
             stream.write(part.tobytes())

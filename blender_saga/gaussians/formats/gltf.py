@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import ErrorCode, UserError
+from ..atomic_write import atomic_stream
 from ..axes import change_axes
 from ..cloud import SH_COEFFICIENTS, GaussianCloud, concatenate
-from ..files import bad_file, check_expansion, replacing
+from ..files import bad_file, check_expansion
 from ..loaded import Decoded, LoadedSplat, assemble
 from ..transforms import transform_cloud
 from .gltf_container import GLB_MAGIC, Gltf, whole
@@ -176,7 +177,7 @@ def write_gltf(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
     if size > _MOST_BYTES:
         why = f"it would have {size:,} bytes, and a .glb is limited to 4 GiB"
         raise UserError("The splat cannot be written as glTF", why, "Export a PLY or SPZ file, or several files")
-    with replacing(path) as stream:
+    with atomic_stream(path) as stream:
         stream.write(struct.pack("<4s2I", GLB_MAGIC, 2, 28 + len(document) + size))
         stream.write(struct.pack("<I4s", len(document), b"JSON") + document)
         stream.write(struct.pack("<I4s", size, b"BIN\0"))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..atomic_write import atomic_stream
 from ..cloud import GaussianCloud
-from ..files import bad_file, map_bytes, replacing
+from ..files import bad_file, map_bytes
 from ..loaded import Decoded, LoadedSplat, assemble
 from .packing import BYTES, color_to_dc, dc_to_color, to_steps
 
@@ -64,7 +65,7 @@ def write_splat_file(path: str | Path, cloud: GaussianCloud) -> tuple[str, ...]:
     Raises:
         UserError: if the file cannot be written.
     """
-    with replacing(path) as stream:
+    with atomic_stream(path) as stream:
         for start in range(0, len(cloud), _BLOCK):
             part = slice(start, start + _BLOCK)
             rows = np.empty(len(cloud.means[part]), ROW)

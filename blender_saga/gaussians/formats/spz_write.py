@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import ErrorCode, UserError
+from ..atomic_write import atomic_stream
 from ..axes import change_axes
 from ..cloud import GaussianCloud
-from ..files import replacing, zstd
+from ..files import zstd
 from ..ply import log_scales
 from .packing import split_largest, to_steps
 from .spz import AXES, COLOR_SCALE, MAGIC
@@ -50,7 +51,7 @@ def write_spz(path: str | Path, cloud: GaussianCloud, version: int = 3) -> tuple
     bits = _fraction_bits(cloud.means)
     parts = [np.ascontiguousarray(part).tobytes() for part in _encode(cloud, bits)]
     head = struct.pack("<4s2I3B", MAGIC, version, len(cloud), cloud.sh_degree, bits, 0)
-    with replacing(path) as stream:
+    with atomic_stream(path) as stream:
         if version == 4:
             filled = [part for part in parts if part]
             packed = [engine.compress(part) for part in filled]

@@ -11,7 +11,7 @@ import numpy as np
 from bpy.app.handlers import persistent
 
 from ...errors import Cancelled, UserError
-from ...gaussians.files import replacing
+from ...gaussians.atomic_write import atomic_stream
 from ...wire.messages import FetchModel, ModelFile
 from ..splat import point_cloud
 from ..state.paths import model_path, portable
@@ -32,7 +32,7 @@ def save(obj: bpy.types.Object, path: Path) -> None:
     load = click.needed(siblings(obj), trained_model(obj))
     answer = session.request(load, FetchModel(obj.saga.fingerprint)).wait()
     assert isinstance(answer, ModelFile)
-    with replacing(path) as stream:
+    with atomic_stream(path) as stream:
         stream.write(np.ascontiguousarray(answer.data, np.uint8))
     session.models[obj.saga.fingerprint] = str(path)
     session.unsaved.pop(obj.saga.fingerprint, None)

@@ -13,7 +13,6 @@ from safetensors.numpy import load_file, save_file
 from blender_saga.errors import Cancelled, UserError
 from blender_saga.gaussians.view import look_at
 from blender_saga.wire.messages import LoadScene, Train, TrainSettings, TrainSources, View
-from saga_backend.common.atomic_write import atomic_write
 from saga_backend.common.progress import Control
 from saga_backend.methods import checkpoint
 from saga_backend.methods.checkpoint import Checkpoint, draws_of, fits, go_on_drawing, training_key
@@ -266,22 +265,6 @@ def test_keys_tell_files_apart(tmp_path):
     assert before == training_key("a", files=[tmp_path]) != training_key("b", files=[tmp_path])
     (tmp_path / "file").write_bytes(b"12")
     assert training_key("a", files=[tmp_path]) != before
-
-
-def test_parts_of_killed_writers_go_with_the_next_write(tmp_path):
-    import os
-
-    old, fresh = tmp_path / "a.saga.1.part", tmp_path / "a.saga.2.part"
-    for path in (old, fresh):
-        path.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    with atomic_write(tmp_path / "a.saga") as part:
-        part.write_bytes(b"whole")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.saga", "a.saga.2.part"]
-    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "a.saga") as part:
-        part.write_bytes(b"other")
-        raise ZeroDivisionError
-    assert (tmp_path / "a.saga").read_bytes() == b"whole" and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("method", ["saga", "click-gaussian"])

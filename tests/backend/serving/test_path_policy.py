@@ -28,7 +28,6 @@ from blender_saga.wire.messages import (
     TrainSources,
 )
 from blender_saga.wire.parts import no_gaussians
-from saga_backend.common.atomic_write import atomic_write
 from saga_backend.serving.path_policy import PATHS, Confinement
 
 TEXTS = {
@@ -164,13 +163,3 @@ def test_nothing_leads_out_of_the_root(tmp_path: Path) -> None:
     for way in [*ways, root / "loop" / "x.saga", tmp_path / "root2" / "x.saga"]:
         assert all_refused(every(str(way)), root), way
     assert all_refused(reading(str(root / "x.saga")), root)
-
-
-@posix
-def test_a_file_that_is_replaced_is_not_written_through_a_link(tmp_path: Path) -> None:
-    victim, model = tmp_path / "victim", tmp_path / "x.saga"
-    victim.write_text("precious")
-    (tmp_path / f"x.saga.{os.getpid()}.part").symlink_to(victim)
-    with atomic_write(model) as part:
-        part.write_bytes(b"model")
-    assert victim.read_text() == "precious" and model.read_bytes() == b"model" and not model.is_symlink()

@@ -119,7 +119,7 @@ def test_a_disk_that_is_full_at_the_end_is_told(
 ) -> None:
     answer(backend, LoadScene("scene", a_cloud()))
     full = lambda path: (_ for _ in ()).throw(UserError("no", "No space left on device"))  # noqa: E731
-    monkeypatch.setattr("blender_saga.client.connection.model_sync.replacing", full)
+    monkeypatch.setattr("blender_saga.client.connection.model_sync.atomic_stream", full)
     trained = answer(backend, Train("scene", str(tmp_path / "scene.saga"), TrainSettings(steps=1)))
     assert trained.model_file == "" and "No space left on device" in trained.unsaved  # and the backend still has it
 

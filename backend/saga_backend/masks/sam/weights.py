@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blender_saga.errors import ErrorCode, UserError
+from blender_saga.gaussians.atomic_write import create_file, replace_file
 
-from ...common.atomic_write import create_file
 from ...common.progress import Control
 from ...common.user_dirs import cache_folder
 
@@ -156,7 +156,7 @@ def download(file: OfficialFile, folder: Path, control: Control, online: Callabl
     if sha256_of(part, control) != file.sha256:
         part.unlink()
         raise UserError(f"What came as {file.name} is another file", "its SHA-256 is wrong", "Try again")
-    part.replace(path)
+    replace_file(path, part)
     return path
 
 
