@@ -33,7 +33,7 @@ from saga_backend.methods.click_gaussian.model import LevelClusters, LevelModel
 from saga_backend.methods.click_gaussian.settings import PAPER, ClickSettings, Weights
 from saga_backend.methods.click_gaussian.train import ClickInput, train_click_gaussian
 from saga_backend.rasterizer.select import rasterizer
-from saga_backend.training.preparation import given_found, rasterize
+from saga_backend.training.preparation import picture_masks, rasterize
 
 VARIANTS: dict[str, dict] = {
     "full": {},
@@ -58,7 +58,7 @@ def scene_of(args: argparse.Namespace) -> Scene:
     made, control = standard_scene(args.objects, args.views, args.seed), Control()
     raster = rasterizer(args.device)
     rasterized = rasterize(made.cloud, made.views, raster, args.seed, control)
-    found = given_found(rasterized, SimulatedMasks(made.cloud, made.labels, made.views, args.seed), raster, control)
+    found = picture_masks(rasterized, SimulatedMasks(made.cloud, made.labels, made.views, args.seed), raster, control)
     sights, seen = observe(made.cloud, made.views)
     data = ClickInput(made.cloud.means, found.seen, rasterized.rows, found.masks, found.segments)
     return Scene(data, Task(made.labels, seen, sights))

@@ -21,7 +21,7 @@ from saga_backend.rasterizer.cpu import all_pixels, contributions
 from saga_backend.rasterizer.select import CPU
 from saga_backend.segments.builtin.masks import view_masks
 from saga_backend.segments.segments import from_levels, scale_table
-from saga_backend.training.preparation import given_found, rasterize
+from saga_backend.training.preparation import picture_masks, rasterize
 
 _SLOW = 200_000
 """Gaussians above which only clicks are timed: finding the segments of a million from 200 views takes minutes."""
@@ -67,7 +67,7 @@ def _from_masks(scene: BenchScene, case: Case, labels: np.ndarray) -> Line:
     answers = []
 
     def ready() -> None:
-        found = given_found(rasterized, pictures, CPU, Control())
+        found = picture_masks(rasterized, pictures, CPU, Control())
         model = SceneModel(found.segments, scale_table(found.segments))
         answers.append(
             (model.select(contributions(scene.cloud, view, pixel), np.ones(1, bool)).mask, len(found.segments))

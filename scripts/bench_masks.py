@@ -18,7 +18,7 @@ from saga_backend.masks.cache import MaskCache, file_bytes
 from saga_backend.masks.mask_folder import MaskFolder
 from saga_backend.masks.run_lengths import RunMasks, encode
 from saga_backend.rasterizer.select import CPU
-from saga_backend.training.preparation import given_found, rasterize
+from saga_backend.training.preparation import picture_masks, rasterize
 
 SIZE = (1000, 750)
 """Pixels of a picture."""
@@ -45,7 +45,7 @@ def mask_memory(case: Case) -> Iterator[Line]:
         yield Line("mask_memory", case, _once(written), "write", more=more, peak=peak_mb())
         rasterized = rasterize(scene.cloud, [frame.view for frame in frames], CPU, 0, Control())
         rows_mb, began = peak_mb(), time.perf_counter()
-        found = given_found(rasterized, MaskFolder(Path(folder), frames), CPU, Control())
+        found = picture_masks(rasterized, MaskFolder(Path(folder), frames), CPU, Control())
         spent = time.perf_counter() - began
         more |= {"rows_mb": rows_mb, "kept": sum(len(part.scales) for part in found.masks)}
         yield Line("mask_memory", case, _once(spent), "read", more=more, peak=peak_mb())

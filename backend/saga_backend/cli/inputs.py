@@ -17,7 +17,7 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from ..cameras.photo import Frame
 from ..cameras.read import Cameras, read_cameras
 from ..common.progress import Control
-from ..training.sources import Inputs, Size, captured_frames, folder_masks, photo_inputs
+from ..training.sources import Inputs, ViewSize, capture_frames, load_folder_masks, read_photo_inputs
 from ..training.train import Sources
 from .checkout import need_checkout
 from .options import FAULTS
@@ -67,7 +67,7 @@ def photo_frames(options: argparse.Namespace, cloud: GaussianCloud) -> list[Fram
     Raises:
         UserError: if there are none, or none sees the splat.
     """
-    inputs = photo_inputs(Path(options.views), cloud, Size(options.view_limit, options.width, options.height))
+    inputs = read_photo_inputs(Path(options.views), cloud, ViewSize(options.view_limit, options.width, options.height))
     _tell(inputs)
     view = inputs.frames[0].view
     log.info("%d views of %d x %d pixels", len(inputs.frames), view.width, view.height)
@@ -81,8 +81,8 @@ def _tell(inputs: Inputs) -> None:
 
 def captured(options: argparse.Namespace, cloud: GaussianCloud, control: Control) -> list[Frame]:
     """Views of the splat itself, whose y axis points down."""
-    size = Size(view_limit(options), options.width, options.height)
-    frames, coverage = captured_frames(cloud, size, control, up=(0.0, -1.0, 0.0))
+    size = ViewSize(view_limit(options), options.width, options.height)
+    frames, coverage = capture_frames(cloud, size, control, up=(0.0, -1.0, 0.0))
     log.info("%d virtual views, coverage %.0f %%", len(frames), 100 * coverage)
     return frames
 
@@ -137,7 +137,7 @@ def sources(options: argparse.Namespace, subject: Subject, control: Control) -> 
         raise UserError(f"There are no masks {kind}", why, fix="Give one of these")
     frames = frames or captured(options, subject.cloud, control)
     inputs = Inputs(frames)
-    folder_masks(Path(kind), inputs)
+    load_folder_masks(Path(kind), inputs)
     _tell(inputs)
     return Sources([frame.view for frame in frames], inputs.masks), frames
 

@@ -94,11 +94,11 @@ def _train_and_click(control: Control) -> None:
 def _compare_masks(view: View, control: Control) -> None:
     """What masks in pictures need beyond the built-in ones: each ball's half of three equal pictures."""
     from ..rasterizer.select import CPU
-    from ..training.preparation import given_found, rasterize
+    from ..training.preparation import picture_masks, rasterize
 
     halves = np.zeros((2, view.height, view.width), bool)
     halves[0, :, : view.width // 2] = halves[1, :, view.width // 2 :] = True
-    given_found(rasterize(_balls(), [view] * 3, CPU, 0, control), [halves] * 3, CPU, control)
+    picture_masks(rasterize(_balls(), [view] * 3, CPU, 0, control), [halves] * 3, CPU, control)
 
 
 def _balls() -> GaussianCloud:

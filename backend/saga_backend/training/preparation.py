@@ -1,4 +1,4 @@
-"""What training and clicks are given: masks over every view's sampled pixels, and the segments on which they agree."""
+"""The input of training and clicks: masks over the sampled pixels of every view, and their common segments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..segments.segments import Segments, from_levels, from_sets
 SAMPLED_PIXELS = 16_384
 """Pixels of a view whose rows are kept."""
 MASK_PIXELS = 32_768
-"""Pixels of a view that masks in pictures are compared by: a knob of a hundred pixels is to be more than a few."""
+"""Pixels of a view that compare masks in pictures: enough to sample small parts of a hundred pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +40,14 @@ class RasterizedViews:
 
 @dataclass(frozen=True, eq=False)
 class TrainingMasks:
-    """Masks of every view over its sampled pixels, and the segments they agree on.
+    """Masks of every view over its sampled pixels, and their common segments.
 
-    `seen`: [N] bool, the Gaussians that at least one view sees.
+    `visible`: [N] bool, the Gaussians that at least one view sees.
     """
 
     masks: list[SampledMasks]
     segments: Segments
-    seen: np.ndarray
+    visible: np.ndarray
 
 
 def rasterize(
@@ -63,10 +63,10 @@ def rasterize(
     return RasterizedViews(cloud, views, pixels, rows)
 
 
-def builtin_found(rasterized: RasterizedViews, control: Control) -> TrainingMasks:
-    """The built-in segments as masks."""
+def builtin_masks(rasterized: RasterizedViews, control: Control) -> TrainingMasks:
+    """Masks and segments from the geometry and colors of the cloud."""
     control.progress("finding segments", 0, 1)
-    seen = visible(rasterized.rows, len(rasterized.cloud))
+    in_view = visible(rasterized.rows, len(rasterized.cloud))
     hierarchy = segment_cloud(rasterized.cloud, rasterized.views, rasterized.rows)
     labels = hierarchy.labels
     scales = segment_scales(rasterized.cloud, labels)
@@ -75,17 +75,17 @@ def builtin_found(rasterized: RasterizedViews, control: Control) -> TrainingMask
         control.progress("masking views", index, len(rasterized.views))
         masks.append(view_masks(view, part, labels, scales))
     known = (labels >= 0).any(axis=1)
-    every = labels[nearest_known(rasterized.cloud.means, known)]
-    return TrainingMasks(masks, from_levels(every, scales, hierarchy.prominence), seen)
+    filled = labels[nearest_known(rasterized.cloud.means, known)]
+    return TrainingMasks(masks, from_levels(filled, scales, hierarchy.prominence), in_view)
 
 
-def given_found(
+def picture_masks(
     rasterized: RasterizedViews, pictures: Sequence[np.ndarray], raster: Rasterizer, control: Control
 ) -> TrainingMasks:
-    """Masks from pictures of them, one view's at a time, and the segments on which the views agree.
+    """Masks from pictures of masks, one view at a time, and their common segments.
 
     Args:
-        looked: cloud and views.
+        rasterized: cloud and views.
         pictures: [M,H,W] bool for each view.
         raster: computes the rows of the other sampled pixels.
         control: progress and cancel.
@@ -95,18 +95,14 @@ def given_found(
     """
     if len(pictures) != len(rasterized.views):
         why = f"{len(pictures)} for {len(rasterized.views)} views"
-        raise UserError(
-            "The masks do not fit the views", why, fix="Have the masks found again", code=ErrorCode.BAD_MASKS
-        )
+        raise UserError("The masks do not fit the views", why, fix="Find the masks again", code=ErrorCode.BAD_MASKS)
     builder, masks = IncidenceBuilder(len(rasterized.cloud)), []
     for index, view in enumerate(rasterized.views):
         control.progress("masking views", index, len(rasterized.views))
         picture = pictures[index]
         if picture.shape[1:] != (view.height, view.width):
             why = f"masks of view {index} are {picture.shape[2]} x {picture.shape[1]} pixels"
-            raise UserError(
-                "The masks do not fit the views", why, fix="Have the masks found again", code=ErrorCode.BAD_MASKS
-            )
+            raise UserError("The masks do not fit the views", why, fix="Find the masks again", code=ErrorCode.BAD_MASKS)
         more = raster.contributions(rasterized.cloud, view, rasterized.pixels[index][SAMPLED_PIXELS:])
         rows = concatenate([rasterized.rows[index], more])
         every = from_pictures(picture, _depths(rasterized.cloud, view, rows), view, rasterized.pixels[index])
@@ -121,7 +117,7 @@ def given_found(
 
 
 def _depths(cloud: GaussianCloud, view: View, rows: Contributions) -> np.ndarray:
-    """[P] float32 camera z that each row's Gaussians have on average, by weight; 0 where there are none."""
+    """[P] float32: mean camera z of the Gaussians of each row, by weight; 0 for background."""
     z = cloud.means @ view.viewmat[2, :3].astype(np.float32) + np.float32(view.viewmat[2, 3])
     alphas = rows.alphas()
     return np.divide(rows.blend(z), alphas, out=np.zeros(len(rows), np.float32), where=alphas > 1e-4)

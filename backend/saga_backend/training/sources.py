@@ -1,4 +1,4 @@
-"""Where training takes views and masks from: the same for a message of Blender and for the command line."""
+"""The views and masks of a training, for a message from Blender and for the command line."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from ..methods.checkpoint import training_key
 from ..rasterizer.select import rasterizer
 
 DEFAULT_VIEWS = 40
-"""Of the splat itself, at most."""
+"""Maximum number of virtual views of the splat."""
 MASKS = ("builtin", "files", "sam")
 
 
 @dataclass(frozen=True)
-class Size:
-    """How many views at most (0: all), and their pixels (0: as `cameras.read.resize_frames` has it)."""
+class ViewSize:
+    """Maximum number of views (0: all), and their size in pixels (0: see `cameras.read.resize_frames`)."""
 
     limit: int = 0
     width: int = 0
@@ -44,13 +44,13 @@ class Size:
 
 @dataclass(eq=False)
 class Inputs:
-    """What a training works on beside the cloud.
+    """The views and masks of a training.
 
     Attributes:
-        frames: its views; empty: views of the splat itself are chosen when it trains.
-        masks: [M,H,W] bool of every view, or None for the built-in ones.
-        coverage: share of the splat's surface that the views see, 0 to 1, where that was looked at.
-        notes: sentences for the user about what was left out or assumed.
+        frames: its views; empty: the training captures views of the splat itself.
+        masks: [M,H,W] bool of every view, or None for the built-in masks.
+        coverage: share of the splat's surface that the views see, 0 to 1; 1 if unknown.
+        notes: sentences for the user about omissions and assumptions.
     """
 
     frames: Sequence[Frame] = ()
@@ -60,55 +60,55 @@ class Inputs:
 
     @property
     def views(self) -> list[View] | None:
-        """As `training.Sources` has them."""
+        """The views for `train.Sources`; None without frames."""
         return [frame.view for frame in self.frames] or None
 
 
 def message_inputs(
     sources: TrainSources, cloud: GaussianCloud, settings: TrainSettings, control: Control, device: str = "cpu"
 ) -> Inputs:
-    """What a Train message asks for; `device` is where masks are found.
+    """The inputs of a Train message; Segment Anything runs on `device`.
 
     Raises:
-        UserError: if it cannot be had; no work was done.
+        UserError: if the sources are not usable; no work was done.
     """
-    size = Size(settings.views, settings.width, settings.height)
+    size = ViewSize(settings.views, settings.width, settings.height)
     if sources.masks not in MASKS:
         raise UserError(
-            f"There are no masks '{sources.masks}'", fix=f"Use: {', '.join(MASKS)}", code=ErrorCode.BAD_SETTINGS
+            f"There is no mask source '{sources.masks}'", fix=f"Use: {', '.join(MASKS)}", code=ErrorCode.BAD_SETTINGS
         )
     if sources.cameras and sources.views:
         raise UserError(
             "Views come from photos or from cameras, not from both",
-            fix="Leave one of the two out",
+            fix="Choose one of the two",
             code=ErrorCode.BAD_SETTINGS,
         )
     inputs = _message_views(sources, cloud, size)
     if sources.masks != "builtin":
         if not inputs.frames:
-            inputs.frames, inputs.coverage = captured_frames(cloud, size, control, up=(0.0, 0.0, 1.0))
+            inputs.frames, inputs.coverage = capture_frames(cloud, size, control, up=(0.0, 0.0, 1.0))
         if sources.masks == "sam":
             find_masks(sources, inputs, cloud, device, control)
-        folder_masks(Path(sources.masks_folder), inputs)
+        load_folder_masks(Path(sources.masks_folder), inputs)
     return inputs
 
 
 def message_key(request: Train) -> str:
-    """What a Train message makes its model of, as one number; where the model is saved does not count.
+    """The key of a training's inputs, which ignores the path of the model file.
 
-    Files of photos and masks count by name, size and time; not the masks that are found while it runs.
+    Files of photos and masks count by name, size and time. Masks that the training finds itself do not count.
     """
-    given = request.sources.masks == "files"
-    files = [request.sources.cameras, request.sources.masks_folder if given else ""]
+    from_files = request.sources.masks == "files"
+    files = [request.sources.cameras, request.sources.masks_folder if from_files else ""]
     return training_key(codec.encode(0, replace(request, model_file="")), files=[path for path in files if path])
 
 
 def find_masks(sources: TrainSources, inputs: Inputs, cloud: GaussianCloud, device: str, control: Control) -> None:
-    """Have Segment Anything find the masks of the frames; they go to `masks_folder`, what is there already stays.
+    """Find the masks of the frames with Segment Anything and keep them in `masks_folder`; existing masks are reused.
 
     Raises:
-        UserError: if its weights or settings cannot be used, or the masks not be kept.
-        Cancelled: if the control was cancelled; what was found stays.
+        UserError: if its weights or settings cannot be used, or the masks cannot be kept.
+        Cancelled: if the control was cancelled; finished masks stay.
     """
     if not sources.masks_folder:
         raise UserError(
@@ -123,12 +123,12 @@ def find_masks(sources: TrainSources, inputs: Inputs, cloud: GaussianCloud, devi
     done = extract(tasks, MaskCache(Path(sources.masks_folder)), engine, pictures, control)
     inputs.notes.extend(notes)
     if done.reused:
-        inputs.notes.append(f"The masks of {done.reused} of {len(tasks)} pictures were there already")
+        inputs.notes.append(f"The masks of {done.reused} of {len(tasks)} pictures came from an earlier run")
 
 
-def _message_views(sources: TrainSources, cloud: GaussianCloud, size: Size) -> Inputs:
+def _message_views(sources: TrainSources, cloud: GaussianCloud, size: ViewSize) -> Inputs:
     if sources.cameras:
-        return photo_inputs(Path(sources.cameras), cloud, size, sources.to_object)
+        return read_photo_inputs(Path(sources.cameras), cloud, size, sources.to_object)
     if not sources.views:
         return Inputs()
     for view in sources.views:
@@ -140,36 +140,36 @@ def _message_views(sources: TrainSources, cloud: GaussianCloud, size: Size) -> I
         if len(sources.names) != len(frames):
             why = f"{len(sources.names)} names for {len(frames)} views"
             raise UserError("The views are not usable", why, fix=REPORT, code=ErrorCode.BAD_VIEW)
-        # With an ending, as photos have one: that of "Camera.001" would be taken for one.
+        # With an ending like photos have: otherwise ".001" of "Camera.001" would pass for one.
         frames = [replace(frame, name=f"{name}.png") for frame, name in zip(frames, sources.names, strict=True)]
-    return _seen(frames, cloud, size)
+    return _visible_inputs(frames, cloud, size)
 
 
-def photo_inputs(path: Path, cloud: GaussianCloud, size: Size, to_cloud: np.ndarray | None = None) -> Inputs:
-    """The cameras of photos that see the splat, at the size to draw.
+def read_photo_inputs(path: Path, cloud: GaussianCloud, size: ViewSize, to_cloud: np.ndarray | None = None) -> Inputs:
+    """The photo cameras that see the splat, at the size to draw.
 
     Args:
         path: see `cameras.read.read_cameras`.
         cloud: of the splat.
         size: of the views.
-        to_cloud: [4,4] from the cameras' world to the space of the cloud; None: they are the same.
+        to_cloud: [4,4] from the cameras' world to the space of the cloud; None: the spaces are the same.
 
     Raises:
-        UserError: if there are none, or none sees the splat.
+        UserError: if no camera sees the splat.
     """
-    found = read_cameras(path)
-    frames = found.frames
+    cameras = read_cameras(path)
+    frames = cameras.frames
     if to_cloud is not None:
         from_cloud = _inverse(to_cloud)
         frames = [replace(frame, view=frame.view.of_object(from_cloud)) for frame in frames]
-    inputs = _seen(frames, cloud, size)
-    inputs.notes[:0] = [f"{path.name}: {note}" for note in found.notes]
+    inputs = _visible_inputs(frames, cloud, size)
+    inputs.notes[:0] = [f"{path.name}: {note}" for note in cameras.notes]
     return inputs
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
-        why = "the matrix from their world to the splat's is none"
+        why = "the transform from their world to the splat cannot be inverted"
         raise UserError(
             "The cameras are not usable",
             why,
@@ -179,9 +179,9 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.inv(matrix)
 
 
-def _seen(frames: list[Frame], cloud: GaussianCloud, size: Size) -> Inputs:
-    """Those of the frames that see the splat, at the size to draw."""
-    wanted = [replace(frame, view=rigid(frame.view)) for frame in subsample(frames, size.limit)]
+def _visible_inputs(frames: list[Frame], cloud: GaussianCloud, size: ViewSize) -> Inputs:
+    """The frames that see the splat, at the size to draw."""
+    wanted = [replace(frame, view=to_cloud_units(frame.view)) for frame in subsample(frames, size.limit)]
     wanted = resize_frames(wanted, size.width, size.height)
     kept = frames_with_splat(wanted, cloud)
     left_out = len(wanted) - len(kept)
@@ -189,16 +189,16 @@ def _seen(frames: list[Frame], cloud: GaussianCloud, size: Size) -> Inputs:
     return Inputs(kept, notes=notes)
 
 
-def rigid(view: View) -> View:
-    """The same picture by a camera whose units are those of the cloud: sizes of masks are measured in front of it.
+def to_cloud_units(view: View) -> View:
+    """The same picture from a camera in the units of the cloud, which measure the sizes of masks.
 
-    A view of an object that is scaled has the scale in its matrix; what is not uniform in it stays there.
+    The matrix of a view of a scaled object contains the scale. A non-uniform rest of the scale stays in it.
     """
     scale = float(np.cbrt(abs(np.linalg.det(view.viewmat[:3, :3]))))
     if not scale > 0:
         raise UserError(
             "The view is not usable",
-            "the object's scale is zero",
+            "the scale of the object is zero",
             fix="Give the object a scale other than zero",
             code=ErrorCode.BAD_VIEW,
         )
@@ -210,20 +210,20 @@ def rigid(view: View) -> View:
     return replace(view, viewmat=viewmat, K=K, near=view.near / scale)
 
 
-def captured_frames(
-    cloud: GaussianCloud, size: Size, control: Control, up: tuple[float, float, float]
+def capture_frames(
+    cloud: GaussianCloud, size: ViewSize, control: Control, up: tuple[float, float, float]
 ) -> tuple[list[Frame], float]:
-    """Views of the splat itself, and the share of its surface that they see, 0 to 1."""
+    """Virtual views of the splat, and the share of its surface that they see, 0 to 1."""
     settings = CaptureSettings(size.limit or DEFAULT_VIEWS, size.width or 480, size.height or 360, up)
-    taken = capture(cloud, settings, control)
-    return virtual_frames(taken.views), taken.coverage
+    captured = capture(cloud, settings, control)
+    return virtual_frames(captured.views), captured.coverage
 
 
-def folder_masks(folder: Path, inputs: Inputs) -> None:
-    """Take the masks of a folder for the frames of `inputs`; the first file is tried.
+def load_folder_masks(folder: Path, inputs: Inputs) -> None:
+    """Use the masks of a folder for the frames of `inputs`, after a trial of the first file.
 
     Raises:
-        UserError: if the folder is missing or fits none of the frames, or its first file cannot be used.
+        UserError: if the folder is missing, fits no frame, or its first file cannot be used.
     """
     masks = MaskFolder(folder, inputs.frames)
     masks.try_first()

@@ -26,16 +26,16 @@ from ..methods.saga.train import SagaInput, train_saga
 from ..model.scene_model import SceneModel
 from ..rasterizer.select import Rasterizer, rasterizer
 from ..segments.segments import scale_table
-from .preparation import RasterizedViews, TrainingMasks, builtin_found, given_found, rasterize
-from .resume import capture_of, capture_state, found_of, found_state
+from .preparation import RasterizedViews, TrainingMasks, builtin_masks, picture_masks, rasterize
+from .resume import capture_from_state, capture_state, masks_from_state, masks_state
 
 METHODS = ("saga", "click-gaussian", "segments")
-"""What can be trained: features of either kind, or only the segments on which the masks agree."""
+"""The methods of training: features of either kind, or only the common segments of the masks."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A model and how it came about: its views, the coverage reached (0..1), masks in all, seconds of each phase."""
+    """A trained model with its views, their coverage (0..1), the number of masks, and the seconds of each phase."""
 
     model: SceneModel
     views: list[View]
@@ -46,15 +46,15 @@ class TrainedModel:
 
 @dataclass(eq=False)
 class Sources:
-    """Where views and masks come from; the defaults need nothing but the cloud.
+    """The sources of a training beside the cloud; the defaults need only the cloud.
 
     Attributes:
-        views: given views, or None for a virtual capture.
-        masks: for every view its masks [M,H,W] bool, or None for the built-in ones; taken one view at a time.
+        views: the views, or None for a virtual capture.
+        masks: for every view its masks [M,H,W] bool, or None for the built-in masks; read one view at a time.
         up: direction away from the ground, for upright virtual views; y is down in splat files.
-        publish: gets snapshots of the model while it trains.
-        device: "cpu" or "cuda", where the features are trained.
-        checkpoint: keeps what a killed training would lose, and has what one before has left.
+        publish: receives snapshots of the model during the training.
+        device: "cpu" or "cuda", for the training of the features.
+        checkpoint: stores the progress of a training, and restores the progress of an interrupted one.
     """
 
     views: list[View] | None = None
@@ -63,6 +63,14 @@ class Sources:
     publish: Callable[[SceneModel], None] | None = None
     device: str = "cpu"
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The rasterized views of a training and their masks."""
+
+    views: RasterizedViews
+    masks: TrainingMasks
 
 
 @dataclass
@@ -82,115 +90,112 @@ def train(
     """Train a model of a cloud.
 
     Raises:
-        UserError: if the cloud cannot be seen or learned from, or the settings are out of range.
+        UserError: if the cloud is not usable for training, or the settings are out of range.
         Cancelled: if the control was cancelled.
     """
     sources, settings = sources or Sources(), check_settings(settings)
     try:
         return _train(cloud, settings, control, sources)
     except UserError:
-        sources.checkpoint.remove()  # it would come to the same end again
+        sources.checkpoint.remove()  # it would fail in the same way again
         raise
 
 
 def _train(cloud: GaussianCloud, settings: TrainSettings, control: Control, sources: Sources) -> TrainedModel:
     watch, coverage, views = _Stopwatch(), 1.0, sources.views
     if views is None:
-        taken = _captured(cloud, settings, sources, control)
-        views, coverage = taken.views, taken.coverage
+        captured = _capture_views(cloud, settings, sources, control)
+        views, coverage = captured.views, captured.coverage
     watch.lap("views")
     raster = rasterizer(sources.device)
     rasterized = rasterize(cloud, views, raster, settings.seed, control)
     watch.lap("rows")
-    found = _found(rasterized, sources, raster, control)
+    masks = _find_masks(rasterized, sources, raster, control)
     watch.lap("masks")
-    model = SceneModel(found.segments, scale_table(found.segments))
+    model = SceneModel(masks.segments, scale_table(masks.segments))
     if settings.method != "segments":
-        model = _with_features(model, (rasterized, found), settings, sources, control)
-    elif not len(found.segments):
+        model = _train_features(model, TrainingData(rasterized, masks), settings, sources, control)
+    elif not len(masks.segments):
         why = "the masks of different views agree on nothing, or there are none"
-        raise UserError("There is nothing to select by", why, "Use other masks or more views", ErrorCode.NO_MASKS)
+        raise UserError("The masks give no segments", why, "Use other masks or more views", ErrorCode.NO_MASKS)
     watch.lap("training")
-    return TrainedModel(model, views, coverage, sum(len(m.scales) for m in found.masks), watch.seconds)
+    return TrainedModel(model, views, coverage, sum(len(m.scales) for m in masks.masks), watch.seconds)
 
 
-def _captured(cloud: GaussianCloud, settings: TrainSettings, sources: Sources, control: Control) -> Capture:
-    """Views of the cloud itself."""
-    kept = capture_of(sources.checkpoint.load("views"))
+def _capture_views(cloud: GaussianCloud, settings: TrainSettings, sources: Sources, control: Control) -> Capture:
+    """Virtual views of the cloud."""
+    kept = capture_from_state(sources.checkpoint.load("views"))
     if kept is not None:
         return kept
     size = CaptureSettings(settings.views, settings.width, settings.height, sources.up)
-    taken = capture(cloud, size, control)
-    sources.checkpoint.offer("views", lambda: capture_state(taken))
-    return taken
+    captured = capture(cloud, size, control)
+    sources.checkpoint.offer("views", lambda: capture_state(captured))
+    return captured
 
 
-def _found(rasterized: RasterizedViews, sources: Sources, raster: Rasterizer, control: Control) -> TrainingMasks:
+def _find_masks(rasterized: RasterizedViews, sources: Sources, raster: Rasterizer, control: Control) -> TrainingMasks:
     """Masks and segments."""
-    kept = found_of(sources.checkpoint.load("segments"), rasterized)
+    kept = masks_from_state(sources.checkpoint.load("segments"), rasterized)
     if kept is not None:
         return kept
     if sources.masks is None:
-        found = builtin_found(rasterized, control)
+        masks = builtin_masks(rasterized, control)
     else:
-        found = given_found(rasterized, sources.masks, raster, control)
-    sources.checkpoint.offer("segments", lambda: found_state(found))
-    return found
+        masks = picture_masks(rasterized, sources.masks, raster, control)
+    sources.checkpoint.offer("segments", lambda: masks_state(masks))
+    return masks
 
 
-def _with_features(
-    model: SceneModel,
-    seen: tuple[RasterizedViews, TrainingMasks],
-    settings: TrainSettings,
-    sources: Sources,
-    control: Control,
+def _train_features(
+    model: SceneModel, prepared: TrainingData, settings: TrainSettings, sources: Sources, control: Control
 ) -> SceneModel:
-    """The model with features trained; snapshots are published on the way, the first one without features."""
-    rasterized, found = seen
-    tell = sources.publish or (lambda model: None)
-    tell(model)
-    about = rasterized.cloud.means, found.seen, rasterized.rows, found.masks, found.segments
+    """Train the features of a model; publishes snapshots, the first one without features."""
+    publish_model = sources.publish or (lambda model: None)
+    publish_model(model)
+    views, masks = prepared.views, prepared.masks
+    inputs = views.cloud.means, masks.visible, views.rows, masks.masks, masks.segments
     if settings.method == "click-gaussian":
 
         def publish_levels(levels: LevelModel) -> None:
-            tell(replace(model, levels=levels))
+            publish_model(replace(model, levels=levels))
 
-        how = click_settings(settings, sources.device)
-        levels = train_click_gaussian(ClickInput(*about), how, control, publish_levels, sources.checkpoint)
+        click = click_settings(settings, sources.device)
+        levels = train_click_gaussian(ClickInput(*inputs), click, control, publish_levels, sources.checkpoint)
         return replace(model, levels=levels)
 
     def publish(affinity: AffinityModel) -> None:
-        tell(replace(model, affinity=affinity))
+        publish_model(replace(model, affinity=affinity))
 
-    data = SagaInput(*about, model.quantiles)
-    recipe = saga_settings(settings, sources.device)
-    return replace(model, affinity=train_saga(data, recipe, control, publish, sources.checkpoint))
+    saga = saga_settings(settings, sources.device)
+    return replace(
+        model, affinity=train_saga(SagaInput(*inputs, model.quantiles), saga, control, publish, sources.checkpoint)
+    )
 
 
 def click_settings(settings: TrainSettings, device: str) -> ClickSettings:
-    """The same for Click-Gaussian."""
+    """The hyper-parameters of a Click-Gaussian recipe with the changes of the settings."""
     base = CLICK_RECIPES[settings.recipe]
     steps, pixels = settings.steps or base.steps, settings.pixels or base.pixels
     return replace(base, steps=steps, pixels=pixels, seed=settings.seed, device=device)
 
 
 def saga_settings(settings: TrainSettings, device: str) -> SagaSettings:
-    """The recipe's hyper-parameters with what the settings change of them."""
+    """The hyper-parameters of a SAGA recipe with the changes of the settings."""
     base = PAPER if settings.recipe == "paper" else PROTOTYPES
     steps, pixels = settings.steps or base.steps, settings.pixels or base.pixels
     return replace(base, steps=steps, pixels=pixels, seed=settings.seed, device=device)
 
 
 def check_settings(settings: TrainSettings) -> TrainSettings:
-    """The settings with the defaults in place of zeros.
+    """The settings with defaults in place of zeros.
 
     Raises:
-        UserError: if one is out of range.
+        UserError: if a setting is out of range.
     """
     _check_names(settings)
     base = click_settings(settings, "cpu") if settings.method == "click-gaussian" else saga_settings(settings, "cpu")
     defaults = {"steps": base.steps, "views": 40, "width": 480, "height": 360, "pixels": base.pixels}
-    most = 16_384 if settings.method == "click-gaussian" else 4096  # pairs: Click-Gaussian looks at them at one scale
+    most = 16_384 if settings.method == "click-gaussian" else 4096  # pairs: Click-Gaussian has one scale
     limits = {"steps": 100_000, "views": 1000, "width": 4096, "height": 4096, "pixels": most}
     chosen: dict[str, int] = {}
     for name, default in defaults.items():
@@ -199,13 +204,16 @@ def check_settings(settings: TrainSettings) -> TrainSettings:
         if value and not lowest <= value <= limits[name]:
             why = f"{name} is {value}, it must be between {lowest} and {limits[name]} (0: the default, {default})"
             raise UserError(
-                "The training settings are not usable", why, fix="Use a number that fits", code=ErrorCode.BAD_SETTINGS
+                "The training settings are not usable",
+                why,
+                fix="Use one in range",
+                code=ErrorCode.BAD_SETTINGS,
             )
         chosen[name] = value or default
     if settings.seed < 0:
         why = f"seed is {settings.seed}, it must not be negative"
         raise UserError(
-            "The training settings are not usable", why, fix="Use a number that fits", code=ErrorCode.BAD_SETTINGS
+            "The training settings are not usable", why, fix="Use 0 or a positive seed", code=ErrorCode.BAD_SETTINGS
         )
     return TrainSettings(settings.method, settings.recipe, seed=settings.seed, **chosen)
 

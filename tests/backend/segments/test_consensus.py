@@ -17,7 +17,7 @@ from saga_backend.segments.consensus.incidence import Incidence, IncidenceBuilde
 from saga_backend.segments.consensus.sample import Sample, sample_of
 from saga_backend.segments.consensus.supports import supports
 from saga_backend.segments.consensus.votes import agreements, to_bits
-from saga_backend.training.preparation import given_found, rasterize
+from saga_backend.training.preparation import picture_masks, rasterize
 from saga_backend.training.train import Sources, train
 from tests.helpers import slow_consensus
 from tests.helpers.slow_consensus import Dense
@@ -185,7 +185,7 @@ def pictures(cloud, truth, views) -> list[np.ndarray]:
 
 def found_of(cloud, views, masks):
     rasterized = rasterize(cloud, views, rasterizer("cpu"), 0, Control())
-    return given_found(rasterized, masks, rasterizer("cpu"), Control())
+    return picture_masks(rasterized, masks, rasterizer("cpu"), Control())
 
 
 @pytest.mark.steady
@@ -193,7 +193,7 @@ def test_segments_of_pictures_hold_the_unseen_too(rng):
     cloud, truth = toy_scene(rng)
     views = toy_views()[:2]
     found = found_of(cloud, views, pictures(cloud, truth, views))
-    assert len(found.masks) == 2 and len(found.segments) == 2 and not found.seen.all()
+    assert len(found.masks) == 2 and len(found.segments) == 2 and not found.visible.all()
     for index in (0, 1):
         assert max(iou(found.segments.mask([k]), truth == index) for k in (0, 1)) > 0.9
     assert found.segments.mask([0, 1]).mean() > 0.99  # what no view shows goes with its neighbor

@@ -15,7 +15,7 @@ from saga_backend.masks.sampled import mask_scale
 from saga_backend.rasterizer.cpu import all_pixels, contributions
 from saga_backend.segments.builtin.hierarchy import SegmentSettings, normals, segment, without_whole
 from saga_backend.segments.builtin.masks import segment_cloud, segment_scales, view_masks, visible
-from saga_backend.training.preparation import RasterizedViews, builtin_found
+from saga_backend.training.preparation import RasterizedViews, builtin_masks
 from tests.helpers.twins import ball, dense, unit
 
 GRAY = (0.5, 0.5, 0.5)
@@ -213,10 +213,10 @@ def test_masks_of_a_view_are_the_strongest_segments(balls_seen):
 
 def test_builtin_masks_fit_the_views(balls_seen):
     cloud, _, views, rows = balls_seen
-    found = builtin_found(RasterizedViews(cloud, views, [all_pixels(view) for view in views], rows), Control())
+    found = builtin_masks(RasterizedViews(cloud, views, [all_pixels(view) for view in views], rows), Control())
     masks = found.masks
     assert len(masks) == len(views) and found.segments.count == len(cloud) and len(found.segments)
-    np.testing.assert_array_equal(found.seen, visible(rows, len(cloud)))
+    np.testing.assert_array_equal(found.visible, visible(rows, len(cloud)))
     for part, view in zip(masks, views, strict=True):
         assert part.members().shape == (view.width * view.height, len(part.scales))
         assert len(part.scales) and (np.diff(part.scales) >= 0).all()

@@ -16,7 +16,7 @@ from blender_saga.wire.messages import LoadScene, Status, Train, Trained, TrainS
 from saga_backend.common.progress import Control
 from saga_backend.rasterizer.cpu import all_pixels, contributions
 from saga_backend.serving.session import Session
-from saga_backend.training.sources import message_inputs, rigid
+from saga_backend.training.sources import message_inputs, to_cloud_units
 from tests.helpers.clicks import CLOUD, SMALL, TRUTH, chosen, click_at, front, iou
 from tests.helpers.photo_sets import save_mask, shot_of, write_colmap_text, write_photos, write_transforms
 from tests.helpers.twins import toy_views
@@ -90,7 +90,7 @@ def test_photos_of_a_cloud_that_was_turned_are_found_where_they_stood(photos: Pa
 def test_a_scaled_camera_shows_the_same_picture(orthographic: bool) -> None:
     K = np.array([[9.0, 0, 32], [0, 9.0, 24], [0, 0, 1]]) if orthographic else VIEWS[0].K
     view = replace(VIEWS[0], K=K, orthographic=orthographic)
-    scaled = rigid(view.of_object(2.5 * np.eye(4) + np.diag([0, 0, 0, -1.5])))
+    scaled = to_cloud_units(view.of_object(2.5 * np.eye(4) + np.diag([0, 0, 0, -1.5])))
     small = transform_cloud(CLOUD, np.diag([0.4, 0.4, 0.4, 1]))
     a, b = contributions(CLOUD, view, all_pixels(view)), contributions(small, scaled, all_pixels(scaled))
     assert a.alphas().max() > 0.9
