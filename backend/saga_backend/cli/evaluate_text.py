@@ -19,7 +19,7 @@ from ..evaluation.text_search import TextTask, judge_text, text_task
 from ..model.scene_model import SceneModel
 from ..rasterizer.select import rasterizer
 from ..text.clip_model import LoadedClip, open_clip_file
-from ..text.seen_masks import TextSources
+from ..text.mask_vectors import TextSources
 from .find import clip_path
 from .inputs import Subject, captured, sources
 

@@ -15,6 +15,7 @@ from blender_saga.gaussians.sh import C0
 from ..common.device import find_device
 from ..rasterizer.select import rasterizer
 from ..text.clip_model import open_clip_file
+from ..text.cluster_renders import ClipRenderer
 from ..text.recolor import RecolorSettings, recolor
 from .files import LoggedControl
 from .find import clip_path
@@ -34,9 +35,9 @@ def run_recolor(options: argparse.Namespace) -> None:
     device, control = find_device(options.device).name, LoggedControl()
     clip = open_clip_file(clip_path(options), device)
     settings = replace(RecolorSettings(seed=options.seed), **({"steps": options.steps} if options.steps else {}))
-    seeing = (clip, rasterizer(device), _UP)
+    renderer = ClipRenderer(clip, rasterizer(device), _UP)
     texts = (options.source, options.target)
-    shift = recolor(cloud.take(np.flatnonzero(answer.mask)), texts, seeing, control, settings)
+    shift = recolor(cloud.take(np.flatnonzero(answer.mask)), texts, renderer, control, settings)
     control.end()
     for loss in write_splat(options.out, shifted(cloud, answer.mask, options.strength * shift)):
         log.warning("%s: %s", options.out.name, loss)

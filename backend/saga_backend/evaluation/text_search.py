@@ -11,8 +11,8 @@ from blender_saga.wire.messages import Cluster
 from ..common.progress import Control
 from ..model.clustering import divide
 from ..text.clip_model import LoadedClip
+from ..text.mask_vectors import TextSources
 from ..text.search import build_index, find
-from ..text.seen_masks import TextSources
 from ..text.text_index import TextIndex
 from .metrics import iou
 from .protocol import mean

@@ -33,7 +33,7 @@ def opened(request: OpenModel, count: int) -> tuple[SceneModel, saga_file.Header
     tensors, facts = saga_file.unpack(request.data.tobytes(), request.name)
     model, header = saga_file.build_model(tensors, facts, request.name, request.scene)
     require_count(header, count, request.name)
-    return model, header, Described(model, text_file.taken(tensors, facts, model.count))
+    return model, header, Described(model, text_file.read_indices(tensors, facts, model.count))
 
 
 def require_count(header: saga_file.Header, count: int, name: str) -> None:

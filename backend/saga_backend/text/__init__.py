@@ -1,1 +1,1 @@
-"""Words: what a text means, names for segments, colors by text."""
+"""Text: search, names for segments, and colors by text."""

@@ -1,4 +1,4 @@
-"""Which CLIP a file of weights is: told by a JSON beside it, else recognized by the shapes of its tensors."""
+"""The CLIP architecture of a weights file: from a JSON beside it, else from the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _TOP = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
 _MOST = 1 << 20  # of any number in a configuration
 _MOST_LAYERS = 256
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of CLIP's pictures, as published with it; OpenCLIP's own models use the same."""
+"""Normalization of CLIP's pictures, as published; OpenCLIP's own models use the same."""
 
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """What a CLIP is built from.
+    """The configuration of a CLIP.
 
     Attributes:
-        name: open_clip's name of the model, or that of the file that tells.
+        name: open_clip's name of the model, or the name of the JSON file.
         sizes: arguments of open_clip's class CLIP: embed_dim, vision_cfg, text_cfg, quick_gelu.
         mean, std: of its pictures' channels, 0..1.
     """
@@ -40,49 +40,53 @@ class ClipConfig:
     std: tuple[float, ...] = _STD
 
 
-def config_of(path: Path, tensors: Mapping[str, torch.Tensor]) -> ClipConfig:
-    """The configuration of a file's model.
+def find_config(path: Path, tensors: Mapping[str, torch.Tensor]) -> ClipConfig:
+    """The configuration of a weights file.
 
-    A JSON beside the file decides, NAME.json or open_clip_config.json: {"model": open_clip's name of it}, or
+    A JSON beside the file decides, NAME.json or open_clip_config.json: {"model": open_clip's name}, or
     {"model_cfg": {...}, "preprocess_cfg": {"mean", "std"}} as OpenCLIP publishes it.
 
     Raises:
-        UserError: if the JSON is not understood, or the shapes are those of no model that open_clip knows.
+        UserError: if the JSON is not readable, or the shapes fit no model of open_clip.
     """
     for beside in (path.with_suffix(".json"), path.with_name("open_clip_config.json")):
         if beside.is_file():
-            return _told(beside)
-    return _recognized(path, tensors)
+            return _from_json(beside)
+    return _from_shapes(path, tensors)
 
 
-def _told(beside: Path) -> ClipConfig:
+def _from_json(beside: Path) -> ClipConfig:
     try:
         content = json.loads(beside.read_text(encoding="utf-8"))
         if "model" in content:
-            return ClipConfig(str(content["model"]), _named(str(content["model"])))
+            return ClipConfig(str(content["model"]), _library_sizes(str(content["model"])))
         pictures = content.get("preprocess_cfg", {})
         mean, std = (
             tuple(float(v) for v in pictures.get(key, usual)) for key, usual in (("mean", _MEAN), ("std", _STD))
         )
         if len(mean) != 3 or len(std) != 3 or not all(v > 0 for v in std):
-            raise ValueError("mean and std are three numbers each")
-        return ClipConfig(beside.stem, _checked(content.get("model_cfg", content)), mean, std)
+            raise ValueError("mean and std must have three numbers each")
+        return ClipConfig(beside.stem, _validate(content.get("model_cfg", content)), mean, std)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{beside} does not describe a CLIP", str(error), FIX, ErrorCode.BAD_WEIGHTS) from error
 
 
-def _named(name: str) -> dict[str, Any]:
-    """Raises ValueError for a name that is no plain CLIP of open_clip."""
+def _library_sizes(name: str) -> dict[str, Any]:
+    """The sizes of a model of open_clip.
+
+    Raises:
+        ValueError: if open_clip has no plain CLIP of this name.
+    """
     import open_clip
 
     config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
     if config is None:
-        raise ValueError(f"open_clip knows no model {name}")
-    return _checked(config)
+        raise ValueError(f"open_clip has no model {name}")
+    return _validate(config)
 
 
-def _checked(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, if it is a plain CLIP of sane sizes; others would load more than this file.
+def _validate(config: dict[str, Any]) -> dict[str, Any]:
+    """Validate a configuration: a plain CLIP of sane sizes. Others would load more than this file.
 
     Raises:
         ValueError, KeyError, TypeError: if not.
@@ -90,36 +94,38 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
     unknown = (set(config) - _TOP) | (set(vision) - _VISION) | (set(text) - _TEXT)
     if unknown:
-        raise ValueError(f"{sorted(unknown)[0]} is not of a plain CLIP")
-    stages = vision["layers"] if isinstance(vision["layers"], list) else [vision["layers"]]  # a ResNet's are four
+        raise ValueError(f"a plain CLIP has no {sorted(unknown)[0]}")
+    stages = vision["layers"] if isinstance(vision["layers"], list) else [vision["layers"]]  # a ResNet has four
     numbers = [config["embed_dim"], *stages, *text.values(), *(vision[key] for key in vision if key != "layers")]
     if not all(isinstance(number, int | float) and 0 < number <= _MOST for number in numbers):
-        raise ValueError("its sizes are not positive numbers")
+        raise ValueError("its sizes must be positive numbers")
     if len(stages) not in (1, 4) or max(*stages, text["layers"]) > _MOST_LAYERS:
         raise ValueError("it has too many layers")
     return {**config, "vision_cfg": vision, "text_cfg": text}
 
 
-def _recognized(path: Path, tensors: Mapping[str, torch.Tensor]) -> ClipConfig:
-    """The model of open_clip whose tensors have these shapes.
+def _from_shapes(path: Path, tensors: Mapping[str, torch.Tensor]) -> ClipConfig:
+    """The model of open_clip with tensors of these shapes.
 
-    Models with QuickGELU have the shapes of those without: they are taken only where the file's name says so.
+    QuickGELU does not change the shapes, so a model with it is chosen only if the file name says so.
     """
     import open_clip
 
-    found = [name for name in open_clip.list_models() if name.startswith("ViT-") and _alike(name, tensors)]
-    quick = [name for name in found if name.endswith("-quickgelu")]
-    wanted = quick if "quickgelu" in path.name.lower() and quick else [name for name in found if name not in quick]
-    if not wanted:
-        why = "its tensors have the names or shapes of no model that open_clip knows"
+    matches = [name for name in open_clip.list_models() if name.startswith("ViT-") and _fits(name, tensors)]
+    quick = [name for name in matches if name.endswith("-quickgelu")]
+    candidates = (
+        quick if "quickgelu" in path.name.lower() and quick else [name for name in matches if name not in quick]
+    )
+    if not candidates:
+        why = "the names or shapes of its tensors fit no model of open_clip"
         fix = f"{FIX}, or put a JSON with its configuration beside it"
         raise UserError(f"The weights {path} are not CLIP's", why, fix, ErrorCode.BAD_WEIGHTS)
-    return ClipConfig(wanted[0], _named(wanted[0]))
+    return ClipConfig(candidates[0], _library_sizes(candidates[0]))
 
 
-def _alike(name: str, tensors: Mapping[str, torch.Tensor]) -> bool:
+def _fits(name: str, tensors: Mapping[str, torch.Tensor]) -> bool:
     try:
-        config = _named(name)
+        config = _library_sizes(name)
     except (ValueError, KeyError, TypeError):
         return False
     vision, text, embed = config["vision_cfg"], config["text_cfg"], config["embed_dim"]

@@ -1,4 +1,4 @@
-"""The files of CLIP's weights: the official one that can be fetched, and reading any without running what is in it."""
+"""The weights files of CLIP: the official one for download, and a reader that never runs code from a file."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ..masks.sam.weights import OfficialFile
 if TYPE_CHECKING:
     import torch
 
-FIX = "Give a file of OpenCLIP weights, for example vit_b_16-laion400m_e32-55e67d44.pt"
+FIX = "Choose an OpenCLIP weights file, for example vit_b_16-laion400m_e32-55e67d44.pt"
 OFFICIAL = OfficialFile(
     "ViT-B-16",
     "vit_b_16-laion400m_e32-55e67d44.pt",
-    598_482_948,  # of its numbers alone: the file is a little larger
+    598_482_948,  # of the tensors alone: the file is slightly larger
     "55e67d44b44d9e39aaf299a5c616aaf10a655879d6bd5854027b4a254aa2e7d5",
     "https://github.com/mlfoundations/open_clip/releases/download/v0.2-weights/vit_b_16-laion400m_e32-55e67d44.pt",
 )
-"""Name and address are those of open_clip's own table; the hash begins as the name ends, as its authors have it."""
+"""Name and address as in the table of open_clip; the name ends with the first digits of the hash."""
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file by name.
 
     Args:
-        path: safetensors, or what torch.save writes of plain tensors.
+        path: a safetensors file, or a torch.save file of plain tensors.
 
     Raises:
-        UserError: if it is missing, truncated or not a file of plain tensors.
+        UserError: if it is missing, truncated or no file of plain tensors.
     """
     import torch
 
     if not path.is_file():
-        raise UserError(f"The CLIP weights {path} cannot be read", "there is no such file", FIX, ErrorCode.BAD_WEIGHTS)
+        raise UserError(f"The CLIP weights {path} cannot be read", "it does not exist", FIX, ErrorCode.BAD_WEIGHTS)
     content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -45,7 +45,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if plain:
         _check_tensors(content, path)
     if not plain or not content:
-        why = "it does not hold tensors by name"
+        why = "it holds no named tensors"
         raise UserError(f"The weights {path} are not CLIP's", why, FIX, ErrorCode.BAD_WEIGHTS)
     return {name.removeprefix("module."): value for name, value in content.items()}
 
@@ -74,12 +74,12 @@ def _torch(path: Path) -> Any:
     import torch
 
     if _is_program(path):
-        why = "it is a TorchScript program, as OpenAI publishes, not a file of plain tensors"
+        why = "it is a TorchScript program, as OpenAI publishes them, and not a file of plain tensors"
         raise UserError(f"The weights {path} cannot be used", why, FIX, ErrorCode.BAD_WEIGHTS)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch lets through whatever its reader raises
-        raise _unreadable(path, "it is truncated, or not a file of plain tensors") from error
+    except Exception as error:  # torch passes on any error of its readers
+        raise _unreadable(path, "it is truncated, or no file of plain tensors") from error
 
 
 def _is_program(path: Path) -> bool:

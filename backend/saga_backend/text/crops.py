@@ -1,4 +1,4 @@
-"""Little pictures of what a mask shows: for CLIP without its surroundings, for people with them, dimmed."""
+"""Small pictures of a mask: for CLIP without its surroundings, for people with dimmed surroundings."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _DIMMED = 0.3
 
 
 def masked_crops(rgb: np.ndarray, masks: Iterable[np.ndarray], side: int) -> np.ndarray:
-    """[M,side,side,3] uint8: the square around each mask, black outside of it (SAGA appendix A.3: I times M).
+    """[M,side,side,3] uint8: the square around each mask, black outside the mask (SAGA appendix A.3: I times M).
 
-    SAGA's text feeds the whole masked picture; here, as in its code, only the part that the mask lies in: CLIP's
-    picture is small, and a distant cup would be two of its patches.
+    SAGA's text feeds the whole masked picture. Here, as in its code, only the square around the mask is used: CLIP's
+    input is small, and a distant cup would cover only two of its patches.
 
     Args:
         rgb: [H,W,3] float, 0..1.
         masks: [H,W] bool each, none empty.
         side: pixels.
     """
-    parts = [_resized(_square(rgb, mask, 0.0), side) for mask in masks]
+    parts = [_resize(_square(rgb, mask, 0.0), side) for mask in masks]
     return np.stack(parts) if parts else np.zeros((0, side, side, 3), np.uint8)
 
 
 def thumbnail(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """[THUMBNAIL,THUMBNAIL,3] uint8: the square around a mask [H,W], what is outside of it dimmed."""
-    return _resized(_square(rgb, mask, _DIMMED), THUMBNAIL)
+    """[THUMBNAIL,THUMBNAIL,3] uint8: the square around a mask [H,W], dimmed outside the mask."""
+    return _resize(_square(rgb, mask, _DIMMED), THUMBNAIL)
 
 
 def _square(rgb: np.ndarray, mask: np.ndarray, outside: float) -> np.ndarray:
-    """[S,S,3] float: the square around the mask; beyond the picture's edge it is black."""
+    """[S,S,3] float: the square around the mask, black beyond the edge of the picture."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, left = int(rows[0]), int(columns[0])
     height, width = int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left
@@ -48,6 +48,6 @@ def _square(rgb: np.ndarray, mask: np.ndarray, outside: float) -> np.ndarray:
     return out
 
 
-def _resized(picture: np.ndarray, side: int) -> np.ndarray:
+def _resize(picture: np.ndarray, side: int) -> np.ndarray:
     whole = Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
     return np.asarray(whole.resize((side, side), Image.Resampling.BICUBIC))

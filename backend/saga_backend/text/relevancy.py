@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 CANONICAL = ("object", "things", "stuff", "texture")
-"""LERF's: what anything is; a picture that is no more like the text than like these does not show it."""
+"""LERF's phrases for any object; a picture matches a text only if it is closer to the text than to these."""
 MATCHES = 0.5
-"""A relevancy below this: the text fits no better than one of the canonical phrases."""
-_SHARPNESS = 10.0  # LERF's formula has none and its code this one: without, all scores lie within 0.45 and 0.55
+"""With a relevancy below this, the text fits no better than a canonical phrase."""
+_SHARPNESS = 10.0  # from LERF's code, not its formula: without it, all scores lie between 0.45 and 0.55
 
 
 def relevancy(vectors: np.ndarray, text: np.ndarray, canonical: np.ndarray) -> np.ndarray:
-    """[M] float32, 0..1: the least, over the canonical phrases c, of exp(v.t) / (exp(v.t) + exp(v.c)).
+    """[M] float32, 0..1: the minimum over the canonical phrases c of exp(v.t) / (exp(v.t) + exp(v.c)).
 
     Args:
         vectors: [M,D] unit vectors of pictures.
@@ -25,11 +25,11 @@ def relevancy(vectors: np.ndarray, text: np.ndarray, canonical: np.ndarray) -> n
 
 
 def mean_relevancy(relevancies: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
-    """[T] float32: SAGA Eq. 15, the mean over the pictures that vote for a target; 0 where none does.
+    """[T] float32: SAGA Eq. 15, the mean over the pictures that vote for a target; 0 without a vote.
 
     Args:
         relevancies: [M] of every picture.
-        targets: [M] int, the target that a picture votes for, -1 for none.
+        targets: [M] int, the target of each picture's vote, -1 for none.
         count: T.
     """
     voting = targets >= 0

@@ -1,4 +1,4 @@
-"""From a text to ranked targets, and from a list of words to a name for each: what Blender and the tools ask for."""
+"""From a text to ranked targets, and from a list of words to a name for each target."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from blender_saga.wire.messages import Clusters
 
 from ..common.progress import Control
 from .clip_model import LoadedClip
-from .cluster_renders import cluster_index
+from .cluster_renders import ClipRenderer, cluster_index
+from .mask_vectors import TextSources
 from .relevancy import CANONICAL, MATCHES
-from .seen_masks import TextSources
 from .text_index import WAYS, TextIndex
 from .votes import vote_index
 
 MOST_LETTERS = 300
-"""Of a text: what is beyond CLIP's 77 tokens it does not read."""
-_ALIKE = 0.85  # IoU from which on two targets are one to the user
+"""Of a text: CLIP ignores everything beyond its 77 tokens."""
+_SAME_TARGET = 0.85  # IoU of two targets that count as one
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Targets of an index, the best first.
+    """Targets of an index, best first.
 
     Attributes:
         targets: [C] int, their numbers.
         scores: [C] float32, relevancy 0..1.
-        matches: how many of them, from the first on, fit the text better than the canonical phrases.
+        matches: number of leading targets that fit the text better than the canonical phrases.
     """
 
     targets: np.ndarray
@@ -38,8 +38,8 @@ class Ranking:
     matches: int
 
 
-def way_for(way: str, has_features: bool) -> str:
-    """The way to search; "auto": by votes where there are features to count them by, else by clusters.
+def resolve_way(way: str, has_features: bool) -> str:
+    """The way to search; "auto": by votes if the model has features, else by clusters.
 
     Raises:
         UserError: for an unknown way.
@@ -48,39 +48,39 @@ def way_for(way: str, has_features: bool) -> str:
         return "votes" if has_features else "clusters"
     if way not in WAYS:
         raise UserError(
-            f"There is no way '{way}' to search", fix=f"Use auto, {', '.join(WAYS)}", code=ErrorCode.BAD_SETTINGS
+            f"There is no way of search '{way}'", fix=f"Use auto, {', '.join(WAYS)}", code=ErrorCode.BAD_SETTINGS
         )
     return way
 
 
 def build_index(way: str, sources: TextSources, clip: LoadedClip, control: Control, tree: Clusters | None) -> TextIndex:
-    """The index of a scene.
+    """Build the index of a scene.
 
     Args:
         way: "votes" or "clusters".
-        sources: the scene; views and masks are needed for votes only.
+        sources: the scene; only votes need views and masks.
         clip: makes the vectors.
         control: progress and cancel.
-        tree: the scene's things and parts, for clusters only.
+        tree: the scene's objects and parts, for clusters only.
 
     Raises:
-        UserError: if there is nothing that could be found.
+        UserError: if the scene has nothing to find.
         Cancelled: if the control was cancelled.
     """
     if way == "votes":
         return vote_index(sources, clip, control)
-    assert tree is not None  # the caller knows
+    assert tree is not None  # the caller gives it
     members = node_members(tree)
     if not members:
-        raise UserError("There is nothing to describe in words", tree.note or "the scene has no clusters", "Train it")
-    return cluster_index(sources.cloud, members, (clip, sources.raster, sources.up), control)
+        raise UserError("The scene has nothing to search", tree.note or "it has no clusters", "Train it")
+    return cluster_index(sources.cloud, members, ClipRenderer(clip, sources.raster, sources.up), control)
 
 
 def node_members(tree: Clusters) -> list[np.ndarray]:
-    """Ids of the Gaussians of every node with all its parts, int64, rising."""
+    """Ids of the Gaussians of every node and its parts, int64, rising."""
     count = len(tree.parents)
     ends = np.arange(1, count + 1)
-    for node in range(count - 1, -1, -1):  # parts follow their parent: a node and its parts are a range of numbers
+    for node in range(count - 1, -1, -1):  # parts follow their parent: a node and its parts are a range
         if tree.parents[node] >= 0:
             ends[tree.parents[node]] = max(ends[tree.parents[node]], ends[node])
     order = np.argsort(tree.labels, kind="stable")
@@ -89,43 +89,44 @@ def node_members(tree: Clusters) -> list[np.ndarray]:
 
 
 def find(index: TextIndex, text: str, clip: LoadedClip, limit: int) -> Ranking:
-    """Rank the targets by how well a text fits them, in whole percents; of those that are nearly the same the best
-    stands for all.
+    """Rank the targets by their fit to a text, in whole percents; the best of nearly equal targets stands for all.
 
     Raises:
         UserError: for a text that is empty or too long, or an index of other weights.
     """
-    words = checked(text)
+    words = clean_text(text)
     if index.clip != clip.identity:
         raise UserError(
-            "The scene was described by other CLIP weights", fix="Describe it again", code=ErrorCode.OTHER_CLIP
+            "The text index of the scene belongs to other CLIP weights",
+            fix="Search again with the same weights",
+            code=ErrorCode.OTHER_CLIP,
         )
     scores = index.scores(clip.encode_texts([words]), canonical(clip))[0]
     kept: list[int] = []
     sizes = np.diff(index.offsets)
     order = np.lexsort((-sizes, -np.round(scores, 2), scores <= MATCHES))
-    for target in order:  # of equal percentages the larger first: a whole, not its part
+    for target in order:  # of equal percentages the larger first: the object before its part
         if len(kept) == limit:
             break
-        if not any(_iou(index.members(int(target)), index.members(other)) > _ALIKE for other in kept):
+        if not any(_iou(index.members(int(target)), index.members(other)) > _SAME_TARGET for other in kept):
             kept.append(int(target))
-    found = np.array(kept, np.int64)
-    return Ranking(found, scores[found], int((scores[found] > MATCHES).sum()))
+    targets = np.array(kept, np.int64)
+    return Ranking(targets, scores[targets], int((scores[targets] > MATCHES).sum()))
 
 
-def names(index: TextIndex, words: Sequence[str], clip: LoadedClip) -> tuple[list[str], np.ndarray]:
-    """The word that fits each target best, "" where none fits better than the canonical phrases, and its score [K].
+def choose_names(index: TextIndex, words: Sequence[str], clip: LoadedClip) -> tuple[list[str], np.ndarray]:
+    """The best word for each target with its score [K]; "" if no word fits better than the canonical phrases.
 
     Raises:
         UserError: if there are no words.
     """
-    given = list(dict.fromkeys(checked(word) for word in words))
-    if not given:
-        raise UserError("There are no words to choose names from", fix="Give some, with commas between them")
-    scores = index.scores(clip.encode_texts(given), canonical(clip))
+    distinct = list(dict.fromkeys(clean_text(word) for word in words))
+    if not distinct:
+        raise UserError("There are no words to choose names from", fix="Give words, separated by commas")
+    scores = index.scores(clip.encode_texts(distinct), canonical(clip))
     best = scores.max(axis=0, initial=0)
     chosen = [
-        given[int(word)] if score > MATCHES else "" for word, score in zip(scores.argmax(axis=0), best, strict=True)
+        distinct[int(word)] if score > MATCHES else "" for word, score in zip(scores.argmax(axis=0), best, strict=True)
     ]
     return chosen, best.astype(np.float32)
 
@@ -135,15 +136,15 @@ def canonical(clip: LoadedClip) -> np.ndarray:
     return clip.encode_texts(CANONICAL)
 
 
-def checked(text: str) -> str:
-    """The text without space around it.
+def clean_text(text: str) -> str:
+    """The text with single spaces.
 
     Raises:
-        UserError: if nothing is left, or it is too long to be a name.
+        UserError: if it is empty or too long.
     """
     words = " ".join(text.split())
     if not words:
-        raise UserError("There is no text to look for", fix="Type what the thing is, for example: red chair")
+        raise UserError("There is no text to search for", fix="Describe an object, for example: red chair")
     if len(words) > MOST_LETTERS:
         raise UserError("The text is too long", f"it has {len(words)} letters", f"Use at most {MOST_LETTERS}")
     return words

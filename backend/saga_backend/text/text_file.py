@@ -1,4 +1,4 @@
-"""CLIP vectors in the `.saga` file, beside the model that they were made with: later texts need no pictures."""
+"""Text indices in the `.saga` file of their model: later searches need no pictures."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ARRAYS = ("offsets", "ids", "vectors", "target_of", "thumbnails")
 
 
 def add(path: Path, index: TextIndex) -> None:
-    """Put an index into a `.saga` file; an older one of the same way is replaced.
+    """Save an index in a `.saga` file; it replaces an older one of the same way.
 
     Raises:
-        UserError: if the file is gone, unreadable or cannot be written.
+        UserError: if the file is missing, unreadable or cannot be written.
     """
     tensors, facts = read_file(path)
     put(tensors, facts, index)
@@ -24,7 +24,7 @@ def add(path: Path, index: TextIndex) -> None:
 
 
 def put(tensors: dict[str, np.ndarray], facts: dict[str, object], index: TextIndex) -> None:
-    """Put an index among the arrays and facts of a `.saga` file."""
+    """Add an index to the arrays and facts of a `.saga` file."""
     for key in _ARRAYS:
         tensors[f"text.{index.way}.{key}"] = np.ascontiguousarray(getattr(index, key))
     described = facts.get("text")
@@ -32,33 +32,32 @@ def put(tensors: dict[str, np.ndarray], facts: dict[str, object], index: TextInd
 
 
 def read(path: Path, count: int) -> dict[str, TextIndex]:
-    """The indices of a `.saga` file: `taken`.
+    """The indices of a `.saga` file; see `read_indices`.
 
     Raises:
         UserError: if the file is unreadable.
     """
-    return taken(*read_file(path), count)
+    return read_indices(*read_file(path), count)
 
 
-def taken(tensors: dict[str, np.ndarray], facts: dict, count: int) -> dict[str, TextIndex]:
-    """The indices among the arrays of a `.saga` file by their way; one that is not whole is left out, it can be made
-    again.
+def read_indices(tensors: dict[str, np.ndarray], facts: dict, count: int) -> dict[str, TextIndex]:
+    """The indices in the arrays of a `.saga` file, by their way. A damaged index is left out; it can be built again.
 
     Args:
         tensors, facts: of the file.
         count: Gaussians of its cloud.
     """
-    described, found = facts.get("text"), {}
+    described, indices = facts.get("text"), {}
     for way, clip in described.items() if isinstance(described, dict) else ():
         arrays = [tensors.get(f"text.{way}.{key}") for key in _ARRAYS]
         if way in WAYS and isinstance(clip, str) and all(array is not None for array in arrays):
             index = TextIndex(way, clip, count, *arrays)  # type: ignore[arg-type]  # none is None
-            if _whole(index):
-                found[way] = index
-    return found
+            if _is_valid(index):
+                indices[way] = index
+    return indices
 
 
-def _whole(index: TextIndex) -> bool:
+def _is_valid(index: TextIndex) -> bool:
     offsets, ids, of, vectors, pictures = (
         getattr(index, key) for key in ("offsets", "ids", "target_of", "vectors", "thumbnails")
     )

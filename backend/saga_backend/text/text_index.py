@@ -1,4 +1,4 @@
-"""What text queries look through: targets (sets of Gaussians) and the CLIP vectors of pictures that show them."""
+"""The index of text search: targets (sets of Gaussians) and CLIP vectors of their pictures."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .crops import THUMBNAIL
 from .relevancy import mean_relevancy, relevancy
 
 WAYS = ("votes", "clusters")
-"""Masks of many views vote (SAGA); or clusters are drawn alone (Click-Gaussian)."""
+"""Masks of many views vote (SAGA), or every cluster is drawn alone (Click-Gaussian)."""
 
 
 @dataclass(frozen=True, eq=False)
 class TextIndex:
-    """K targets in a cloud of `count` Gaussians and P pictures, each of which shows one of them.
+    """K targets in a cloud of `count` Gaussians, and P pictures of one target each.
 
     Attributes:
         way: one of WAYS.
-        clip: identity of the weights that made the vectors.
+        clip: identity of the CLIP weights.
         count: N.
         offsets: [K+1] int64; ids[offsets[k]:offsets[k+1]] are the Gaussians of target k, rising.
         ids: [E] int32.
         vectors: [P,D] float16, unit vectors of the pictures.
-        target_of: [P] int32, the target that a picture votes for.
+        target_of: [P] int32, the target of each picture's vote.
         thumbnails: [K,h,w,3] uint8, a picture of each target for people.
     """
 
@@ -51,7 +51,7 @@ class TextIndex:
         return out
 
     def scores(self, texts: np.ndarray, canonical: np.ndarray) -> np.ndarray:
-        """[T,K] float32, 0..1: how well each text fits each target (Eq. 15).
+        """[T,K] float32, 0..1: the fit of each text to each target (SAGA Eq. 15).
 
         Args:
             texts: [T,D] unit vectors of the queries.
@@ -65,28 +65,30 @@ class TextIndex:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """One target while an index is made: [N] bool or ids of its Gaussians, and its picture [h,w,3] uint8."""
+    """A target of a new index: [N] bool or ids of its Gaussians, and its picture [h,w,3] uint8."""
 
     members: np.ndarray
     thumbnail: np.ndarray
 
 
-def index_of(way: str, clip: str, count: int, targets: list[Target], votes: tuple[np.ndarray, np.ndarray]) -> TextIndex:
-    """An index from its targets.
+def make_index(
+    way: str, clip: str, count: int, targets: list[Target], vectors: np.ndarray, target_of: np.ndarray
+) -> TextIndex:
+    """Make an index from its targets.
 
     Args:
         way: one of WAYS.
         clip: identity of the weights.
         count: N Gaussians.
         targets: K targets.
-        votes: vectors [P,D] and the target of each [P], -1 for none; pictures without a target are left out.
+        vectors: [P,D], of the pictures.
+        target_of: [P], the target of each picture, -1 for none; pictures without a target are left out.
     """
     members = [np.flatnonzero(t.members) if t.members.dtype == bool else np.sort(t.members) for t in targets]
     offsets = np.concatenate([[0], np.cumsum([len(m) for m in members])]).astype(np.int64)
     ids = np.concatenate([*members, np.zeros(0, np.int32)]).astype(np.int32)
-    vectors, of = votes
-    voting = of >= 0
+    voting = target_of >= 0
     pictures = np.stack([t.thumbnail for t in targets]) if targets else np.zeros((0, THUMBNAIL, THUMBNAIL, 3), np.uint8)
     return TextIndex(
-        way, clip, count, offsets, ids, vectors[voting].astype(np.float16), of[voting].astype(np.int32), pictures
+        way, clip, count, offsets, ids, vectors[voting].astype(np.float16), target_of[voting].astype(np.int32), pictures
     )

@@ -1,6 +1,8 @@
-"""SAGA's vote-based text search (appendix A.3): masks of all views, grouped by what they select in 3D, vote by CLIP."""
+"""SAGA's vote-based text search (appendix A.3): masks of all views, grouped by their 3D selection, vote with CLIP."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -12,53 +14,54 @@ from ..common.progress import Control
 from ..methods.saga.model import DEFAULT_THRESHOLD, AffinityModel
 from ..segments.lookup import snapped
 from .clip_model import LoadedClip
-from .seen_masks import SeenMasks, TextSources, see
-from .text_index import Target, TextIndex, index_of
+from .mask_vectors import MaskVectors, TextSources, encode_masks
+from .text_index import Target, TextIndex, make_index
 
 _ANCHORS = 8192
 _MOST_MASKS = 6000  # their distances take 4 bytes a pair
-_HAZE = 0.1  # opacity; fainter Gaussians have features that nobody saw
-_FEWEST = 3  # masks of a target at least,
-_VIEWS_SHARE = 0.1  # and of the views
-_MANY_VIEWS = 0.25  # masks, by number of views, of a group that means something though no segment is like it
-_SPEAKERS = 8  # masks of a group, the most typical, that say which Gaussians it means
+_HAZE = 0.1  # opacity; fainter Gaussians were never visible enough to train their features
+_FEWEST = 3  # minimum masks of a target,
+_VIEWS_SHARE = 0.1  # and minimum share of the views
+_MANY_VIEWS = 0.25  # masks, as a share of the views, from which a group counts without a matching segment
+_TYPICAL = 8  # masks of a group, the most typical ones, that choose its Gaussians
 _STEPS = 256  # masks joined to the tree between two looks at the control
 
 
 def vote_index(sources: TextSources, clip: LoadedClip, control: Control) -> TextIndex:
-    """The index of a scene by votes.
+    """Build the index of a scene by votes.
 
     Raises:
-        UserError: if the scene has no features, which the votes are counted by.
+        UserError: if the scene has no features, or no view shows a mask.
         Cancelled: if the control was cancelled.
     """
     model = sources.model.features()
-    seen = see(sources, clip, control)
-    if not len(seen):
-        raise UserError("There is nothing to describe in words", "no view shows a mask", "Train with other masks")
-    scales = np.concatenate(seen.scales)
+    masks = encode_masks(sources, clip, control)
+    if not len(masks):
+        raise UserError("The scene has nothing to search", "no view shows a mask", "Train with other masks")
+    scales = np.concatenate(masks.scales)
     places = np.linspace(0, len(scales) - 1, min(len(scales), _MOST_MASKS)).round().astype(int)
-    queries = queries_of(model, np.concatenate(seen.features)[places], slider(model, scales[places]))
+    queries = mask_queries(model, np.concatenate(masks.features)[places], slider_positions(model, scales[places]))
     control.progress("comparing masks", 0, 1)
-    distances = iou_distances(selected(model.features[_anchors(sources)], *queries))
+    distances = iou_distances(select_gaussians(model.features[_anchors(sources)], *queries))
     smallest = max(_FEWEST, round(_VIEWS_SHARE * len(sources.spread())))
     groups = np.full(len(scales), -1)
-    groups[places] = grouped(distances, smallest, control)
-    targets = _targets(sources, seen, (places, groups[places], queries, distances), control)
-    number = np.cumsum([target is not None for target in targets]) - 1  # of a group among those that mean something
-    of = np.array([number[g] if g >= 0 and targets[g] is not None else -1 for g in groups])
+    groups[places] = group_masks(distances, smallest, control)
+    targets = _targets(sources, masks, _MaskGroups(places, groups[places], *queries, distances), control)
+    number = np.cumsum([target is not None for target in targets]) - 1  # of each group among those with a target
+    target_of = np.array([number[g] if g >= 0 and targets[g] is not None else -1 for g in groups])
     kept = [target for target in targets if target is not None]
-    return index_of("votes", clip.identity, len(sources.cloud), kept, (np.concatenate(seen.vectors), of))
+    vectors = np.concatenate(masks.vectors)
+    return make_index("votes", clip.identity, len(sources.cloud), kept, vectors, target_of)
 
 
-def slider(model: AffinityModel, scales: np.ndarray) -> np.ndarray:
+def slider_positions(model: AffinityModel, scales: np.ndarray) -> np.ndarray:
     """[M] float32: 3D scales (scene units) as positions 0..1."""
     table = np.linspace(0, 1, len(model.quantiles))
     return np.interp(scales, model.quantiles, table).astype(np.float32)
 
 
-def queries_of(model: AffinityModel, features: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eq. 14 of M masks as what Gaussians are compared with.
+def mask_queries(model: AffinityModel, features: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The query vectors of M masks (Eq. 14).
 
     Args:
         model: features and gate.
@@ -73,21 +76,21 @@ def queries_of(model: AffinityModel, features: np.ndarray, scales: np.ndarray) -
     return gated / np.maximum(np.linalg.norm(gated, axis=1, keepdims=True), 1e-12), gates
 
 
-def selected(features: np.ndarray, gated: np.ndarray, gates: np.ndarray) -> np.ndarray:
-    """[M,A] bool: which Gaussians each mask selects, cosine of the gated features above the usual threshold.
+def select_gaussians(features: np.ndarray, gated: np.ndarray, gates: np.ndarray) -> np.ndarray:
+    """[M,A] bool: the Gaussians that each mask selects: cosine of the gated features above the default threshold.
 
     Args:
         features: [A,F] of the Gaussians, ungated.
-        gated, gates: [M,F], of `queries_of`.
+        gated, gates: [M,F], from `mask_queries`.
     """
     norms = np.sqrt(np.maximum(gates**2 @ (features**2).T, 1e-24))
     return (gated * gates) @ features.T > DEFAULT_THRESHOLD * norms
 
 
 def iou_distances(sets: np.ndarray) -> np.ndarray:
-    """[M,M] float32: 1 - IoU of every two sets [M,A] bool; 1 between empty ones.
+    """[M,M] float32: 1 - IoU of every two sets [M,A] bool; 1 between empty sets.
 
-    The paper writes the IoU itself and calls it a distance; alike masks are to be near.
+    The paper calls the IoU itself a distance, but similar masks must be near.
     """
     ones = sets.astype(np.float32)
     sizes = ones.sum(axis=1)
@@ -97,7 +100,7 @@ def iou_distances(sets: np.ndarray) -> np.ndarray:
     return distances.astype(np.float32)
 
 
-def grouped(distances: np.ndarray, smallest: int, control: Control) -> np.ndarray:
+def group_masks(distances: np.ndarray, smallest: int, control: Control) -> np.ndarray:
     """[M] int: HDBSCAN by given distances [M,M]; -1 for noise.
 
     Raises:
@@ -144,25 +147,38 @@ def _anchors(sources: TextSources) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(usable, min(len(usable), _ANCHORS), replace=False))
 
 
-def _targets(sources: TextSources, seen: SeenMasks, found: tuple, control: Control) -> list[Target | None]:
+@dataclass(frozen=True, eq=False)
+class _MaskGroups:
+    """Q masks with their place among all masks, group, query vectors [Q,F] and distances [Q,Q]."""
+
+    places: np.ndarray
+    groups: np.ndarray
+    gated: np.ndarray
+    gates: np.ndarray
+    distances: np.ndarray
+
+
+def _targets(
+    sources: TextSources, masks: MaskVectors, mask_groups: _MaskGroups, control: Control
+) -> list[Target | None]:
     """The Gaussians of every group: those that more than half of its most typical masks select.
 
-    Beyond the paper: None for a group that is like none of the segments on which all views agree, unless many views
-    show it: it is halves and merged masks, a segmenter's faults that a few views happen to share.
+    Beyond the paper: None for a group that matches no segment, unless many views show it. Such a group consists of
+    split and merged masks, faults of the segmenter that a few views share by chance.
     """
-    places, groups, (gated, gates), distances = found
+    places, groups = mask_groups.places, mask_groups.groups
     features, segments = sources.model.features().features, sources.model.segments
-    areas = np.concatenate(seen.areas)
+    areas = np.concatenate(masks.areas)
     out: list[Target | None] = []
     count = int(groups.max(initial=-1)) + 1
     for group in range(count):
-        control.progress("finding what the masks mean", group, count)
+        control.progress("selecting Gaussians of masks", group, count)
         own = np.flatnonzero(groups == group)
-        typical = own[np.argsort(distances[np.ix_(own, own)].sum(axis=1), kind="stable")[:_SPEAKERS]]
-        share = selected(features, gated[typical], gates[typical]).mean(axis=0)
+        typical = own[np.argsort(mask_groups.distances[np.ix_(own, own)].sum(axis=1), kind="stable")[:_TYPICAL]]
+        share = select_gaussians(features, mask_groups.gated[typical], mask_groups.gates[typical]).mean(axis=0)
         largest = typical[np.argmax(areas[places[typical]])]
         meant = share > 0.5
         members = snapped(segments, meant)
         confirmed = members is not meant or len(own) >= _MANY_VIEWS * len(sources.spread()) or not len(segments)
-        out.append(Target(members, seen.thumbnails[places[largest]]) if confirmed and meant.any() else None)
+        out.append(Target(members, masks.thumbnails[places[largest]]) if confirmed and meant.any() else None)
     return out

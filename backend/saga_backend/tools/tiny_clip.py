@@ -191,7 +191,7 @@ def _loss(loaded: LoadedClip, data: Captioned, batch: int, random: np.random.Gen
     template = _TEMPLATES[random.integers(len(_TEMPLATES))]
     pictures = data.pictures[chosen][..., list(ORDERS[order])]
     pictures = np.where(random.random((len(chosen), 1, 1, 1)) < 0.5, pictures[:, :, ::-1], pictures)
-    images = loaded.model.encode_image(loaded.prepared(pictures), normalize=True)
+    images = loaded.model.encode_image(loaded.prepare(pictures), normalize=True)
     words = loaded.model.encode_text(
         loaded.tokens([template.format(text) for text in texts] + list(CANONICAL)), normalize=True
     )

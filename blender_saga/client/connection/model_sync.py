@@ -208,7 +208,7 @@ class ModelSync:
         if error is None:
             return pending.answer
         note = f"{pending.answer.note.rstrip('.')}. " if pending.answer.note else ""
-        return replace(pending.answer, note=f"{note}The description could not be kept: {error.sentence()}")
+        return replace(pending.answer, note=f"{note}The text index could not be saved: {error.sentence()}")
 
     def _request(self, number: int) -> int:
         """An id for a request of our own, for the sake of one of the user's."""

@@ -22,7 +22,7 @@ from saga_backend.model.scene_model import SceneModel
 from saga_backend.segments.segments import from_sets, scale_table
 from saga_backend.text import answers
 from saga_backend.text.clip_model import open_clip_file
-from saga_backend.text.text_index import Target, index_of
+from saga_backend.text.text_index import Target, make_index
 from saga_backend.tools import tiny_clip
 from saga_backend.tools.tiny_clip import FIRST_SEED, FLOOR, ORDERS, TinySettings, draw_objects, fit_to, save
 from tests.backend.serving.test_text_session import ColorClip
@@ -85,7 +85,7 @@ def test_what_is_right_and_what_is_absent():
     labels = np.repeat([1, 2, 3, 0], 10)
     vectors = clip.encode_texts(["red", "blue", "red"]).astype(np.float32)
     targets = [Target(labels == 1, np.zeros((4, 4, 3), np.uint8)), Target(labels == 3, np.zeros((4, 4, 3), np.uint8))]
-    index = index_of("votes", clip.identity, 40, targets, (vectors, np.array([0, 1, 0])))
+    index = make_index("votes", clip.identity, 40, targets, vectors, np.array([0, 1, 0]))
     task = text_task(labels, {1: "red", 2: "blue", 3: "thing"}, ["red", "blue", "thing", "green"], np.ones(40, bool))
     judged = judge_way(index, clip, task)
     right = {entry["text"]: entry["right"] for entry in judged["captions"]}

@@ -77,7 +77,7 @@ def test_what_a_text_found_out_comes_back(backend: Backend, elsewhere: Elsewhere
     path.unlink()
     tmp_path.rmdir()
     found = answer(backend, FindText("scene", "red box", "/clip.pt", str(path)))
-    assert found.counts.tolist() == [1] and "The description could not be kept" in found.note
+    assert found.counts.tolist() == [1] and "The text index could not be saved" in found.note
 
 
 def test_a_bad_model_is_told_and_the_scene_is_there(backend: Backend, elsewhere: Elsewhere, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_a_description_that_cannot_be_kept_is_still_an_answer(own_file, clip, mo
     session.load_scene(LoadScene("toy", CLOUD, model_file=str(own_file)))
     own_file.write_bytes(b"no longer a model")
     answer = session.find_text(ask("red", model_file=str(own_file)), Control())
-    assert answer.matches and "could not be kept" in answer.note and own_file.read_bytes() == b"no longer a model"
+    assert answer.matches and "could not be saved" in answer.note and own_file.read_bytes() == b"no longer a model"
 
 
 @pytest.mark.parametrize("key", ["offsets", "ids", "vectors", "target_of", "thumbnails"])

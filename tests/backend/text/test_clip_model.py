@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from blender_saga.errors import UserError
-from saga_backend.text.clip_config import ClipConfig, config_of
+from saga_backend.text.clip_config import ClipConfig, find_config
 from saga_backend.text.clip_model import LoadedClip, build, open_clip_file, shared_clip
 from saga_backend.tools.tiny_clip import TinySettings, save
 
@@ -169,6 +169,6 @@ def test_a_description_that_is_none_is_refused(weights, tmp_path, content):
 def test_published_models_are_recognized_by_their_shapes(tmp_path, file, name):
     with torch.device("meta"):
         tensors = build(ClipConfig("x", open_clip.get_model_config(name))).state_dict()
-    found = config_of(tmp_path / file, tensors)
+    found = find_config(tmp_path / file, tensors)
     assert found.name == name
     assert found.sizes.get("quick_gelu", False) == name.endswith("quickgelu")

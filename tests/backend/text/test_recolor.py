@@ -14,6 +14,7 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.sh import C0
 from saga_backend.common.progress import Control
 from saga_backend.rasterizer.select import rasterizer
+from saga_backend.text.cluster_renders import ClipRenderer
 from saga_backend.text.recolor import RecolorSettings, recolor
 from tests.helpers.twins import ball
 
@@ -49,7 +50,7 @@ def red_ball(rng) -> GaussianCloud:
 
 
 def changed(cloud: GaussianCloud, texts: tuple[str, str], **more) -> np.ndarray:
-    return recolor(cloud, texts, (MeanColor(), rasterizer("cpu"), UP), Control(), **more)
+    return recolor(cloud, texts, ClipRenderer(MeanColor(), rasterizer("cpu"), UP), Control(), **more)
 
 
 def hue(color: np.ndarray) -> float:
@@ -91,4 +92,4 @@ def test_it_can_be_cancelled(rng) -> None:
     control = Control()
     control.cancel()
     with pytest.raises(Cancelled):
-        recolor(red_ball(rng), ("red ball", "blue ball"), (MeanColor(), rasterizer("cpu"), UP), control)
+        recolor(red_ball(rng), ("red ball", "blue ball"), ClipRenderer(MeanColor(), rasterizer("cpu"), UP), control)

@@ -13,9 +13,9 @@ from saga_backend.common.progress import Control
 from saga_backend.methods.saga.model import DEFAULT_THRESHOLD, AffinityModel
 from saga_backend.rasterizer.contributions import Contributions
 from saga_backend.text.crops import THUMBNAIL, masked_crops, thumbnail
+from saga_backend.text.mask_vectors import mean_features
 from saga_backend.text.relevancy import mean_relevancy, relevancy
-from saga_backend.text.seen_masks import mean_features
-from saga_backend.text.votes import grouped, iou_distances, queries_of, selected, slider
+from saga_backend.text.votes import group_masks, iou_distances, mask_queries, select_gaussians, slider_positions
 from tests.helpers.twins import CancelsAt, dense, unit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,9 +39,9 @@ def test_equation_14_and_what_a_mask_selects(rng):
     members = rng.random((30, 7)) < 0.4
     members[0] = True  # no mask is empty
     sizes = rng.uniform(0, 6, 7)
-    scales = slider(model, sizes)
-    gated, gates = queries_of(model, mean_features(model.features, rows, members), scales)
-    chosen = selected(model.features, gated, gates)
+    scales = slider_positions(model, sizes)
+    gated, gates = mask_queries(model, mean_features(model.features, rows, members), scales)
+    chosen = select_gaussians(model.features, gated, gates)
     weights = dense(rows, 40)
     for m in range(7):
         table = model.quantiles
@@ -82,16 +82,16 @@ def test_groups_are_those_of_the_package(rng, smallest):
     edges = hdbscan_.mst_linkage_core(reach)
     tree = hdbscan_.label(edges[np.argsort(edges[:, 2], kind="stable")])
     wanted = hdbscan_._tree_to_labels(distances, tree, smallest)[0]
-    ours = grouped(distances, smallest, Control())
+    ours = group_masks(distances, smallest, Control())
     np.testing.assert_array_equal(ours < 0, wanted < 0)
     pairs = set(zip(ours.tolist(), wanted.tolist(), strict=True))
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})  # the same groups, whatever numbers
 
 
 def test_few_masks_make_no_group_and_grouping_can_be_cancelled(rng):
-    assert (grouped(np.zeros((3, 3), np.float32), 3, Control()) == -1).all()
+    assert (group_masks(np.zeros((3, 3), np.float32), 3, Control()) == -1).all()
     with pytest.raises(Cancelled):
-        grouped(iou_distances(rng.random((20, 9)) < 0.5), 3, CancelsAt("grouping masks"))
+        group_masks(iou_distances(rng.random((20, 9)) < 0.5), 3, CancelsAt("grouping masks"))
 
 
 def test_relevancy_is_lerfs(rng):

@@ -1,4 +1,4 @@
-"""The masks of every view as text search needs them: what they show as CLIP vectors, their blended features, scales."""
+"""The masks of every view for text search: CLIP vectors of their pictures, blended features, and scales."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from .clip_model import LoadedClip
 from .crops import masked_crops, thumbnail
 
 SMALLEST = 40
-"""Pixels; of a mask with fewer, CLIP would see a blur."""
+"""Minimum pixels of a mask; CLIP would see a smaller one as a blur."""
 MOST_VIEWS = 40
-"""Views looked at, evenly spaced: every mask of each goes through CLIP."""
-_COVERS = 0.5  # share of a pixel's weight from which on a segment covers it
+"""Maximum number of views, evenly spaced: CLIP encodes every mask of each."""
+_COVERS = 0.5  # share of a pixel's weight; above it, a segment covers the pixel
 
 
 @dataclass(eq=False)
 class TextSources:
-    """What an index is made from.
+    """The sources of an index.
 
     Attributes:
         cloud: N Gaussians.
-        model: its segments and, where trained, its features.
-        views: where from.
-        masks: [M,H,W] bool of every view; None: the model's segments as each view shows them.
-        raster: fills rows.
+        model: its segments and, if trained, its features.
+        views: the views of the masks.
+        masks: [M,H,W] bool of every view; None: the model's segments in each view.
+        raster: computes the rows.
         up: direction away from the ground; y is down in splat files.
     """
 
@@ -50,17 +50,19 @@ class TextSources:
     up: tuple[float, float, float] = (0.0, -1.0, 0.0)
 
     def spread(self) -> list[int]:
-        """The views that are looked at."""
-        many = len(self.views)
-        return np.unique(np.linspace(0, many - 1, min(many, MOST_VIEWS)).round().astype(int)).tolist() if many else []
+        """Indices of at most MOST_VIEWS evenly spaced views."""
+        count = len(self.views)
+        return (
+            np.unique(np.linspace(0, count - 1, min(count, MOST_VIEWS)).round().astype(int)).tolist() if count else []
+        )
 
 
 @dataclass(eq=False)
-class SeenMasks:
+class MaskVectors:
     """M masks of all views.
 
     Attributes:
-        vectors: [M,D] float32, CLIP's of their crops.
+        vectors: [M,D] float32, CLIP vectors of their crops.
         features: [M,F] float32, mean over their pixels of the blended, ungated features; [M,0] without features.
         scales: [M] float32, 3D scale (SAGA Eq. 2), scene units.
         areas: [M] int64, pixels.
@@ -77,24 +79,23 @@ class SeenMasks:
         return sum(len(part) for part in self.scales)
 
 
-def see(sources: TextSources, clip: LoadedClip, control: Control) -> SeenMasks:
-    """Look at every view's masks; each view is a task of its own.
+def encode_masks(sources: TextSources, clip: LoadedClip, control: Control) -> MaskVectors:
+    """Encode the masks of every view.
 
     Raises:
         UserError: if the masks do not fit the views.
         Cancelled: if the control was cancelled.
     """
-    out, places = SeenMasks(), sources.spread()
-    for step, index in enumerate(places):
-        control.progress("describing views", step, len(places))
+    out, indices = MaskVectors(), sources.spread()
+    for step, index in enumerate(indices):
+        control.progress("describing views", step, len(indices))
         view = sources.views[index]
         rows = sources.raster.contributions(sources.cloud, view, all_pixels(view))
-        _describe(out, sources, clip, (index, rows))
+        _encode_view(out, sources, clip, index, rows)
     return out
 
 
-def _describe(out: SeenMasks, sources: TextSources, clip: LoadedClip, of_view: tuple[int, Contributions]) -> None:
-    index, rows = of_view
+def _encode_view(out: MaskVectors, sources: TextSources, clip: LoadedClip, index: int, rows: Contributions) -> None:
     view = sources.views[index]
     masks = _large_masks(sources, index, rows)
     members = masks.members()
@@ -109,8 +110,9 @@ def _describe(out: SeenMasks, sources: TextSources, clip: LoadedClip, of_view: t
 
 
 def mean_features(features: np.ndarray, rows: Contributions, members: np.ndarray) -> np.ndarray:
-    """[M,F] float32: mean over each mask's pixels of the blended features (SAGA Eq. 14 before its gate, which is a
-    factor a channel and may as well follow).
+    """[M,F] float32: mean of the blended features over each mask's pixels.
+
+    This is SAGA Eq. 14 before its gate, which is one factor for each channel and can follow later.
 
     Args:
         features: [N,F].
@@ -131,7 +133,7 @@ def _large_masks(sources: TextSources, index: int, rows: Contributions) -> Sampl
             raise UserError(
                 "The masks do not fit the views",
                 f"view {index} has another size",
-                fix="Train it again",
+                fix="Train the scene again",
                 code=ErrorCode.BAD_MASKS,
             )
     large = pictures.sum(axis=(1, 2)) >= SMALLEST
@@ -142,7 +144,7 @@ def _large_masks(sources: TextSources, index: int, rows: Contributions) -> Sampl
 
 
 def segment_pictures(segments: Segments, rows: Contributions, view: View) -> np.ndarray:
-    """[M,H,W] bool: the segments as a view shows them, those with at least SMALLEST pixels, without what is whole.
+    """[M,H,W] bool: the segments with at least SMALLEST pixels in a view.
 
     Args:
         segments: of the cloud.
@@ -150,7 +152,7 @@ def segment_pictures(segments: Segments, rows: Contributions, view: View) -> np.
         view: the view.
     """
     out = []
-    for begin in range(0, len(segments), 32):  # a bit a pixel and segment would be gigabytes as shares
+    for begin in range(0, len(segments), 32):  # in blocks: the shares of all segments would take gigabytes
         numbers = range(begin, min(begin + 32, len(segments)))
         shares = rows.blend(np.stack([segments.mask([k]) for k in numbers], axis=1).astype(np.float32))
         covered = shares > _COVERS
