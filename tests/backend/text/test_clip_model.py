@@ -88,7 +88,7 @@ def test_the_last_one_is_kept_until_its_file_changes(weights, tmp_path):
     assert shared_clip(path) is first
     tensors = torch.load(path, weights_only=True)
     torch.save(dict(tensors) | {"more": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match="too many"):
+    with pytest.raises(UserError, match="unexpected"):
         shared_clip(path)
 
 
@@ -108,11 +108,11 @@ def test_a_truncated_safetensors_file_is_refused(weights, tmp_path):
 
 
 def test_other_files_are_refused(weights, tmp_path):
-    assert "no such file" in refusal(tmp_path / "none.pt")
+    assert "does not exist" in refusal(tmp_path / "none.pt")
     torch.save([1, 2], tmp_path / "list.pt")
-    assert "tensors by name" in refusal(tmp_path / "list.pt")
+    assert "named tensors" in refusal(tmp_path / "list.pt")
     torch.save({"a": torch.zeros(2)}, tmp_path / "other.pt")
-    assert "no model that open_clip knows" in refusal(tmp_path / "other.pt")
+    assert "no model of open_clip" in refusal(tmp_path / "other.pt")
     torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")
     assert "TorchScript" in refusal(tmp_path / "program.pt")
 
