@@ -137,9 +137,8 @@ class Recorder:
         if code not in self._names:
             path = Path(code.co_filename)
             house = next((house for house in HOUSES if path.is_relative_to(house)), None)
-            self._names[code] = (
-                path.relative_to(house).as_posix().replace("errors.py", "errors/errors.py") if house else ""
-            )
+            relative = path.relative_to(house).as_posix() if house else ""
+            self._names[code] = "errors/errors.py" if relative == "errors.py" else relative
         return self._names[code]
 
 

@@ -2,7 +2,9 @@
 
 import os
 
-__version__ = "0.1.0"
+from .common.version import read_version
+
+__version__ = read_version()
 
 # Before numpy, numba and torch load their threads. Threads that wait for each other shall sleep and not spin, and a
 # matrix product of numpy's (they are small here) shall not wait for a second core: on cores that others use too (a

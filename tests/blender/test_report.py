@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 import pytest
 
+from saga_backend import __version__
 from tests.blender.clouds import random_cloud, write_inria
 from tests.blender.support import PACKAGE, addon
 from tests.blender.test_backend_flow import fake_backend, splat, trained
@@ -68,7 +69,8 @@ def test_nothing_of_the_users_own_leaves(planted: list[str]) -> None:
 
 def test_it_says_what_support_needs(planted: list[str]) -> None:
     text = report()
-    for words in (f"Blender {bpy.app.version_string}", "Extension 0.1.0, protocol 3", "Driver:", "Free space"):
+    versions = f"Blender {bpy.app.version_string}", f"Extension {__version__}, protocol 3"
+    for words in (*versions, "Driver:", "Free space"):
         assert words in text
     assert "saga.import_splat: finished" in text and "SAGA_OT_import_splat" not in text
     assert "torch warns of ~/.cache/x" in text

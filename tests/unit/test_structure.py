@@ -318,10 +318,11 @@ def test_lock_files_hold_names_and_versions_of_all_that_is_wanted() -> None:
 
 
 def text_files() -> list[Path]:
-    folders = (ADDON, BACKEND, ROOT / "scripts", ROOT / "tests", ROOT / "docs", ROOT / ".ci")
-    endings = {".py", ".txt", ".in", ".md", ".toml", ".json", ""}
+    folders = (ADDON, BACKEND, ROOT / "scripts", ROOT / "tests", ROOT / "docs", ROOT / ".ci", ROOT / ".github")
+    endings = {".py", ".txt", ".in", ".md", ".toml", ".json", ".yml", ""}
     return [p for f in folders for p in f.rglob("*") if p.is_file() and p.suffix in endings] + [
-        ROOT / name for name in ("README.md", "pyproject.toml", "blender_manifest.toml")
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml", "blender_manifest.toml")
     ]
 
 
@@ -341,8 +342,7 @@ def test_the_readme_commands_exist_and_ci_runs_the_test_command() -> None:
     assert "exec python3 scripts/test.py --gui --faults\n" in ci
 
 
-def test_version_and_blender_version_stand_in_the_manifest_as_elsewhere() -> None:
+def test_the_license_is_the_same_everywhere() -> None:
     manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert manifest["version"] == project["version"]
     assert manifest["license"] == [f"SPDX:{project['license']}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,16 @@ def test_the_rest_works(extension: Path, scene: Path) -> None:
     assert model.is_file()
     told = run(extension, "info", scene, "--json")
     assert told.returncode == 0 and f'"count": {len(CLOUD)}' in told.stdout
+
+
+def test_the_version_is_that_of_the_extension(tmp_path: Path) -> None:
+    folder = tmp_path / "blender_saga"
+    build_extension.stage(folder)
+    manifest = folder / "blender_manifest.toml"
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(re.sub(r'^version = ".*"$', 'version = "9.8.7"', text, flags=re.MULTILINE), encoding="utf-8")
+    code = (
+        f"import sys; sys.path.insert(0, {str(folder / 'backend')!r}); import saga_backend as s; print(s.__version__)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "9.8.7"
