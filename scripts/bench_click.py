@@ -106,10 +106,10 @@ def click_training(case: Case) -> Iterator[Line]:
         places = itertools.cycle(_places(bench, obj))
         for _ in range(3):
             _click(bpy, case.n, next(places))
-        from blender_saga.scene.state.session import session
+        from blender_saga.scene.state import session
 
         bpy.ops.saga.train(steps=30 if case.quick else _STEPS, views=4 if case.quick else _VIEWS, wait=False)
-        training, pause, seconds = session.training, threading.Event(), {}
+        training, pause, seconds = session.trainings.request, threading.Event(), {}
         while not training.ended:
             phase = training.job.progress.phase if training.job.progress else "begin"
             began = time.perf_counter()
@@ -131,10 +131,10 @@ def times_of(seconds: list[float]) -> Times:
 
 def _worked() -> float:
     """Seconds of work of this process and its backend, all cores together (Linux; elsewhere this process alone)."""
-    from blender_saga.scene.state.session import session
+    from blender_saga.scene.state import session
 
     try:
-        stat = Path(f"/proc/{session.backend._process._child.pid}/stat").read_text()
+        stat = Path(f"/proc/{session.link.backend._process._child.pid}/stat").read_text()
     except OSError:
         return time.process_time()
     user, system = stat.rpartition(")")[2].split()[11:13]
@@ -145,7 +145,7 @@ def _watched() -> Stages:
     """A stopwatch at each part of a click."""
     from blender_saga.scene.requests import click
     from blender_saga.scene.splat.draw_data import Blocks
-    from blender_saga.scene.state.session import Request
+    from blender_saga.scene.state.request import Request
     from blender_saga.viewport.splat_draw import Painter
 
     stages = Stages()
@@ -189,17 +189,17 @@ def _places(bench: BenchScene, obj: object) -> list[tuple[int, int]]:
 def _backend(folder: Path, obj: object, bench: BenchScene) -> Iterator[None]:
     """The splat has a model, written here, and a backend process runs."""
     from blender_saga.client.connection.process import Launch
-    from blender_saga.scene.state.session import session
+    from blender_saga.scene.state import session
 
     path = folder / "bench.saga"
     save(path, _model(bench), Header(obj.saga.fingerprint, count=len(bench.cloud)))
     obj.saga.model_file, obj.saga.source = str(path), str(folder / "bench.ply")  # a new model goes there, too
     addon, launcher = _ROOT / "blender_saga", _ROOT / "backend" / "launch.py"
-    session.start(Launch(Path(sys.executable), launcher, addon, folder / "log", "cpu")).wait_connected(180)
+    session.link.start(Launch(Path(sys.executable), launcher, addon, folder / "log", "cpu")).wait_connected(180)
     try:
         yield
     finally:
-        session.stop()
+        session.link.stop()
 
 
 def _model(bench: BenchScene) -> SceneModel:

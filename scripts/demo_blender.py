@@ -85,7 +85,7 @@ class Blender:
     def start_backend(self) -> str:
         """Start it; returns what it says of itself."""
         self._do(self._bpy.ops.saga.backend_start)
-        return self._addon("scene.state.session").session.backend.welcome.note
+        return self._addon("scene.state.session").link.backend.welcome.note
 
     def train(self, steps: int) -> str:
         """Train; returns a summary. Meanwhile progress is printed by a thread that only reads."""
@@ -95,12 +95,12 @@ class Blender:
             self._do(self._bpy.ops.saga.train, object=self._name, steps=steps)
         finally:
             ended.set()
-        return self._addon("scene.state.session").session.message
+        return self._addon("scene.state.session").status.message
 
     def _tell_progress(self, ended: threading.Event) -> None:
-        session = self._addon("scene.state.session").session
+        session = self._addon("scene.state.session")
         while not ended.wait(_TELL_EVERY):
-            progress = session.training.job.progress if session.training else None
+            progress = session.trainings.request.job.progress if session.trainings.request else None
             if progress:
                 print(f"           ... {progress.phase}: {progress.step:,} of {progress.total:,}", flush=True)
 

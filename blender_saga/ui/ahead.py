@@ -16,7 +16,8 @@ from ..scene.requests.cameras import flat_matrices, view_from_flat
 from ..scene.requests.lookup import find_splat, participants
 from ..scene.requests.weights import weights
 from ..scene.state import timer
-from ..scene.state.session import Request, session
+from ..scene.state.link import link
+from ..scene.state.request import Request
 from . import tool
 
 _STILL = 0.6  # seconds in which the view does not change
@@ -60,7 +61,7 @@ def consider(context: bpy.types.Context, view: View, now: float) -> bool:
 
 def _watch() -> bool:
     context = bpy.context
-    runs = session.backend is not None and session.backend.state is ConnectionState.connected
+    runs = link.state is ConnectionState.connected
     if not runs or context.scene is None or context.scene.saga.select_by != "INSTANT":
         return False
     for window in context.window_manager.windows:

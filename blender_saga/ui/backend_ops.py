@@ -7,7 +7,9 @@ from bpy.props import EnumProperty
 
 from ..client.install.installation import Installation, prepare
 from ..errors import ErrorCode, UserError
-from ..scene.state.session import session
+from ..scene.state import session
+from ..scene.state.downloads import downloads
+from ..scene.state.link import link
 from .launch import backend_launch, environment, launch_with
 from .operator_base import wait_property
 from .reporting import Result, reported
@@ -31,7 +33,7 @@ class SAGA_OT_backend_install(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Start the installation; wait for its end if `wait` is set."""
-        if session.installation is not None and session.installation.running:
+        if downloads.installing:
             raise UserError(
                 "The installation is already running", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY
             )
@@ -39,9 +41,11 @@ class SAGA_OT_backend_install(bpy.types.Operator):
             fix = "Enable Allow Online Access in Preferences > System > Network"
             raise UserError("The backend cannot be installed", "online access is disabled", fix, code=ErrorCode.OFFLINE)
         installed, trial = environment(), lambda python: prepare(launch_with(python))
-        session.installation = Installation(lambda report, cancelled: installed.install(report, cancelled, trial))
+        installation = downloads.install(
+            Installation(lambda report, cancelled: installed.install(report, cancelled, trial))
+        )
         if self.wait:
-            session.installation.wait()
+            installation.wait()
             self.report({"INFO"}, "The backend is installed")
         return {"FINISHED"}
 
@@ -62,7 +66,7 @@ class SAGA_OT_backend_start(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Start the backend; wait until it answers if `wait` is set."""
-        backend = session.start(backend_launch())
+        backend = link.start(backend_launch())
         if self.wait:
             welcome = backend.wait_connected(_START_SECONDS)
             where = f"Connected to {welcome.machine}: " if welcome.machine else ""
@@ -79,7 +83,7 @@ class SAGA_OT_backend_stop(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Stop the backend, which takes two seconds at most."""
-        session.stop()
+        link.stop()
         return {"FINISHED"}
 
 
@@ -102,17 +106,7 @@ class SAGA_OT_cancel(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Request the cancellation; the task ends at its next step."""
-        installation = session.installation if self.what == "ANY" else None
-        requests = {"TRAINING": (session.training,), "SEARCH": (session.search,)}.get(
-            self.what, (session.training, session.search, session.fetching)
-        )
-        running = [request for request in requests if request is not None and not request.ended]
-        if running:
-            running[0].cancel()
-        elif installation is not None and installation.running:
-            installation.cancel()
-        else:
-            raise UserError("Nothing is running", code=ErrorCode.IDLE)
+        session.cancel(self.what)
         return {"FINISHED"}
 
 

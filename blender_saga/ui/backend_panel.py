@@ -8,7 +8,8 @@ from ..client.connection.connection import ConnectionState
 from ..client.install.environment import EnvironmentState
 from ..client.install.installation import Installation
 from ..scene.requests.location import elsewhere, machine
-from ..scene.state.session import session
+from ..scene.state.downloads import downloads
+from ..scene.state.link import link
 from ..wire.messages import BackendState
 from .drawing import draw_buttons, draw_progress, draw_text
 from .launch import check_launch, environment, own_python
@@ -25,24 +26,24 @@ _STATE_ICONS = {
 
 def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
     """Draw the state of the backend and its buttons; with `notes`, also its note about the device."""
-    state = session.backend.state if session.backend is not None else ConnectionState.stopped
-    welcome = session.backend.welcome if session.backend is not None else None
+    state = link.state
+    welcome = link.welcome
     layout.label(text=_state_text(state), icon=_STATE_ICONS[state])
-    if session.memory.state is not None:
-        _draw_memory(layout, session.memory.state)
-    if session.memory.silent:
+    if link.memory.state is not None:
+        _draw_memory(layout, link.memory.state)
+    if link.memory.silent:
         again = "Disconnect, then Connect" if elsewhere() else "Stop, then Start"
-        text = f"The backend has not answered for {session.memory.silent} s. If this goes on, press {again}"
+        text = f"The backend has not answered for {link.memory.silent} s. If this goes on, press {again}"
         draw_text(layout, text, "ERROR")
     if welcome and welcome.note and notes:
         draw_text(layout, welcome.note)
     if welcome and welcome.obstacle:
         draw_text(layout, welcome.obstacle, "ERROR")
-    if session.backend is not None and session.backend.error:
-        draw_text(layout, session.backend.error, "ERROR")
-    if session.installation is not None:
-        _draw_installation(layout, session.installation)
-        if session.installation.running:
+    if link.backend is not None and link.backend.error:
+        draw_text(layout, link.backend.error, "ERROR")
+    if downloads.installation is not None:
+        _draw_installation(layout, downloads.installation)
+        if downloads.installation.running:
             return
     if elsewhere():
         _draw_connecting(layout, state)
@@ -53,7 +54,7 @@ def draw_backend(layout: bpy.types.UILayout, notes: bool = True) -> None:
 
 def _state_text(state: ConnectionState) -> str:
     """The state of the backend and its machine."""
-    backend = session.backend
+    backend = link.backend
     welcome = backend.welcome if backend is not None else None
     if not elsewhere():
         return f"{state.value.capitalize()}, {welcome.device.upper()}" if welcome else state.value.capitalize()
@@ -68,7 +69,7 @@ def _draw_connecting(layout: bpy.types.UILayout, state: ConnectionState) -> None
     """Draw the buttons of a backend on another machine, or the reason why it cannot be used."""
     broken = state in (ConnectionState.lost, ConnectionState.failed)
     runs = state in (ConnectionState.connected, ConnectionState.starting)
-    remote = session.backend.remote if session.backend is not None and runs else None
+    remote = link.backend.remote if link.backend is not None and runs else None
     if remote is not None and not remote.protected:
         draw_text(layout, f"The connection to {remote.name} is not encrypted", "ERROR")
     missing = "" if runs else reason(check_launch)

@@ -13,8 +13,9 @@ from ..client.connection.remote import Remote, remote_of
 from ..client.install.versions import Environments
 from ..client.support.log_files import own_path
 from ..errors import ErrorCode, UserError
+from ..scene.state.downloads import downloads
+from ..scene.state.link import link
 from ..scene.state.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, user_folder
-from ..scene.state.session import session
 
 
 def preferences() -> bpy.types.AddonPreferences:
@@ -50,9 +51,9 @@ def usable_backend() -> None:
     Raises:
         UserError: if it is not installed or has died.
     """
-    state = session.backend.state if session.backend is not None else ConnectionState.stopped
+    state = link.state
     if state in (ConnectionState.lost, ConnectionState.failed):
-        session.connected()  # raises the reason
+        link.connected()  # raises the reason
     if state is ConnectionState.stopped:
         check_launch()
 
@@ -64,8 +65,8 @@ def ensure_started() -> None:
         UserError: as `usable_backend`.
     """
     usable_backend()
-    if session.backend is None or session.backend.state is ConnectionState.stopped:
-        session.start(backend_launch())
+    if link.state is ConnectionState.stopped:
+        link.start(backend_launch())
 
 
 def check_launch() -> None:
@@ -113,7 +114,7 @@ def _python() -> Path:
         raise UserError("The backend's Python is missing", f"there is no file {python}", fix, code=ErrorCode.NO_PYTHON)
     installed = environment()
     if not installed.usable:
-        if session.installation is not None and session.installation.running:
+        if downloads.installing:
             raise UserError(
                 "The backend is being installed", fix="Wait until the installation ends", code=ErrorCode.NOT_INSTALLED
             )

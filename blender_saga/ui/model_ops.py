@@ -10,7 +10,7 @@ from bpy.props import StringProperty
 from ..scene.requests import save_model
 from ..scene.requests.lookup import find_splat
 from ..scene.state.paths import absolute, model_path
-from ..scene.state.session import session
+from ..scene.state.status import status
 from .launch import ensure_started
 from .reporting import Result, reported
 
@@ -49,7 +49,7 @@ class SAGA_OT_save_model(bpy.types.Operator):
         given = Path(absolute(self.filepath)) if self.filepath else model_path(obj, obj.saga.fingerprint)
         path = given if given.suffix == ".saga" else given.with_name(f"{given.name}.saga")
         save_model.save(obj, path)
-        session.tell(f"The model was saved as {path}")
+        status.tell(f"The model was saved as {path}")
         self.report({"INFO"}, f"Saved {path}")
         return {"FINISHED"}
 

@@ -11,7 +11,7 @@ from bpy.props import BoolProperty, EnumProperty
 from ..errors import Cancelled, UserError
 from ..scene.requests import segments
 from ..scene.state.properties import MODES
-from ..scene.state.session import session
+from ..scene.state.status import status
 from ..scene.state.undo import push_undo
 from .launch import ensure_started
 from .reporting import Result, reported
@@ -64,7 +64,7 @@ class Asking(_Mixin):
         asked.request.wait()
         words = segments.record(asked)
         done()
-        session.tell(words)
+        status.tell(words)
         self.report({"INFO"}, words)
         return {"FINISHED"}
 
@@ -72,11 +72,11 @@ class Asking(_Mixin):
 def _finish(asked: segments.Asked, label: str, done: Callable[[], None]) -> None:
     """End a background request: show the result in the panels and add an undo step."""
     try:
-        session.tell(segments.record(asked))
+        status.tell(segments.record(asked))
     except UserError as error:
-        session.tell(error.sentence(), failed=True)
+        status.tell(error.sentence(), failed=True)
     except Cancelled:
-        session.tell("Cancelled; nothing was changed")
+        status.tell("Cancelled; nothing was changed")
     else:
         done()
         push_undo(label)

@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..scene.requests import click
 from ..scene.requests.lookup import find_splat, is_trained, not_trained
 from ..scene.requests.weights import clip_weights, weights, weights_property
-from ..scene.state.session import session
+from ..scene.state.downloads import downloads
 from .drawing import draw_progress, draw_text, remaining
 from .launch import preferences, usable_backend
 
@@ -58,7 +58,7 @@ def draw_missing_clip(layout: bpy.types.UILayout) -> bool:
 
 def draw_fetch(layout: bpy.types.UILayout, family: str) -> None:
     """Draw the progress of a download, or its button if no weights of the family ("SAM" or "CLIP") are chosen."""
-    fetching = session.fetching
+    fetching = downloads.weights
     if fetching is not None and not fetching.ended:
         progress = fetching.job.progress
         draw_progress(layout, fetching.job.fraction, remaining(progress.eta) if progress else "Starting")

@@ -7,7 +7,9 @@ import bpy
 from ..scene.files import adopt
 from ..scene.requests.lookup import find_splat, trained_model, trains_now
 from ..scene.splat import point_cloud
-from ..scene.state.session import session
+from ..scene.state.link import link
+from ..scene.state.models import models
+from ..scene.state.status import status
 from ..viewport import splat_draw
 from ..viewport.splat_colors import MODE_ATTRIBUTES
 from .drawing import draw_text
@@ -34,17 +36,17 @@ class SAGA_PT_scene(SagaPanel, bpy.types.Panel):
             layout.label(text=obj.name, icon="OUTLINER_OB_POINTCLOUD")
             layout.label(text=f"{len(obj.data.points):,} Gaussians, SH degree {point_cloud.sh_degree(obj)}")
             layout.label(text=_model_state(obj))
-            if session.holds(obj.saga.fingerprint):
-                draw_text(layout, session.unsaved[obj.saga.fingerprint][1], "ERROR")
+            if link.holds(obj.saga.fingerprint):
+                draw_text(layout, models.unsaved[obj.saga.fingerprint][1], "ERROR")
                 layout.operator("saga.save_model", icon="FILE_TICK")
-        if session.message:
-            draw_text(layout, session.message, "ERROR" if session.failed else "NONE")
+        if status.message:
+            draw_text(layout, status.message, "ERROR" if status.failed else "NONE")
 
 
 def _model_state(obj: bpy.types.Object) -> str:
     if trains_now(obj):
         return "Model: training"
-    if session.holds(obj.saga.fingerprint):
+    if link.holds(obj.saga.fingerprint):
         return "Model: not saved"
     model = trained_model(obj)
     return f"Model: {bpy.path.basename(model)}" if model else "Model: not trained"

@@ -10,7 +10,7 @@ from ..scene.requests import prompts, recolor
 from ..scene.requests.lookup import find_splat, participants
 from ..scene.requests.weights import clip_weights
 from ..scene.splat import point_cloud
-from ..scene.state.session import session
+from ..scene.state.status import status
 from ..wire.messages import Recolor
 from ..wire.parts import no_gaussians
 from .launch import ensure_started
@@ -108,12 +108,12 @@ def _show(wish: recolor.RecolorRequest, scene_name: str) -> None:
             return  # the user opened another file in the meantime
         recolor.show(preview, scene.saga.recolor_strength)
     except UserError as error:
-        session.tell(error.sentence(), failed=True)
+        status.tell(error.sentence(), failed=True)
     except Cancelled:
-        session.tell("Cancelled; nothing was changed")
+        status.tell("Cancelled; nothing was changed")
     else:
         scene.saga.view_mode = "COLOR"
-        session.tell(f"Preview of '{preview.text}'. Press Apply to keep it")
+        status.tell(f"Preview of '{preview.text}'. Press Apply to keep it")
 
 
 class SAGA_OT_recolor_apply(bpy.types.Operator):
@@ -135,7 +135,7 @@ class SAGA_OT_recolor_apply(bpy.types.Operator):
             if obj.data in changed:
                 point_cloud.deselect(obj)
         prompts.forget(context.scene)
-        session.tell(_summary(preview))
+        status.tell(_summary(preview))
         self.report({"INFO"}, _summary(preview))
         return {"FINISHED"}
 
@@ -153,7 +153,7 @@ class SAGA_OT_recolor_cancel(bpy.types.Operator):
         if recolor.shown() is None:
             raise UserError("There is no preview to cancel", fix="Press Preview first", code=ErrorCode.NO_PREVIEW)
         recolor.forget()
-        session.tell("The preview was cancelled; nothing was changed")
+        status.tell("The preview was cancelled; nothing was changed")
         return {"FINISHED"}
 
 

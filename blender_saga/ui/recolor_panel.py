@@ -8,7 +8,8 @@ from ..errors import ErrorCode, UserError
 from ..scene.requests import recolor
 from ..scene.requests.lookup import find_splat, participants
 from ..scene.splat import point_cloud
-from ..scene.state.session import Request, session
+from ..scene.state.request import Request
+from ..scene.state.searches import searches
 from ..wire.messages import Recolor
 from .drawing import draw_progress, draw_text, remaining
 from .launch import usable_backend
@@ -24,7 +25,7 @@ class SAGA_PT_recolor(SagaPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the texts and the button, the progress, or the preview with its strength."""
-        layout, settings, search = self.layout, context.scene.saga, session.search
+        layout, settings, search = self.layout, context.scene.saga, searches.request
         if search is not None and not search.ended and isinstance(search.message, Recolor):
             _draw_running(layout, search)
             return

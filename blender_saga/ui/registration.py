@@ -6,9 +6,8 @@ import bpy
 
 from ..scene.requests import recolor, requery, save_model
 from ..scene.splat import changes, native, render_points
-from ..scene.state import properties, timer
+from ..scene.state import properties, session, timer
 from ..scene.state.log import journal
-from ..scene.state.session import session
 from ..viewport import splat_draw
 from . import (
     ahead,

@@ -18,9 +18,11 @@ import bpy
 
 from ..client.support.log_files import tail
 from ..client.support.report import Redactor, Section, compose, packages
+from ..scene.state.downloads import downloads
+from ..scene.state.link import link
 from ..scene.state.log import journal, private_in_file, texts_of
 from ..scene.state.paths import ADDON_DIR
-from ..scene.state.session import session
+from ..scene.state.status import status
 from ..wire.messages import PROTOCOL_VERSION
 from .launch import backend_folder, environment, log_path, own_python, preferences
 from .reporting import Result, reported
@@ -74,7 +76,7 @@ def _versions() -> list[str]:
 
 
 def _device() -> list[str]:
-    welcome = session.backend.welcome if session.backend is not None else None
+    welcome = link.welcome
     lines = [f"The backend runs on: {welcome.note}", welcome.obstacle] if welcome else []
     return [*filter(None, lines), f"Driver: {_driver()}", *_graphics()]
 
@@ -110,7 +112,7 @@ def _environment() -> list[str]:
         lines.append(", ".join(packages(folder, _PACKAGES)))
     with contextlib.suppress(OSError):
         lines.append(f"Free space in the backend folder: {shutil.disk_usage(backend_folder()).free / 1e9:.1f} GB")
-    job = session.installation
+    job = downloads.installation
     if job is not None:
         state = (
             "runs" if job.running else "was cancelled" if job.cancelled else "has failed" if job.error else "has ended"
@@ -120,17 +122,17 @@ def _environment() -> list[str]:
 
 
 def _backend() -> list[str]:
-    backend = session.backend
+    backend = link.backend
     if backend is None:
         return ["The backend was not started"]
     lines = [f"State: {backend.state.value}, started {backend.starts} times", backend.error]
-    if session.memory.state is not None:
-        memory = session.memory.state
+    if link.memory.state is not None:
+        memory = link.memory.state
         lines.append(f"Memory: {memory.memory} MB used, {memory.available} MB free on the machine")
         if memory.device_total:
             lines.append(f"{memory.device}: {memory.device_memory} of {memory.device_total} MB used")
     lines += [f"Running: {job.kind}" for job in backend.jobs]
-    return [*filter(None, lines), *([f"Message in the panel: {session.message}"] if session.message else [])]
+    return [*filter(None, lines), *([f"Message in the panel: {status.message}"] if status.message else [])]
 
 
 class SAGA_OT_copy_report(bpy.types.Operator):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..scene.requests.lookup import find_splat
-from ..scene.state.session import session
+from ..scene.state.searches import searches
 from .drawing import draw_progress, draw_text, remaining
 from .panel_base import SagaPanel, check_clickable, reason
 
@@ -43,7 +43,7 @@ class SAGA_PT_segments(SagaPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the list, with the buttons that find and split the objects."""
-        layout, search = self.layout, session.search
+        layout, search = self.layout, searches.request
         if search is not None and not search.ended:
             progress = search.job.progress
             text = f"{progress.phase}, {remaining(progress.eta)}" if progress else "Waiting for the backend"

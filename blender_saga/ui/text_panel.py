@@ -8,7 +8,7 @@ import numpy as np
 
 from ..scene.requests import text as texts
 from ..scene.requests.lookup import find_splat
-from ..scene.state.session import session
+from ..scene.state.searches import searches
 from ..wire.messages import Candidates, FindText, NameSegments
 from .drawing import draw_progress, draw_text, remaining
 from .panel_base import SagaPanel, check_clickable, draw_missing_clip, reason
@@ -26,7 +26,7 @@ class SAGA_PT_text(SagaPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the text box and the candidates, or the missing prerequisites."""
-        layout, search = self.layout, session.search
+        layout, search = self.layout, searches.request
         problem = reason(lambda: check_clickable(context))
         if problem:
             draw_text(layout, problem, "INFO")
@@ -68,7 +68,7 @@ def draw_candidates(layout: bpy.types.UILayout, answer: Candidates) -> None:
         cell = row.column()
         cell.scale_y = _PICTURE_SCALE
         words = f"{answer.scores[number]:.0%}, {answer.counts[number]:,} Gaussians"
-        chosen = number == session.chosen
+        chosen = number == searches.chosen
         cell.operator("saga.text_candidate", text=words, depress=chosen).index = number
 
 
@@ -76,7 +76,7 @@ def picture(answer: Candidates, number: int) -> int:
     """Icon ID of a candidate's picture, which is created on the first draw."""
     if _pictures is None:
         return 0
-    name = f"{session.texts}:{number}"
+    name = f"{searches.texts}:{number}"
     if name not in _pictures:
         preview = _pictures.new(name)
         pixels = answer.thumbnails[number]

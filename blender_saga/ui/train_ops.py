@@ -13,9 +13,11 @@ from ..scene.requests import train
 from ..scene.requests.lookup import find_splat
 from ..scene.requests.train_sources import SourceSettings
 from ..scene.requests.weights import weights
+from ..scene.state.link import link
 from ..scene.state.properties import MASKS_FROM, METHODS, RECIPES, VIEWS_FROM
 from ..scene.state.sam_settings import CHOICES, SamChoices, options_of
-from ..scene.state.session import session
+from ..scene.state.status import status
+from ..scene.state.trainings import trainings
 from ..scene.state.undo import push_undo
 from ..wire.messages import Trained, TrainSettings
 from .launch import backend_launch, ensure_started
@@ -141,8 +143,8 @@ class SAGA_OT_train_resume(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Start the backend if necessary, then the training."""
-        if session.interrupted is not None:
-            session.start(backend_launch())
+        if trainings.interrupted is not None:
+            link.start(backend_launch())
         return _follow(self, train.resume())
 
 
@@ -154,7 +156,7 @@ def _follow(operator: bpy.types.Operator, started: train.Training) -> Result:
     with contextlib.suppress(UserError, Cancelled):  # recording the answer raises it again
         started.request.wait()
     answer = train.record(started)
-    session.tell(_summary(answer))
+    status.tell(_summary(answer))
     operator.report({"INFO"}, _summary(answer))
     return {"FINISHED"}
 
@@ -169,11 +171,11 @@ def wanted_of(settings: bpy.types.PropertyGroup) -> SourceSettings:
 def _finish(started: train.Training) -> None:
     """End a background training: show the result in the panels and add an undo step."""
     try:
-        session.tell(_summary(train.record(started)))
+        status.tell(_summary(train.record(started)))
     except UserError as error:
-        session.tell(error.sentence(), failed=True)
+        status.tell(error.sentence(), failed=True)
     except Cancelled:
-        session.tell("Training cancelled; nothing was changed. Train with the same settings to continue")
+        status.tell("Training cancelled; nothing was changed. Train with the same settings to continue")
     else:
         if not any(obj.saga.fingerprint == started.fingerprint for obj in bpy.data.objects):
             return  # another file is open: there is nothing to undo

@@ -10,8 +10,10 @@ from ..scene.requests.location import elsewhere, machine
 from ..scene.requests.lookup import find_splat
 from ..scene.requests.train import unfinished
 from ..scene.requests.weights import weights_property
+from ..scene.state.link import link
+from ..scene.state.request import Request
 from ..scene.state.sam_settings import CHOICES
-from ..scene.state.session import Request, session
+from ..scene.state.trainings import trainings
 from ..wire.messages import Trained
 from .drawing import curve_width, draw_curve, draw_progress, draw_text, remaining
 from .launch import preferences, usable_backend
@@ -27,12 +29,12 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the settings and the button, or the progress of a running training; then its result."""
-        layout, training, settings = self.layout, session.training, context.scene.saga
+        layout, training, settings = self.layout, trainings.request, context.scene.saga
         if training is not None and not training.ended:
             _draw_running(layout, training)
             return
-        if session.interrupted is not None:
-            _draw_interrupted(layout, session.interrupted.request)
+        if trainings.interrupted is not None:
+            _draw_interrupted(layout, trainings.interrupted.request)
         header, body = layout.panel_prop(settings, "show_sources")
         header.label(text="Views and Masks")
         if body is not None:
@@ -46,9 +48,9 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
         button.operator("saga.train", icon="PLAY")
         if problem:
             draw_text(layout, problem, "INFO")
-        elif session.trained is not None:
-            _draw_trained(layout, settings, session.trained)
-        elif session.interrupted is None and unfinished(find_splat(context, "")):
+        elif trainings.result is not None:
+            _draw_trained(layout, settings, trainings.result)
+        elif trainings.interrupted is None and unfinished(find_splat(context, "")):
             draw_text(
                 layout, "A training of this splat was not finished. Train with the same settings to continue", "INFO"
             )
@@ -74,13 +76,13 @@ def _what_runs(training: Request) -> str:
     progress = training.job.progress
     if progress is not None:
         return f"{progress.phase[:1].upper()}{progress.phase[1:]}, {remaining(progress.eta)}"
-    starts = session.backend is not None and session.backend.state is ConnectionState.starting
+    starts = link.state is ConnectionState.starting
     return "Starting the backend" if starts else "Sending the splat"
 
 
 def _draw_losses(layout: bpy.types.UILayout) -> None:
     """Draw the loss curve from two columns on; it grows to the full width during training."""
-    columns = session.losses.columns(curve_width())
+    columns = trainings.losses.columns(curve_width())
     if len(columns) > 1:
         draw_curve(layout, columns)
         layout.label(text=f"Loss {columns[0]:.3g} to {columns[-1]:.3g}")

@@ -8,7 +8,10 @@ from bpy.props import EnumProperty
 from ..errors import Cancelled, ErrorCode, UserError
 from ..scene.requests.location import elsewhere, machine
 from ..scene.requests.weights import weights_property
-from ..scene.state.session import Request, session
+from ..scene.state.downloads import downloads
+from ..scene.state.link import link
+from ..scene.state.request import Request
+from ..scene.state.status import status
 from ..wire.messages import FetchWeights, Weights
 from .launch import ensure_started, preferences
 from .operator_base import wait_property
@@ -49,7 +52,7 @@ class SAGA_OT_fetch_weights(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Start the download; wait for its end if `wait` is set."""
-        if session.fetching is not None and not session.fetching.ended:
+        if downloads.fetching:
             raise UserError(
                 "A download is already running", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY
             )
@@ -59,8 +62,7 @@ class SAGA_OT_fetch_weights(bpy.types.Operator):
                 "The weights cannot be downloaded", "online access is disabled", fix, code=ErrorCode.OFFLINE
             )
         ensure_started()
-        request, family = session.request(None, FetchWeights(self.kind)), _family(self.kind)
-        session.fetching = request
+        request, family = downloads.fetch(link.request(None, FetchWeights(self.kind))), _family(self.kind)
         if not self.wait:
             request.on_end = lambda _: _finish(request, family)
             return {"FINISHED"}
@@ -79,11 +81,11 @@ def _record(request: Request, family: str) -> str:
 
 def _finish(request: Request, family: str) -> None:
     try:
-        session.tell(_record(request, family))
+        status.tell(_record(request, family))
     except UserError as error:
-        session.tell(error.sentence(), failed=True)
+        status.tell(error.sentence(), failed=True)
     except Cancelled:
-        session.tell("Download cancelled; the next one continues it")
+        status.tell("Download cancelled; the next one continues it")
 
 
 CLASSES = (SAGA_OT_fetch_weights,)

@@ -50,7 +50,7 @@ def empty_scene(installed: None) -> Iterator[None]:
 
     bpy.ops.wm.read_homefile(use_empty=True)
     yield
-    addon("scene.state.session").session.close()
+    addon("scene.state.session").close()
 
 
 @pytest.fixture

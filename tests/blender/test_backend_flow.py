@@ -66,7 +66,7 @@ def selected(obj: bpy.types.Object) -> np.ndarray:
 
 
 def session() -> object:
-    return addon("scene.state.session").session
+    return addon("scene.state.session")
 
 
 @pytest.mark.parametrize("orthographic", [False, True])
@@ -105,7 +105,7 @@ def test_click_on_the_background_is_an_empty_selection(trained: bpy.types.Object
     click(Vector(PLACES[0]))
     assert click(Vector((0, 0, -2))) == {"FINISHED"}
     assert not selected(trained).any()
-    assert session().message == "There is nothing under the click"
+    assert session().status.message == "There is nothing under the click"
 
 
 def test_moved_and_split_objects_are_clicked_where_they_stand(trained: bpy.types.Object) -> None:
@@ -167,7 +167,7 @@ def test_reload_of_the_file_takes_the_model_from_its_file(trained: bpy.types.Obj
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "work.blend"))
     bpy.ops.saga.backend_stop()
     bpy.ops.wm.read_homefile(use_empty=True)
-    addon("scene.state.session").session.models.clear()  # another run of Blender
+    addon("scene.state.session").models.paths.clear()  # another run of Blender
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "work.blend"))
     bpy.ops.saga.backend_start()
     click(Vector(PLACES[1]))
@@ -182,7 +182,7 @@ def test_model_next_to_a_saved_file_moves_with_it(splat: bpy.types.Object, tmp_p
     assert bpy.data.objects["three"].saga.model_file == "//three.saga"
     bpy.ops.wm.save_mainfile()
     bpy.ops.saga.backend_stop()
-    session().models.clear()
+    session().models.paths.clear()
     (tmp_path / "project").rename(tmp_path / "elsewhere")
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "elsewhere" / "work.blend"))
     bpy.ops.saga.backend_start()
@@ -238,7 +238,7 @@ def test_cancelled_training_changes_nothing(splat: bpy.types.Object, snapshot: C
     bpy.ops.saga.backend_start()
     before = snapshot()
     bpy.ops.saga.train(steps=ENDLESS, wait=False)
-    training = session().training
+    training = session().trainings.request
     refused(lambda: bpy.ops.saga.train(), "already running")
 
     def cancel(progress: object) -> None:
@@ -248,14 +248,14 @@ def test_cancelled_training_changes_nothing(splat: bpy.types.Object, snapshot: C
     with pytest.raises(addon("errors").Cancelled):
         training.wait(on_progress=cancel)
     assert snapshot() == before and not (tmp_path / "three.saga").exists()
-    assert "cancelled" in session().message and not session().failed
+    assert "cancelled" in session().status.message and not session().status.failed
 
 
 def test_training_nobody_waits_for_is_recorded_when_it_ends(splat: bpy.types.Object) -> None:
     bpy.ops.saga.backend_start()
     bpy.ops.saga.train(steps=5, wait=False)
-    session().training.wait()
-    assert splat.saga.model_file and "Trained 5 steps on 3 views and 7 masks" in session().message
+    session().trainings.request.wait()
+    assert splat.saga.model_file and "Trained 5 steps on 3 views and 7 masks" in session().status.message
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(splat), CLUSTER == 1)
 
@@ -264,8 +264,8 @@ def test_splat_deleted_while_it_is_trained(splat: bpy.types.Object) -> None:
     bpy.ops.saga.backend_start()
     bpy.ops.saga.train(steps=5, wait=False)
     bpy.data.objects.remove(splat)
-    session().training.wait()
-    assert not session().failed
+    session().trainings.request.wait()
+    assert not session().status.failed
 
 
 def test_backend_that_dies_while_training_loses_nothing(splat: bpy.types.Object, snapshot: Callable) -> None:
@@ -280,7 +280,7 @@ def test_backend_that_dies_while_training_loses_nothing(splat: bpy.types.Object,
 
 def test_backend_killed_between_clicks(trained: bpy.types.Object, snapshot: Callable) -> None:
     click(Vector(PLACES[0]))
-    process = session().backend._process._child
+    process = session().link.backend._process._child
     process.kill()
     process.wait()
     before = snapshot()
@@ -299,7 +299,7 @@ def test_click_when_the_backend_is_stopped(trained: bpy.types.Object, snapshot: 
 
 
 def test_disabling_the_extension_ends_the_backend(trained: bpy.types.Object) -> None:
-    process = session().backend._process._child
+    process = session().link.backend._process._child
     session().close()
     assert process.poll() is not None
 
@@ -334,9 +334,9 @@ def test_points_that_come_back_by_undo_are_clickable(trained: bpy.types.Object) 
 
 def test_a_scene_is_sent_once(trained: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = []
-    submit = session().backend.submit
+    submit = session().link.backend.submit
     monkeypatch.setattr(
-        session().backend, "submit", lambda message, done: sent.append(message) or submit(message, done)
+        session().link.backend, "submit", lambda message, done: sent.append(message) or submit(message, done)
     )
     click(Vector(PLACES[0]))
     bpy.ops.saga.split()

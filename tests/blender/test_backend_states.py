@@ -29,7 +29,7 @@ __all__ = ["fake_backend", "splat", "trained"]  # fixtures
 def test_a_click_waits_for_a_backend_that_starts(trained: bpy.types.Object) -> None:
     bpy.ops.saga.backend_stop()
     bpy.ops.saga.backend_start(wait=False)
-    assert session().backend.state.value == "starting"
+    assert session().link.backend.state.value == "starting"
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(trained), CLUSTER == 1)
 
@@ -42,14 +42,14 @@ def test_a_backend_of_another_version(
     monkeypatch.setattr(channel, "PROTOCOL_VERSION", channel.PROTOCOL_VERSION + 1)
     before = snapshot()
     refused(lambda: bpy.ops.saga.backend_start(), "do not fit together")
-    assert session().backend.state.value == "failed"
+    assert session().link.backend.state.value == "failed"
     refused(lambda: click(Vector(PLACES[1])), "do not fit together")
     assert snapshot() == before
 
 
 def test_a_click_beside_a_training(trained: bpy.types.Object) -> None:
     bpy.ops.saga.train(steps=ENDLESS, wait=False)
-    training = session().training
+    training = session().trainings.request
     clicked = []
 
     def once(progress: object) -> None:

@@ -115,7 +115,7 @@ def call(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], object]
 @pytest.fixture
 def pretended_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """The operators believe that a backend runs, so that the next check is reached."""
-    monkeypatch.setattr(addon("scene.state.session").session, "connected", lambda: None)
+    monkeypatch.setattr(addon("scene.state.session").link, "connected", lambda: None)
 
 
 def test_no_object(call: Callable, snapshot: Callable, pretended_backend: None) -> None:

@@ -52,7 +52,7 @@ def test_clicks(trained: bpy.types.Object, monkeypatch, snapshot, change: Callab
     before = snapshot()
     refused(lambda: click(Vector(PLACES[0])), SENTENCE)
     assert snapshot() == before
-    assert session().connected()  # and it goes on with the next one
+    assert session().link.connected()  # and it goes on with the next one
     monkeypatch.undo()
     assert click(Vector(PLACES[0])) == {"FINISHED"}
 
@@ -104,4 +104,4 @@ def test_texts(trained: bpy.types.Object, clip: str, monkeypatch, snapshot, chan
     lies(monkeypatch, "Candidates", change)
     before = snapshot()
     refused(lambda: bpy.ops.saga.find_text(text="thing 1"), SENTENCE)
-    assert snapshot() == before and session().candidates is None
+    assert snapshot() == before and session().searches.candidates is None

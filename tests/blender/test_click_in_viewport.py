@@ -73,7 +73,7 @@ class Window:
         operator = Clicked(**given)
         result = operator.invoke(self.context, SimpleNamespace(mouse_region_x=x, mouse_region_y=y))
         while result & {"RUNNING_MODAL", "PASS_THROUGH"}:
-            session().backend.wait(operator._query.request.job)
+            session().link.backend.wait(operator._query.request.job)
             result = operator.modal(self.context, SimpleNamespace(type="TIMER"))
         return operator, result
 
@@ -124,7 +124,7 @@ def test_escape_gives_the_click_up(trained: bpy.types.Object) -> None:
     operator = Clicked()
     operator.invoke(window.context, SimpleNamespace(mouse_region_x=x, mouse_region_y=y))
     assert operator.modal(window.context, SimpleNamespace(type="ESC")) == {"RUNNING_MODAL"}  # not to the tool as well
-    session().backend.wait(operator._query.request.job)
+    session().link.backend.wait(operator._query.request.job)
     result = operator.modal(window.context, SimpleNamespace(type="TIMER"))
     assert window.timers == 0
     # The cancel may come too late: then the click has its ordinary end.
@@ -154,7 +154,7 @@ def test_backend_that_is_gone_ends_the_click(trained: bpy.types.Object) -> None:
     x, y = region_pixel(Vector(PLACES[1]), window.view, window.projection)
     operator = Clicked()
     operator.invoke(window.context, SimpleNamespace(mouse_region_x=x, mouse_region_y=y))
-    session().stop()
+    session().link.stop()
     assert operator.modal(window.context, SimpleNamespace(type="TIMER")) <= {"CANCELLED", "FINISHED"}
     assert window.timers == 0
 

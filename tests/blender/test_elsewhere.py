@@ -69,7 +69,7 @@ def splat(tmp_path: Path) -> bpy.types.Object:
 
 
 def session() -> object:
-    return addon("scene.state.session").session
+    return addon("scene.state.session")
 
 
 def selected(name: str = "balls") -> np.ndarray:
@@ -78,7 +78,7 @@ def selected(name: str = "balls") -> np.ndarray:
 
 def test_train_save_reopen_click(chosen: object, splat: bpy.types.Object, tmp_path: Path, served: Served) -> None:
     assert bpy.ops.saga.backend_start() == {"FINISHED"}
-    assert session().backend.welcome.machine
+    assert session().link.backend.welcome.machine
     assert bpy.ops.saga.train(**SMALL) == {"FINISHED"}
     model = tmp_path / "project" / "balls.saga"
     assert bpy.data.objects["balls"].saga.model_file == "//balls.saga" and model.stat().st_size > 10_000
@@ -92,7 +92,7 @@ def test_train_save_reopen_click(chosen: object, splat: bpy.types.Object, tmp_pa
     bpy.ops.saga.backend_stop()
     assert served.process.poll() is None
     bpy.ops.wm.read_homefile(use_empty=True)
-    session().models.clear()  # another run of Blender
+    session().models.paths.clear()  # another run of Blender
     model.parent.rename(tmp_path / "moved")
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "work.blend"))
     bpy.context.view_layer.objects.active = bpy.data.objects["balls"]
@@ -112,8 +112,8 @@ def test_a_tunnel_that_is_cut_loses_nothing(
     first = selected()
     before = snapshot()
     tunnel.cut()
-    while session().backend.state.value == "connected":
-        session().backend._connection.wait(1)
+    while session().link.backend.state.value == "connected":
+        session().link.backend._connection.wait(1)
         session().poll()
     refused(lambda: click(Vector(PLACES[1]), EYE), "not connected.*was lost.*Press Reconnect")
     assert snapshot() == before
@@ -131,13 +131,13 @@ def cut_off(tunnel: Tunnel, served: Served, kept: Path, steps: int) -> bool:
     ended = lambda: len(re.findall("Train .* (?:was cancelled|ended in a bug)", served.log.read_text()))  # noqa: E731
     before, pause = ended(), threading.Event()
     bpy.ops.saga.train(**{**SMALL, "steps": steps}, wait=False)
-    training = session().training
+    training = session().trainings.request
     while not training.ended and not list(kept.rglob("features*.safetensors")):
-        session().backend._connection.wait(0.05)
+        session().link.backend._connection.wait(0.05)
         session().poll()
     tunnel.cut()
     while not training.ended:
-        session().backend._connection.wait(1)
+        session().link.backend._connection.wait(1)
         session().poll()
     while ended() == before and list(kept.glob("*")):  # one that ends well removes what was kept
         pause.wait(0.02)
@@ -148,10 +148,10 @@ def test_a_training_that_was_cut_off_goes_on(
     chosen: object, splat: bpy.types.Object, tunnel: Tunnel, served: Served
 ) -> None:
     kept = served.log.parent / "cache" / "blender_saga" / "trainings"
-    assert any(cut_off(tunnel, served, kept, steps) for steps in (2_000, 8_000, 32_000)), session().message
-    assert session().interrupted is not None and session().failed
+    assert any(cut_off(tunnel, served, kept, steps) for steps in (2_000, 8_000, 32_000)), session().status.message
+    assert session().trainings.interrupted is not None and session().status.failed
     assert bpy.ops.saga.train_resume() == {"FINISHED"}
-    assert any("went on" in note for note in session().trained.notes)
+    assert any("went on" in note for note in session().trainings.result.notes)
     assert not list(kept.iterdir())  # it is over
     click(Vector(PLACES[0]), EYE, scale=0.6)
     assert selected().any()
@@ -181,7 +181,7 @@ def test_paths_are_those_of_the_other_machine(chosen: object, splat: bpy.types.O
     here = tmp_path / "photos"
     here.mkdir()
     train = lambda **options: bpy.ops.saga.train(**SMALL, **options)  # noqa: E731
-    machine = session().backend.welcome.machine
+    machine = session().link.backend.welcome.machine
     refused(lambda: train(views_from="PHOTOS", photos="/no/such/photos"), f"on {machine}, where the backend runs")
     refused(
         lambda: train(views_from="PHOTOS", photos="//photos"), f"backend runs on {machine}, and .* not an absolute path"
@@ -221,13 +221,13 @@ def test_panels_say_where_it_runs(chosen: object, splat: bpy.types.Object, tunne
     assert text == "Not connected" and buttons["Connect"] and not buttons["Disconnect"]
     bpy.ops.saga.backend_start()
     text, buttons = draw("backend")
-    machine = session().backend.welcome.machine
+    machine = session().link.backend.welcome.machine
     assert text.startswith(f"Connected to {machine}, CPU") and buttons["Disconnect"] and not buttons["Connect"]
     bpy.context.scene.saga.masks_from = "SAM"
     assert f"Enter paths on {machine}, where the backend runs" in draw("train")[0]
     tunnel.cut()
-    while session().backend.state.value == "connected":
-        session().backend._connection.wait(1)
+    while session().link.backend.state.value == "connected":
+        session().link.backend._connection.wait(1)
         session().poll()
     text, buttons = draw("backend")
     assert text.startswith("Lost The connection to the backend was lost") and buttons["Reconnect"]

@@ -71,7 +71,7 @@ def test_install_again_over_itself(built_zip: Path) -> None:
 
 
 def test_registering_does_not_start_anything() -> None:
-    assert addon("scene.state.session").session.backend is None
+    assert addon("scene.state.session").link.backend is None
 
 
 @pytest.mark.parametrize("name", OPERATORS)

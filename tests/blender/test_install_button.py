@@ -45,7 +45,7 @@ def test_install_waits_for_the_end_when_a_script_calls_it(pretend: Callable) -> 
     done = []
     tried = pretend(lambda report, cancelled: done.append(report("Fetching torch", 0.5)))
     assert bpy.ops.saga.backend_install() == {"FINISHED"}
-    assert done and addon("scene.state.session").session.installation.text == "Fetching torch"
+    assert done and addon("scene.state.session").downloads.installation.text == "Fetching torch"
     assert [launch.python for launch in tried] == [Path("python")]
     assert tried[0].cache_dir == addon("ui.launch").backend_folder() / "compiled"
 
@@ -73,7 +73,7 @@ def test_install_beside_the_window_can_be_cancelled(pretend: Callable) -> None:
     assert begun.wait(30)
     refused(lambda: bpy.ops.saga.backend_install(), "already running")
     assert bpy.ops.saga.cancel() == {"FINISHED"}
-    installation = addon("scene.state.session").session.installation
+    installation = addon("scene.state.session").downloads.installation
     with pytest.raises(addon("errors").Cancelled):
         installation.wait()
     assert not installation.running

@@ -39,7 +39,7 @@ def splat(tmp_path: Path) -> bpy.types.Object:
 
 def poll_until(condition: Callable[[], bool]) -> None:
     while not condition():
-        session().backend._connection.wait(1)
+        session().link.backend._connection.wait(1)
         session().poll()
 
 
@@ -48,26 +48,26 @@ def cut_off(splat: bpy.types.Object) -> object:
     """A training that had begun when its backend was killed."""
     bpy.ops.saga.backend_start()
     bpy.ops.saga.train(steps=ENDLESS, wait=False)
-    running = session().training
+    running = session().trainings.request
     poll_until(lambda: running.job.progress is not None)
-    session().backend._process._child.kill()
+    session().link.backend._process._child.kill()
     poll_until(lambda: running.ended)
     return running
 
 
 def test_it_is_told_and_goes_on_by_one_button(cut_off: object, snapshot: Callable) -> None:
     before = snapshot()
-    assert session().failed and "killed from outside" in session().message
+    assert session().status.failed and "killed from outside" in session().status.message
     text, buttons = draw("train")
     assert "Training was interrupted" in text
     assert buttons["train_resume"] and not buttons["train"]
     assert bpy.ops.saga.train_resume(wait=False) == {"FINISHED"}
-    again = session().training
-    assert again is not cut_off and again.message is cut_off.message and session().interrupted is None
+    again = session().trainings.request
+    assert again is not cut_off and again.message is cut_off.message and session().trainings.interrupted is None
     poll_until(lambda: again.job.progress is not None)
     bpy.ops.saga.cancel()
     poll_until(lambda: again.ended)
-    assert "Train with the same settings" in session().message and not session().failed
+    assert "Train with the same settings" in session().status.message and not session().status.failed
     assert snapshot() == before
 
 
@@ -75,26 +75,26 @@ def test_it_is_recorded_on_the_splat_when_it_ends(splat: bpy.types.Object) -> No
     """The user has restarted by hand, and selected another object meanwhile."""
     bpy.ops.saga.backend_start()
     bpy.ops.saga.train(steps=5, wait=False)
-    session().stop()
-    assert "stopped" in session().message and session().interrupted is not None
+    session().link.stop()
+    assert "stopped" in session().status.message and session().trainings.interrupted is not None
     bpy.ops.object.empty_add()
     bpy.ops.saga.backend_start()
     assert bpy.ops.saga.train_resume() == {"FINISHED"}
-    assert splat.saga.model_file and session().trained is not None and session().interrupted is None
+    assert splat.saga.model_file and session().trainings.result is not None and session().trainings.interrupted is None
 
 
 def test_one_that_kills_its_backend_can_be_let_go(splat: bpy.types.Object) -> None:
     bpy.ops.saga.backend_start()
     refused(lambda: bpy.ops.saga.train(steps=DIES), "backend")
     refused(lambda: bpy.ops.saga.train_resume(), "backend")  # it dies again
-    assert session().interrupted is not None
+    assert session().trainings.interrupted is not None
     bpy.ops.saga.backend_start()
-    assert bpy.ops.saga.train(steps=5) == {"FINISHED"} and session().interrupted is None
+    assert bpy.ops.saga.train(steps=5) == {"FINISHED"} and session().trainings.interrupted is None
 
 
 def test_without_one_there_is_nothing_to_go_on_with(splat: bpy.types.Object) -> None:
     refused(lambda: bpy.ops.saga.train_resume(), "No training was interrupted.*Press Train")
-    assert session().backend is None
+    assert session().link.backend is None
 
 
 def test_after_blender_was_killed_the_panel_says_that_something_is_kept(splat: bpy.types.Object) -> None:

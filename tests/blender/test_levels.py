@@ -66,7 +66,7 @@ def test_the_switch_takes_the_sliders_place(two_levels: bpy.types.Object) -> Non
 
 
 def test_three_levels_have_one_in_the_middle(two_levels: bpy.types.Object) -> None:
-    session().levels[two_levels.saga.fingerprint] = 3
+    session().models.levels[two_levels.saga.fingerprint] = 3
     for names in drawn():
         assert [n for n in names if n.startswith("level")] == ["level COARSE", "level MIDDLE", "level FINE"]
 
@@ -94,9 +94,9 @@ def test_the_wheel_changes_the_level_and_asks_again(
 
 def test_another_run_of_blender_still_knows(two_levels: bpy.types.Object) -> None:
     """The record is in the .blend; once the model is loaded the backend says so too."""
-    session().levels.clear()
+    session().models.levels.clear()
     assert addon("scene.requests.lookup").granularity(two_levels) == 2
     bpy.ops.saga.backend_stop()
     bpy.ops.saga.backend_start()
     click(Vector(PLACES[0]))
-    assert session().levels[two_levels.saga.fingerprint] == 2
+    assert session().models.levels[two_levels.saga.fingerprint] == 2

@@ -168,19 +168,19 @@ def test_a_gpu_that_cannot_be_used_is_told(own_python: None) -> None:
     state = addon("client.connection.connection").ConnectionState.connected
     backend = SimpleNamespace(state=state, welcome=welcome, error="", remote=None, starts=1)
     backend.poll = backend.stop = lambda: False
-    session = addon("scene.state.session").session
-    session.backend = backend
+    session = addon("scene.state.session")
+    session.link.backend = backend
     try:
         assert why in draw("backend")[0]
     finally:
-        session.backend = None
+        session.link.backend = None
 
 
 def test_install_says_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the bar, in lines: on it a long text would be cut."""
     text = "Downloading: torch, triton and 3 more; 2.3 GB on disk, 41 MB/s"
     running = SimpleNamespace(running=True, text=text, fraction=0.4, error=None)
-    monkeypatch.setattr(addon("scene.state.session").session, "installation", running)
+    monkeypatch.setattr(addon("scene.state.session").downloads, "installation", running)
     shown, buttons = draw("backend")
     assert shown == f"Stopped 40% {text}" and buttons == {"cancel": True}
 
@@ -203,9 +203,9 @@ def test_select_says_that_the_splat_is_not_trained(splat: bpy.types.Object) -> N
 def test_progress_with_phase_and_time(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     progress = SimpleNamespace(phase="training", eta=125.0)
     job = SimpleNamespace(progress=progress, fraction=0.25)
-    message = SimpleNamespace(scene=splat.saga.fingerprint)
+    message = addon("wire.messages").Train(splat.saga.fingerprint)
     training = SimpleNamespace(ended=False, job=job, message=message)
-    monkeypatch.setattr(addon("scene.state.session").session, "training", training)
+    monkeypatch.setattr(addon("scene.state.session").trainings, "request", training)
     text, buttons = draw("train")
     assert text == "Training, 2 min 05 s left" and buttons == {"cancel": True}
     assert "Model: training" in draw("scene")[0]
@@ -213,13 +213,13 @@ def test_progress_with_phase_and_time(splat: bpy.types.Object, monkeypatch: pyte
 
 def test_loss_is_a_curve_that_grows(splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the training, half of the width; it begins at the top and ends at the bottom."""
-    session = addon("scene.state.session").session
+    session = addon("scene.state.session")
     for step in range(0, 500, 5):
         progress = SimpleNamespace(phase="training", step=step, total=1000, eta=3.0, loss=2.0 - step / 500)
         job = SimpleNamespace(progress=progress, fraction=step / 1000)
-        session.losses.look(job)
-    message = SimpleNamespace(scene=splat.saga.fingerprint)
-    monkeypatch.setattr(session, "training", SimpleNamespace(ended=False, job=job, message=message))
+        session.trainings.losses.look(job)
+    message = addon("wire.messages").Train(splat.saga.fingerprint)
+    monkeypatch.setattr(session.trainings, "request", SimpleNamespace(ended=False, job=job, message=message))
     text, _ = draw("train")
     _, rest = text.split("left ")
     lines, words = rest.split(" Loss ")
@@ -233,7 +233,7 @@ def test_loss_is_a_curve_that_grows(splat: bpy.types.Object, monkeypatch: pytest
 
 
 def test_loss_that_is_no_number_is_left_out() -> None:
-    losses = addon("scene.state.session").session.losses
+    losses = addon("scene.state.session").trainings.losses
     losses.look(SimpleNamespace(progress=SimpleNamespace(step=1, total=9, loss=float("nan"))))
     losses.look(None)
     assert losses.points == [] and losses.columns(20) == []
@@ -261,7 +261,7 @@ def test_what_a_training_came_to(
         "",
         ("a photo is missing",),
     )
-    monkeypatch.setattr(addon("scene.state.session").session, "trained", trained)
+    monkeypatch.setattr(addon("scene.state.session").trainings, "result", trained)
     settings = bpy.context.scene.saga
     text, buttons = draw("train")
     assert buttons == {"train": True} and text.endswith("Trained on 16 views in 31 s")  # and the panel Select is near
@@ -303,10 +303,10 @@ def test_segment_anything_needs_weights(
     assert "no file was chosen" in text and buttons == {"Download SAM": True, "train": False}
     progress = SimpleNamespace(phase="downloading", step=120, total=375, eta=30.0)
     job = SimpleNamespace(progress=progress, fraction=0.3)
-    monkeypatch.setattr(addon("scene.state.session").session, "fetching", SimpleNamespace(ended=False, job=job))
+    monkeypatch.setattr(addon("scene.state.session").downloads, "weights", SimpleNamespace(ended=False, job=job))
     text, buttons = draw("train")
     assert "30 s left Downloading: 120 of 375 MB" in text and buttons == {"cancel": True, "train": False}
-    monkeypatch.setattr(addon("scene.state.session").session, "fetching", None)
+    monkeypatch.setattr(addon("scene.state.session").downloads, "weights", None)
     preferences = addon("ui.launch").preferences()
     preferences.sam_weights = "/weights/sam.pth"
     try:
@@ -319,7 +319,7 @@ def test_segment_anything_needs_weights(
 
 def test_memory_is_shown(own_python: None, monkeypatch: pytest.MonkeyPatch) -> None:
     state = addon("wire.messages").BackendState(1536, 10240, "Some GPU", 2048, 81920)
-    monkeypatch.setattr(addon("scene.state.session").session.memory, "state", state)
+    monkeypatch.setattr(addon("scene.state.session").link.memory, "state", state)
     assert draw("backend")[0] == "Stopped Some GPU: 2.0 GB of 80.0 GB Memory: 1.5 GB used, 10.0 GB free"
 
 
@@ -333,7 +333,7 @@ def test_selection_is_counted(splat: bpy.types.Object, monkeypatch: pytest.Monke
 
 
 def test_last_message_is_shown() -> None:
-    addon("scene.state.session").session.tell("There is nothing under the click")
+    addon("scene.state.session").status.tell("There is nothing under the click")
     assert "There is nothing under the click" in draw("scene")[0]
 
 

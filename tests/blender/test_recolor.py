@@ -58,7 +58,7 @@ def chosen(splat: bpy.types.Object, clip: str) -> bpy.types.Object:
 
 def preview(**words: str) -> None:
     assert bpy.ops.saga.recolor_preview(**(WORDS | words)) == {"FINISHED"}
-    session().search.wait()
+    session().searches.request.wait()
 
 
 def test_a_script_gets_the_colors_at_once(chosen: bpy.types.Object) -> None:
@@ -78,12 +78,12 @@ def test_a_script_gets_the_colors_at_once(chosen: bpy.types.Object) -> None:
 def test_the_preview_follows_the_slider_and_asks_nobody(chosen: bpy.types.Object) -> None:
     before, plain, settings = base(chosen), drawn(chosen), bpy.context.scene.saga
     preview()
-    asked = session().search
+    asked = session().searches.request
     for strength in (1.0, 0.25, 0.0, 0.5):
         settings.recolor_strength = strength
         np.testing.assert_allclose(drawn(chosen), wanted(chosen, strength)[:, :3], atol=5e-3)
         np.testing.assert_array_equal(base(chosen), before)  # nothing is written
-    assert session().search is asked
+    assert session().searches.request is asked
     assert not addon("viewport.splat_draw").style_of(bpy.context.scene).mark  # the highlight would hide the colors
     assert bpy.ops.saga.recolor_cancel() == {"FINISHED"}
     np.testing.assert_array_equal(drawn(chosen), plain)
@@ -102,7 +102,7 @@ def test_apply_is_one_step(chosen: bpy.types.Object) -> None:
     bpy.context.view_layer.update()
     np.testing.assert_allclose(base(chosen), target, atol=1e-5)
     np.testing.assert_allclose(drawn(chosen), target[:, :3], atol=5e-3)
-    assert not selected(chosen).any() and "Recolored 20 Gaussians" in session().message
+    assert not selected(chosen).any() and "Recolored 20 Gaussians" in session().status.message
     bpy.ops.ed.undo()
     chosen = bpy.data.objects["three"]
     np.testing.assert_array_equal(base(chosen), before)
@@ -130,7 +130,7 @@ def test_all_objects_that_hold_a_part_of_the_selection(chosen: bpy.types.Object)
     cloud.set_hidden(part, np.arange(20) < 5)  # what is hidden is not looked at, and not changed
     before = base(chosen), base(part)
     preview()
-    assert len(session().search.message.cloud) == 10 + 15
+    assert len(session().searches.request.message.cloud) == 10 + 15
     bpy.ops.saga.recolor_apply()
     for obj, mask, old in zip((chosen, part), (half, np.arange(20) >= 5), before, strict=True):
         change = base(obj) - old
@@ -142,7 +142,7 @@ def test_linked_duplicates_share_their_colors(chosen: bpy.types.Object) -> None:
     other = chosen.copy()
     bpy.context.collection.objects.link(other)
     preview()
-    assert len(session().search.message.cloud) == 20  # asked for once
+    assert len(session().searches.request.message.cloud) == 20  # asked for once
     bpy.ops.saga.recolor_apply()
     assert not selected(chosen).any() and other.data == chosen.data
 
@@ -150,7 +150,7 @@ def test_linked_duplicates_share_their_colors(chosen: bpy.types.Object) -> None:
 @pytest.mark.parametrize("change", ["delete", "colors", "file", "object"])
 def test_what_was_changed_meanwhile_is_left_alone(chosen: bpy.types.Object, change: str) -> None:
     assert bpy.ops.saga.recolor_preview(**WORDS) == {"FINISHED"}
-    search = session().search
+    search = session().searches.request
     if change == "delete":
         bpy.ops.saga.delete()
     elif change == "colors":
@@ -163,7 +163,8 @@ def test_what_was_changed_meanwhile_is_left_alone(chosen: bpy.types.Object, chan
         bpy.data.pointclouds.remove(chosen.data)
     before = [base(o).tobytes() for o in bpy.data.objects if o.type == "POINTCLOUD"]
     search.wait()
-    assert addon("scene.requests.recolor").shown() is None and "changed" in session().message and session().failed
+    assert addon("scene.requests.recolor").shown() is None
+    assert "changed" in session().status.message and session().status.failed
     assert [base(o).tobytes() for o in bpy.data.objects if o.type == "POINTCLOUD"] == before
     refused(lambda: bpy.ops.saga.recolor_apply(), "no preview to apply")
 
@@ -188,12 +189,12 @@ def test_it_can_be_cancelled_beside_a_training(chosen: bpy.types.Object) -> None
     before = base(chosen)
     bpy.ops.saga.train(steps=ENDLESS, wait=False)
     bpy.ops.saga.recolor_preview(**(WORDS | {"text": "forever"}))
-    search, training = session().search, session().training
+    search, training = session().searches.request, session().trainings.request
     refused(lambda: bpy.ops.saga.recolor(**WORDS), "busy with another search")
     cancel = bpy.ops.saga.cancel
     with pytest.raises(cancelled):
         search.wait(on_progress=lambda progress: search.job.cancelling or cancel(what="SEARCH"))
-    assert session().message == "Cancelled; nothing was changed" and not training.ended
+    assert session().status.message == "Cancelled; nothing was changed" and not training.ended
     np.testing.assert_array_equal(base(chosen), before)
     bpy.ops.saga.cancel()
     with pytest.raises(cancelled):
@@ -230,7 +231,7 @@ def test_the_panel_says_what_is_missing_and_shows_the_preview(chosen: bpy.types.
     assert draw().buttons == {"Preview": True}
     assert bpy.ops.saga.recolor_preview(**WORDS) == {"FINISHED"}
     assert set(draw().buttons) == {"cancel"}
-    session().search.wait()
+    session().searches.request.wait()
     assert draw().buttons == {"Preview": True, "Apply": True, "Cancel": True}
     settings.drawing = "BLENDER"
     assert "Draw As to Splats" in " ".join(draw().texts)

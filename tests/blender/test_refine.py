@@ -25,9 +25,9 @@ def prompts() -> list[tuple[bool, bool]]:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The clicks that go to the backend from now on."""
     messages: list[object] = []
-    submit = session().backend.submit
+    submit = session().link.backend.submit
     monkeypatch.setattr(
-        session().backend, "submit", lambda message, done: messages.append(message) or submit(message, done)
+        session().link.backend, "submit", lambda message, done: messages.append(message) or submit(message, done)
     )
     return messages
 
@@ -102,7 +102,7 @@ def test_clicks_go_with_undo_and_with_the_file(trained: bpy.types.Object, tmp_pa
 def wait_for_live() -> None:
     live = addon("scene.requests.requery")
     while live._pending is not None:
-        session().backend.wait(live._pending.request.job)
+        session().link.backend.wait(live._pending.request.job)
 
 
 def test_a_click_is_taken_back(trained: bpy.types.Object) -> None:

@@ -44,10 +44,10 @@ def test_cycles_shows_what_the_rasterizer_shows(tmp_path: Path) -> None:
     scene.render.resolution_x = scene.render.resolution_y = SIZE
     scene.render.film_transparent, scene.view_settings.view_transform = True, "Standard"
     scene.render.filepath = str(tmp_path / "still.png")
-    session = addon("scene.state.session").session
-    assert "colored points" not in session.message
+    session = addon("scene.state.session")
+    assert "colored points" not in session.status.message
     bpy.ops.render.render(write_still=True)
-    assert "renders splats as colored points" in session.message and not session.failed
+    assert "renders splats as colored points" in session.status.message and not session.status.failed
     still = bpy.data.images.load(scene.render.filepath)
     pixels = np.array(still.pixels).reshape(SIZE, SIZE, 4)[::-1]
     drawn = render(cloud, view)
@@ -63,4 +63,4 @@ def test_a_render_without_splats_says_nothing_of_them(tmp_path: Path) -> None:
     scene.render.resolution_x = scene.render.resolution_y = 8
     scene.render.filepath = str(tmp_path / "still.png")
     bpy.ops.render.render()
-    assert addon("scene.state.session").session.message == ""
+    assert addon("scene.state.session").status.message == ""

@@ -46,9 +46,9 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
     key = secrets.token_hex(32)
     preferences = addon("ui.launch").preferences()
     preferences.remote_key, preferences.clip_weights = "hidden-behind-the-mill", "/data/basilisk weights/clip.pt"
-    session = addon("scene.state.session").session
-    session.tell(f"The model {folder}/marble swan.saga cannot be saved", failed=True)
-    session.tell("Nothing looks like a purple unicorn", failed=True)
+    session = addon("scene.state.session")
+    session.status.tell(f"The model {folder}/marble swan.saga cannot be saved", failed=True)
+    session.status.tell("Nothing looks like a purple unicorn", failed=True)
     path = addon("ui.launch").log_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["the key hidden-behind-the-mill of /data/basilisk weights/clip.pt", f"torch warns of {home}/.cache/x"]
@@ -86,7 +86,7 @@ def test_an_earlier_file_is_remembered(planted: list[str]) -> None:
 def test_a_running_backend_is_described(trained: bpy.types.Object) -> None:
     text = report()
     assert "State: connected" in text and "The backend runs on:" in text
-    key = addon("scene.state.session").session.backend._process.key.hex()
+    key = addon("scene.state.session").link.backend._process.key.hex()
     assert key not in text and key not in log()
 
 
@@ -98,7 +98,7 @@ def test_without_a_window_it_is_printed(capfd: pytest.CaptureFixture[str]) -> No
 
 def test_the_log_holds_reports_states_and_bugs(trained: bpy.types.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(lambda: bpy.ops.saga.import_splat(filepath=os.fspath(Path("nowhere") / "none.ply")), "none.ply")
-    monkeypatch.setattr(addon("scene.state.session").session, "poll", lambda: 1 / 0)
+    monkeypatch.setattr(addon("scene.state.session"), "poll", lambda: 1 / 0)
     addon("scene.state.timer").pump()
     text = log()
     assert "The backend is connected" in text and "saga.train: finished" in text

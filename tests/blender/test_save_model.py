@@ -30,7 +30,8 @@ def unsaved(splat: bpy.types.Object, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_clicks_are_answered_and_the_panel_says_what_to_do(unsaved: bpy.types.Object, tmp_path: Path) -> None:
-    assert not unsaved.saga.model_file and "press Save Model" in session().message and not session().failed
+    assert not unsaved.saga.model_file
+    assert "press Save Model" in session().status.message and not session().status.failed
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(unsaved), CLUSTER == 1)
     bpy.ops.saga.segment_scene()
@@ -51,7 +52,7 @@ def test_clicks_are_answered_and_the_panel_says_what_to_do(unsaved: bpy.types.Ob
 def test_saving_the_blend_saves_the_model_too(unsaved: bpy.types.Object, tmp_path: Path) -> None:
     blend = tmp_path / "work.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
-    assert (tmp_path / "three.saga").is_file() and "three.saga" in session().message
+    assert (tmp_path / "three.saga").is_file() and "three.saga" in session().status.message
     bpy.ops.saga.backend_stop()
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     obj = bpy.data.objects["three"]
@@ -70,7 +71,8 @@ def test_saving_the_blend_elsewhere_in_vain(
     with monkeypatch.context() as patch:
         patch.setattr(saving, "atomic_stream", lambda path: (_ for _ in ()).throw(error))
         bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "work.blend"))
-    assert (tmp_path / "work.blend").is_file() and session().failed and "cannot be written" in session().message
+    assert (tmp_path / "work.blend").is_file()
+    assert session().status.failed and "cannot be written" in session().status.message
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(unsaved), CLUSTER == 1)
     really = os.access
@@ -100,11 +102,11 @@ def test_an_older_model_does_not_take_the_place_of_the_unsaved_one(
 ) -> None:
     """Trained again, not saved, and then the points change, so that the scene is sent anew."""
     old = trained.saga.model_file
-    session().unsaved[trained.saga.fingerprint] = session().backend.starts, "The model cannot be saved"
+    session().models.unsaved[trained.saga.fingerprint] = session().link.backend.starts, "The model cannot be saved"
     sent = []
-    monkeypatch.setattr(addon("scene.state.session"), "Request", lambda backend, load, message: sent.append(load))
+    monkeypatch.setattr(addon("scene.state.link"), "Request", lambda backend, load, message, then: sent.append(load))
     addon("scene.splat.point_cloud").set_hidden(trained, CLUSTER == 1)
-    monkeypatch.setattr(session(), "_loaded", {})
+    monkeypatch.setattr(session().link, "_loaded", {})
     addon("scene.requests.segments").ask(trained, addon("wire.messages").Cluster(trained.saga.fingerprint))
     assert sent[0].model_file == "" and trained.saga.model_file == old
 

@@ -392,6 +392,6 @@ def test_whoever_changes_a_splat_the_viewports_are_drawn_again(monkeypatch: pyte
     pump.pump()
     pump.pump()
     assert drawn == [True]  # pictures too, once
-    monkeypatch.setattr(addon("scene.state.session").session, "poll", lambda: True)
+    monkeypatch.setattr(addon("scene.state.session"), "poll", lambda: True)
     pump.pump()
     assert drawn == [True, False]  # a progress: the sidebars alone

@@ -42,7 +42,7 @@ def draw(obj: bpy.types.Object) -> Layout:
 def test_the_best_candidate_is_selected_and_others_by_a_click(trained: bpy.types.Object, clip: str) -> None:
     assert bpy.ops.saga.find_text(text="thing 1") == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), CLUSTER > 0)
-    assert "Found 'thing 1': 40 Gaussians" in session().message
+    assert "Found 'thing 1': 40 Gaussians" in session().status.message
 
     assert bpy.ops.saga.text_candidate(index=1) == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), CLUSTER == 0)
@@ -55,7 +55,7 @@ def test_nothing_that_fits_is_an_answer_and_selects_nothing(trained: bpy.types.O
     addon("scene.splat.point_cloud").set_selection(trained, mask)
     assert bpy.ops.saga.find_text(text="unicorn") == {"FINISHED"}
     np.testing.assert_array_equal(selected(trained), mask)
-    assert session().message == "Nothing here looks like that"
+    assert session().status.message == "Nothing here looks like that"
     assert "Nothing here looks like that" in draw(trained).texts
     assert bpy.ops.saga.text_candidate(index=1) == {"FINISHED"}  # who wants it all the same
 
@@ -110,9 +110,9 @@ def test_the_panel_shows_the_candidates_with_pictures(trained: bpy.types.Object,
         "90%, 20 Gaussians",
         "20%, 40 Gaussians",
     }
-    answer = session().candidates
+    answer = session().searches.candidates
     panel = addon("ui.text_panel")
     panel.picture(answer, 0)
-    preview = panel._pictures[f"{session().texts}:0"]
+    preview = panel._pictures[f"{session().searches.texts}:0"]
     pixels = np.array(preview.image_pixels_float[:]).reshape(*preview.image_size[::-1], 4)[::-1, :, :3]
     np.testing.assert_array_equal((pixels * 255).round().astype(np.uint8), answer.thumbnails[0])

@@ -27,15 +27,15 @@ TO_BLENDER = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # (x, y, z) of a fi
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list:
     """The (LoadScene, Train) of every training that is begun; they end at once, no backend is needed."""
-    session, messages = addon("scene.state.session").session, []
+    session, messages = addon("scene.state.session"), []
 
     def request(load: object, train: object) -> object:
         messages.append((load, train))
         trained = addon("wire.messages").Trained(train.scene, 1, 1, 1, 1.0)
         return SimpleNamespace(ended=True, wait=lambda: trained, outcome=lambda: trained)
 
-    monkeypatch.setattr(session, "request", request)
-    monkeypatch.setattr(session, "connected", lambda: None)
+    monkeypatch.setattr(session.link, "request", request)
+    monkeypatch.setattr(session.link, "connected", lambda: None)
     return messages
 
 
@@ -332,7 +332,7 @@ def balls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bpy.types.Object:
 def test_clicks_after_photos_hit_what_the_artist_sees(balls: bpy.types.Object, tmp_path: Path) -> None:
     write_photo_set(tmp_path / "photos")
     bpy.ops.saga.train(views_from="PHOTOS", photos=str(tmp_path / "photos"), width=160, steps=60)
-    trained = addon("scene.state.session").session.trained
+    trained = addon("scene.state.session").trainings.result
     assert (trained.views, trained.notes) == (8, ())
     labels = two_balls()[1]
     for label, where in ((1, PLACES[0]), (2, PLACES[1])):

@@ -80,9 +80,9 @@ def test_what_comes_later_is_a_step_too(name: str, trained: bpy.types.Object, sn
     bpy.ops.ed.undo_push(message="before")
     before = state(snapshot)
     getattr(bpy.ops.saga, name)(wait=False)
-    session().search.wait()
+    session().searches.request.wait()
     after = state(snapshot)
-    assert after != before and not session().failed
+    assert after != before and not session().status.failed
     bpy.ops.ed.undo()
     assert state(snapshot) == before
     bpy.ops.ed.redo()
@@ -110,7 +110,7 @@ def test_undo_while_a_training_runs(trained: bpy.types.Object, snapshot: Callabl
     bpy.ops.ed.undo_push(message="before")
     bpy.ops.saga.invert("EXEC_DEFAULT", True)
     bpy.ops.saga.train(steps=ENDLESS, wait=False)
-    training = session().training
+    training = session().trainings.request
 
     def undo_once(progress: object) -> None:
         if progress.step >= 3 and not training.job.cancelling:
@@ -120,7 +120,7 @@ def test_undo_while_a_training_runs(trained: bpy.types.Object, snapshot: Callabl
 
     with pytest.raises(addon("errors").Cancelled):
         training.wait(on_progress=undo_once)
-    assert state(snapshot) == before and not session().failed
+    assert state(snapshot) == before and not session().status.failed
 
 
 def test_undo_while_a_click_is_answered(trained: bpy.types.Object) -> None:

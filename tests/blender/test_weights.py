@@ -38,16 +38,16 @@ def test_the_path_goes_to_the_preferences(kind: str, where: str) -> None:
 def test_nothing_is_downloaded_without_leave() -> None:
     bpy.context.preferences.system.use_online_access = False
     refused(lambda: bpy.ops.saga.fetch_weights(kind="vit_b"), "online access is disabled")
-    assert addon("scene.state.session").session.fetching is None
+    assert addon("scene.state.session").downloads.weights is None
 
 
 def test_one_at_a_time_and_it_can_be_cancelled() -> None:
-    session = addon("scene.state.session").session
+    session = addon("scene.state.session")
     bpy.ops.saga.fetch_weights(kind="vit_h", wait=False)
     refused(lambda: bpy.ops.saga.fetch_weights(kind="vit_b"), "already running")
     assert bpy.ops.saga.cancel() == {"FINISHED"}
-    while not session.fetching.ended:
-        session.backend._connection.wait(1)
+    while not session.downloads.weights.ended:
+        session.link.backend._connection.wait(1)
         session.poll()
     assert addon("ui.launch").preferences().sam_weights in ("", "/vit_h.pth")  # if it was too late
-    assert not session.failed
+    assert not session.status.failed

@@ -54,9 +54,9 @@ def training(splat: bpy.types.Object) -> object:
     """A training that goes on until it is stopped, and has begun."""
     bpy.ops.saga.backend_start()
     bpy.ops.saga.train(steps=ENDLESS, wait=False)
-    running = session().training
+    running = session().trainings.request
     while running.job.progress is None:
-        session().backend._connection.wait(1)
+        session().link.backend._connection.wait(1)
         session().poll()
     return running
 
@@ -64,20 +64,20 @@ def training(splat: bpy.types.Object) -> object:
 def begun() -> object:
     """A training that ends well. Until somebody polls, it runs for Blender, however quick the backend is."""
     bpy.ops.saga.train(steps=5, wait=False)
-    assert not session().training.ended
-    return session().training
+    assert not session().trainings.request.ended
+    return session().trainings.request
 
 
 def finish(running: object) -> None:
     """Wait for its end, whatever it is."""
     while not running.ended:
-        session().backend._connection.wait(1)
+        session().link.backend._connection.wait(1)
         session().poll()
 
 
 def test_a_training_may_be_asked_for_while_the_backend_starts(splat: bpy.types.Object) -> None:
     bpy.ops.saga.backend_start(wait=False)
-    assert session().backend.state.value == "starting"
+    assert session().link.backend.state.value == "starting"
     assert bpy.ops.saga.train(steps=5) == {"FINISHED"}
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(splat), CLUSTER == 1)
@@ -104,7 +104,7 @@ def test_undo_while_it_trains(splat: bpy.types.Object) -> None:
     bpy.ops.ed.undo()  # all references to the object are dead now
     finish(running)
     obj = bpy.data.objects["three"]
-    assert not session().failed and obj.location.x == 0 and obj.saga.model_file
+    assert not session().status.failed and obj.location.x == 0 and obj.saga.model_file
     click(Vector(PLACES[1]))
     np.testing.assert_array_equal(selected(obj), CLUSTER == 1)
 
@@ -119,7 +119,7 @@ def test_the_import_is_undone_while_it_trains(tmp_path: Path) -> None:
     bpy.ops.ed.undo()
     assert "three" not in bpy.data.objects
     finish(running)
-    assert not session().failed
+    assert not session().status.failed
     bpy.ops.ed.redo()
     click(Vector(PLACES[1]))  # its model is known although the object was not there to be told
     np.testing.assert_array_equal(selected(bpy.data.objects["three"]), CLUSTER == 1)
@@ -132,7 +132,7 @@ def test_another_file_is_opened_while_it_trains(splat: bpy.types.Object, tmp_pat
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.mesh.primitive_cube_add()
     finish(running)
-    assert not session().failed and [o.name for o in bpy.data.objects] == ["Cube"]
+    assert not session().status.failed and [o.name for o in bpy.data.objects] == ["Cube"]
     assert (tmp_path / "three.saga").exists()  # where the other file will look for it
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "work.blend"))
     click(Vector(PLACES[1]))
@@ -143,7 +143,7 @@ def test_the_training_of_a_closed_file_can_be_cancelled(training: object) -> Non
     bpy.ops.wm.read_homefile(use_empty=True)
     assert bpy.ops.saga.cancel() == {"FINISHED"}
     finish(training)
-    assert "cancelled" in session().message
+    assert "cancelled" in session().status.message
 
 
 def test_cancelled_while_the_scene_is_sent_it_does_not_begin(splat: bpy.types.Object, snapshot: Callable) -> None:
@@ -151,12 +151,12 @@ def test_cancelled_while_the_scene_is_sent_it_does_not_begin(splat: bpy.types.Ob
     bpy.ops.saga.backend_start()
     before = snapshot()
     bpy.ops.saga.train(steps=ENDLESS, wait=False)
-    running = session().training
-    assert session().backend._connection.wait(60)  # the scene's answer is there, and nobody has looked at it
+    running = session().trainings.request
+    assert session().link.backend._connection.wait(60)  # the scene's answer is there, and nobody has looked at it
     assert bpy.ops.saga.cancel() == {"FINISHED"}
     session().poll()
-    assert running.ended and "cancelled" in session().message and not session().failed
-    assert snapshot() == before and "Train" not in [job.kind for job in session().backend.jobs]
+    assert running.ended and "cancelled" in session().status.message and not session().status.failed
+    assert snapshot() == before and "Train" not in [job.kind for job in session().link.backend.jobs]
     assert bpy.ops.saga.train(steps=5) == {"FINISHED"}
 
 
@@ -167,20 +167,21 @@ def test_a_copy_deleted_and_renamed_while_it_trains(training: object, splat: bpy
     bpy.data.objects.remove(other)
     bpy.ops.saga.cancel()
     finish(training)
-    assert splat.saga.model_file == "" and not session().failed
+    assert splat.saga.model_file == "" and not session().status.failed
 
 
 def test_the_backend_is_stopped_while_it_trains(training: object, splat: bpy.types.Object, snapshot: Callable) -> None:
     before = snapshot()
     assert bpy.ops.saga.backend_stop() == {"FINISHED"}
-    assert training.ended and session().failed and session().message == "The backend was stopped. Press Start to go on"
+    assert training.ended and session().status.failed
+    assert session().status.message == "The backend was stopped. Press Start to go on"
     assert snapshot() == before
     bpy.ops.saga.backend_start()
     assert bpy.ops.saga.train(steps=5) == {"FINISHED"}
 
 
 def test_the_extension_is_disabled_and_enabled_while_it_trains(training: object, splat: bpy.types.Object) -> None:
-    process = session().backend._process._child
+    process = session().link.backend._process._child
     name = splat.name
     try:
         bpy.ops.preferences.addon_disable(module=PACKAGE)
@@ -188,7 +189,7 @@ def test_the_extension_is_disabled_and_enabled_while_it_trains(training: object,
         assert not hasattr(bpy.types, "SAGA_PT_train")
     finally:
         bpy.ops.preferences.addon_enable(module=PACKAGE)
-    assert session().backend is None and session().training is None
+    assert session().link.backend is None and session().trainings.request is None
     addon("ui.launch").LAUNCH = FAKE  # in case Blender has loaded the module anew
     obj = bpy.data.objects[name]
     assert obj.saga.fingerprint  # the record in the file outlives the extension
@@ -215,27 +216,27 @@ def test_a_folder_that_is_locked_is_not_written_to(
 def test_memory_is_asked_for_while_connected_and_forgotten_after(
     splat: bpy.types.Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert session().memory.state is None
+    assert session().link.memory.state is None
     bpy.ops.saga.backend_start()
-    while session().memory.state is None:
+    while session().link.memory.state is None:
         session().poll()
-        session().backend._connection.wait(0.05)
-    state = session().memory.state
+        session().link.backend._connection.wait(0.05)
+    state = session().link.memory.state
     assert (state.memory, state.device_total) == (512, 8192)
-    sent, clock = [], SimpleNamespace(now=session().memory._next)
+    sent, clock = [], SimpleNamespace(now=session().link.memory._next)
     monkeypatch.setattr(addon("scene.state.monitor"), "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(session().backend, "submit", lambda message: sent.append(message))
+    monkeypatch.setattr(session().link.backend, "submit", lambda message: sent.append(message))
     for since in (-1.9, -1.0, -0.1):
-        clock.now = session().memory._next + since
+        clock.now = session().link.memory._next + since
         session().poll()
     assert not sent  # not at every tick of the timer
-    clock.now = session().memory._next
+    clock.now = session().link.memory._next
     session().poll()
     assert [type(message).__name__ for message in sent] == ["Status"]
     sent.clear()
     bpy.ops.saga.backend_stop()
     session().poll()
-    assert session().memory.state is None and not sent
+    assert session().link.memory.state is None and not sent
 
 
 def test_a_backend_that_cannot_tell_is_not_asked_again(splat: bpy.types.Object) -> None:
@@ -247,7 +248,7 @@ def test_a_backend_that_cannot_tell_is_not_asked_again(splat: bpy.types.Object) 
         raise addon("errors").UserError("Something went wrong in the backend")
 
     backend = SimpleNamespace(
-        state=session().backend.state,
+        state=session().link.backend.state,
         starts=1,
         submit=lambda m: asked.append(m) or SimpleNamespace(ended=True, outcome=outcome),
     )

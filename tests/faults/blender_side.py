@@ -66,12 +66,12 @@ def by_blender(folder: Path, model: Path, steps: int) -> None:
         )
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.saga.import_splat(filepath=str(folder / f"{model.stem}.ply"))
-    session = importlib.import_module(f"{package}.scene.session").session
+    session = importlib.import_module(f"{package}.scene.state.session")
     bpy.ops.saga.backend_start()
-    say(pid=session.backend._process._child.pid)
+    say(pid=session.link.backend._process._child.pid)
     bpy.ops.saga.train(recipe="PAPER", steps=steps, views=VIEWS, width=96, height=72, pixels=256, wait=False)
-    running = session.training
-    follow(session.backend, lambda: running.job)
+    running = session.trainings.request
+    follow(session.link.backend, lambda: running.job)
     session.close()
 
 

@@ -19,7 +19,7 @@ _IDLE = 20  # steps of the timer, where no viewport is there whose redraws could
 
 def pictures(window: Window) -> Steps:
     """From the preferences to a click, with a picture of each; then the tunnel's end is gone."""
-    session = addon("scene.state.session").session
+    session = addon("scene.state.session")
     yield from _preferences(window)
     yield from story.import_splat(window)
     with window.context():
@@ -28,7 +28,7 @@ def pictures(window: Window) -> Steps:
     yield from window.sidebar("SAGA")
     yield from window.shot("elsewhere_connect")
     yield from story.train(window, _STEPS, _VIEWS, "elsewhere_train")
-    assert session.backend.remote is not None and session.backend.welcome.machine
+    assert session.link.backend.remote is not None and session.link.backend.welcome.machine
     path = addon("scene.requests.lookup").trained_model(bpy.data.objects["scene"])
     assert path == str(window.out / "scene.saga") and (window.out / "scene.saga").stat().st_size > 10_000
 
@@ -46,8 +46,8 @@ def pictures(window: Window) -> Steps:
     preferences.remote_key = "00" * 32
     with window.context():
         bpy.ops.saga.backend_start("INVOKE_DEFAULT")
-    yield lambda: session.backend.error
-    assert "the key in the preferences is not that of the backend" in session.backend.error
+    yield lambda: session.link.backend.error
+    assert "the key in the preferences is not that of the backend" in session.link.backend.error
     yield from window.shot("elsewhere_refused")
 
 
@@ -62,7 +62,7 @@ def _preferences(window: Window) -> Steps:
     bpy.ops.preferences.addon_expand(module=PACKAGE)
     with bpy.context.temp_override(window=window.window, area=area):
         bpy.ops.saga.backend_start("INVOKE_DEFAULT")
-    backend = addon("scene.state.session").session.backend
+    backend = addon("scene.state.session").link.backend
     yield lambda: backend.welcome is not None or backend.error
     assert not backend.error, backend.error
     for _ in range(_IDLE):

@@ -76,26 +76,26 @@ def words(window: Window) -> Steps:
     _look(window)
     yield from story.train(window, _STEPS, 0, "_train")
 
-    settings, session = bpy.context.scene.saga, addon("scene.state.session").session
+    settings, session = bpy.context.scene.saga, addon("scene.state.session")
     settings.text, settings.recolor_source, settings.recolor_text = "red box", "red box", "blue box"
     with window.context():
         bpy.ops.saga.find_text("INVOKE_DEFAULT")
-    yield lambda: session.search.ended
+    yield lambda: session.searches.request.ended
     thing = np.load(window.out / "labels.npy") == 2
-    print(f"{session.message}; IoU with the box {story.iou(story.selected(), thing):.2f}", flush=True)
-    assert not session.failed and story.share(story.selected(), thing) > 0.5
+    print(f"{session.status.message}; IoU with the box {story.iou(story.selected(), thing):.2f}", flush=True)
+    assert not session.status.failed and story.share(story.selected(), thing) > 0.5
     yield from _scroll(window, _SELECT)
     yield from window.shot("words")
     yield from _recolor(window, story.selected() & thing)
 
 
 def _recolor(window: Window, thing: np.ndarray) -> Steps:
-    settings, session = bpy.context.scene.saga, addon("scene.state.session").session
+    settings, session = bpy.context.scene.saga, addon("scene.state.session")
     before, hue_before = _base(), _hue(thing)
     with window.context():
         bpy.ops.saga.recolor_preview("INVOKE_DEFAULT")
-    yield lambda: session.search.ended
-    assert not session.failed, session.message
+    yield lambda: session.searches.request.ended
+    assert not session.status.failed, session.status.message
     yield from _scroll(window, _END)
     yield from window.shot("recolor")
     settings.recolor_strength = 0.5
@@ -184,7 +184,7 @@ def _everything(window: Window) -> Steps:
         bpy.ops.saga.clear()
         with window.context():
             getattr(bpy.ops.saga, operator)("INVOKE_DEFAULT")
-        search = addon("scene.state.session").session.search
+        search = addon("scene.state.session").searches.request
         yield lambda search=search: search.ended
         yield lambda mode=mode: settings.view_mode == mode
         yield from _scroll(window, _END)

@@ -17,7 +17,7 @@ _STEPS, _VIEWS = 60, 12
 
 
 def _installation() -> object:
-    return addon("scene.state.session").session.installation
+    return addon("scene.state.session").downloads.installation
 
 
 def _disk(folder: Path) -> int:

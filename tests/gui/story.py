@@ -24,7 +24,7 @@ def selected(name: str = "scene") -> np.ndarray:
 
 
 def _session() -> object:
-    return addon("scene.state.session").session
+    return addon("scene.state.session")
 
 
 def answered(window: Window) -> object:
@@ -60,17 +60,17 @@ def train(window: Window, steps: int, views: int, picture: str, phase: str = "")
     """Start the backend and train, with a picture of the progress: of the first, or a third into a phase."""
     with window.context():
         bpy.ops.saga.backend_start("INVOKE_DEFAULT")
-    backend = _session().backend
+    backend = _session().link.backend
     yield lambda: backend.welcome is not None or backend.error
     assert not backend.error, backend.error
     bpy.context.scene.saga.steps, bpy.context.scene.saga.views = steps, views
     with window.context():
         bpy.ops.saga.train("INVOKE_DEFAULT")
-    training = _session().training
+    training = _session().trainings.request
     yield lambda: training.ended or _shows(training.job.progress, phase)
     yield from window.shot(picture)
     yield lambda: training.ended
-    assert not _session().failed, _session().message
+    assert not _session().status.failed, _session().status.message
 
 
 def _shows(progress, phase: str) -> bool:
@@ -164,10 +164,10 @@ def _views(window: Window) -> Steps:
     for operator, name, mode in (("segment_scene", "10_things", "CLUSTERS"), ("color_features", "11_features", "PCA")):
         with window.context():
             getattr(bpy.ops.saga, operator)("INVOKE_DEFAULT")
-        search = _session().search
+        search = _session().searches.request
         yield lambda search=search: search.ended
-        yield lambda mode=mode: settings.view_mode == mode or _session().failed
-        assert not _session().failed, _session().message
+        yield lambda mode=mode: settings.view_mode == mode or _session().status.failed
+        assert not _session().status.failed, _session().status.message
         yield from window.shot(name)
     assert len(_splat().saga.segments) >= 2
     settings.view_mode = "COLOR"
@@ -229,14 +229,14 @@ def _rough(window: Window) -> Steps:
         _endless()  # each time: an undo may have taken it back
         with window.context():
             bpy.ops.saga.train("INVOKE_DEFAULT")
-        training = _session().training
+        training = _session().trainings.request
         yield lambda training=training: training.ended or training.job.progress
-        assert not training.ended, _session().message
+        assert not training.ended, _session().status.message
         if disturb is _undo:
             yield from _click_meanwhile(window)
             assert not training.ended
         yield from disturb(window)
-        if not training.ended and _session().training is training:
+        if not training.ended and _session().trainings.request is training:
             bpy.ops.saga.cancel()
         yield lambda training=training: training.ended
     yield from window.shot("16_after_all")

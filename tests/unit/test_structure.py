@@ -223,6 +223,29 @@ def test_no_operator_borrows_from_operators() -> None:
     assert ui / "operator_base.py" in {target for _, target in borrowed}
 
 
+STATES = ("downloads", "link", "models", "searches", "status", "trainings")
+"""What a run of Blender knows (scene/state): an instance in each file, written by its own methods."""
+
+
+def test_a_state_is_written_by_its_owner_alone() -> None:
+    assert all((ADDON / "scene" / "state" / f"{name}.py").is_file() for name in STATES)
+    own = re.compile(rf"({'|'.join(STATES)})\.\w+")
+    found = []
+    for path in sources(ADDON):
+        for node in ast.walk(tree(path)):
+            changed: list[ast.expr] = []
+            if isinstance(node, ast.Assign | ast.Delete):
+                changed = node.targets
+            elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+                changed = [node.target]
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                changes = node.func.attr in ("pop", "clear", "update", "setdefault", "append")
+                changed = [node.func.value] if changes else []
+            told = [ast.unparse(part) for target in changed for part in ast.walk(target)]
+            found += [f"{name_of(path)}:{node.lineno} {text}" for text in told if own.fullmatch(text)]
+    nobody(found)
+
+
 def test_every_room_says_what_it_is_for() -> None:
     rooms = [house / room for house, names in HOUSES for room in names if room != "errors.py"]
     nobody([name_of(room) for room in rooms if not ast.get_docstring(tree(room / "__init__.py"))])

@@ -13,7 +13,8 @@ from ...gaussians.selection import combine, unpack
 from ...gaussians.view import View
 from ...wire.messages import CleanUp, Click, LoadScene, LookAhead, ObjectPoints, Prompt, Selection
 from ..splat import instances, point_cloud
-from ..state.session import Request, means_of, session
+from ..state.link import link, means_of
+from ..state.request import Request
 from . import trained_space
 from .duplicates import all_there, points_of
 from .lookup import is_trained, not_trained, siblings, trained_model
@@ -79,7 +80,7 @@ def ask(objects: list[bpy.types.Object], target: ClickRequest) -> Query:
         clean_up=target.clean_up,
         weights=target.weights,
     )
-    request = session.request(here.load, click)
+    request = link.request(here.load, click)
     return Query(request, tuple((o.session_uid, len(o.data.points)) for o in here.objects), here.shown)
 
 
@@ -91,7 +92,7 @@ def look_ahead(objects: list[bpy.types.Object], view: View, weights: str) -> Req
     """
     weights_chosen(weights)
     here = loaded_objects(objects, instant=True)
-    return session.request(here.load, LookAhead(here.scene, view, weights, here.points))
+    return link.request(here.load, LookAhead(here.scene, view, weights, here.points))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ def loaded_objects(objects: list[bpy.types.Object], instant: bool) -> LoadedObje
         raise not_trained(first)
     objects, places = _standing(objects)
     shown, load = tuple(_shown(o) for o in objects), needed(objects, model)
-    means = session.loaded_means(first.saga.fingerprint) if load is None else means_of(load)
+    means = link.loaded_means(first.saga.fingerprint) if load is None else means_of(load)
     assert means is not None
     points = tuple(points_of(o, mask, at, means) for o, mask, at in zip(objects, shown, places, strict=True))
     return LoadedObjects(first.saga.fingerprint, objects, shown, points, load)
@@ -139,7 +140,7 @@ def needed(objects: list[bpy.types.Object], model: str) -> LoadScene | None:
     Raises:
         UserError: if they do not fit together.
     """
-    means = session.loaded_means(objects[0].saga.fingerprint)
+    means = link.loaded_means(objects[0].saga.fingerprint)
     loaded = means is not None and all_there(objects, means)
     return None if loaded else _load(siblings(objects[0]), model)
 

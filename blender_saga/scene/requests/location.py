@@ -9,8 +9,8 @@ import bpy
 
 from ...client.connection.connection import ConnectionState
 from ...errors import ErrorCode, UserError
+from ..state.link import link
 from ..state.paths import PACKAGE, absolute
-from ..state.session import session
 
 _WHOLE = re.compile(r"/(?!/)|[A-Za-z]:[/\\]|\\\\")
 """Start of an absolute path on Linux or macOS, on Windows with a drive, and on Windows with a server."""
@@ -18,7 +18,7 @@ _WHOLE = re.compile(r"/(?!/)|[A-Za-z]:[/\\]|\\\\")
 
 def elsewhere() -> bool:
     """Whether the running backend, or else the one in the preferences, is on another machine."""
-    backend = session.backend
+    backend = link.backend
     if backend is not None and backend.state in (ConnectionState.starting, ConnectionState.connected):
         return backend.remote is not None
     addon = bpy.context.preferences.addons.get(PACKAGE)
@@ -27,7 +27,7 @@ def elsewhere() -> bool:
 
 def machine() -> str:
     """Name of the other machine, or a generic name while it is unknown."""
-    welcome = session.backend.welcome if session.backend is not None else None
+    welcome = link.welcome
     return welcome.machine if welcome is not None and welcome.machine else "the other machine"
 
 

@@ -6,8 +6,10 @@ import bpy
 
 from ...errors import ErrorCode, UserError
 from ..splat import instances, point_cloud
+from ..state.link import link
+from ..state.models import models
 from ..state.paths import absolute
-from ..state.session import session
+from ..state.trainings import trainings
 
 
 def find_splat(context: bpy.types.Context, name: str) -> bpy.types.Object:
@@ -62,27 +64,26 @@ def participants(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.
 
 def trained_model(obj: bpy.types.Object) -> str:
     """Absolute path of a splat's model file; "" before training and while the newest model is not saved."""
-    if session.holds(obj.saga.fingerprint):
+    if link.holds(obj.saga.fingerprint):
         return ""  # an older file must not replace the unsaved model
-    return absolute(obj.saga.model_file) if obj.saga.model_file else session.models.get(obj.saga.fingerprint, "")
+    return absolute(obj.saga.model_file) if obj.saga.model_file else models.paths.get(obj.saga.fingerprint, "")
 
 
 def is_trained(obj: bpy.types.Object) -> bool:
     """Whether a splat can be clicked: it has a model on disk or in the backend, or is being trained."""
-    return bool(trained_model(obj)) or trains_now(obj) or session.holds(obj.saga.fingerprint)
+    return bool(trained_model(obj)) or trains_now(obj) or link.holds(obj.saga.fingerprint)
 
 
 def granularity(obj: bpy.types.Object | None) -> int:
     """Number of granularity levels of a splat's model; 0 for a continuous scale or without a model."""
     if obj is None or not point_cloud.is_splat(obj):
         return 0
-    return session.levels.get(obj.saga.fingerprint, obj.saga.levels)
+    return models.levels.get(obj.saga.fingerprint, obj.saga.levels)
 
 
 def trains_now(obj: bpy.types.Object) -> bool:
     """Whether a training of the splat's cloud is running."""
-    training = session.training
-    return training is not None and not training.ended and training.message.scene == obj.saga.fingerprint
+    return trainings.trains(obj.saga.fingerprint)
 
 
 def not_trained(obj: bpy.types.Object) -> UserError:

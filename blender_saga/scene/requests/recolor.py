@@ -21,7 +21,9 @@ from ...gaussians.transforms import transform_cloud
 from ...wire.messages import Recolor, Recolored
 from ..splat import attributes, draw_data, point_cloud
 from ..state import properties
-from ..state.session import Request, session
+from ..state.link import link
+from ..state.request import Request
+from ..state.searches import searches
 
 _BASE = "radiance:base"
 _numbers = itertools.count(1)
@@ -68,10 +70,7 @@ def ask(objects: Iterable[bpy.types.Object], words: Recolor) -> RecolorRequest:
         UserError: if nothing is selected, an object is linked from another file, or the backend does not run or is
             busy with another search.
     """
-    if session.search is not None and not session.search.ended:
-        raise UserError(
-            "The backend is busy with another search", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY
-        )
+    searches.check_idle()
     holders = {obj.data.session_uid: obj for obj in reversed(list(objects))}
     parts, clouds = [], []
     for obj in reversed(holders.values()):
@@ -83,8 +82,7 @@ def ask(objects: Iterable[bpy.types.Object], words: Recolor) -> RecolorRequest:
         fix = "Click on an object first"
         raise UserError("Nothing is selected", fix=fix, code=ErrorCode.NO_SELECTION)
     message = Recolor(concatenate(clouds), words.source, words.text, words.weights, words.steps, words.seed)
-    session.search = session.request(None, message)
-    return RecolorRequest(session.search, tuple(parts))
+    return RecolorRequest(searches.begin(link.request(None, message)), tuple(parts))
 
 
 def _part(obj: bpy.types.Object, points: np.ndarray) -> _Part:

@@ -11,7 +11,7 @@ import bpy
 from ...errors import Cancelled, ErrorCode, UserError
 from ...wire.messages import Selection
 from ..state import properties, timer
-from ..state.session import session
+from ..state.status import status
 from ..state.undo import push_undo
 from . import click, prompts
 from .lookup import find_splat, granularity, participants
@@ -87,7 +87,7 @@ def _answered(query: click.Query, scene_name: str) -> None:
     try:
         answer = click.apply(query, "set")
     except UserError as error:
-        session.tell(error.sentence(), failed=True)
+        status.tell(error.sentence(), failed=True)
     except Cancelled:
         pass
     else:
@@ -104,7 +104,7 @@ def show(settings: bpy.types.PropertyGroup, answer: Selection) -> str:
     words = f"{answer.count:,} of {answer.total:,} splats, size {answer.size_units:.3g}"
     if answer.note:
         words = f"{words}. {answer.note}" if answer.count else answer.note
-    session.tell(words)
+    status.tell(words)
     return words
 
 

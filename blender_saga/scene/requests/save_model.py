@@ -14,8 +14,10 @@ from ...errors import Cancelled, UserError
 from ...gaussians.atomic_write import atomic_stream
 from ...wire.messages import FetchModel, ModelFile
 from ..splat import point_cloud
+from ..state.link import link
+from ..state.models import models
 from ..state.paths import model_path, portable
-from ..state.session import session
+from ..state.status import status
 from . import click
 from .lookup import is_trained, not_trained, siblings, trained_model
 
@@ -30,12 +32,11 @@ def save(obj: bpy.types.Object, path: Path) -> None:
     if not is_trained(obj):
         raise not_trained(obj)
     load = click.needed(siblings(obj), trained_model(obj))
-    answer = session.request(load, FetchModel(obj.saga.fingerprint)).wait()
+    answer = link.request(load, FetchModel(obj.saga.fingerprint)).wait()
     assert isinstance(answer, ModelFile)
     with atomic_stream(path) as stream:
         stream.write(np.ascontiguousarray(answer.data, np.uint8))
-    session.models[obj.saga.fingerprint] = str(path)
-    session.unsaved.pop(obj.saga.fingerprint, None)
+    models.saved(obj.saga.fingerprint, str(path))
     for sibling in siblings(obj):
         sibling.saga.model_file = portable(str(path))
 
@@ -43,7 +44,7 @@ def save(obj: bpy.types.Object, path: Path) -> None:
 def unsaved(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
     """One object for each model that is only in the backend's memory."""
     held = {obj.saga.fingerprint: obj for obj in objects if point_cloud.is_splat(obj)}
-    return [obj for fingerprint, obj in held.items() if session.holds(fingerprint)]
+    return [obj for fingerprint, obj in held.items() if link.holds(fingerprint)]
 
 
 @persistent
@@ -56,11 +57,11 @@ def _file_is_saved(path: str, *_: object) -> None:
             save(obj, target)
             for sibling in siblings(obj):
                 sibling.saga.model_file = f"//{target.name}"  # the .blend does not exist yet
-            session.tell(f"The model was saved as {target.name}")
+            status.tell(f"The model was saved as {target.name}")
         except UserError as error:
-            session.tell(error.sentence(), failed=True)
+            status.tell(error.sentence(), failed=True)
         except Cancelled:
-            session.tell("The model is not saved: saving was cancelled", failed=True)
+            status.tell("The model is not saved: saving was cancelled", failed=True)
 
 
 def start() -> None:

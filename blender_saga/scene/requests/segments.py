@@ -10,7 +10,9 @@ import numpy as np
 from ...errors import ErrorCode, UserError
 from ...wire.messages import Candidates, Cluster, Clusters, Color, Colors, FindText, Names, NameSegments
 from ..splat import attributes, point_cloud
-from ..state.session import Request, session
+from ..state.link import link
+from ..state.request import Request
+from ..state.searches import searches
 from . import click, text
 from .lookup import is_trained, not_trained, require_rows, siblings, trained_model
 
@@ -32,16 +34,13 @@ def ask(obj: bpy.types.Object, message: Cluster | Color | FindText | NameSegment
     Raises:
         UserError: if the splat is not trained, the backend does not run, or another search is running.
     """
-    if session.search is not None and not session.search.ended:
-        raise UserError(
-            "The backend is busy with another search", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY
-        )
+    searches.check_idle()
     objects = siblings(obj)
     model = next(filter(None, map(trained_model, objects)), "")
     if not model and not is_trained(obj):
         raise not_trained(obj)
-    session.search = session.request(click.needed(objects, model), message)
-    return Asked(session.search, obj.session_uid, obj.saga.fingerprint)
+    request = searches.begin(link.request(click.needed(objects, model), message))
+    return Asked(request, obj.session_uid, obj.saga.fingerprint)
 
 
 def record(asked: Asked) -> str:

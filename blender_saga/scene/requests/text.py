@@ -9,14 +9,14 @@ from ...errors import ErrorCode, UserError
 from ...gaussians.selection import combine, unpack
 from ...wire.messages import Candidates, Names
 from ..splat import point_cloud
-from ..state.session import session
+from ..state.searches import searches
 from . import prompts
 from .lookup import participants, require_rows, siblings
 
 
 def of(obj: bpy.types.Object) -> Candidates | None:
     """The candidates of the last search, if it was for this splat's trained cloud."""
-    answer = session.candidates
+    answer = searches.candidates
     return answer if answer is not None and obj.saga.fingerprint == answer.scene else None
 
 
@@ -28,7 +28,7 @@ def write(obj: bpy.types.Object, answer: Candidates) -> str:
     """
     if answer.bits.shape[1] != -(-obj.saga.count // 8):
         require_rows(obj, 8 * answer.bits.shape[1])
-    session.candidates, session.chosen, session.texts = answer, -1, session.texts + 1
+    searches.answer(answer)
     if not answer.matches:
         return answer.note or f"No object matches '{answer.text}'"
     select(bpy.context, obj, 0)
@@ -66,7 +66,7 @@ def select(context: bpy.types.Context, obj: bpy.types.Object, number: int, mode:
     for each, mask in zip(objects, masks, strict=True):
         point_cloud.set_selection(each, combine(point_cloud.selection(each), mask, mode))
     prompts.forget(context.scene)
-    session.chosen = number
+    searches.choose(number)
 
 
 def write_names(obj: bpy.types.Object, answer: Names) -> str:

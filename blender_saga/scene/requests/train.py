@@ -11,8 +11,12 @@ import numpy as np
 from ...errors import ErrorCode, UserError
 from ...wire.messages import LoadScene, Train, Trained, TrainSettings
 from ..splat import point_cloud
+from ..state.link import link
+from ..state.models import models
 from ..state.paths import model_path, portable
-from ..state.session import Request, Training, session
+from ..state.request import Request
+from ..state.status import status
+from ..state.trainings import Training, trainings
 from . import trained_space
 from .lookup import trained_model
 from .train_sources import SourceSettings, sources_of
@@ -37,8 +41,8 @@ def start(
         UserError: if the backend does not run, a training is running, the object is no splat, or cameras or folders
             are missing.
     """
-    session.connected()
-    if session.training is not None and not session.training.ended:
+    link.connected()
+    if trainings.running:
         raise UserError("A training is already running", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY)
     cloud = point_cloud.to_cloud(obj)
     scene = cloud.fingerprint()
@@ -57,17 +61,16 @@ def resume() -> Training:
     Raises:
         UserError: if no training was interrupted, or the backend does not run.
     """
-    cut = session.interrupted
+    cut = trainings.interrupted
     if cut is None or not isinstance(cut.request.message, Train):
         raise UserError("No training was interrupted", fix="Press Train Affinity", code=ErrorCode.IDLE)
     return replace(cut, request=_sent(cut.request.load, cut.request.message))
 
 
 def _sent(load: LoadScene | None, train: Train) -> Request:
-    request = session.request(load, train)
-    session.training, session.trained, session.interrupted = request, None, None
-    session.losses.clear()
-    session.tell("")
+    request = link.request(load, train)
+    trainings.begin(request)
+    status.tell("")
     return request
 
 
@@ -86,12 +89,13 @@ def record(training: Training) -> Trained:
     try:
         answer = training.request.outcome()
     except UserError as error:
-        session.interrupted = training if error.code in _CUT_OFF else None
+        if error.code in _CUT_OFF:
+            trainings.interrupt(training)
         raise
     assert isinstance(answer, Trained)
     _note_place(answer)
-    session.levels[training.fingerprint] = answer.levels
-    session.trained = answer
+    models.set_levels(training.fingerprint, answer.levels)
+    trainings.succeed(answer)
     obj = next((o for o in bpy.data.objects if o.session_uid == training.uid), None)
     if obj is not None and obj.saga.fingerprint != training.fingerprint:
         _adopt(obj, training)
@@ -106,11 +110,10 @@ def record(training: Training) -> Trained:
 
 def _note_place(answer: Trained) -> None:
     """Record the location of the model: a file, or only the backend's memory."""
-    session.unsaved.pop(answer.scene, None)
-    if answer.unsaved and session.backend is not None:
-        session.unsaved[answer.scene] = session.backend.starts, answer.unsaved
+    if answer.unsaved and link.backend is not None:
+        models.kept_in_backend(answer.scene, link.backend.starts, answer.unsaved)
     else:
-        session.models[answer.scene] = answer.model_file
+        models.saved(answer.scene, answer.model_file)
 
 
 def _adopt(obj: bpy.types.Object, training: Training) -> None:

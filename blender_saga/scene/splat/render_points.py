@@ -8,7 +8,7 @@ from bpy.app.handlers import persistent
 
 from ...gaussians.sh import C0
 from ..state.properties import BLENDER_DRAWS
-from ..state.session import session
+from ..state.status import status
 from . import attributes
 
 MATERIAL = "Splat Points"
@@ -36,7 +36,7 @@ def prepare(obj: bpy.types.Object, scales: np.ndarray, opacities: np.ndarray) ->
 def _say(scene: bpy.types.Scene, *_: object) -> None:
     """Show a note in the sidebar when a render starts, so that the points do not look like an error."""
     if any(obj.type == "POINTCLOUD" and obj.saga.fingerprint for obj in scene.objects):
-        session.tell("Blender 5.2 renders splats as colored points; Blender 5.3 renders them as splats")
+        status.tell("Blender 5.2 renders splats as colored points; Blender 5.3 renders them as splats")
 
 
 def start() -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import bpy
 
+from . import session
 from .log import logger
-from .session import session
 
 _INTERVAL = 0.05  # seconds
 
