@@ -1,26 +1,26 @@
-"""The one exception that means "tell the user".
+"""The exception for errors that users can understand.
 
-Anything else that is raised is a bug and shows a traceback. Standard library only and valid Python 3.9, because the
-installer imports it before there is an environment.
+Any other exception is a bug and shows a traceback. Standard library only and valid Python 3.9, because the installer
+imports this before an environment exists.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
-REPORT = "If it happens again, press Copy Report and report it"
-"""What to do about an error that no user can have caused."""
+REPORT = "If it happens again, press Copy Report and report the error"
+"""The fix for an error that no user can have caused."""
 
 
-class ErrorCode(str, Enum):  # noqa: UP042 - StrEnum is of Python 3.11, and the installer runs on 3.9
-    """The kinds of errors that a user is told of: what tests and callers compare, and what travels on the wire."""
+class ErrorCode(str, Enum):  # noqa: UP042 - StrEnum needs Python 3.11, and the installer runs on 3.9
+    """The kinds of user errors, which tests and callers compare and messages carry."""
 
     USER = "user"
-    """Its sentence says everything."""
+    """The default: callers do not need to distinguish the error."""
     BUG = "bug"
-    """It should not have happened."""
+    """A bug."""
 
-    # Values of a request or an option that cannot be used.
+    # Invalid values of a request or an option.
     BAD_CLICK = "bad_click"
     BAD_IDS = "bad_ids"
     BAD_NUMBERS = "bad_numbers"
@@ -44,14 +44,14 @@ class ErrorCode(str, Enum):  # noqa: UP042 - StrEnum is of Python 3.11, and the 
     MISSING = "missing"
     OTHER_CLOUD = "other_cloud"
 
-    # An installation that a program has ended.
+    # Failed installations.
     CHECKSUM = "checksum"
     INDEX = "index"
     CERTIFICATE = "certificate"
     NETWORK = "network"
     PERMISSION = "permission"
 
-    # What has to be there first.
+    # Missing prerequisites.
     NO_CAMERAS = "no_cameras"
     NO_CANDIDATE = "no_candidate"
     NO_CLUSTER = "no_cluster"
@@ -82,7 +82,7 @@ class ErrorCode(str, Enum):  # noqa: UP042 - StrEnum is of Python 3.11, and the 
     OTHER_CLIP = "other_clip"
     SHARED = "shared"
 
-    # The backend: its process, the way to it, what it does at the moment.
+    # The backend: its process, the connection to it, its current work.
     ADDRESS = "address"
     BUSY = "busy"
     DEVICE = "device"
@@ -109,16 +109,16 @@ class ErrorCode(str, Enum):  # noqa: UP042 - StrEnum is of Python 3.11, and the 
 
     @classmethod
     def of(cls, name: str) -> ErrorCode:
-        """The code of this name; USER for a name that this version does not know."""
+        """The code with this name; USER for a name that this version does not know."""
         return cls(name) if name in cls._value2member_map_ else cls.USER
 
 
 class UserError(Exception):
-    """What happened, why, and what the user can do: shown in Blender as an operator report, on stderr by the CLI.
+    """What happened, why, and how to fix it: an operator report in Blender, a line on stderr in the CLI.
 
     Args:
         what: what happened, one clause without a full stop ("The file scene.ply has no Gaussians").
-        why: the reason, where one is known ("its header says 'element vertex 0'").
+        why: the reason, if known ("its header says 'element vertex 0'").
         fix: what to do next ("Export it again from the trainer").
         code: the kind of error.
     """
@@ -134,4 +134,4 @@ class UserError(Exception):
 
 
 class Cancelled(Exception):
-    """A job was stopped on request. Not an error: nothing is reported but that it stopped."""
+    """A job was cancelled by the user, which is not an error."""

@@ -1,1 +1,1 @@
-"""The backend seen from Blender (pure: no bpy)."""
+"""The client of the backend (pure: no bpy)."""

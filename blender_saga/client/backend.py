@@ -1,13 +1,13 @@
-"""The backend as Blender sees it: one object to start, stop, ask and poll (pure: threads, no bpy).
+"""The client of the backend: one object to start, stop, query and poll it (pure: threads, no bpy).
 
     backend = Backend(Launch(python, launch_path, addon_dir, log_path))
     backend.start()                                    # returns at once; state goes starting -> connected
-    # Backend(remote_of("127.0.0.1:7860", key)) connects to one on another machine instead
+    # Backend(remote_of("127.0.0.1:7860", key)) connects to a backend on another machine instead
     job = backend.submit(LoadScene(...), on_done=show)  # also while it starts: sent when it is connected
     backend.poll()                                     # from a timer on the main thread: runs the callbacks
-    scene_state = backend.wait(job).outcome()          # instead, without a timer: headless, scripts, tests
+    scene_state = backend.wait(job).outcome()          # alternative without a timer: headless, scripts, tests
 
-Every method belongs to the main thread; none of them but `wait` and `stop` ever blocks.
+Call all methods on the main thread; only `wait` and `stop` block.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from .connection.remote import Remote
 _log = logging.getLogger(__name__)
 _RUNNING = (ConnectionState.starting, ConnectionState.connected)
 _UNCHANGED = "Press Restart; the scene in Blender is unchanged"
-_RECONNECT = "Press Reconnect; the scene in Blender is unchanged and will be sent anew"
+_RECONNECT = "Press Reconnect; the scene in Blender is unchanged and will be sent again"
 
 
 class Backend:
-    """The backend's process, the connection to it and the jobs it works on.
+    """The backend's process, the connection to it and its jobs.
 
     Attributes:
-        launch: what is started, or connected to; a change takes effect at the next `start`.
-        remote: what it is connected to since the last `start`, None for a process of ours.
-        starts: how often it was started; a loaded scene is gone when this number has changed.
+        launch: how to start the backend, or the remote backend; changes take effect at the next `start`.
+        remote: the remote backend of the last `start`; None for a local process.
+        starts: number of starts; when it changes, loaded scenes are gone.
     """
 
     def __init__(self, launch: Launch | Remote) -> None:
@@ -52,33 +52,33 @@ class Backend:
 
     @property
     def error(self) -> str:
-        """One sentence for the user when the state is lost or failed, else ""."""
+        """One sentence for the user if the state is lost or failed, otherwise ""."""
         return "" if self._ended_by is None else self._ended_by.sentence()
 
     @property
     def state(self) -> ConnectionState:
-        """Stopped, starting, connected, lost (it died) or failed (it could not be started), as of the last poll."""
+        """The state at the last poll: stopped, starting, connected, lost (it died) or failed (it did not start)."""
         return self._state
 
     @property
     def welcome(self) -> Welcome | None:
-        """What the backend said of itself (device, note), while connected."""
+        """The backend's self-description (device, note) while connected."""
         return self._connection.welcome if self._connection and self._state is ConnectionState.connected else None
 
     @property
     def jobs(self) -> list[Job]:
-        """The jobs that wait or run, oldest first."""
+        """The waiting and running jobs, oldest first."""
         return self._table.active
 
     def start(self) -> None:
-        """Start the process and connect, or only connect, in the background; nothing if that is so or under way."""
+        """Start the process and connect to it, or only connect, in the background; do nothing if already started."""
         self.poll()
         if self._state in _RUNNING:
             return
         self._release()
         self._state, self._ended_by = ConnectionState.starting, None
         self.starts += 1
-        _log.info("The backend is being started, for the %d. time", self.starts)
+        _log.info("Starting the backend (start %d)", self.starts)
         if isinstance(self.launch, Remote):
             self.remote, self._connection = self.launch, Connection(self.launch.connect, carries=True)
             return
@@ -91,31 +91,33 @@ class Backend:
         self._process, self._connection = process, Connection(start_and_connect)
 
     def stop(self) -> None:
-        """End the process (within about 2 s), or part from the one elsewhere, and end every job with it. Does nothing
-        if it is stopped."""
+        """Stop the process (within about 2 s), or disconnect from a remote backend, and end all jobs.
+
+        Does nothing if it is stopped.
+        """
         try:
-            self.poll()  # what had arrived still counts
+            self.poll()  # handle answers that have already arrived
         finally:
             self._release()
             self._state, self._ended_by = ConnectionState.stopped, None
             self._finish(
                 self._table.fail_all(
-                    UserError("The backend was stopped", fix="Press Start to go on", code=ErrorCode.STOPPED)
+                    UserError("The backend was stopped", fix="Press Start to continue", code=ErrorCode.STOPPED)
                 )
             )
 
     def restart(self) -> None:
-        """Stop, then start. Scenes have to be loaded again."""
+        """Stop, then start. Scenes must be loaded again."""
         self.stop()
         self.start()
 
     def submit(self, message: object, on_done: Callable[[Job], None] | None = None) -> Job:
-        """Send a request (LoadScene, Train, Click, Unload) and return its job at once.
+        """Send a request, such as LoadScene or Click, and return its job at once.
 
         Args:
             message: one of `wire.messages.REQUESTS`.
-            on_done: called by `poll` or `wait`, on their thread, exactly once, when the job has
-                finished, failed or was cancelled (also when the backend died or was stopped).
+            on_done: called exactly once by `poll` or `wait`, on their thread, when the job has finished, failed or
+                was cancelled (also when the backend died or was stopped).
 
         Raises:
             UserError: if the backend is neither starting nor connected, or the message is too large.
@@ -128,19 +130,19 @@ class Backend:
         return job
 
     def cancel(self, job: Job) -> None:
-        """Ask the backend to stop a job; it ends as cancelled, or finishes if it was too late for that."""
+        """Ask the backend to cancel a job; the job finishes if the request comes too late."""
         if self._connection is not None and self._connection.state in _RUNNING:
             self._table.cancel(self._connection, job)
 
     def poll(self) -> bool:
-        """Take in what has arrived and run the callbacks of jobs that ended. Never blocks.
+        """Process received messages and run the callbacks of ended jobs. Never blocks.
 
         Returns:
-            Whether anything changed (state, progress, a job), so that the UI knows when to redraw.
+            Whether the state, the progress or a job has changed, so that the UI must be redrawn.
         """
         if self._connection is None:
             return False
-        state = self._connection.state  # before the events: what arrived before the end is not lost
+        state = self._connection.state  # read before the events, so that none that arrived before the end is lost
         touched = [self._table.handle(event) for event in self._connection.events()]
         changed = state is not self._state or any(touched)
         ended = [job for job in touched if job is not None and job.ended]
@@ -152,18 +154,18 @@ class Backend:
     def wait(
         self, job: Job, timeout: float | None = None, on_progress: Callable[[Progress], None] | None = None
     ) -> Job:
-        """Poll until the job has ended, for use where no timer runs.
+        """Poll until the job has ended, for use without a timer.
 
         Args:
-            job: from `submit`.
-            timeout: seconds, None for no limit.
-            on_progress: called with the newest progress of this job after every poll that changed it.
+            job: a job from `submit`.
+            timeout: limit in seconds, or None.
+            on_progress: called with the newest progress of the job after every poll that changed it.
 
         Returns:
-            The job; `job.outcome()` is its answer or raises what went wrong.
+            The job; `job.outcome()` returns its answer or raises its error.
 
         Raises:
-            UserError: when the time is over (code "timeout"); the job goes on.
+            UserError: after the timeout (code "timeout"); the job continues.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         seen = job.progress
@@ -175,18 +177,18 @@ class Backend:
             if on_progress is not None and job.progress is not None and job.progress is not seen:
                 seen = job.progress
                 on_progress(seen)
-            if left == 0 and not job.ended:  # progress that keeps coming is no answer
-                raise _timeout(f"{job.kind} has not ended after {timeout:.0f} s")
+            if left == 0 and not job.ended:  # progress alone must not extend the wait
+                raise _timeout(f"{job.kind} has not ended within {timeout:.0f} s")
         return job
 
     def wait_connected(self, timeout: float | None = None) -> Welcome:
-        """Poll until the backend is connected and return what it said of itself.
+        """Poll until the backend is connected. Returns its self-description.
 
         Raises:
-            UserError: if it could not be started or is not running, or the time is over (code "timeout").
+            UserError: if it did not start or is not running, or after the timeout (code "timeout").
         """
         if self._connection is not None and not self._connection.wait_started(timeout):
-            raise _timeout(f"it has not started after {timeout:.0f} s")
+            raise _timeout(f"it has not started within {timeout:.0f} s")
         self.poll()
         if self.welcome is None:
             raise self._why_not_running()
@@ -196,13 +198,13 @@ class Backend:
         return self._ended_by or UserError(*self.not_running(), code=ErrorCode.NOT_RUNNING)
 
     def not_running(self) -> tuple[str, str, str]:
-        """What, why and what to do where a backend is needed and there is none."""
+        """What, why and fix of the error for a request without a backend."""
         if isinstance(self.launch, Remote):
             return "Blender is not connected to the backend", "", "Press Connect in the SAGA sidebar"
         return "The backend is not running", "", "Press Start in the SAGA sidebar"
 
     def _enter(self, state: ConnectionState) -> list[Job]:
-        """Take over a state that the connection came to by itself, and return the jobs that it ended."""
+        """Adopt a state change of the connection. Returns the jobs that it ended."""
         self._state = state
         _log.info("The backend is %s", state.value)
         error = self._connection.error if self._connection is not None else None
@@ -211,7 +213,7 @@ class Backend:
         if self._process is not None:
             self._process.stop()
         if error.code == ErrorCode.LOST and self.remote is not None:
-            why = f"the tunnel at {self.remote.name} was cut, or the backend at its other end has ended"
+            why = f"the tunnel at {self.remote.name} was closed, or the backend at its other end has ended"
             error = UserError("The connection to the backend was lost", why, _RECONNECT, code=ErrorCode.LOST)
         elif self._process is not None and (
             error.code == ErrorCode.LOST or (error.code == ErrorCode.UNREACHABLE and self._process.died)
@@ -222,7 +224,7 @@ class Backend:
         return self._table.fail_all(error)
 
     def _finish(self, ended: list[Job]) -> None:
-        """Run the callbacks of jobs that ended; one that raises must not cost the others theirs."""
+        """Run the callbacks of ended jobs; an error in one must not prevent the others."""
         errors = []
         for job in ended:
             callback = self._callbacks.pop(job, None)
@@ -235,7 +237,7 @@ class Backend:
             raise errors[0]
 
     def _release(self) -> None:
-        """End connection and process, whatever their state."""
+        """Close the connection and end the process, in any state."""
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:
@@ -250,5 +252,5 @@ def _timeout(why: str) -> UserError:
 
 
 def _remaining(deadline: float | None) -> float | None:
-    """Seconds until a moment of `time.monotonic`, at least 0; None for never."""
+    """Seconds until a time of `time.monotonic`, at least 0; None for no deadline."""
     return None if deadline is None else max(0.0, deadline - time.monotonic())

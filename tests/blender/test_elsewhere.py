@@ -161,19 +161,19 @@ def test_what_is_missing_is_one_sentence(chosen: object, splat: bpy.types.Object
     start = lambda: bpy.ops.saga.backend_start()  # noqa: E731
     key, address = chosen.remote_key, chosen.remote_address
     chosen.remote_key = "00" * 32
-    refused(start, "the key in the preferences is not that of the backend.*Paste the one that 'serve' has printed")
+    refused(start, "the key in the preferences does not match the backend.*Paste the key that 'serve' printed")
     chosen.remote_key = ""
-    refused(start, "The backend's key is not usable: it is empty")
+    refused(start, "The backend's key is not valid: it is empty")
     chosen.remote_key, chosen.remote_address = key, "nonsense"
     refused(start, "is not HOST:PORT")
     chosen.remote_address = ""
-    refused(start, "No backend was chosen: its address is empty")
+    refused(start, "No backend is chosen: its address is empty")
     chosen.remote_address = "198.51.100.7:7860"
     assert not bpy.app.online_access
     refused(start, "online access is disabled.*Use an SSH tunnel")
     tunnel.close()
     chosen.remote_address = address
-    refused(start, r"nothing answers at 127.0.0.1:\d+.*Is the tunnel up\? Start 'ssh -N -L")
+    refused(start, r"nothing answers at 127.0.0.1:\d+.*Start the tunnel with 'ssh -N -L")
 
 
 def test_paths_are_those_of_the_other_machine(chosen: object, splat: bpy.types.Object, tmp_path: Path) -> None:
@@ -233,4 +233,4 @@ def test_panels_say_where_it_runs(chosen: object, splat: bpy.types.Object, tunne
     assert text.startswith("Lost The connection to the backend was lost") and buttons["Reconnect"]
     chosen.remote_key = ""
     text, buttons = draw("backend")
-    assert "The backend's key is not usable: it is empty" in text and not buttons["Reconnect"]
+    assert "The backend's key is not valid: it is empty" in text and not buttons["Reconnect"]

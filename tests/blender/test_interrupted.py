@@ -57,7 +57,7 @@ def cut_off(splat: bpy.types.Object) -> object:
 
 def test_it_is_told_and_goes_on_by_one_button(cut_off: object, snapshot: Callable) -> None:
     before = snapshot()
-    assert session().status.failed and "killed from outside" in session().status.message
+    assert session().status.failed and "it was killed" in session().status.message
     text, buttons = draw("train")
     assert "Training was interrupted" in text
     assert buttons["train_resume"] and not buttons["train"]

@@ -174,7 +174,7 @@ def test_the_backend_is_stopped_while_it_trains(training: object, splat: bpy.typ
     before = snapshot()
     assert bpy.ops.saga.backend_stop() == {"FINISHED"}
     assert training.ended and session().status.failed
-    assert session().status.message == "The backend was stopped. Press Start to go on"
+    assert session().status.message == "The backend was stopped. Press Start to continue"
     assert snapshot() == before
     bpy.ops.saga.backend_start()
     assert bpy.ops.saga.train(steps=5) == {"FINISHED"}

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for uv is a #! script"),
     pytest.mark.skipif(not REAL_UV.is_file(), reason="there is no uv of this checkout (scripts/bootstrap.py makes it)"),
 ]
-PHASES = ("Fetching uv", "Making the environment", "Looking at", "Downloading", "Installing", "Trying", "Preparing")
+PHASES = ("Fetching uv", "Creating the environment", "Resolving", "Downloading", "Installing", "Testing", "Compiling")
 FIRST = [(how, phase) for how in ("cancel", "kill") for phase in PHASES]
 AGAIN = [(how, phase) for how, phase in FIRST if phase != PHASES[0]]
 if not FULL:

@@ -34,7 +34,7 @@ from tests.faults.real import (
     until,
 )
 
-KILLED = "killed from outside"
+KILLED = "it was killed"
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 

@@ -47,7 +47,7 @@ def pictures(window: Window) -> Steps:
     with window.context():
         bpy.ops.saga.backend_start("INVOKE_DEFAULT")
     yield lambda: session.link.backend.error
-    assert "the key in the preferences is not that of the backend" in session.link.backend.error
+    assert "the key in the preferences does not match the backend" in session.link.backend.error
     yield from window.shot("elsewhere_refused")
 
 

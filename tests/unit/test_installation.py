@@ -84,8 +84,8 @@ def test_what_was_installed_is_prepared(tmp_path: Path) -> None:
     """
     told = []
     trial(tmp_path, source)(lambda text, fraction: told.append((text, fraction)), lambda: False)
-    words = "Preparing it for this machine"
-    first = "Trying it out and preparing it for this machine"
+    words = "Compiling for this machine"
+    first = "Testing the backend and compiling for this machine"
     assert [text for text, _ in told] == [first, f"{words}, 1 of 2", f"{words}, 2 of 2", "Installed"]
     fractions = [fraction for _, fraction in told]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
@@ -93,7 +93,7 @@ def test_what_was_installed_is_prepared(tmp_path: Path) -> None:
 
 def test_what_was_installed_and_does_not_work_is_said(tmp_path: Path) -> None:
     running = Installation(trial(tmp_path, "import no_such_module"))
-    with pytest.raises(UserError, match=r"installed, but it does not work: .*No module named 'no_such_module'"):
+    with pytest.raises(UserError, match=r"installed backend does not work: .*No module named 'no_such_module'"):
         running.wait()
 
 

@@ -35,7 +35,7 @@ def test_a_chatty_backend_does_not_fill_the_disk(tmp_path: Path) -> None:
     """Its own output and that of what it starts, also in one line without an end."""
     source = "import os\nfor i in range(40): os.write(2, b'warning of some library\\n' * 10_000)\n"
     source += "os.write(2, b'x' * 5_000_000)\nos.write(2, b'\\nthe last words\\n')\nraise SystemExit(3)"
-    assert "its last words were: the last words." in refusal(tmp_path, source)
+    assert "its last output was: the last words." in refusal(tmp_path, source)
     assert len(sizes(tmp_path / "logs")) == 2 and max(sizes(tmp_path / "logs")) <= MAX_BYTES + 1
     assert tail(tmp_path / "logs" / "backend.log", 1) == ["the last words"]
 
@@ -44,7 +44,7 @@ def test_a_chatty_backend_does_not_fill_the_disk(tmp_path: Path) -> None:
 def test_a_crash_leaves_its_trace(tmp_path: Path) -> None:
     source = "import faulthandler, ctypes; faulthandler.enable(); ctypes.string_at(0)"
     said = refusal(tmp_path, source)
-    assert "it crashed (Segmentation fault), its last words were: Fatal Python error: Segmentation fault" in said
+    assert "it crashed (Segmentation fault), its last output was: Fatal Python error: Segmentation fault" in said
     assert any("launch.py" in line for line in tail(tmp_path / "logs" / "backend.log", 100))
 
 

@@ -68,7 +68,7 @@ def test_a_python_that_cannot_be_run(tmp_path: Path) -> None:
 def test_a_child_that_dies_says_its_last_words(tmp_path: Path) -> None:
     error = refusal(process_of(tmp_path, "import no_such_module"))
     assert error.sentence() == (
-        "The backend did not start: it ended with code 1, its last words were: "
+        "The backend did not start: it ended with code 1, its last output was: "
         "ModuleNotFoundError: No module named 'no_such_module'. Press Restart"
     )
 
@@ -88,7 +88,7 @@ def test_a_backend_of_another_version(tmp_path: Path) -> None:
     source = 'print(\'{"address": ["here", 7], "protocol": 999}\', flush=True); input()'
     error = refusal(process_of(tmp_path, source))
     assert error.code == "version"
-    assert "the backend speaks version 999" in error.sentence()
+    assert "the backend uses protocol version 999" in error.sentence()
 
 
 def test_stopped_before_it_was_started(tmp_path: Path) -> None:
@@ -150,18 +150,18 @@ def test_launch_finds_the_add_on_by_itself(tmp_path: Path, installed: bool) -> N
 @pytest.mark.parametrize(
     ("end", "note"),
     [
-        ("pass", "the connection to it broke off"),
+        ("pass", "the connection was lost"),
         ("sys.exit('libgomp: Thread creation failed: ...')", "memory ran out (libgomp: Thread creation failed: ...)"),
         ("sys.exit('terminate: std::bad_alloc')", "memory ran out (terminate: std::bad_alloc)"),
-        ("os.kill(os.getpid(), 9)", "killed from outside, often because memory ran out"),
-        ("sys.exit('a bug')", "it ended with code 1, its last words were: a bug"),
+        ("os.kill(os.getpid(), 9)", "killed, probably because memory ran out"),
+        ("sys.exit('a bug')", "it ended with code 1, its last output was: a bug"),
     ],
 )
 def test_why_it_ended(tmp_path: Path, end: str, note: str) -> None:
     ready = json.dumps({"address": ["here", 7], "protocol": PROTOCOL_VERSION})
     process = process_of(tmp_path, f"import os, sys; input(); print({ready!r}, flush=True); sys.stdin.read(); {end}")
     process.start()
-    assert not process.died and process.exit_note() == "it still runs"
+    assert not process.died and process.exit_note() == "it is still running"
     process._child.stdin.close()  # not `stop`, which kills one that takes its time
     process._child.wait(60)
     assert process.died == (end != "pass") and note in process.exit_note()

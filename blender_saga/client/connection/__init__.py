@@ -1,1 +1,1 @@
-"""The backend's process, the socket to it, and what was asked of it."""
+"""The backend's process, the connection to it, and its jobs."""

@@ -1,4 +1,4 @@
-"""The connection to a backend: threads that connect, write and read, and a queue for the main thread."""
+"""The connection to a backend: threads that connect, write and read, and an event queue for the main thread."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 _UNCHANGED = "Press Restart; the scene in Blender is unchanged"
 
 Event = tuple[int, object]
-"""Id of the request, and what the backend says about it."""
+"""Id of a request and a message about it."""
 _TOLD_BYTES = 1 << 23
-"""Of larger frames it is told how far they are."""
+"""Frames above this size report progress."""
 _TOLD_SECONDS = 0.1
 
 
 class ConnectionState(Enum):
-    """Where the connection stands; the values are words for the user."""
+    """The state of the connection; the values are texts for the user."""
 
     stopped = "stopped"
     starting = "starting"
@@ -38,20 +38,20 @@ class ConnectionState(Enum):
 
 
 class Connection:
-    """Messages to and from one backend. Its methods never block, `wait` aside.
+    """Messages to and from one backend. Only the `wait` methods block.
 
     Attributes:
-        welcome: what the backend said of itself, once connected.
-        error: why it failed or was lost.
+        welcome: the backend's self-description, once connected.
+        error: the reason why the connection failed or was lost.
     """
 
     def __init__(self, connect: Callable[[], tuple[Channel, Welcome]], carries: bool = False) -> None:
         """Start to connect.
 
         Args:
-            connect: starts the backend if it must and does the handshake; runs in a thread, may
-                take its time, raises UserError.
-            carries: the backend is on another machine: `.saga` files are carried there and back.
+            connect: starts the backend if necessary and does the handshake; runs in a thread, may block, and raises
+                UserError.
+            carries: whether the backend is on another machine, so that model files must be transferred.
         """
         self.welcome: Welcome | None = None
         self.error: UserError | None = None
@@ -67,19 +67,19 @@ class Connection:
 
     @property
     def state(self) -> ConnectionState:
-        """Where it stands; lost as soon as the system closes the socket of a backend that died."""
+        """The current state; lost as soon as the system closes the socket of a dead backend."""
         return self._state
 
     def send(self, message: object) -> int:
-        """Queue a request and return its id; while it connects, the request waits for that.
+        """Queue a request and return its id; the request waits until the connection is up.
 
-        The arrays are copied before this returns.
+        Copies the arrays before it returns.
 
         Raises:
-            UserError: if it is neither starting nor connected, or the message is too large.
+            UserError: if the connection is neither starting nor up, or the message is too large.
         """
         if self._state not in (ConnectionState.starting, ConnectionState.connected):
-            raise UserError("The backend is not running", fix="Press Start and try again", code=ErrorCode.NOT_RUNNING)
+            raise UserError("The backend is not running", fix="Press Start, then try again", code=ErrorCode.NOT_RUNNING)
         number = self._last_id + 1
         if self._sync is not None:
             self._sync.send(number, message)
@@ -89,24 +89,24 @@ class Connection:
         return number
 
     def events(self) -> list[Event]:
-        """What has arrived since the last call, oldest first."""
+        """The events since the last call, oldest first."""
         with self._changed:
             arrived = list(self._events)
             self._events.clear()
         return arrived
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until there is an event or the state is an end, at most `timeout` seconds; False when in vain."""
+        """Block until an event or an end state, for at most `timeout` seconds. Returns False after the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: bool(self._events) or self._is_over(), timeout)
 
     def wait_started(self, timeout: float | None = None) -> bool:
-        """Block until the state is no longer starting, at most `timeout` seconds; False when in vain."""
+        """Block while the state is starting, for at most `timeout` seconds. Returns False after the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: self._state is not ConnectionState.starting, timeout)
 
     def close(self) -> None:
-        """End it; what had arrived can still be read."""
+        """Close the connection; received events can still be read."""
         self._end(ConnectionState.stopped, None)
 
     def _is_over(self) -> bool:
@@ -132,31 +132,31 @@ class Connection:
                 self._receive(*channel.receive())
         except ChannelClosed:
             self._end(ConnectionState.lost, UserError("The backend has stopped", fix=_UNCHANGED, code=ErrorCode.LOST))
-        except UserError as error:  # not a message: the two do not understand each other
+        except UserError as error:  # not a valid message: the versions or programs do not match
             self._end(ConnectionState.lost, UserError(error.what, error.why, _UNCHANGED, error.code))
-        except Exception as error:  # no memory for what came, a bug of ours: never a thread that ends in silence
-            log.exception("An answer could not be taken in")
-            self._end(ConnectionState.lost, _broken("The backend was not understood", error))
+        except Exception as error:  # out of memory, or a bug: the thread must not end silently
+            log.exception("An answer could not be processed")
+            self._end(ConnectionState.lost, _broken("The backend's answer could not be processed", error))
 
     def _write(self, channel: Channel) -> None:
-        """The writer thread: a large scene or a backend that hangs must not freeze Blender."""
+        """The writer thread, so that a large scene or a hanging backend does not freeze Blender."""
         try:
             while (parcel := self._parcels.get()) is not None:
                 number, frame = parcel[0], parcel[1]() if callable(parcel[1]) else parcel[1]
                 if frame is not None:
                     channel.send_frame(frame, self._teller(number, len(frame)))
         except ChannelClosed:
-            pass  # the reader thread sees the same and says so
-        except Exception as error:  # no memory for what is sent, a bug of ours: never a thread that ends in silence
+            pass  # the reader thread sees and reports the same error
+        except Exception as error:  # out of memory, or a bug: the thread must not end silently
             log.exception("A request could not be sent")
             self._end(ConnectionState.lost, _broken("A request could not be sent", error))
 
     def _post(self, number: int, parcel: OutgoingFrame) -> None:
-        """Queue what is sent for the sake of a request."""
+        """Queue a frame that belongs to a request."""
         self._parcels.put((number, parcel))
 
     def _teller(self, number: int, size: int) -> Callable[[int], None] | None:
-        """Tells how far a large frame is, where that may take long: to another machine."""
+        """The progress callback of a large frame to another machine, or None."""
         if self._sync is None or size < _TOLD_BYTES:
             return None
         began = told = time.monotonic()
@@ -193,15 +193,15 @@ class Connection:
             if isinstance(event[1], Progress) and self._events:
                 number, last = self._events[-1]
                 if number == event[0] and isinstance(last, Progress):
-                    self._events.pop()  # a newer one replaces it: Blender may not look for hours, while it renders
+                    self._events.pop()  # replace older progress: Blender may not read events for hours while it renders
             self._events.append(event)
             self._changed.notify_all()
 
     def _end(self, state: ConnectionState, error: UserError | None) -> None:
         with self._changed:
             if self._is_over():
-                return  # the first reason counts
-            self.error, self._state = error, state  # in this order: who sees the state finds the reason
+                return  # keep the first reason
+            self.error, self._state = error, state  # in this order, so that the reason is set when the state changes
             self._changed.notify_all()
         self._parcels.put(None)
         if self._channel is not None:

@@ -1,7 +1,7 @@
-"""Carries the `.saga` file between this machine and a backend on another one, so that both seem to share a disk.
+"""Transfer model files between this machine and a remote backend, as if both shared a disk.
 
-What is sent says where the file is on this machine; the backend is told of no path, but is sent the file's bytes or
-asked for them, before the answer is handed on. All of it happens in the connection's own threads (pure: no bpy).
+A request names the local path of the model file. The backend never gets this path: the transfer sends or fetches the
+content of the file before it delivers the answer. It runs in the connection's threads (pure: no bpy).
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from ...wire.messages import (
 )
 
 FIRST_ID = codec.MAX_ID // 2
-"""Ids of the courier's own requests count from here, those of the user's never reach it."""
-_HEADER = 8  # bytes of a safetensors file that say how long its header is
+"""First id of the transfer's own requests; other requests never reach it."""
+_HEADER = 8  # bytes of the header length in a safetensors file
 
 OutgoingFrame = bytes | Callable[[], bytes | None]
-"""A frame, or what makes one in the thread that sends; None: there is nothing to send after all."""
+"""A frame, or a function that creates one in the writer thread; it returns None to send nothing."""
 Event = tuple[int, object]
 
 
 @dataclass(eq=False)
 class _PendingTransfer:
-    """A request of the user's that has a file, until it is answered.
+    """An unanswered request with a model file.
 
     Attributes:
-        message: as the user's code has sent it.
-        path: the file on this machine.
-        answer: of the backend, held back until the file is where it belongs.
-        opened: what became of the file's bytes: SceneState or Failed; True where nothing had to be sent.
+        message: the original message.
+        path: the local file.
+        answer: the backend's answer, held back until the transfer ends.
+        opened: result of sending the file: SceneState or Failed; True if nothing had to be sent.
     """
 
     message: Any
@@ -61,14 +61,14 @@ class _PendingTransfer:
 
 
 class ModelSync:
-    """One connection's. Messages come by in the order in which they are sent and received.
+    """The transfers of one connection. Messages pass through in the order of sending and receiving.
 
     Args:
-        deliver: hands an event to whoever waits for answers.
-        post: queues a parcel for the thread that sends, for the sake of the request of this id.
+        deliver: passes an event to the receiver of answers.
+        post: queues a frame for the writer thread, for the request with this id.
 
     Attributes:
-        machine: name of the other machine, once known.
+        machine: name of the other machine, if known.
     """
 
     def __init__(self, deliver: Callable[[Event], None], post: Callable[[int, OutgoingFrame], None]) -> None:
@@ -81,10 +81,10 @@ class ModelSync:
         self._last = FIRST_ID
         self._lock = threading.Lock()
 
-    # --- out ----------------------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------------------------
 
     def send(self, number: int, message: Any) -> None:
-        """Post a request, and what has to go with it."""
+        """Send a request, with its model file if necessary."""
         path = getattr(message, "model_file", "")
         frame = codec.encode(number, replace(message, model_file="") if path else message)
         with self._lock:
@@ -99,14 +99,14 @@ class ModelSync:
             self._post(number, lambda: self._open(number))
 
     def _if_writable(self, number: int, frame: bytes) -> bytes | None:
-        """A long training for a file that cannot be written is not begun."""
+        """The frame of a training; None, with an error, if its model file cannot be written."""
         path = self._pending[number].path
         trial = path.with_name(f".{path.name}.{os.getpid()}.trial")
         try:
             trial.touch()
             trial.unlink()
         except OSError as error:
-            fix = "Choose a folder that you may write to"
+            fix = "Choose a folder with write permission"
             why = error.strerror or str(error)
             self._end(
                 number, _failed(UserError(f"The model cannot be saved to {path}", why, fix, ErrorCode.CANNOT_WRITE))
@@ -115,10 +115,10 @@ class ModelSync:
         return frame
 
     def _open(self, number: int) -> bytes | None:
-        """The bytes of a scene's model, unless the backend has them."""
+        """The frame with a scene's model file, unless the backend has it."""
         pending = self._pending.get(number)
         if pending is None:
-            return None  # the scene was refused meanwhile
+            return None  # the backend has refused the scene in the meantime
         scene, path = pending.message.scene, pending.path
         try:
             stamp = _stamp(path) if path.is_file() else None
@@ -136,18 +136,21 @@ class ModelSync:
                 number,
                 _failed(
                     UserError(
-                        f"The model {path.name} cannot be read", why, fix="Train it again", code=ErrorCode.BAD_MODEL
+                        f"The model file {path.name} cannot be read",
+                        why,
+                        fix="Train it again",
+                        code=ErrorCode.BAD_MODEL,
                     )
                 ),
             )
-        except UserError as error:  # it is too large to be sent
+        except UserError as error:  # too large to send
             self._opened(number, _failed(error))
         return None
 
-    # --- in -----------------------------------------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------------------------------
 
     def receive(self, number: int, message: Any) -> None:
-        """Take in what the backend says, and hand on what the user's code waits for."""
+        """Process a message from the backend, and deliver the answers to the original requests."""
         with self._lock:
             owner = self._own.get(number)
             pending = self._pending.get(number)
@@ -168,19 +171,19 @@ class ModelSync:
             self._end(number, message)
 
     def _arrived(self, own: int, number: int, message: Any) -> None:
-        """The answer to a request of our own."""
+        """Process the answer to a request of the transfer itself."""
         with self._lock:
             del self._own[own]
             pending = self._pending.get(number)
         if pending is None:
-            return  # cancelled, or refused
+            return  # cancelled or refused
         if isinstance(pending.message, LoadScene):
             self._opened(number, message)
         else:
             self._end(number, self._with_file(pending, message))
 
     def _opened(self, number: int, outcome: object) -> None:
-        """The scene and its model came to something, in any order; the user's code is told of both at once."""
+        """Combine the results of the scene and its model, which arrive in any order, into one answer."""
         with self._lock:
             pending = self._pending.get(number)
             if pending is None:
@@ -196,13 +199,13 @@ class ModelSync:
             self._end(number, pending.answer if outcome is True else outcome)
 
     def _with_file(self, pending: _PendingTransfer, message: Any) -> object:
-        """The answer that was held back, now that the file was fetched, or what has to be said instead."""
+        """The answer after the file was fetched, or an error."""
         error = _saved(pending.path, message, pending.message.scene)
         if error is None:
-            with contextlib.suppress(OSError):  # then it is sent again: nothing worse
+            with contextlib.suppress(OSError):  # the only consequence is another transfer
                 self._there[pending.message.scene] = _stamp(pending.path)
         if isinstance(pending.answer, Trained):
-            if error is not None and error.code == ErrorCode.CANNOT_WRITE:  # the backend still has what was learned
+            if error is not None and error.code == ErrorCode.CANNOT_WRITE:  # the backend still has the model
                 return replace(pending.answer, model_file="", unsaved=error.sentence())
             return replace(pending.answer, model_file=str(pending.path)) if error is None else _failed(error)
         if error is None:
@@ -211,7 +214,7 @@ class ModelSync:
         return replace(pending.answer, note=f"{note}The text index could not be saved: {error.sentence()}")
 
     def _request(self, number: int) -> int:
-        """An id for a request of our own, for the sake of one of the user's."""
+        """An id for a request of the transfer, which belongs to an original request."""
         with self._lock:
             self._last += 1
             self._own[self._last] = number
@@ -226,16 +229,16 @@ class ModelSync:
         self._deliver((number, message))
 
     def _placed(self, failed: Failed, paths: tuple[str, ...]) -> Failed:
-        """A failure about a path says on which machine that is."""
+        """Add the machine to an error about a path."""
         text = f"{failed.what} {failed.why}"
-        if not any(path in text or os.path.basename(path.rstrip("/\\")) in text for path in paths):  # noqa: PTH119 - not of this system
+        if not any(path in text or os.path.basename(path.rstrip("/\\")) in text for path in paths):  # noqa: PTH119 - a path of another system
             return failed
         note = f"on {self.machine or 'the other machine'}, where the backend runs"
         return replace(failed, why=f"{failed.why}, {note}" if failed.why else note)
 
 
 def _paths(message: Any) -> tuple[str, ...]:
-    """Paths of the backend's machine that a request names."""
+    """The paths on the backend's machine in a request."""
     paths = [getattr(message, "weights", "")]
     if isinstance(message, Train):
         sources = message.sources
@@ -244,23 +247,23 @@ def _paths(message: Any) -> tuple[str, ...]:
 
 
 def _saved(path: Path, message: Any, scene: str) -> UserError | None:
-    """Write what was fetched; returns why that was not possible. An older file stays whole until then."""
+    """Write a fetched model file atomically. Returns the error, or None."""
     if isinstance(message, Failed):
         return message.error()
     if not isinstance(message, ModelFile) or not _is_model(message.data, scene):
-        why = "what the backend sent is no model of this scene"
+        why = "the backend sent no model of this scene"
         return UserError(f"The model cannot be saved to {path}", why, "Train again", ErrorCode.BAD_MODEL)
     try:
         with atomic_stream(path) as stream:
             stream.write(message.data.data)
     except UserError as error:
-        fix = "Make room or choose another folder, then train again"
+        fix = "Free some space or choose another folder, then train again"
         return UserError(f"The model cannot be saved to {path}", error.why, fix, ErrorCode.CANNOT_WRITE)
     return None
 
 
 def _is_model(data: np.ndarray, scene: str) -> bool:
-    """Whether bytes begin as a `.saga` file of this scene; the backend that opens it checks the rest."""
+    """Whether data starts like a model file of this scene; the backend checks the rest when it opens the file."""
     if data.dtype != np.uint8 or data.ndim != 1 or len(data) < _HEADER:
         return False
     end = _HEADER + int.from_bytes(data[:_HEADER].tobytes(), "little")
@@ -272,7 +275,7 @@ def _is_model(data: np.ndarray, scene: str) -> bool:
 
 
 def _stamp(path: Path) -> object:
-    """Another one whenever the file is another."""
+    """A value that changes with the file."""
     facts = path.stat()
     return str(path), facts.st_size, facts.st_mtime_ns
 

@@ -1,4 +1,4 @@
-"""The backend's process: start it, read where it listens, end it, say why it ended."""
+"""The backend's process: start it, read its address, end it, and explain why it ended."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from ...wire.messages import PROTOCOL_VERSION
 from ..support.log_files import Drain, tail
 
 START_SECONDS = 60.0
-"""How long a Python on a slow, cold disk may take to print where it listens."""
+"""Time limit of the start, for a Python on a slow, cold disk."""
 _STOP_SECONDS = 1.5
 _DRAIN_SECONDS = 1.0
 _NO_MEMORY = r"Thread creation failed|MemoryError|bad_alloc|allocate memory|out of memory"
-"""Last words of a process that could not even say more."""
+"""Log lines of a process that ran out of memory."""
 _KILLED = -9
-"""Exit code of a POSIX process that was killed."""
+"""Exit code of a killed POSIX process."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What is started.
+    """How to start the backend.
 
     Attributes:
-        python: the Python that has torch.
-        launch_path: `backend/launch.py`.
-        addon_dir: the folder with `wire/` and `gaussians/`, handed to launch.py.
-        log_path: file for what the backend prints, bounded; every running backend needs one of its own.
+        python: a Python with torch.
+        launch_path: path of `backend/launch.py`.
+        addon_dir: the folder with `wire/` and `gaussians/`, an argument of launch.py.
+        log_path: bounded log file for the backend's output; every running backend needs its own.
         device: "auto", "cpu" or "cuda".
-        cache_dir: where numba keeps what it compiles, unless NUMBA_CACHE_DIR says it; None: beside the source. That
-            of an extension may be read-only, and goes with an upgrade.
+        cache_dir: numba's cache folder, unless NUMBA_CACHE_DIR is set; None for the source folder, which may be
+            read-only in an extension and disappears with an upgrade.
     """
 
     python: Path
@@ -50,12 +50,12 @@ class Launch:
     cache_dir: Path | None = None
 
     def command(self) -> list[str]:
-        """The command line. `-I`: no user site, no current folder, nothing from PYTHON* variables."""
+        """The command line. `-I` ignores the user site, the current folder and PYTHON* variables."""
         script = [str(self.launch_path), "--addon-dir", str(self.addon_dir), "--device", self.device]
         return [str(self.python), "-I", "-X", "utf8", *script]
 
     def environ(self) -> dict[str, str]:
-        """The environment variables of the child: ours without PYTHON*, which are meant for this Python."""
+        """The environment variables of the child, without PYTHON*, which apply to Blender's Python."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         if self.cache_dir is not None:
             environ.setdefault("NUMBA_CACHE_DIR", str(self.cache_dir))
@@ -63,7 +63,7 @@ class Launch:
 
 
 class BackendProcess:
-    """One backend process. Any thread may call its methods."""
+    """A backend process. Its methods are thread-safe."""
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
@@ -80,8 +80,8 @@ class BackendProcess:
 
     @property
     def died(self) -> bool:
-        """Whether the process ended badly, and not by `stop`. To be asked after that: the system closes the socket of
-        one that dies some time before it has ended."""
+        """Whether the process ended with an error, and not by `stop`. Check this some time after the connection is
+        lost, because the system closes the socket of a dying process before it ends."""
         code = self._child.poll() if self._child is not None else None
         return code is not None and code != 0 and not self._killed
 
@@ -89,10 +89,10 @@ class BackendProcess:
         """Start the process and wait until it listens.
 
         Returns:
-            Where it listens.
+            The address of the backend.
 
         Raises:
-            UserError: if it cannot be started, ends at once, or does not listen in time (it is ended then).
+            UserError: if the process cannot start, ends at once, or does not listen in time (it is then killed).
         """
         child = self._spawn()
         assert child.stdin and child.stdout  # they are pipes
@@ -108,8 +108,8 @@ class BackendProcess:
         try:
             child.stdin.write(self.key.hex().encode() + b"\n")
             child.stdin.flush()
-            line = child.stdout.readline()  # ends with the child, whoever ends it
-        except (OSError, ValueError):  # it has ended before it read its key, or `stop` closed the pipe
+            line = child.stdout.readline()  # returns when the child ends
+        except (OSError, ValueError):  # the child ended before it read its key, or `stop` closed the pipe
             line = b""
         finally:
             timer.cancel()
@@ -120,14 +120,14 @@ class BackendProcess:
         raise UserError("The backend did not start", why, "Press Restart", code=ErrorCode.START)
 
     def stop(self) -> None:
-        """End the process, within about 2 s; nothing happens if it does not run."""
+        """End the process within about 2 s; do nothing if it does not run."""
         with self._lock:
             self._stopped = True
             child = self._child
         if child is None or child.stdin is None or child.stdout is None:
             return
-        with contextlib.suppress(OSError):  # it may have ended already
-            child.stdin.close()  # this tells it to end
+        with contextlib.suppress(OSError):  # the child may have ended
+            child.stdin.close()  # the child ends when its stdin is closed
         try:
             child.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -138,30 +138,30 @@ class BackendProcess:
         self._written()
 
     def _written(self) -> None:
-        """Wait a moment for the last words of a process that has ended to be in its log."""
+        """Wait until the last output of an ended process is in its log."""
         if self._drain is not None:
             self._drain.wait(_DRAIN_SECONDS)
 
     def exit_note(self) -> str:
-        """Why the process ended, in words: what its exit code means and the last line of its log."""
+        """The reason why the process ended, from its exit code and the last line of its log."""
         code = self._child.poll() if self._child is not None else None
         if code is None:
-            return "it still runs"
+            return "it is still running"
         if code == _KILLED:
-            return "it was killed from outside, often because memory ran out"
+            return "it was killed, probably because memory ran out"
         if code == 0:
-            return "the connection to it broke off"
+            return "the connection was lost"
         self._written()
         last = _last_words(self.launch.log_path)
         if re.search(_NO_MEMORY, last):
             return f"memory ran out ({last})"
         crashed = f"it crashed ({signal.strsignal(-code) or -code})" if code < 0 else f"it ended with code {code}"
-        return crashed + (f", its last words were: {last}" if last else "")
+        return crashed + (f", its last output was: {last}" if last else "")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         launch = self.launch
         if not launch.python.is_file():
-            why = f"there is no Python at {launch.python}"
+            why = f"the Python {launch.python} does not exist"
             raise UserError(
                 "The backend did not start", why, "Press Install in the preferences", code=ErrorCode.NOT_INSTALLED
             )
@@ -169,7 +169,7 @@ class BackendProcess:
             with self._lock:
                 if self._stopped:
                     raise UserError(
-                        "The backend was stopped while it started",
+                        "The backend was stopped during its start",
                         fix="Press Start to try again",
                         code=ErrorCode.STOPPED,
                     )
@@ -180,7 +180,7 @@ class BackendProcess:
                     stderr=subprocess.PIPE,
                     env=launch.environ(),
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows only
-                    start_new_session=True,  # Ctrl+C in Blender's terminal is not for the child
+                    start_new_session=True,  # Ctrl+C in Blender's terminal must not reach the child
                 )
                 assert self._child.stderr is not None  # it is a pipe
                 self._drain = Drain(self._child.stderr, launch.log_path)
@@ -199,12 +199,12 @@ class BackendProcess:
             raise UserError("The backend did not start", why, "Press Install again", code=ErrorCode.START) from error
         if protocol != PROTOCOL_VERSION:
             self.stop()
-            raise version_error(f"the backend speaks version {protocol} of the protocol, Blender {PROTOCOL_VERSION}")
+            raise version_error(f"the backend uses protocol version {protocol}, Blender uses {PROTOCOL_VERSION}")
         return str(host), int(port)
 
 
 def _last_words(path: Path) -> str:
-    """The line of a log that says why a process ended: what Python says of a crash, else the last one; or ""."""
+    """The log line that explains the end of a process: Python's crash message, or the last line; "" without a log."""
     lines = [line.strip() for line in tail(path, 400)]
     crashes = [line for line in lines if line.startswith("Fatal Python error:")]
     return (crashes or lines or [""])[-1]

@@ -1,4 +1,4 @@
-"""A backend on another machine, at the near end of an SSH tunnel: where it is, and how one gets in."""
+"""A backend on another machine, behind an SSH tunnel: its address, and the connection to it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class Remote:
-    """What is connected to instead of starting a process.
+    """A remote backend to connect to.
 
     Attributes:
-        address: of the tunnel's near end.
+        address: local end of the tunnel.
         key: shared secret.
-        beat, patience: seconds, as of `Channel.keep_alive`.
+        beat, patience: seconds, as in `Channel.keep_alive`.
     """
 
     address: Address
@@ -35,17 +35,17 @@ class Remote:
 
     @property
     def protected(self) -> bool:
-        """Whether it is the end of a tunnel: what goes to another machine by itself is not encrypted."""
+        """Whether the address is a tunnel on this machine; other connections are not encrypted."""
         try:
             return self.address[0] == "localhost" or ipaddress.ip_address(self.address[0]).is_loopback
-        except ValueError:  # a name
+        except ValueError:  # a host name
             return False
 
     def connect(self) -> tuple[Channel, Welcome]:
-        """Get in; takes its time.
+        """Connect and do the handshake; may take long.
 
         Raises:
-            UserError: why not, in one sentence, and what to do.
+            UserError: if this fails, with the reason and a fix.
         """
         try:
             channel = open_socket(self.address)
@@ -61,55 +61,60 @@ class Remote:
     def _nobody(self) -> str:
         host, port = self.address
         if not self.protected:
-            return f"Is 'saga_backend serve' running on {host}, and may one reach its port? Then press Reconnect"
-        return f"Is the tunnel up? Start 'ssh -N -L {port}:127.0.0.1:{port} USER@SERVER', then press Reconnect"
+            return (
+                f"Check that 'saga_backend serve' is running on {host} and that its port is open, then press Reconnect"
+            )
+        return f"Start the tunnel with 'ssh -N -L {port}:127.0.0.1:{port} USER@SERVER', then press Reconnect"
 
     def _refused(self, error: UserError) -> UserError:
         again = "then press Reconnect"
         if error.code == ErrorCode.WRONG_KEY:
-            why = f"the key in the preferences is not that of the backend at {self.name}"
+            why = f"the key in the preferences does not match the backend at {self.name}"
             return UserError(
-                "The backend refused Blender", why, f"Paste the one that 'serve' has printed, {again}", error.code
+                "The backend refused Blender", why, f"Paste the key that 'serve' printed, {again}", error.code
             )
         if error.code == ErrorCode.VERSION:
-            fix = f"Install the same version on both machines and start 'serve' anew, {again}"
+            fix = f"Install the same version on both machines and restart 'serve', {again}"
             return UserError(error.what, error.why, fix, error.code)
         if error.code == ErrorCode.UNREACHABLE:
-            why = f"the tunnel at {self.name} leads to nobody who answers"
-            fix = f"Is 'saga_backend serve' running at its other end, with this port? Start it, {again}"
+            why = f"nothing answers at the other end of the tunnel {self.name}"
+            fix = f"Start 'saga_backend serve' at its other end with this port, {again}"
             return UserError("Blender cannot reach the backend", why, fix, error.code)
         return error
 
 
 def remote_of(address: str, key: str) -> Remote:
-    """What the preferences say.
+    """The remote backend from the preferences.
 
     Args:
-        address: "HOST:PORT", or "[HOST]:PORT" where the host has colons.
-        key: hexadecimal digits, as `serve` prints them.
+        address: "HOST:PORT", or "[HOST]:PORT" for a host with colons.
+        key: the hexadecimal key that `serve` prints.
 
     Raises:
-        UserError: if the one or the other is missing or malformed.
+        UserError: if the address or the key is missing or malformed.
     """
     where = "In the preferences of Blender SAGA"
     if not address.strip():
         raise UserError(
-            "No backend was chosen", "its address is empty", f"{where} enter HOST:PORT of the tunnel", ErrorCode.ADDRESS
+            "No backend is chosen", "its address is empty", f"{where}, enter HOST:PORT of the tunnel", ErrorCode.ADDRESS
         )
     host, colon, port = address.strip().rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not (host and colon and port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
         why = f"{address.strip()!r} is not HOST:PORT"
         raise UserError(
-            "The backend's address is not usable", why, f"{where} enter one like 127.0.0.1:7860", ErrorCode.ADDRESS
+            "The backend's address is not valid",
+            why,
+            f"{where}, enter an address such as 127.0.0.1:7860",
+            ErrorCode.ADDRESS,
         )
     try:
         secret = bytes.fromhex(key.strip())
     except ValueError:
         secret = b""
     if len(secret) != _KEY_BYTES:
-        why = f"{2 * _KEY_BYTES} hexadecimal digits are expected" if key.strip() else "it is empty"
+        why = f"it must have {2 * _KEY_BYTES} hexadecimal digits" if key.strip() else "it is empty"
         raise UserError(
-            "The backend's key is not usable", why, f"{where} paste the one that 'serve' has printed", ErrorCode.KEY
+            "The backend's key is not valid", why, f"{where}, paste the key that 'serve' printed", ErrorCode.KEY
         )
     return Remote((host, int(port)), secret)

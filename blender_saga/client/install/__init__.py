@@ -1,1 +1,1 @@
-"""Makes the backend's environment (standard library only, valid Python 3.9)."""
+"""Installation of the backend's environment (standard library only, valid Python 3.9)."""

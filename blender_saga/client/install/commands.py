@@ -1,4 +1,4 @@
-"""Running a program and saying why it failed (standard library only, valid Python 3.9: see environment.py)."""
+"""Run programs and explain their errors (standard library only, valid Python 3.9: see environment.py)."""
 
 from __future__ import annotations
 
@@ -15,70 +15,70 @@ from pathlib import Path
 
 from ...errors import REPORT, Cancelled, ErrorCode, UserError
 
-_TICK = 0.5  # seconds between looks at `cancelled` while a program prints nothing
-_END_SECONDS = 60.0  # for the guard to end what it guards: without it, on a busy machine, that would go on alone
+_TICK = 0.5  # seconds between checks of `cancelled` while a program prints nothing
+_END_SECONDS = 60.0  # time for the guard to end its program, which would otherwise survive on a busy machine
 _GUARD = Path(__file__).with_name("guard.py")
 _log = logging.getLogger(__name__)
 
 _KNOWN_FAILURES = (
-    # what the program printed, the reason in words, what to do, code
+    # pattern of the output, reason, fix, code
     (
         r"hash mismatch|do not match the hashes|do not match.{0,40}hash|THESE PACKAGES DO NOT MATCH",
-        "a downloaded package is not the one that was released, its checksum differs; nothing of it was used",
-        "Install again; if it happens again, a proxy or a package mirror changes the files: ask who runs your network",
+        "the checksum of a downloaded package is wrong, so it was not used",
+        "Install again; if it happens again, a proxy or mirror changes the files: ask your network administrator",
         ErrorCode.CHECKSUM,
     ),
     (
         r"was not found in the|there is no version of|there are no versions of|No matching distribution"
         r"|has no wheels? with a matching|no usable wheels",
-        "a package is missing on the package index, or there is none for this system",
-        "Install again later; if your network uses a package mirror of its own, ask who runs it",
+        "a package is missing on the package index, or does not support this system",
+        "Install again later; if your network uses its own package mirror, ask its administrator",
         ErrorCode.INDEX,
     ),
     (
         r"UnknownIssuer|CERTIFICATE_VERIFY_FAILED|invalid peer certificate",
-        "the certificate of the package index is not trusted here",
+        "the certificate of the package index is not trusted",
         "Set SSL_CERT_FILE to the file with your network's certificates, then install again",
         ErrorCode.CERTIFICATE,
     ),
     (
         r"No space left|not enough space|os error 112|Disk quota exceeded",
         "the disk is full",
-        "Free some space, then install again: what was downloaded is kept",
+        "Free some space, then install again; finished downloads are kept",
         ErrorCode.DISK,
     ),
     (
         r"Failed to (?:extract|unzip|read).{0,200}(?:zip|archive|wheel)|invalid (?:zip|local file)"
         r"|unexpected end of file|InvalidChunkLength|end of file before message length|error decoding response body",
-        "a download was cut off or arrived damaged",
-        "Install again: what arrived whole is kept",
+        "a download is incomplete or damaged",
+        "Install again; finished downloads are kept",
         ErrorCode.NETWORK,
     ),
     (
         r"dns error|name resolution|Name or service not known|getaddrinfo|nodename nor servname|Network is unreachable"
         r"|No route to host|Connection refused|Connection reset|NewConnectionError|error sending request|timed out",
         "the network or the download server cannot be reached",
-        "Check the network (HTTPS_PROXY names a proxy), then install again: what was downloaded is kept",
+        "Check the network and HTTPS_PROXY, then install again; finished downloads are kept",
         ErrorCode.NETWORK,
     ),
     (
         r"Permission denied|Access is denied|os error 5\b",
         "a file could not be written",
-        "Close programs that use the folder, check who owns it, then install again",
+        "Close programs that use the folder, check its owner, then install again",
         ErrorCode.PERMISSION,
     ),
 )
 
 
 class CommandFailed(Exception):
-    """A program ended with an error; `output` is everything it printed."""
+    """A program ended with an error; `output` is its complete output."""
 
     def __init__(self, output: str) -> None:
         super().__init__(output[-2000:])
         self.output = output
 
     def explain(self, what: str) -> UserError:
-        """The same for the user: `what` could not be done, why, what to do."""
+        """Convert to a UserError: `what` failed, with a reason and a fix."""
         for pattern, why, fix, code in _KNOWN_FAILURES:
             if re.search(pattern, self.output, re.IGNORECASE):
                 return UserError(what, why, fix, code)
@@ -88,7 +88,7 @@ class CommandFailed(Exception):
 
 
 def child_environ() -> dict[str, str]:
-    """The environment variables for other Pythons: all but PYTHON*, which are meant for the one that runs now."""
+    """The environment variables for other Pythons, without PYTHON*, which apply to the current one."""
     return {name: value for name, value in os.environ.items() if not name.upper().startswith("PYTHON")}
 
 
@@ -98,16 +98,16 @@ def run(
     on_line: Callable[[str], None] = lambda _: None,
     environ: dict[str, str] | None = None,
 ) -> str:
-    """Run a program to its end and return what it printed, stdout and stderr together.
+    """Run a program and return its output, stdout and stderr combined.
 
     Args:
         command: program and arguments; no shell is involved.
-        cancelled: asked a few times a second; when it says True the program is ended.
-        on_line: called with every line, and with "" a few times a second while there is none.
-        environ: environment variables; `child_environ()` if not given.
+        cancelled: polled a few times a second; True ends the program.
+        on_line: called with every line, and with "" a few times a second without a line.
+        environ: environment variables; default `child_environ()`.
 
     Raises:
-        CommandFailed: if it cannot be started or ends with an error.
+        CommandFailed: if the program cannot start or ends with an error.
         Cancelled: if it was cancelled.
     """
     _log.debug("runs %s", " ".join(command))
@@ -133,20 +133,20 @@ def run(
 
 
 def _guarded(command: Sequence[str]) -> list[str]:
-    """The command line that runs it so that it ends with this process; empty where no Python is there to do that."""
+    """The command line that runs a program under the guard, so that it ends with this process; [] without a Python."""
     if not Path(sys.executable or "").is_file():
         return []
     return [sys.executable, "-I", "-S", str(_GUARD), *command]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and what it started, if it still runs."""
+    """End a program and its children, if it still runs."""
     if process.stdin is not None:
         with contextlib.suppress(OSError):
-            process.stdin.close()  # tells the guard to
+            process.stdin.close()  # makes the guard end it
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_SECONDS)
-    process.kill()  # does nothing to one that has ended
+    process.kill()  # has no effect after its end
     process.wait()
 
 

@@ -1,9 +1,9 @@
-"""The one installer: a Python 3.13 environment with the locked packages of the backend.
+"""The installer: a Python 3.13 environment with the locked packages of the backend.
 
-`scripts/bootstrap.py` and the Install button in Blender (through environments.py) both use it, so it is standard
-library only and valid Python 3.9, and it runs where nothing is installed yet. It brings its own uv (by pip, in a small
-environment beside the folder) because uv installs the set in a fraction of pip's time and can bring Python 3.13 too.
-What is downloaded has to match the checksums in the lock; nothing is compiled here.
+`scripts/bootstrap.py` and the Install button in Blender (through versions.py) both use it, before anything is
+installed: standard library only and valid Python 3.9. It fetches its own uv (with pip, in a small environment next to
+the folder), because uv is much faster than pip and can also install Python 3.13. Downloads must match the checksums in
+the lock; nothing is compiled.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from .uv import Uv, interpreter
 __all__ = ["MINIMUM_FREE_BYTES", "Environment", "EnvironmentState", "exclusive", "find_python"]
 
 MINIMUM_FREE_BYTES = 10 * 1000**3
-"""Torch for Linux carries CUDA: about 3 GB of downloads become 6.4 GB."""
+"""Torch for Linux includes CUDA: about 3 GB of downloads become 6.4 GB."""
 UV_LOCK = "uv.txt"
-"""File with uv's own version and checksums, beside every lock."""
+"""File with uv's version and checksums, next to every lock."""
 
 _STAMP = "saga_installed.txt"
 _QUICK = {"UV_HTTP_TIMEOUT": "15", "UV_HTTP_CONNECT_TIMEOUT": "5", "UV_HTTP_RETRIES": "1"}
-"""For the question what has to be downloaded: it shows soon whether there is a network."""
+"""Settings for the list of downloads, so that a missing network shows quickly."""
 
 
 class EnvironmentState(Enum):
-    """Where an environment stands; the values are words for the user."""
+    """The state of an environment; the values are texts for the user."""
 
     missing = "not installed"
     incomplete = "only partly installed"
@@ -46,21 +46,21 @@ class EnvironmentState(Enum):
 
 
 class Environment:
-    """A virtual environment in a folder of its own.
+    """A virtual environment.
 
-    Beside the folder lie `NAME-uv` (the small environment with uv) and `NAME.lock` (held while installing).
+    Next to its folder are `NAME-uv` (the small environment with uv) and `NAME.lock` (held during the installation).
 
     Attributes:
-        folder: the environment.
-        python: its interpreter, whether it is there yet or not.
+        folder: folder of the environment.
+        python: path of its interpreter, which may not exist yet.
     """
 
     def __init__(self, folder: Path, requirements: Path | None = None, family: Path | None = None) -> None:
         """
         Args:
-            folder: the environment; need not exist.
-            requirements: lock file that it has to match to be `ready`; None: any that was installed completely.
-            family: folder whose `-uv` is used, and that has a package cache of its own; None: `folder`, and uv's cache.
+            folder: folder of the environment; may not exist.
+            requirements: lock file that a `ready` environment matches; None for any complete installation.
+            family: folder whose `-uv` and package cache are used; None for `folder` and uv's own cache.
         """
         self.folder = Path(folder)
         self.python = interpreter(self.folder)
@@ -70,7 +70,7 @@ class Environment:
 
     @property
     def state(self) -> EnvironmentState:
-        """Where it stands now, read from the disk."""
+        """The current state, read from the disk."""
         return self._state(self._requirements)
 
     def _state(self, requirements: Path | None) -> EnvironmentState:
@@ -84,26 +84,26 @@ class Environment:
         return EnvironmentState.incomplete
 
     def _stamp_for(self, requirements: Path) -> str:
-        # Scripts of an environment name its folder: one that was moved has to be made again, hence the path.
+        # The stamp includes the path: scripts contain it, so a moved environment must be rebuilt.
         content = _pins(requirements) + os.fsencode(self.folder.resolve())
         return hashlib.sha256(content).hexdigest()
 
     def install(
         self, requirements: Path, report: Report, cancelled: Callable[[], bool], project: Path | None = None
     ) -> None:
-        """Bring the environment to `ready`; does nothing if it is. What was downloaded before is not fetched again.
+        """Install the environment, unless it is `ready`. Earlier downloads are reused.
 
         Args:
-            requirements: lock file: names, versions and checksums; uv's own lies beside it.
-            report: called with what is being done and how far it is, 0 to 1.
-            cancelled: asked a few times a second whether to stop.
-            project: a Python project to add as editable, without its dependencies.
+            requirements: lock file with names, versions and checksums, next to uv's own.
+            report: called with a description and the progress, 0 to 1.
+            cancelled: polled a few times a second; True stops the installation.
+            project: a Python project to install as editable, without its dependencies.
 
         Raises:
-            UserError: code "busy" (another install is at work), "disk", "folder", "no_python", "network",
-                "certificate", "permission", "checksum", "index" or "install"; the state is then what it was, or
+            UserError: code "busy" (another installation is running), "disk", "folder", "no_python", "network",
+                "certificate", "permission", "checksum", "index" or "install"; the state is then unchanged or
                 incomplete.
-            Cancelled: if it was stopped.
+            Cancelled: if it was cancelled.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(self.folder.with_name(self.folder.name + ".lock")):
@@ -113,26 +113,32 @@ class Environment:
     def build(
         self, requirements: Path, report: Report, cancelled: Callable[[], bool], project: Path | None = None
     ) -> None:
-        """`install` for who holds a lock already."""
+        """`install` without taking the lock, for callers that hold it."""
         self._check_place()
         uv = Uv(self._tools, requirements.with_name(UV_LOCK), report, cancelled)
         if self._cache is not None:
-            uv.environ.setdefault("UV_CACHE_DIR", str(self._cache))  # on the same disk: files are linked, not copied
+            uv.environ.setdefault(
+                "UV_CACHE_DIR", str(self._cache)
+            )  # on the same disk, so that files are linked instead of copied
         if not is_usable(self.python):
             base = uv.python(report, cancelled)
-            report("Making the environment", 0.04)
-            _do("The environment could not be made", [uv.program, "venv", "--clear", "--python", base, self.folder], uv)
-        (self.folder / _STAMP).unlink(missing_ok=True)  # from here on it is incomplete
-        report("Looking at what has to be installed", 0.05)
+            report("Creating the environment", 0.04)
+            _do(
+                "The environment could not be created",
+                [uv.program, "venv", "--clear", "--python", base, self.folder],
+                uv,
+            )
+        (self.folder / _STAMP).unlink(missing_ok=True)  # the environment is incomplete from here on
+        report("Resolving the packages", 0.05)
         pip: list[str | Path] = [uv.program, "pip"]
         sync = [*pip, "sync", "--require-hashes", "--no-build", "--python", self.python, requirements]
         what = "The packages could not be installed"
         _do(what, [*sync, "--dry-run"], uv, cancelled, quick=True)
         _do(what, sync, uv, cancelled, SyncProgress(report, self.folder).line)
         if project is not None:
-            report("Adding the project", 0.98)
+            report("Installing the project", 0.98)
             add = [*pip, "install", "--python", self.python, "--no-deps", "--editable", project]
-            _do("The project could not be added", add, uv, cancelled)
+            _do("The project could not be installed", add, uv, cancelled)
         self._write_stamp(requirements)
         report("Installed", 1.0)
 
@@ -142,31 +148,31 @@ class Environment:
 
     def _check_place(self) -> None:
         if self.folder.exists() and not (self.folder / "pyvenv.cfg").exists() and any(self.folder.iterdir()):
-            why = f"{self.folder} holds other files and no Python environment"
-            raise UserError(
-                "The environment cannot be made there", why, "Choose an empty folder for it", ErrorCode.FOLDER
-            )
-        have = _size(self._cache) if self._cache is not None else 0  # of an earlier run: it becomes the environment
+            why = f"{self.folder} contains other files"
+            raise UserError("The environment cannot be created", why, "Choose an empty folder", ErrorCode.FOLDER)
+        have = (
+            _size(self._cache) if self._cache is not None else 0
+        )  # from an earlier run; it becomes part of the environment
         free, needed = shutil.disk_usage(self.folder.parent).free, MINIMUM_FREE_BYTES - have
         if free < needed:
-            why = f"{free / 1e9:.1f} GB are free at {self.folder.parent}, {needed / 1e9:.0f} GB are needed"
+            why = f"{self.folder.parent} has {free / 1e9:.1f} GB, and {needed / 1e9:.0f} GB are needed"
             fix = "Free some space or choose a folder on another disk, then install again"
             raise UserError("There is not enough free disk space", why, fix, ErrorCode.DISK)
 
 
 def cache_of(family: Path) -> Path:
-    """Where the downloads of a family of environments are kept."""
+    """The folder of the downloads of a family of environments."""
     return family.with_name(family.name + "-cache")
 
 
 def _pins(requirements: Path) -> bytes:
-    """The names and versions of a lock. More checksums, of other systems' files, make no other environment."""
+    """The names and versions in a lock, without checksums: those of other systems do not change the environment."""
     lines = requirements.read_bytes().splitlines()
     return b"".join(line.rstrip(b" \\") + b"\n" for line in lines if not line.startswith(b"    --hash="))
 
 
 def _size(folder: Path) -> int:
-    """Bytes on the disk below a folder, 0 if there is none."""
+    """Bytes on the disk below a folder; 0 without a folder."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -177,7 +183,7 @@ def _size(folder: Path) -> int:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock that the operating system drops when this process ends, however it ends."""
+    """Hold a lock that the operating system releases when this process ends, for any reason."""
     with path.open("a+b") as file:
         try:
             if sys.platform == "win32":
@@ -190,9 +196,9 @@ def exclusive(path: Path) -> Iterator[None]:
 
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            why = f"{path.with_suffix('')} is being installed by another program"
+            why = f"another program is installing {path.with_suffix('')}"
             raise UserError(
-                "The backend is being installed already", why, "Wait until it is done", ErrorCode.BUSY
+                "The backend is already being installed", why, "Wait until it is installed", ErrorCode.BUSY
             ) from None
         yield
 

@@ -1,7 +1,7 @@
-"""Runs a program and ends it, with all that it started, when standard input is closed.
+"""Run a program, and end it with all its children when standard input is closed.
 
-Whoever started this holds the other end: it is closed when that ends, however it ends. So a Blender that was killed
-leaves no installer at work. Run by its path, standard library only, valid Python 3.9 (see environment.py).
+The parent process holds the other end, which closes when the parent ends for any reason. A killed Blender thus leaves
+no installer behind. Run by its path; standard library only, valid Python 3.9 (see environment.py).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import sys
 import threading
 
 NOT_STARTED = 127
-"""Exit code when the program cannot be started."""
+"""Exit code if the program cannot start."""
 
 
 def main() -> int:
-    """The program and its arguments are the command line; returns its exit code, 128 and more for a signal."""
+    """Run the program in the command line. Returns its exit code, 128 or more for a signal."""
     own_group = os.name == "posix"
     try:
         child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=own_group)
@@ -43,4 +43,4 @@ def _watch(child: subprocess.Popen[bytes], own_group: bool) -> None:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    os._exit(code)  # the watching thread may sit in a read
+    os._exit(code)  # the watching thread may be blocked in a read

@@ -1,4 +1,4 @@
-"""What uv prints while it installs, as something to show (standard library only, valid Python 3.9)."""
+"""Progress from uv's output during the installation (standard library only, valid Python 3.9)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 Report = Callable[[str, float], None]
-"""Called with what is being done and how far it is, 0 to 1."""
+"""Called with a description and the progress, 0 to 1."""
 
 _DOWNLOADING = re.compile(r"Downloading (\S+) \(([\d.]+)([KMG])iB\)")
 _DOWNLOADED = re.compile(r"Downloaded (\S+)")
 _PREPARED = re.compile(r"Prepared (\d+) packages?")
 _BYTES = {"K": 2**10, "M": 2**20, "G": 2**30}
-_START, _END = 0.05, 0.90  # the downloads' part of the whole
+_START, _END = 0.05, 0.90  # share of the downloads
 
 
 class SyncProgress:
-    """Follows `uv pip sync`. Names and sizes come from its lines; between them the disk tells that something moves.
+    """Follows `uv pip sync`: names and sizes come from its output, the progress between lines from the disk.
 
-    uv announces each large file with its size when it begins and says when it is done, nothing in between (it draws
-    bars only for a terminal), so a long file would look like standing still.
+    uv prints the start of each large file, with its size, and its end, but nothing in between (it draws bars only in a
+    terminal), so that a large file would look like a stall.
     """
 
     def __init__(self, report: Report, folder: Path) -> None:
@@ -34,7 +34,7 @@ class SyncProgress:
         self._free = shutil.disk_usage(folder).free
 
     def line(self, text: str) -> None:
-        """Take in a line of uv's output, or "" for a moment without one."""
+        """Process a line of uv's output, or "" for a moment without output."""
         announced, ended = _DOWNLOADING.search(text), _DOWNLOADED.search(text)
         if announced:
             self._sizes[announced.group(1)] = float(announced.group(2)) * _BYTES[announced.group(3)]
@@ -59,6 +59,6 @@ class SyncProgress:
     def _fraction(self) -> float:
         total = sum(self._sizes.values())
         done = sum(self._sizes[name] for name in self._done & self._sizes.keys())
-        # New files make the total grow; a bar that goes back would look like a fault.
+        # New files increase the total; the bar must not move backwards.
         self._reached = max(self._reached, _START + (_END - _START) * done / total)
         return self._reached

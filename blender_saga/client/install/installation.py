@@ -1,4 +1,4 @@
-"""An installation of the backend's environment that runs beside Blender (pure: a thread, no bpy)."""
+"""An installation of the backend's environment in a thread (pure: no bpy)."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ _STEP = re.compile(r": (\d+) of (\d+)$")
 
 
 def prepare(launch: Launch) -> Work:
-    """Have what was installed compile what it needs, which would else delay the first training; and so try it out."""
+    """The trial of an installed backend: it compiles its code, which would otherwise delay the first training."""
 
     def work(report: Report, cancelled: Callable[[], bool]) -> None:
         def line(text: str) -> None:
             found = _STEP.search(text)
             if found:
                 step, total = int(found[1]), int(found[2])
-                report(f"Preparing it for this machine, {step + 1} of {total}", step / total)
+                report(f"Compiling for this machine, {step + 1} of {total}", step / total)
 
-        report("Trying it out and preparing it for this machine", 0.0)
+        report("Testing the backend and compiling for this machine", 0.0)
         try:
             run([*launch.command(), "--warm-up"], cancelled, line, launch.environ())
         except CommandFailed as failure:
-            raise failure.explain("The backend was installed, but it does not work") from failure
+            raise failure.explain("The installed backend does not work") from failure
         report("Installed", 1.0)
 
     return work
 
 
 class Installation:
-    """Installs in a thread of its own from the moment it is made.
+    """Installs in a thread, which starts at once.
 
     Attributes:
-        text: what it is doing, for the user.
-        fraction: 0 to 1.
-        error: what went wrong, or None.
-        cancelled: whether it was stopped on request.
+        text: the current step, for the user.
+        fraction: progress, 0 to 1.
+        error: the error, or None.
+        cancelled: whether the user cancelled it.
     """
 
     def __init__(self, work: Work) -> None:
         """
         Args:
-            work: what is done, as `Environments.install`.
+            work: the function to run, like `Environments.install`.
         """
         self.text, self.fraction = "Starting", 0.0
         self.error: Exception | None = None
@@ -66,52 +66,52 @@ class Installation:
         except Cancelled:
             self.cancelled = True
             _log.info("The installation was cancelled at: %s", self.text)
-        except OSError as error:  # the folder is the user's choice
+        except OSError as error:  # the user chooses the folder
             why = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
-            fix = "Check that you may write to the backend folder, then press Install again"
+            fix = "Check the permissions of the backend folder, then press Install again"
             self.error = UserError("The backend could not be installed", why, fix, ErrorCode.FOLDER)
             self.error.__cause__ = error
-            _log.warning("The installation has failed at: %s", self.text, exc_info=True)
-        except Exception as error:  # a bug too is raised on the main thread, by `outcome`
+            _log.warning("The installation failed at: %s", self.text, exc_info=True)
+        except Exception as error:  # `outcome` raises bugs too, on the main thread
             self.error = error
-            _log.warning("The installation has failed at: %s", self.text, exc_info=True)
+            _log.warning("The installation failed at: %s", self.text, exc_info=True)
 
     def _report(self, text: str, fraction: float) -> None:
         self.text, self.fraction = text, fraction
 
     @property
     def problem(self) -> str:
-        """What went wrong, as a sentence for the user; "" if nothing did."""
+        """The error as a sentence for the user; "" without an error."""
         if self.error is None or isinstance(self.error, UserError):
             return str(self.error or "")
         why = f"{type(self.error).__name__}: {self.error}"
-        return UserError("Something went wrong while it was installed", why, REPORT, ErrorCode.BUG).sentence()
+        return UserError("The installation failed", why, REPORT, ErrorCode.BUG).sentence()
 
     @property
     def running(self) -> bool:
-        """Whether it is still at work."""
+        """Whether the installation is running."""
         return self._thread.is_alive()
 
     def changed(self) -> bool:
-        """Whether there is something new to show since the last call."""
+        """Whether the progress has changed since the last call."""
         before, self._told = self._told, (self.text, self.fraction, self.running)
         return self._told != before
 
     def cancel(self) -> None:
-        """Ask it to stop at the next step."""
+        """Request a stop at the next step."""
         self._stop.set()
 
     def wait(self) -> None:
-        """Block until it has ended; `outcome`."""
+        """Block until the installation ends. Returns `outcome`."""
         self._thread.join()
         self.outcome()
 
     def outcome(self) -> None:
-        """Do nothing if it ended well.
+        """Raise the error of a failed installation.
 
         Raises:
-            UserError: what went wrong.
-            Cancelled: if it was stopped on request.
+            UserError: if the installation failed.
+            Cancelled: if the user cancelled it.
         """
         if self.cancelled:
             raise Cancelled("installation")

@@ -1,4 +1,4 @@
-"""The installer runs as the user whose folder it fills, and never raises its rights (standard library, Python 3.9)."""
+"""Check that the installer runs as the owner of the folder, never as root for another user (Python 3.9)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from ...errors import ErrorCode, UserError
 
 
 def check_owner(folder: Path) -> None:
-    """Refuse to install as root into a folder that is another user's.
+    """Refuse to install as root into a folder of another user.
 
-    Packages would be fetched and run with all rights, and the user could not change their files afterwards.
+    The packages would run with root permissions, and the user could not change their files afterwards.
 
     Args:
-        folder: of the environment; need not exist.
+        folder: folder of the environment; may not exist.
 
     Raises:
-        UserError: if so (code "root").
+        UserError: if this is the case (code "root").
     """
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if place.stat().st_uid != 0:
         why = f"Blender runs as root, and {place} belongs to another user"
-        raise UserError("The backend is not installed", why, "Start Blender as yourself, without sudo", ErrorCode.ROOT)
+        raise UserError("The backend was not installed", why, "Start Blender without sudo", ErrorCode.ROOT)

@@ -1,4 +1,4 @@
-"""Finding a Python 3.13 that really runs (standard library only, valid Python 3.9: see environment.py)."""
+"""Find a working Python 3.13 (standard library only, valid Python 3.9: see environment.py)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from .commands import CommandFailed, run
 
 VERSION = "3.13"
-"""What the lock files are made for. Independent of the Python inside Blender."""
+"""The Python version of the lock files, independent of Blender's Python."""
 
 _TELL = "import sys; print(sys.version_info[:2] == (3, 13), getattr(sys, '_base_executable', sys.executable))"
 
 
 def find_python() -> Path | None:
-    """A Python 3.13 of this machine, never one inside a virtual environment; None if there is none.
+    """A Python 3.13 on this machine, outside virtual environments; None if there is none.
 
-    Looked for: the one that runs this, `python3.13` on the PATH (pyenv puts one there that only prints an error, so
-    each is tried), the usual place on Windows, pyenv's versions. (uv is asked last, by the installer.)
+    The search covers the current Python, `python3.13` on the PATH (tested, because pyenv's may only print an error),
+    the usual folder on Windows, and pyenv's versions. The installer then tries uv.
     """
     for candidate in any_pythons():
         base = _base_if_wanted(candidate)
@@ -30,13 +30,13 @@ def find_python() -> Path | None:
 
 
 def is_usable(python: Path) -> bool:
-    """Whether this interpreter runs and is a Python 3.13."""
+    """Whether an interpreter works and is Python 3.13."""
     return python.exists() and _base_if_wanted(python) is not None
 
 
 def any_pythons() -> Iterator[Path]:
-    """Interpreters of any version that may or may not run, the likeliest first."""
-    if "bpy" not in sys.modules:  # Blender's own goes away with the next Blender
+    """Interpreters of any version, possibly broken, the most likely first."""
+    if "bpy" not in sys.modules:  # Blender's Python disappears with an upgrade of Blender
         yield Path(sys.executable)
     ending = ".exe" if sys.platform == "win32" else ""
     folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
@@ -45,7 +45,7 @@ def any_pythons() -> Iterator[Path]:
         yield from _existing([Path(os.environ.get("LOCALAPPDATA", ""), "Programs/Python/Python313/python.exe")])
     yield from _existing(_pyenv())
     yield from _existing(folder / f"{name}{ending}" for folder in folders for name in ("python3", "python"))
-    if "bpy" in sys.modules:  # still good enough to run pip
+    if "bpy" in sys.modules:  # sufficient to run pip
         yield Path(sys.executable)
 
 
@@ -54,11 +54,11 @@ def _existing(paths: Iterator[Path] | list[Path]) -> Iterator[Path]:
 
 
 def _pyenv() -> Iterator[Path]:
-    """pyenv's Pythons of the wanted version, the newest first; it is found by the Python that runs this too."""
+    """pyenv's Pythons of the required version, the newest first."""
     homes = [os.environ.get("PYENV_ROOT"), Path.home() / ".pyenv", Path.home() / ".pyenv" / "pyenv-win"]
     folders = [Path(home, "versions") for home in homes if home]
     for folder in [*folders, Path(sys.base_prefix).parent]:
-        # "3.13.*[0-9]": not the build without the interpreter lock, which ends in "t".
+        # "3.13.*[0-9]" excludes the free-threaded build, which ends in "t".
         versions = folder.glob(f"{VERSION}.*[0-9]")
         for version in sorted(versions, key=lambda path: (len(path.name), path.name), reverse=True):
             yield version / ("python.exe" if sys.platform == "win32" else f"bin/python{VERSION}")

@@ -1,4 +1,4 @@
-"""uv, the package installer: fetching it, and the variables to run it with (standard library only, Python 3.9)."""
+"""Fetch and configure uv, the package installer (standard library only, Python 3.9)."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ _PIP_TO_UV = (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE"), ("pr
 
 
 def interpreter(environment: Path) -> Path:
-    """The Python of a virtual environment, whether it is there yet or not."""
+    """The path of a virtual environment's Python, which may not exist yet."""
     return environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 class Uv:
-    """uv in a small environment of its own.
+    """uv in its own small environment.
 
     Attributes:
-        program: where it is.
-        environ: the environment variables to run it with.
+        program: path of the program.
+        environ: environment variables of its process.
     """
 
     def __init__(self, folder: Path, lock: Path, report: Report, cancelled: Callable[[], bool]) -> None:
-        """Bring uv: nothing is fetched where it is there already.
+        """Fetch uv, unless it is installed.
 
         Args:
-            folder: its environment.
+            folder: folder of its environment.
             lock: requirements file with uv's version and checksums.
-            report, cancelled: as for `Environment.install`.
+            report, cancelled: as in `Environment.install`.
 
         Raises:
-            UserError: if no Python here can make the environment, or uv cannot be fetched.
-            Cancelled: if it was stopped.
+            UserError: if no Python can create the environment, or uv cannot be fetched.
+            Cancelled: if it was cancelled.
         """
         python = interpreter(folder)
         self.program = python.with_name("uv.exe" if sys.platform == "win32" else "uv")
@@ -65,7 +65,7 @@ class Uv:
         self.environ = uv_environ(python)
 
     def python(self, report: Report, cancelled: Callable[[], bool]) -> Path:
-        """A Python of the wanted version: one that is here, else uv's own, downloaded (and verified) if need be."""
+        """A Python of the required version: an installed one, or one that uv downloads and verifies."""
         found = find_python()
         if found is not None:
             return found
@@ -75,8 +75,8 @@ class Uv:
             command = [str(self.program), "python", "find", "--managed-python", VERSION]
             return Path(run(command, environ=self.environ).strip())
         except CommandFailed as failure:
-            why = f"none is on the PATH or among pyenv's, and uv could not fetch one: {failure.explain('').why}"
-            fix = f"Install Python {VERSION} (python.org, or `pyenv install {VERSION}`), then try again"
+            why = f"it is neither on the PATH nor in pyenv, and uv could not fetch it: {failure.explain('').why}"
+            fix = f"Install Python {VERSION} (python.org, or `pyenv install {VERSION}`), then install again"
             raise UserError(f"Python {VERSION} is missing", why, fix, ErrorCode.NO_PYTHON) from failure
 
 
@@ -87,7 +87,7 @@ def _prints(program: Path, text: str) -> bool:
 
 
 def _make_tools(folder: Path) -> None:
-    """A virtual environment with pip, made by the first Python here that can."""
+    """Create a virtual environment with pip, with the first Python that can do this."""
     for python in any_pythons():
         with contextlib.suppress(CommandFailed):
             run([str(python), "-m", "venv", "--clear", str(folder)])
@@ -95,13 +95,13 @@ def _make_tools(folder: Path) -> None:
     fix = (
         "Install Python 3.13 with its venv module (on Debian and Ubuntu: the package python3-venv), then install again"
     )
-    raise UserError("No Python on this machine can make a virtual environment", fix=fix, code=ErrorCode.NO_PYTHON)
+    raise UserError("No Python on this machine can create a virtual environment", fix=fix, code=ErrorCode.NO_PYTHON)
 
 
 def uv_environ(tools_python: Path) -> dict[str, str]:
-    """Variables for uv. It does not read pip's settings, so those of a user who has no others are handed on.
+    """Environment variables of uv, including pip's settings, which uv does not read itself.
 
-    Extra indexes are not: every locked package is on the main one, and a second one could answer for it.
+    Extra indexes are left out: the main index has all locked packages, and a second one could impersonate it.
     """
     environ = child_environ()
     environ.setdefault("UV_HTTP_TIMEOUT", "120")
@@ -109,7 +109,7 @@ def uv_environ(tools_python: Path) -> dict[str, str]:
     settings: dict[str, str] = {}
     with contextlib.suppress(CommandFailed):
         lines = run([str(tools_python), "-m", "pip", "config", "list"]).splitlines()
-        for line in sorted(lines, key=lambda line: line.startswith(":env:")):  # variables win over files
+        for line in sorted(lines, key=lambda line: line.startswith(":env:")):  # variables override files
             name, _, value = line.partition("=")
             settings[name.rpartition(".")[2]] = value.strip("'\"")
     for pip_name, uv_name in _PIP_TO_UV:

@@ -1,11 +1,11 @@
-"""The backend's environment in Blender: a new one is made and tried out beside the old one, which works until then.
+"""The backend's environments in Blender: an upgrade is installed and tested next to the old one, which remains usable.
 
-backend/environment-2        the one in use
-backend/environment.current  its name; written, in one piece, when it is complete and has been tried out
-backend/environment-3        an upgrade that is being made; whatever ends it, the next run removes it
-backend/environment-cache    what was downloaded (linked into the environments, so it takes no room of its own)
+backend/environment-2        the current environment
+backend/environment.current  its name; written atomically after a complete installation and a successful test
+backend/environment-3        an unfinished upgrade; the next run removes it
+backend/environment-cache    downloads (linked into the environments, so they take no extra space)
 backend/environment-uv       uv, the package installer
-backend/environment.lock     held while installing
+backend/environment.lock     held during an installation
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from .install_progress import Report
 from .owner import check_owner
 
 Work = Callable[[Report, Callable[[], bool]], None]
-"""Something long: told how to report, and asks whether it is cancelled."""
+"""A long task; takes a progress callback and a cancellation check."""
 
-_INSTALLED = 0.9  # of the bar; the rest is for trying it out
+_INSTALLED = 0.9  # of the progress bar; the rest is for the test
 _IN_USE = "saga_in_use.lock"  # a running backend holds it (launch.py)
 
 
 class Environments:
-    """What Install makes, and what the backend is started with."""
+    """The environments that Install creates and the backend runs in."""
 
     def __init__(self, folder: Path, requirements: Path) -> None:
         """
         Args:
-            folder: what their names begin with; a plain environment there is one of them too.
-            requirements: lock file that the one in use has to match to be `ready`.
+            folder: prefix of their paths; may itself be an environment.
+            requirements: lock file that the current environment must match to be `ready`.
         """
         self._folder, self._requirements = Path(folder), requirements
         self._pointer = self._folder.with_name(self._folder.name + ".current")
 
     @property
     def current(self) -> Environment:
-        """The one in use; it is `missing` where there is none yet."""
+        """The current environment; `missing` before the first installation."""
         name = self._folder.name
         with contextlib.suppress(OSError, UnicodeDecodeError):
             name = self._pointer.read_text(encoding="utf-8").strip()
@@ -55,35 +55,35 @@ class Environments:
 
     @property
     def state(self) -> EnvironmentState:
-        """Where the one in use stands; partly installed where only a first installation was begun."""
+        """The state of the current environment; incomplete after an unfinished first installation."""
         state = self.current.state
         begun = state is EnvironmentState.missing and any(self._all())
         return EnvironmentState.incomplete if begun else state
 
     @property
     def usable(self) -> bool:
-        """Whether the backend can be started with it: also one of another version, until an upgrade has replaced it."""
+        """Whether the backend can run in the current environment; an outdated one is usable until an upgrade."""
         return self.current.state in (EnvironmentState.ready, EnvironmentState.outdated)
 
     def holds(self, python: Path) -> Path | None:
-        """The folder of the environment that this Python is of; None if it is another one."""
+        """The folder of the environment with this Python; None for other Pythons."""
         home = python.parent.parent
         return home if home in (*self._all(), self._folder) else None
 
     def install(self, report: Report, cancelled: Callable[[], bool], trial: Callable[[Path], Work]) -> None:
-        """Make one for the lock, try it out, and only then put it in the place of the old one.
+        """Install an environment for the lock, test it, and only then replace the old one.
 
-        Whatever goes wrong, the one in use stays as it is. What was downloaded is kept for the next try. One that fits
-        the lock already is only tried out; if it has been damaged, it is replaced.
+        An error does not affect the current environment, and downloads are kept. An environment that matches the lock
+        is only tested; a damaged one is replaced.
 
         Args:
-            report: called with what is being done and how far it is, 0 to 1.
-            cancelled: asked a few times a second whether to stop.
-            trial: tries out a backend with a Python; raises what the user is to be told.
+            report: called with a description and the progress, 0 to 1.
+            cancelled: polled a few times a second; True stops the installation.
+            trial: tests a backend with a Python; raises errors for the user.
 
         Raises:
-            UserError: as `Environment.install`, and what the trial raises.
-            Cancelled: if it was stopped.
+            UserError: as `Environment.install`, and errors of the trial.
+            Cancelled: if it was cancelled.
         """
         check_owner(self._folder)
         self._folder.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class Environments:
                 with contextlib.suppress(UserError):
                     trial(self.current.python)(report, cancelled)
                     return
-                shutil.rmtree(cache_of(self._folder), ignore_errors=True)  # its files are those that are damaged
+                shutil.rmtree(cache_of(self._folder), ignore_errors=True)  # the damaged files are in the cache too
             self._tidy()
             fresh = self._environment(self._next())
             try:
@@ -115,7 +115,7 @@ class Environments:
         return Environment(folder, self._requirements, family=self._folder)
 
     def _all(self) -> Iterator[Path]:
-        """The numbered ones that lie there, complete or not."""
+        """The numbered environments on the disk, complete or not."""
         with contextlib.suppress(OSError):
             for path in sorted(self._folder.parent.glob(f"{self._folder.name}-*")):
                 if path.name[len(self._folder.name) + 1 :].isdecimal() and path.is_dir():
@@ -126,7 +126,7 @@ class Environments:
         return self._folder.with_name(f"{self._folder.name}-{max(numbers, default=0) + 1}")
 
     def _tidy(self) -> None:
-        """Remove all but the one in use and those that a backend still runs from."""
+        """Remove all environments except the current one and those with a running backend."""
         keep = self.current.folder
         plain = [self._folder] if (self._folder / "pyvenv.cfg").exists() else []
         for folder in [*self._all(), *plain]:
@@ -135,28 +135,28 @@ class Environments:
 
 
 def _in_use(folder: Path) -> bool:
-    """Whether a backend runs from this environment."""
+    """Whether a backend runs in this environment."""
     try:
         with exclusive(folder / _IN_USE):
             return False
     except UserError:
         return True
-    except OSError:  # it holds no such file yet, and none can be made: then it is broken anyway
+    except OSError:  # the lock file cannot be created: the environment is broken anyway
         return False
 
 
 def _remove(folder: Path) -> None:
-    """Remove an environment; what is open (on Windows) stays for the next time, under a name that nobody starts."""
+    """Remove an environment; open files (on Windows) remain for the next run, under an unused name."""
     trash = folder
     if sys.platform == "win32":
-        trash = folder.with_name(folder.name + "0")  # still a number: the next run tries again
+        trash = folder.with_name(folder.name + "0")  # still numbered, so that the next run tries again
         with contextlib.suppress(OSError):
             folder.rename(trash)
     shutil.rmtree(trash, ignore_errors=True)
 
 
 def _drop_unlinked(cache: Path) -> None:
-    """Remove downloads that no environment holds any more: those of packages that were upgraded."""
+    """Remove downloads that no environment uses any longer, such as those of upgraded packages."""
     for package in (cache / "archive-v0").glob("*"):
         files = [Path(place, name) for place, _, names in os.walk(package) for name in names]
         if not any(file.lstat().st_nlink > 1 for file in files):

@@ -1,1 +1,1 @@
-"""Log files and the report that a user can copy."""
+"""Log files and the support report."""

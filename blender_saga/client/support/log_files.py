@@ -1,7 +1,7 @@
-"""Logs with a bound: NAME.log and, before it, NAME.previous.log; whoever writes much writes over its own past.
+"""Bounded logs: NAME.log, and the older NAME.previous.log.
 
-The backend's output comes through a pipe and is written here, in Blender's process: so all of it is bounded, that of
-libraries and of crashes too, and the last words of a process that died are not lost with it.
+Blender's process writes the backend's output, which comes through a pipe. The bound thus applies to the output of
+libraries and crashes too, and the last output of a dead process is not lost.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import IO
 
 MAX_BYTES = 2_000_000
-"""Of each of the two files."""
-_LINE_BYTES = 1 << 16  # a line that never ends (a bar of progress) is written in pieces
-_KEPT = 8  # logs of other Blenders that share the folder
-_SECRET = 0o600  # paths and names stand in it
+"""Size limit of each of the two files."""
+_LINE_BYTES = 1 << 16  # an endless line (a progress bar) is written in pieces
+_KEPT = 8  # logs of other Blender processes that share the folder
+_SECRET = 0o600  # logs contain paths and names
 
 
 class BoundedLog(logging.handlers.RotatingFileHandler):
-    """A handler, and a file to write bytes to. A disk that is full loses the log, never the work."""
+    """A log handler that also accepts raw lines. A full disk loses the log, but does not stop the work."""
 
     def __init__(self, path: Path, limit: int = MAX_BYTES) -> None:
         """
         Args:
-            path: NAME.log; what a run before wrote becomes NAME.previous.log.
-            limit: bytes of each of the two.
+            path: NAME.log; the log of the previous run becomes NAME.previous.log.
+            limit: size limit of each of the two files in bytes.
 
         Raises:
-            OSError: if its folder cannot be written.
+            OSError: if the folder is not writable.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, maxBytes=limit, backupCount=1, encoding="utf-8", errors="replace")
@@ -42,19 +42,19 @@ class BoundedLog(logging.handlers.RotatingFileHandler):
 
     def _open(self) -> IO[str]:  # type: ignore[override]
         stream = super()._open()
-        os.chmod(self.baseFilename, _SECRET)  # noqa: PTH101 - also of the next file
+        os.chmod(self.baseFilename, _SECRET)  # noqa: PTH101 - applies to the next file too
         return stream
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say nothing: a full disk would fill the terminal, too."""
+        """Ignore errors: with a full disk, messages would flood the terminal."""
 
     def write_line(self, line: str) -> None:
-        """Write a line as it is."""
+        """Write a raw line."""
         self.handle(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
 
 
 class Drain:
-    """Reads a pipe to its end into a log, in a thread of its own."""
+    """Copies a pipe to a log until its end, in a thread."""
 
     def __init__(self, pipe: IO[bytes], path: Path) -> None:
         self._pipe, self._log = pipe, opened(path)
@@ -63,19 +63,19 @@ class Drain:
 
     def _run(self) -> None:
         with self._pipe:
-            while line := self._pipe.readline(_LINE_BYTES):  # also where there is no log: a full pipe would stop it
+            while line := self._pipe.readline(_LINE_BYTES):  # also without a log: a full pipe would block the backend
                 if self._log is not None:
                     self._log.write_line(line.decode("utf-8", "replace").rstrip("\r\n"))
         if self._log is not None:
             self._log.close()
 
     def wait(self, seconds: float) -> None:
-        """Until everything is written, or so long: a process that the backend started may hold the pipe open."""
+        """Wait until everything is written, with a limit: a child of the backend may hold the pipe open."""
         self._thread.join(seconds)
 
 
 def opened(path: Path) -> BoundedLog | None:
-    """The log at this place; None where it cannot be written, which is no reason not to work."""
+    """Open the log at a path; None if it is not writable, which must not stop the work."""
     try:
         return BoundedLog(path)
     except OSError as error:
@@ -84,12 +84,12 @@ def opened(path: Path) -> BoundedLog | None:
 
 
 def own_path(folder: Path, name: str) -> Path:
-    """NAME-PID.log: of its own for each Blender, because several may use one folder; the oldest are removed."""
+    """NAME-PID.log, because several Blender processes may share the folder; removes the oldest logs."""
     path = folder / f"{name}-{os.getpid()}.log"
     mine = (path, path.with_suffix(".previous.log"))
     others = []
     for other in folder.glob(f"{name}-*.log"):
-        with contextlib.suppress(OSError):  # another Blender has tidied up meanwhile
+        with contextlib.suppress(OSError):  # another Blender may have removed it
             others += [] if other in mine else [(other.stat().st_mtime, other)]
     for _, old in sorted(others)[: max(0, len(others) + 1 - _KEPT)]:
         old.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ def own_path(folder: Path, name: str) -> Path:
 
 
 def tail(path: Path, lines: int, limit: int = 1 << 16) -> list[str]:
-    """The last lines of a log that are not blank; none where there is no file."""
+    """The last non-blank lines of a log; none without a file."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)

@@ -1,7 +1,7 @@
-"""The report for support: what helps to find a fault, with nothing in it of what is the user's own (pure).
+"""The support report, without private data of the user (pure).
 
-Log lines are taken as they are and cleaned here: names and folders of the user's files by a list of them, then whatever
-looks like a path, a key, an address of the web or of a person. Rather a word too many is lost than one too few.
+The report redacts raw log lines: first known names and folders of the user, then everything that looks like a path, a
+key, a web address or an email address. It redacts too much rather than too little.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _PATTERNS = (
     (re.compile(r"\b[0-9a-fA-F]{20,}\b"), "<hex>"),
     (re.compile(r"(?<![\w/.])(?=[\w+=-]*\d)(?=[\w+=-]*[a-z])(?=[\w+=-]*[A-Z])[A-Za-z0-9+_=-]{32,}"), "<key>"),
 )
-_SHORTEST = 3  # letters of a name that is looked for
+_SHORTEST = 3  # shortest name to redact
 
 
 @dataclass
 class Redactor:
-    """Takes out what is the user's own.
+    """Redacts private data.
 
     Attributes:
-        private: paths and names of the user's files, folders and things, in any form.
-        home: the user's home, shown as "~".
+        private: paths and names of the user's files, folders and objects, in any form.
+        home: the user's home folder, shown as "~".
         people: names of the user and the machine.
-        known: folders of which paths may be shown: Blender's, the extension's, Python's.
+        known: folders with public paths: Blender's, the extension's, Python's.
     """
 
     private: Iterable[str]
@@ -62,11 +62,11 @@ class Redactor:
         self._people = [name for name in dict.fromkeys(self.people) if len(name) >= _SHORTEST]
 
     def __call__(self, text: str) -> str:
-        """The text, cleaned line by line."""
+        """Redact a text line by line."""
         return "\n".join(self._line(line) for line in text.splitlines())
 
     def _from_home(self, text: str) -> str:
-        """The home as "~", so that no name inside of it is looked for in there."""
+        """Replace the home folder by "~", so that names in its path are not searched."""
         for home in self._homes:
             text = re.sub(rf"{re.escape(home)}(?![\w-])", "~", text)
         return text
@@ -76,12 +76,12 @@ class Redactor:
         for word, ending in self._words:
             if word in clean:
                 label = f"<name {self._numbers.setdefault(PurePath(word).stem, len(self._numbers) + 1)}>{ending}"
-                clean = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", label, clean)  # a label has no backslash
+                clean = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", label, clean)  # the label has no backslash
         clean = _PATTERNS[0][0].sub(_PATTERNS[0][1], clean)
         clean = _FILE.sub(lambda m: m[0] if self._may_show(m[0]) else f"<path>.{m['ending']}", clean)
         clean = _PATH.sub(lambda m: m[0] if self._may_show(m[0]) else "<path>", clean)
         if clean != line and ("<name" in clean or "<path>" in clean):
-            clean = _QUOTED.sub("'...'", clean)  # words of a file that could not be read stand in quotes
+            clean = _QUOTED.sub("'...'", clean)  # errors quote words of unreadable files
         for pattern, label in _PATTERNS[1:]:
             clean = pattern.sub(label, clean)
         for name in self._people:
@@ -94,7 +94,7 @@ class Redactor:
 
 
 def _forms(value: str) -> Iterator[tuple[str, str]]:
-    """How a path or name may stand in a text, with the file's ending that may be shown."""
+    """The forms of a path or name in a text, with the file extension that may be shown."""
     path: PurePath = PureWindowsPath(value) if "\\" in value else PurePath(value)
     ending = path.suffix if re.fullmatch(rf"\.(?:{_ENDINGS})", path.suffix, re.IGNORECASE) else ""
     for form in {value, value.strip(), repr(value)[1:-1], path.as_posix()}:
@@ -109,20 +109,20 @@ def _forms(value: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: a heading and its lines."""
+    """A section of the report: a heading and its lines."""
 
     title: str
     lines: Sequence[str]
 
 
 def compose(sections: Iterable[Section], clean: Redactor) -> str:
-    """The whole report, cleaned."""
+    """The complete, redacted report."""
     parts = [f"== {s.title} ==\n" + clean("\n".join(s.lines) if s.lines else "nothing") for s in sections]
     return "Blender SAGA, report for support\n\n" + "\n\n".join(parts) + "\n"
 
 
 def packages(environment: Path, names: Sequence[str]) -> list[str]:
-    """Versions of packages in a virtual environment, read from its folder without starting it."""
+    """Versions of packages in a virtual environment, read from its folder."""
     found: dict[str, str] = {}
     for info in environment.glob("lib/python*/site-packages/*.dist-info"):
         name, _, version = info.name.removesuffix(".dist-info").partition("-")

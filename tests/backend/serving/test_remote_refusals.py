@@ -36,13 +36,13 @@ def test_nobody_at_the_port() -> None:
         error = why_not(Remote(address, KEY))
     assert error.code == "unreachable"
     assert f"nothing answers at 127.0.0.1:{address[1]}" in error.sentence()
-    assert f"Is the tunnel up? Start 'ssh -N -L {address[1]}:127.0.0.1:{address[1]} USER@SERVER'" in error.sentence()
+    assert f"Start the tunnel with 'ssh -N -L {address[1]}:127.0.0.1:{address[1]} USER@SERVER'" in error.sentence()
 
 
 def test_a_tunnel_that_leads_nowhere(tunnel: Tunnel, elsewhere: Elsewhere) -> None:
     elsewhere.end()
     error = why_not(Remote(tunnel.address, KEY))
-    assert error.code == "unreachable" and "Is 'saga_backend serve' running at its other end" in error.sentence()
+    assert error.code == "unreachable" and "Start 'saga_backend serve' at its other end" in error.sentence()
 
 
 def test_a_tunnel_in_which_nothing_moves(tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_something_else_at_the_port(banner: bytes, monkeypatch: pytest.MonkeyPat
 def test_a_wrong_key_is_told_and_counted(tunnel: Tunnel, elsewhere: Elsewhere, backend: Backend) -> None:
     for number in (1, 2):
         error = why_not(Remote(tunnel.address, bytes(32)))
-        assert error.code == "wrong_key" and "Paste the one that 'serve' has printed" in error.sentence()
+        assert error.code == "wrong_key" and "Paste the key that 'serve' printed" in error.sentence()
         while elsewhere.server.refused < number:  # it counts when the client has been told
             assert answer(backend, Status()).device == "a fake"
     assert elsewhere.server.refused == 2

@@ -202,7 +202,7 @@ def test_killed_while_training(backend: Backend) -> None:
     assert backend.state is ConnectionState.lost
     assert ended == [job]
     assert backend.error == (
-        "The backend has stopped: it was killed from outside, often because memory ran out. "
+        "The backend has stopped: it was killed, probably because memory ran out. "
         "Press Restart; the scene in Blender is unchanged"
     )
     with pytest.raises(UserError, match="not running"):
