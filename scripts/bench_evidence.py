@@ -13,9 +13,10 @@ from bench_scene import BenchScene, bench_scene
 from bench_training import seen
 from blender_saga.gaussians import selection
 from blender_saga.gaussians.view import View
+from blender_saga.wire.messages import SelectOptions
 from saga_backend.common.progress import Control
 from saga_backend.masks.sampled import SampledMasks
-from saga_backend.model.scene_model import SceneModel, SelectOptions
+from saga_backend.model.scene_model import SceneModel
 from saga_backend.rasterizer.contributions import Contributions
 from saga_backend.rasterizer.cpu import all_pixels, contributions
 from saga_backend.rasterizer.select import CPU

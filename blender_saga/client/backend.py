@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from ..errors import ErrorCode, UserError
 from ..wire.channel import Channel, connect, open_socket
-from ..wire.messages import Progress, Welcome
+from ..wire.messages import Progress, Request, Welcome
 from .connection.connection import Connection, ConnectionState
 from .connection.jobs import Job, JobTable
 from .connection.process import BackendProcess, Launch
@@ -111,11 +111,11 @@ class Backend:
         self.stop()
         self.start()
 
-    def submit(self, message: object, on_done: Callable[[Job], None] | None = None) -> Job:
+    def submit(self, message: Request, on_done: Callable[[Job], None] | None = None) -> Job:
         """Send a request, such as LoadScene or Click, and return its job at once.
 
         Args:
-            message: one of `wire.messages.REQUESTS`.
+            message: the request.
             on_done: called exactly once by `poll` or `wait`, on their thread, when the job has finished, failed or
                 was cancelled (also when the backend died or was stopped).
 

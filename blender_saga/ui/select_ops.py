@@ -12,6 +12,7 @@ from ..scene.requests.lookup import find_splat, granularity, participants
 from ..scene.splat.point_cloud import selection
 from ..scene.state import timer
 from ..scene.state.properties import MODES
+from ..wire.messages import Prompt
 from .launch import ensure_started
 from .reporting import Result, reported
 
@@ -130,7 +131,8 @@ class SAGA_OT_click(bpy.types.Operator):
         """Send the click. Shift and Ctrl refine the earlier clicks while these still define the selection."""
         objects = participants(context, find_splat(context, self.object))
         view = view_from_flat(self.view_matrix, self.projection_matrix, (self.width, self.height))
-        self._how, earlier, scale = self.mode.lower(), (), self.scale
+        earlier: tuple[Prompt, ...] = ()
+        self._how, scale = self.mode.lower(), self.scale
         refines = self.mode in ("ADD", "SUBTRACT")
         if refines and prompts.hold(context.scene, objects):
             self._how, earlier = "refine", prompts.recall(context.scene)
@@ -139,9 +141,9 @@ class SAGA_OT_click(bpy.types.Operator):
             self._how = "set"
         positive = not (self._how == "refine" and self.mode == "SUBTRACT")
         prompt = prompts.make_prompt(view, self._corners(), positive)
-        how = prompts.refinement(context.scene)
-        target = click.ClickRequest((*earlier, prompt), scale, self.threshold, self.similarity, **how)
-        self._query, self._positive = click.ask(objects, target), positive
+        options = prompts.select_options(context.scene, scale, self.threshold, self.similarity)
+        instant = prompts.is_instant(context.scene)
+        self._query, self._positive = click.ask(objects, (*earlier, prompt), options, instant), positive
 
     @reported
     def _finish(self, context: bpy.types.Context) -> Result:

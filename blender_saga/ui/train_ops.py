@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import fields
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
@@ -11,11 +10,9 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from ..errors import Cancelled, UserError
 from ..scene.requests import train
 from ..scene.requests.lookup import find_splat
-from ..scene.requests.train_sources import SourceSettings
-from ..scene.requests.weights import weights
 from ..scene.state.link import link
 from ..scene.state.properties import MASKS_FROM, METHODS, RECIPES, VIEWS_FROM
-from ..scene.state.sam_settings import CHOICES, SamChoices, options_of
+from ..scene.state.sam_settings import CHOICES, SamChoices
 from ..scene.state.status import status
 from ..scene.state.trainings import trainings
 from ..scene.state.undo import push_undo
@@ -24,7 +21,7 @@ from .launch import backend_launch, ensure_started
 from .operator_base import wait_property
 from .reporting import Result, reported
 
-_SOURCES = tuple(field.name for field in fields(SourceSettings) if field.name != "sam")
+_SOURCES = ("views_from", "frame_step", "photos", "masks_from", "masks_folder")
 _PATH = {"SKIP_SAVE", "PATH_SUPPORTS_BLEND_RELATIVE"}
 
 
@@ -94,11 +91,9 @@ class SAGA_OT_train(SamChoices, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """Train in the background with the sidebar's settings when called by a button."""
         settings = context.scene.saga
-        wanted = wanted_of(settings)
-        for name in _SOURCES:
-            setattr(self, name, getattr(wanted, name))
-        for name in CHOICES:
+        for name in (*_SOURCES, *CHOICES):
             setattr(self, name, getattr(settings, name))
+        self.cameras = settings.cameras.name if settings.cameras else ""
         self.method, self.recipe = settings.method, settings.recipe
         self.steps, self.views, self.wait = settings.steps, settings.views, bpy.app.background
         return self._start(context)
@@ -121,10 +116,7 @@ class SAGA_OT_train(SamChoices, bpy.types.Operator):
             pixels=self.pixels,
             seed=self.seed,
         )
-        asked = self.masks_from == "SAM" and not self.sam_weights
-        sam = options_of(self, weights("SAM") if asked else self.sam_weights)
-        wanted = SourceSettings(**{name: getattr(self, name) for name in _SOURCES}, sam=sam)
-        return _follow(self, train.start(context, find_splat(context, self.object), settings, wanted))
+        return _follow(self, train.start(context, find_splat(context, self.object), settings, self))
 
 
 class SAGA_OT_train_resume(bpy.types.Operator):
@@ -159,13 +151,6 @@ def _follow(operator: bpy.types.Operator, started: train.Training) -> Result:
     status.tell(_summary(answer))
     operator.report({"INFO"}, _summary(answer))
     return {"FINISHED"}
-
-
-def wanted_of(settings: bpy.types.PropertyGroup) -> SourceSettings:
-    """The views and masks chosen in the sidebar."""
-    names = {name: getattr(settings, name) for name in _SOURCES}
-    names["cameras"] = settings.cameras.name if settings.cameras else ""
-    return SourceSettings(**names, sam=options_of(settings, weights("SAM")))
 
 
 def _finish(started: train.Training) -> None:

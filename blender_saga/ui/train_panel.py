@@ -18,7 +18,6 @@ from ..wire.messages import Trained
 from .drawing import curve_width, draw_curve, draw_progress, draw_text, remaining
 from .launch import preferences, usable_backend
 from .panel_base import SagaPanel, draw_fetch, reason
-from .train_ops import wanted_of
 
 
 class SAGA_PT_train(SagaPanel, bpy.types.Panel):
@@ -41,7 +40,7 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
             _draw_sources(body, settings)
             _draw_more(body, settings)
         problem = reason(lambda: (find_splat(context, ""), usable_backend()))
-        problem = problem or reason(lambda: train_sources.check(context, wanted_of(settings)))
+        problem = problem or reason(lambda: train_sources.check(context, settings))
         button = layout.column()
         button.scale_y = 1.6
         button.enabled = not problem

@@ -1,4 +1,4 @@
-"""Messages to bytes and back, strictly by the annotations of the dataclasses in messages.py.
+"""Messages to bytes and back, strictly by the annotations of their dataclasses.
 
 A frame is: length of the header (4 bytes, little-endian), the header (JSON: id, type, fields), then the raw arrays,
 little-endian, in the order in which they stand in the header. In the header an array is its dtype and shape, a nested
@@ -18,7 +18,9 @@ from dataclasses import fields
 import numpy as np
 
 from ..errors import ErrorCode, UserError
-from .messages import PARTS, REPLIES, REQUESTS
+from ..gaussians.cloud import GaussianCloud
+from ..gaussians.view import View
+from .messages import MESSAGES, Part, Reply, Request
 
 MAX_FRAME = 1 << 32
 """Bytes of a frame, 4 GiB: ten million Gaussians with all SH coefficients of degree 4 stay below it."""
@@ -31,7 +33,6 @@ DTYPES = {
 }
 """What an array may be made of."""
 
-_MESSAGES: dict[str, typing.Any] = {cls.__name__: cls for cls in (*REQUESTS, *REPLIES)}
 _LENGTH = struct.Struct("<I")
 
 
@@ -51,19 +52,20 @@ def encode(message_id: int, message: object) -> bytes:
 
     Args:
         message_id: ties a request and its answers together, 0 to MAX_ID - 1.
-        message: one of REQUESTS or REPLIES.
+        message: a Request or a Reply.
 
     Raises:
         TypeError: if the message is none of them or a field is not what its annotation says (a bug of the sender).
         WireError: if the frame would be too large.
     """
-    if type(message) not in _MESSAGES.values():
-        raise TypeError(f"{type(message).__name__} is not a message")
+    kind = type(message)
+    if MESSAGES.get(kind.__name__) is not kind:
+        raise TypeError(f"{kind.__name__} is not a message")
     if not 0 <= message_id < MAX_ID:
         raise TypeError(f"{message_id} is no message id")
     arrays: list[np.ndarray] = []
-    described = _describe(message, _MESSAGES[type(message).__name__], arrays)
-    header = json.dumps({"id": message_id, "type": type(message).__name__, "fields": described}).encode("ascii")
+    described = _describe(message, kind, arrays)
+    header = json.dumps({"id": message_id, "type": kind.__name__, "fields": described}).encode("ascii")
     size = _LENGTH.size + len(header) + sum(array.nbytes for array in arrays)
     if len(header) > MAX_HEADER or size > MAX_FRAME:
         raise WireError(f"it has {size} bytes, {len(header)} of them in the header, which is more than fits")
@@ -147,7 +149,7 @@ def decode(frame: bytes) -> tuple[int, typing.Any]:
     message_id = header.get("id")
     if set(header) != {"id", "type", "fields"} or type(message_id) is not int or not 0 <= message_id < MAX_ID:
         raise WireError("its header is not one of ours")
-    kind = _MESSAGES.get(header["type"]) if isinstance(header["type"], str) else None
+    kind = MESSAGES.get(header["type"]) if isinstance(header["type"], str) else None
     if kind is None:
         raise WireError("it is of a kind that is not known here", message_id)
     reader = _Reader(payload)
@@ -248,10 +250,10 @@ def _scalar(value: typing.Any, kind: typing.Any, where: str) -> typing.Any:
 @functools.cache
 def _fields(kind: type) -> dict[str, typing.Any]:
     """Name and annotation of each field of a message or part."""
-    if kind not in (*REQUESTS, *REPLIES, *PARTS):
+    if not issubclass(kind, (Request, Reply, Part, GaussianCloud, View)):
         raise TypeError(f"{kind} cannot stand in a message")
     hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
+    return {field.name: hints[field.name] for field in fields(kind)}  # type: ignore[arg-type]  # all are dataclasses
 
 
 def _item_kinds(kind: typing.Any) -> tuple[typing.Any, ...]:

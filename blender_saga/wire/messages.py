@@ -1,6 +1,7 @@
-"""Every message between Blender (client) and the backend (server).
+"""Every message between Blender (client) and the backend (server): import them from here.
 
-They are defined by their direction: `requests`, `replies`; `parts` stand inside them. Import them from here.
+They are defined by their direction, in `requests` and `replies`; `parts` stand inside them. `message` says what a
+message declares of itself.
 
 A request gets exactly one final answer: its reply, `Failed` or `Stopped`; before it any number of `Progress`. The id
 that ties them together is part of the frame (codec.py), not of the message. Arrays carry dtype and shape on the wire.
@@ -8,128 +9,8 @@ that ties them together is part of the frame (codec.py), not of the message. Arr
 
 from __future__ import annotations
 
-from ..gaussians.cloud import GaussianCloud
-from ..gaussians.view import View
-from .parts import Cleaned, CleanUp, ObjectPoints, Prompt, SamOptions, TrainSettings, TrainSources
-from .replies import (
-    BackendState,
-    Candidates,
-    Clusters,
-    Colors,
-    Done,
-    Failed,
-    ModelFile,
-    Names,
-    Progress,
-    Recolored,
-    SceneState,
-    Selection,
-    Stopped,
-    Trained,
-    Weights,
-    Welcome,
-)
-from .requests import (
-    PROTOCOL_VERSION,
-    Cancel,
-    Click,
-    Cluster,
-    Color,
-    FetchModel,
-    FetchWeights,
-    FindText,
-    Hello,
-    LoadScene,
-    LookAhead,
-    NameSegments,
-    OpenModel,
-    Recolor,
-    Shutdown,
-    Status,
-    Train,
-    Unload,
-)
-
-REQUESTS = (
-    Hello,
-    LoadScene,
-    OpenModel,
-    FetchModel,
-    Train,
-    Click,
-    LookAhead,
-    Cluster,
-    Color,
-    FindText,
-    NameSegments,
-    Recolor,
-    FetchWeights,
-    Status,
-    Cancel,
-    Unload,
-    Shutdown,
-)
-REPLIES = (
-    Welcome,
-    SceneState,
-    ModelFile,
-    Progress,
-    Trained,
-    Selection,
-    Clusters,
-    Colors,
-    Candidates,
-    Names,
-    Recolored,
-    Weights,
-    BackendState,
-    Failed,
-    Stopped,
-    Done,
-)
-PARTS = (GaussianCloud, View, TrainSettings, SamOptions, TrainSources, ObjectPoints, Prompt, CleanUp, Cleaned)
-"""Dataclasses that may stand inside a message."""
-
-__all__ = [
-    "PROTOCOL_VERSION",
-    "BackendState",
-    "Cancel",
-    "Candidates",
-    "CleanUp",
-    "Cleaned",
-    "Click",
-    "Cluster",
-    "Clusters",
-    "Color",
-    "Colors",
-    "Done",
-    "Failed",
-    "FetchModel",
-    "FetchWeights",
-    "FindText",
-    "Hello",
-    "LoadScene",
-    "LookAhead",
-    "ModelFile",
-    "NameSegments",
-    "Names",
-    "ObjectPoints",
-    "OpenModel",
-    "Progress",
-    "Prompt",
-    "Recolor",
-    "Recolored",
-    "SamOptions",
-    "SceneState",
-    "Selection",
-    "Shutdown",
-    "Status",
-    "Stopped",
-    "Train",
-    "TrainSettings",
-    "TrainSources",
-    "Trained",
-    "Unload",
-    "Weights",
-    "Welcome",
-]
+# Names are written where they are defined, and nowhere else: whoever adds a message adds it in one place.
+from .message import *  # noqa: F403
+from .parts import *  # noqa: F403
+from .replies import *  # noqa: F403
+from .requests import *  # noqa: F403

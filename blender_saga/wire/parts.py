@@ -1,4 +1,4 @@
-"""What stands inside messages (messages.py): settings, objects, prompts."""
+"""What stands inside messages: settings, objects, prompts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..gaussians.cloud import GaussianCloud
 from ..gaussians.view import View
+from .message import Part, PathUse, path_field
 
 
 def no_ids() -> np.ndarray:
@@ -22,7 +23,7 @@ def no_gaussians() -> GaussianCloud:
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(Part):
     """What a user may choose for training; 0 means the default of the device.
 
     Attributes:
@@ -53,7 +54,7 @@ def no_turn() -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class SamOptions:
+class SamOptions(Part):
     """How Segment Anything finds masks; the defaults are those of the paper.
 
     Attributes:
@@ -67,7 +68,7 @@ class SamOptions:
         longest_side: pixels; larger photos are made smaller, views are drawn at this size.
     """
 
-    weights: str = ""
+    weights: str = path_field(PathUse.file)
     points_per_side: int = 32
     iou: float = 0.88
     stability: float = 0.95
@@ -78,7 +79,7 @@ class SamOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainSources:
+class TrainSources(Part):
     """Where a training takes its views and masks from; the defaults need nothing but the cloud.
 
     With neither views nor cameras, views of the cloud itself are chosen and drawn.
@@ -97,15 +98,15 @@ class TrainSources:
 
     views: tuple[View, ...] = ()
     names: tuple[str, ...] = ()
-    cameras: str = ""
+    cameras: str = path_field(PathUse.cameras)
     to_object: np.ndarray = field(default_factory=no_turn)
     masks: str = "builtin"
-    masks_folder: str = ""
+    masks_folder: str = path_field(PathUse.masks_folder)
     sam: SamOptions = field(default_factory=SamOptions)
 
 
 @dataclass(frozen=True, eq=False)
-class ObjectPoints:
+class ObjectPoints(Part):
     """One object that takes part in a query.
 
     Attributes:
@@ -123,7 +124,7 @@ class ObjectPoints:
 
 
 @dataclass(frozen=True, eq=False)
-class Prompt:
+class Prompt(Part):
     """One thing pointed at in one view: clicked pixels, a box or a lasso, all of them "this" or "not this".
 
     Attributes:
@@ -142,7 +143,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class CleanUp:
+class CleanUp(Part):
     """What is done to a selection before it is answered, in this order; each step is optional and reported.
 
     Attributes:
@@ -159,10 +160,57 @@ class CleanUp:
 
 
 @dataclass(frozen=True)
-class Cleaned:
+class Cleaned(Part):
     """How many points each step of the clean-up dropped (`holes`: added); 0 where it was not asked for."""
 
     floaters: int = 0
     connected: int = 0
     holes: int = 0
     visible: int = 0
+
+
+AUTOMATIC = -1.0
+"""A scale or threshold that the backend chooses."""
+
+
+def automatic(value: float | None) -> float:
+    """A scale or threshold as it travels: None is AUTOMATIC."""
+    return AUTOMATIC if value is None else value
+
+
+@dataclass(frozen=True)
+class SelectOptions(Part):
+    """How a click is answered: the sidebar fills it, it travels in the click, and the backend reads it.
+
+    Attributes:
+        method: "segments": by the segments on which the masks agree; "saga": by similarity of features;
+            "click-gaussian": by clusters; "auto": by the clusters where the scene has some, else by the segments where
+            they hold the click and no threshold is given, else by features. An InstantClick has its own method.
+        scale: granularity 0 (parts) to 1 (largest segments); negative: chosen from the click.
+        threshold: cosine similarity above which a Gaussian is selected; negative: the default.
+        snap: replace a selection by features with the segment nearest to it.
+        scores: also send the similarity of every point.
+        clean_up: what is done to the selection afterwards.
+        weights: path of Segment Anything's weights on the backend's machine. An InstantClick needs them; "auto" asks
+            Segment Anything too where it has encoded the view and neither segments nor features are sure.
+        neighbors: how many views around the object an InstantClick asks too, 0 to 8; negative: by how long each takes.
+    """
+
+    method: str = "auto"
+    scale: float = AUTOMATIC
+    threshold: float = AUTOMATIC
+    snap: bool = True
+    scores: bool = False
+    clean_up: CleanUp = field(default_factory=CleanUp)
+    weights: str = path_field(PathUse.file)
+    neighbors: int = -1
+
+    @property
+    def wanted_scale(self) -> float | None:
+        """The scale, None where it is automatic."""
+        return None if self.scale < 0 else self.scale
+
+    @property
+    def wanted_threshold(self) -> float | None:
+        """The threshold, None where it is automatic."""
+        return None if self.threshold < 0 else self.threshold

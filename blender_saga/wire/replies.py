@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import ErrorCode, UserError
+from .message import PROTOCOL_VERSION, Reply
 from .parts import Cleaned
-from .requests import PROTOCOL_VERSION
 
 
 @dataclass(frozen=True, eq=False)
-class Welcome:
+class Welcome(Reply):
     """The server is ready. `device` is "cuda" or "cpu", `note` says in plain words what was found, `machine` is the
     name of its machine where clients come from others, `obstacle` why a GPU that is there is not used.
     """
@@ -27,7 +27,7 @@ class Welcome:
 
 
 @dataclass(frozen=True, eq=False)
-class SceneState:
+class SceneState(Reply):
     """A scene as the backend has it.
 
     Attributes:
@@ -46,7 +46,7 @@ class SceneState:
 
 
 @dataclass(frozen=True, eq=False)
-class ModelFile:
+class ModelFile(Reply):
     """A scene's trained model: `data` is [B] uint8, the bytes of a `.saga` file."""
 
     scene: str
@@ -54,7 +54,7 @@ class ModelFile:
 
 
 @dataclass(frozen=True, eq=False)
-class Progress:
+class Progress(Reply):
     """How far a request is. A newer one replaces older ones.
 
     Attributes:
@@ -72,7 +72,7 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class Trained(Reply):
     """Training has ended.
 
     Attributes:
@@ -102,7 +102,7 @@ class Trained:
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class Selection(Reply):
     """What a click selected.
 
     Attributes:
@@ -128,7 +128,7 @@ class Selection:
 
 
 @dataclass(frozen=True, eq=False)
-class Clusters:
+class Clusters(Reply):
     """A scene as a tree of things and parts. A parent stands before its parts, the larger of siblings first.
 
     Attributes:
@@ -154,7 +154,7 @@ class Clusters:
 
 
 @dataclass(frozen=True, eq=False)
-class Colors:
+class Colors(Reply):
     """A color for every Gaussian: similar features, similar colors. `rgb` is [N,3] uint8, sRGB, by `saga:id`."""
 
     scene: str
@@ -162,7 +162,7 @@ class Colors:
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class Candidates(Reply):
     """What a text may mean, the best first.
 
     Attributes:
@@ -191,7 +191,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, eq=False)
-class Names:
+class Names(Reply):
     """A name for every node of the scene's tree.
 
     Attributes:
@@ -209,7 +209,7 @@ class Names:
 
 
 @dataclass(frozen=True, eq=False)
-class Recolored:
+class Recolored(Reply):
     """The colors that a text asks for: `shift` [n,3] float32 in the order of the request, to be added to each
     Gaussian's color (0 to 1, the same from all sides). Any share of it may be added."""
 
@@ -217,7 +217,7 @@ class Recolored:
 
 
 @dataclass(frozen=True, eq=False)
-class BackendState:
+class BackendState(Reply):
     """What the backend takes of its machine, in MB of 2**20 bytes.
 
     Attributes:
@@ -235,14 +235,14 @@ class BackendState:
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class Weights(Reply):
     """A file of weights is there and its SHA-256 right: its path on the backend's machine."""
 
     path: str
 
 
 @dataclass(frozen=True, eq=False)
-class Failed:
+class Failed(Reply):
     """A UserError on its way to the user; code "bug" for anything that should not have happened."""
 
     code: str
@@ -261,10 +261,10 @@ class Failed:
 
 
 @dataclass(frozen=True, eq=False)
-class Stopped:
+class Stopped(Reply):
     """The request was cancelled; nothing was changed."""
 
 
 @dataclass(frozen=True, eq=False)
-class Done:
+class Done(Reply):
     """The request was carried out; there is nothing more to say."""

@@ -118,7 +118,7 @@ class GeometricSession:
         for away, prompt in zip(distances, request.prompts, strict=True):
             mask &= prompt.positive | (away >= near)
         note = "" if mask.any() else "There is nothing under the click"
-        scores = (1 / (1 + distance)).astype(np.float32) if request.want_scores else np.zeros(0, np.float32)
+        scores = (1 / (1 + distance)).astype(np.float32) if request.scores else np.zeros(0, np.float32)
         scale = 0.5 if request.scale < 0 else request.scale
         return Selection(np.packbits(mask), int(mask.sum()), len(mask), scale, 1.0, 0.75, scores, note)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from blender_saga.wire import codec
 from blender_saga.wire.codec import DTYPES, WireError
-from blender_saga.wire.messages import REPLIES, REQUESTS, FetchWeights, Shutdown, Train
+from blender_saga.wire.messages import FetchWeights, Shutdown, Train, all_replies, all_requests
 
 INTS = (0, 1, -1, 2, 3, 7, 100, 65536, 10**6, 2**31 - 1, 2**31, -(2**31), 2**53, 2**62, 2**63 - 1, -(2**63))
 FLOATS = (0.0, -0.0, 0.5, 1.0, -1.0, 2.0, 1e-320, 1e20, 3.5e38, -3.5e38, 1e308, -1e308)
@@ -147,7 +147,7 @@ class Fuzzer:
 
     def scratch(self, message_id: int) -> bytes:
         """A message of any kind, replies too, every value of it by the annotation and wild."""
-        kind = self.rng.choice(REQUESTS + REPLIES)
+        kind = self.rng.choice(all_requests() + all_replies())
         return framed({"id": message_id, "type": kind.__name__, "fields": self._fields(kind)})
 
     def _fields(self, kind: type) -> dict[str, typing.Any]:

@@ -10,7 +10,6 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View, look_at
 from blender_saga.wire.messages import (
-    REPLIES,
     Cancel,
     CleanUp,
     Click,
@@ -19,17 +18,20 @@ from blender_saga.wire.messages import (
     FetchWeights,
     FindText,
     Hello,
+    InstantClick,
     LoadScene,
     LookAhead,
     NameSegments,
     ObjectPoints,
     Prompt,
     SamOptions,
+    SelectOptions,
     Status,
     Train,
     TrainSettings,
     TrainSources,
     Unload,
+    all_replies,
 )
 
 _WIDTH, _HEIGHT = 48, 36
@@ -60,7 +62,9 @@ def click(scene: str, kind: str = "points", **options: object) -> Click:
     middle = np.array([[_WIDTH / 2, _HEIGHT / 2]], np.float32)
     corners = {"points": [[0, 0]], "box": [[-3, -3], [3, 3]], "lasso": [[-3, -3], [3, -3], [0, 4]]}[kind]
     prompt = Prompt(front_view(), middle + np.array(corners, np.float32), kind)
-    return Click(scene, (prompt,), **options)  # type: ignore[arg-type]
+    objects = options.pop("objects", ())
+    kind = InstantClick if options.pop("instant", False) else Click
+    return kind(scene, (prompt,), objects, SelectOptions(**options))  # type: ignore[arg-type]
 
 
 def requests(scene: str, folder: str, seed: int = 0) -> list[object]:
@@ -77,11 +81,11 @@ def requests(scene: str, folder: str, seed: int = 0) -> list[object]:
         LoadScene(scene, cloud, ids, len(cloud), model_file),
         LoadScene(scene, cloud.take(ids[::2]), ids[::2].copy(), len(cloud)),
         click(scene),
-        click(scene, "box", objects=(part, ObjectPoints(np.eye(4))), want_scores=True, clean_up=every),
+        click(scene, "box", objects=(part, ObjectPoints(np.eye(4))), scores=True, clean_up=every),
         click(scene, "lasso", method="saga", scale=0.4, threshold=0.6, clean_up=every),
         click(scene, method="segments", objects=(part,), snap=False),
         click(scene, method="click-gaussian", scale=1.0),
-        click(scene, method="instant", weights=f"{folder}/sam.pth", neighbors=2),
+        click(scene, instant=True, weights=f"{folder}/sam.pth", neighbors=2),
         Cluster(scene, np.array([0.2, 0.8], np.float32), 3),
         Color(scene, 0.5),
         LookAhead(scene, view, f"{folder}/sam.pth", (part,)),
@@ -100,7 +104,7 @@ def requests(scene: str, folder: str, seed: int = 0) -> list[object]:
 
 def every_message(seed: int) -> list[object]:
     """A message of every kind, replies too."""
-    return [*requests("toy", "folder", seed), *(_plain(kind) for kind in REPLIES)]
+    return [*requests("toy", "folder", seed), *(_plain(kind) for kind in all_replies())]
 
 
 def _plain(kind: type) -> object:

@@ -17,7 +17,7 @@ from blender_saga.client.connection.jobs import Job
 from blender_saga.client.connection.process import Launch
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View, look_at
-from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Prompt, Train, TrainSettings
+from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Prompt, SelectOptions, Train, TrainSettings
 from tests.paths import ROOT
 
 REAL = ROOT / "backend" / "launch.py"
@@ -69,7 +69,7 @@ def click_on(scene: str, thing: int = 2, things: int = 5, **options: object) -> 
     place = view.viewmat @ [1.2 * (thing - (things - 1) / 2), 0, 0, 1]
     pixel = (view.K @ place[:3] / place[2])[:2]
     prompt = Prompt(view, pixel[None].astype(np.float32))
-    return Click(scene, (prompt,), (ObjectPoints(np.eye(4)),), **options)
+    return Click(scene, (prompt,), (ObjectPoints(np.eye(4)),), SelectOptions(**options))
 
 
 def load(backend: Backend, cloud: GaussianCloud, model_file: str = "") -> str:

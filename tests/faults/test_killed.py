@@ -155,7 +155,7 @@ def test_while_it_answers(case, backends, cloud, tmp_path: Path) -> None:
     backend.wait(backend.submit(Train(scene, str(model), QUICK)), SECONDS).outcome()
     before = model.read_bytes()
     with case("kill -9 while it answers 50 clicks") as row:
-        jobs = [backend.submit(click_on(scene, i % 5, want_scores=True)) for i in range(50)]
+        jobs = [backend.submit(click_on(scene, i % 5, scores=True)) for i in range(50)]
         backend.wait(jobs[0], SECONDS)
         row.right(kill(backend))
         assert all(job.ended for job in jobs)

@@ -91,7 +91,7 @@ class Soak:
         method = ("saga", "click-gaussian", "segments")[self._rounds % 3]
         self._ask(Train(scene, model, TrainSettings(method, steps=30, views=4, width=64, height=48, pixels=64)))
         for thing in range(5):
-            self._ask(click_on(scene, thing, want_scores=True))
+            self._ask(click_on(scene, thing, scores=True))
         self._ask(Cluster(scene))
         endless = train_until(self._backend, Train(scene, model, ENDLESS))  # as far in every round: memory is compared
         self._backend.cancel(endless)

@@ -118,7 +118,7 @@ def test_memory_runs_out_in_a_query(case, backends, tmp_path: Path) -> None:
     with case("out of memory in a query (RLIMIT_AS)") as row:
         starve(backend, MEGABYTE // 4)
         copies = tuple(ObjectPoints(np.eye(4)) for _ in range(40))  # 16 million points: more than it has ever held
-        job = backend.submit(replace(click_on(scene, want_scores=True), objects=copies))
+        job = backend.submit(replace(click_on(scene, scores=True), objects=copies))
         ended(backend, job)
         began = time.monotonic()
         sentence, how = told(job), serves_again(backend, scene, cloud)
@@ -225,13 +225,13 @@ def test_the_backend_hangs_up_half_way(case, backends, tmp_path: Path, monkeypat
     first = model.read_bytes()
     with case("socket closed half-way through an array, by the backend's side") as row:
         flag.touch()
-        job = backend.submit(click_on(scene, want_scores=True))
+        job = backend.submit(click_on(scene, scores=True))
         row.right(ended(backend, job))
         assert job.error.code == "lost" and "Restart" in backend.error and backend.state is ConnectionState.lost
         flag.unlink()
         backend.restart()
         load(backend, cloud, str(model))
-        backend.wait(backend.submit(click_on(scene, want_scores=True)), SECONDS).outcome()
+        backend.wait(backend.submit(click_on(scene, scores=True)), SECONDS).outcome()
         assert model.read_bytes() == first
         row.lost, row.remark = "nothing", f'"{backend.error or job.error.sentence()}"'
 

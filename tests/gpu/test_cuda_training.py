@@ -7,13 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blender_saga.wire.messages import TrainSettings
+from blender_saga.wire.messages import SelectOptions, TrainSettings
 from saga_backend.common.progress import Control
 from saga_backend.evaluation.synthetic import standard_scene
 from saga_backend.methods.saga.settings import RECIPES
 from saga_backend.methods.saga.step import Parameters, Stepper
 from saga_backend.methods.saga.torch_step import TorchStepper
-from saga_backend.model.scene_model import SelectOptions
 from saga_backend.rasterizer.cpu import contributions
 from saga_backend.training.train import Sources, train
 from tests.backend.methods.test_torch_step import random_case

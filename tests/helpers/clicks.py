@@ -7,7 +7,7 @@ import pytest
 
 from blender_saga.errors import UserError
 from blender_saga.gaussians.view import View
-from blender_saga.wire.messages import Click, ObjectPoints, Prompt, Selection, TrainSettings
+from blender_saga.wire.messages import Click, ObjectPoints, Prompt, Selection, SelectOptions, TrainSettings
 from saga_backend.serving.session import Session
 from tests.helpers.twins import pixel_over, toy_scene, toy_views
 
@@ -26,8 +26,12 @@ def front(index: int, view: View = VIEW, matrix: np.ndarray = EYE) -> np.ndarray
     return pixel_over(CLOUD, seen, gaussian)[None].astype(np.float32)
 
 
+def a_click(prompts: tuple[Prompt, ...], objects: tuple[ObjectPoints, ...] = (), **options) -> Click:
+    return Click("toy", prompts, objects, SelectOptions(**({"scale": 1.0} | options)))
+
+
 def click_at(pixels: np.ndarray, *objects: ObjectPoints, view: View = VIEW, **options) -> Click:
-    return Click("toy", (Prompt(view, pixels),), objects, **({"scale": 1.0} | options))
+    return a_click((Prompt(view, pixels),), objects, **options)
 
 
 def chosen(selection: Selection) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
+from blender_saga.wire.messages import SelectOptions, automatic
 
 from ..cameras.photo import Frame, virtual_frames
 from ..cameras.read import resize_frames, subsample
@@ -28,7 +29,7 @@ from ..evaluation.protocol import SWITCH, ProtocolSettings, Selector, Sight, Tas
 from ..evaluation.report import table
 from ..evaluation.synthetic import standard_scene
 from ..model import saga_file
-from ..model.scene_model import SceneModel, SelectOptions
+from ..model.scene_model import SceneModel
 from ..training.sources import DEFAULT_VIEWS
 from ..training.train import train
 from .evaluate_instant import check_instant, instant_damage, instant_judge, instant_masks
@@ -105,7 +106,7 @@ def selector_by(options: argparse.Namespace) -> Callable[[SceneModel | InstantJu
             return model.select
 
         def select(sight: Sight, pixels: np.ndarray, positive: np.ndarray, scale: float | None) -> np.ndarray:
-            how = SelectOptions(options.method, scale, None, not options.no_snap)
+            how = SelectOptions(options.method, automatic(scale), snap=not options.no_snap)
             return model.select(sight.rows_at(pixels), positive, how).mask
 
         return select

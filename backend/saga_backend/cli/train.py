@@ -14,14 +14,14 @@ from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.formats.registry import format_for, write_splat
 from blender_saga.gaussians.view import View
-from blender_saga.wire.messages import TrainSettings
+from blender_saga.wire.messages import SelectOptions, TrainSettings, automatic
 
 from ..common.device import find_device
 from ..masks.mask_picture import read_mask
 from ..methods.checkpoint import Checkpoint, training_key
 from ..methods.saga.model import Answer
 from ..model import saga_file
-from ..model.scene_model import SceneModel, SelectOptions
+from ..model.scene_model import SceneModel
 from ..rasterizer.cpu import all_pixels, contributions, render
 from ..training.train import train
 from .files import LoggedControl, check_output, fingerprint_matches, read_labels, read_scene, read_view
@@ -121,7 +121,8 @@ def _clicked(options: argparse.Namespace, model: SceneModel, cloud: GaussianClou
         why = f"the view has {view.width} x {view.height} pixels"
         raise UserError(f"Pixel {outside} lies outside the view", why, "Count from 0 at the top left corner")
     positive = np.arange(len(pixels)) < len(options.pixel)
-    how = SelectOptions(options.method, options.scale, options.threshold, not options.no_snap)
+    scale, threshold = automatic(options.scale), automatic(options.threshold)
+    how = SelectOptions(options.method, scale, threshold, not options.no_snap)
     return model.select(contributions(cloud, view, pixels), positive, how)
 
 

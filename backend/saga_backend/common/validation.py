@@ -114,8 +114,10 @@ def check_click(request: Click, count: int) -> None:
         count: number of Gaussians in its scene.
 
     Raises:
-        UserError: if the check fails (code "bad_view", "bad_click", "bad_ids" or "bad_scene").
+        UserError: if the check fails (code "bad_view", "bad_click", "bad_ids", "bad_scene" or "bad_settings").
     """
+    check_share(request.options.scale)
+    check_share(request.options.threshold)
     for prompt in request.prompts:
         check_view(prompt.view)
         if prompt.pixels.dtype.kind not in "fiu":
@@ -123,6 +125,17 @@ def check_click(request: Click, count: int) -> None:
                 "The click is not usable", "its pixels are not numbers", fix=REPORT, code=ErrorCode.BAD_CLICK
             )
     check_objects(request.objects, count)
+
+
+def check_share(value: float) -> None:
+    """Refuse a scale or threshold beyond 1; a negative one is automatic.
+
+    Raises:
+        UserError: if so (code "bad_settings").
+    """
+    if not value <= 1:  # so that NaN is refused too
+        what, why = "Scale and threshold must lie between 0 and 1", f"got {value:g}"
+        raise UserError(what, why, fix="Use a number from 0 to 1", code=ErrorCode.BAD_SETTINGS)
 
 
 def _is_integer_list(array: np.ndarray) -> bool:

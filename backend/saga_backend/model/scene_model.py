@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from blender_saga.errors import ErrorCode, UserError
+from blender_saga.wire.messages import SelectOptions
 
 from ..methods.click_gaussian.model import LevelModel
 from ..methods.saga.model import DEFAULT_THRESHOLD, AffinityModel, Answer
@@ -15,27 +16,6 @@ from ..segments.lookup import HOLDS, SegmentChoice, choose, default_choice, snap
 from ..segments.segments import Segments
 
 METHODS = ("auto", "segments", "saga", "click-gaussian")
-
-
-@dataclass(frozen=True)
-class SelectOptions:
-    """How a click is answered.
-
-    Attributes:
-        method: "segments": by the segments; "saga": by similarity of features; "click-gaussian": by its clusters;
-            "auto": by the clusters where the scene has some, else by the segments where they hold the click and no
-            threshold is given, else by features.
-        scale: 0..1; None: chosen from the click. Clusters have levels instead: 1 the coarsest, 0 the finest.
-        threshold: cosine similarity; None: the default.
-        snap: replace a selection by features with the segment that is much like it.
-        scores: whether similarities are wanted beside the selection.
-    """
-
-    method: str = "auto"
-    scale: float | None = None
-    threshold: float | None = None
-    snap: bool = True
-    scores: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,80 +82,84 @@ class SceneModel:
             raise UserError("This scene has no trained features", fix=fix, code=ErrorCode.NO_MODEL)
         return self.affinity
 
-    def select(self, rows: Contributions, positive: np.ndarray, how: SelectOptions | None = None) -> Answer:
+    def select(self, rows: Contributions, positive: np.ndarray, options: SelectOptions | None = None) -> Answer:
         """Select what some clicks mean.
 
         Args:
             rows: rows of the P clicked pixels; ids are those of this model.
             positive: [P] bool, False for "not this".
-            how: method, scale, threshold.
+            options: method, scale, threshold, snapping, and whether similarities are wanted too.
 
         Raises:
             UserError: for an unknown method, or if features are asked for and there are none.
         """
-        how, positive = how or SelectOptions(), np.asarray(positive, bool)
-        if how.method not in METHODS:
+        options, positive = options or SelectOptions(), np.asarray(positive, bool)
+        if options.method not in METHODS:
             raise UserError(
-                f"There is no method '{how.method}'", fix=f"Use one of {METHODS}", code=ErrorCode.BAD_SETTINGS
+                f"There is no method '{options.method}'", fix=f"Use one of {METHODS}", code=ErrorCode.BAD_SETTINGS
             )
         shown = rows.alphas() >= SHOWN_ALPHA
         if not (shown & positive).any():
             note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
-            return self._answer(np.zeros(self.count, bool), how, self._size_asked(how), note)
+            return self._answer(np.zeros(self.count, bool), options, self._size_asked(options), note)
         rows, positive = rows.take(shown), positive[shown]
-        if how.method == "click-gaussian" or (how.method == "auto" and self.levels is not None):
-            answer = self._by_levels(rows, positive, how)
-            if answer.mask.any() or how.method != "auto" or not positive.all():
+        if options.method == "click-gaussian" or (options.method == "auto" and self.levels is not None):
+            answer = self._by_levels(rows, positive, options)
+            if answer.mask.any() or options.method != "auto" or not positive.all():
                 return answer
-        wanted = None if how.scale is None else self.size_of(how.scale)
+        wanted = None if options.wanted_scale is None else self.size_of(options.wanted_scale)
         chosen = choose(self.segments, rows, positive, wanted)
-        if how.method == "auto" and self.affinity is not None:
-            if how.threshold is not None:  # segments know no threshold: who sets one asks for similarity, and as it is
-                return self._by_features(rows, positive, replace(how, snap=False))
+        if options.method == "auto" and self.affinity is not None:
+            if (
+                options.wanted_threshold is not None
+            ):  # segments know no threshold: who sets one asks for similarity, and as it is
+                return self._by_features(rows, positive, replace(options, snap=False))
             if chosen.missed:
-                return self._by_features(rows, positive, how)
-        if how.method == "saga":
-            return self._by_features(rows, positive, how)
-        return self._by_segments(rows, positive, how, chosen)
+                return self._by_features(rows, positive, options)
+        if options.method == "saga":
+            return self._by_features(rows, positive, options)
+        return self._by_segments(rows, positive, options, chosen)
 
-    def _by_levels(self, rows: Contributions, positive: np.ndarray, how: SelectOptions) -> Answer:
+    def _by_levels(self, rows: Contributions, positive: np.ndarray, options: SelectOptions) -> Answer:
         if self.levels is None:
             fix = "Train with the method click-gaussian"
             raise UserError("This scene has no clusters of Click-Gaussian", fix=fix, code=ErrorCode.NO_MODEL)
-        answer = self.levels.select(rows, positive, how.scale, how.threshold)
-        if how.scores:
+        answer = self.levels.select(rows, positive, options.wanted_scale, options.wanted_threshold)
+        if options.scores:
             scores = self.levels.scores(rows, positive, self.levels.level_of(answer.scale))
             answer = replace(answer, scores=scores)
-        return replace(answer, mask=snapped(self.segments, answer.mask)) if how.snap else answer
+        return replace(answer, mask=snapped(self.segments, answer.mask)) if options.snap else answer
 
     def _by_segments(
-        self, rows: Contributions, positive: np.ndarray, how: SelectOptions, chosen: SegmentChoice
+        self, rows: Contributions, positive: np.ndarray, options: SelectOptions, chosen: SegmentChoice
     ) -> Answer:
         mask = chosen.mask(self.segments)
         note = _left_out(mask, chosen.missed, int(np.count_nonzero(positive)))
-        size = float(self.segments.scales[chosen.added].max()) if chosen.added else self._size_asked(how)
-        answer = self._answer(mask, how, size, note)
-        if how.scores and self.affinity is not None:
-            return replace(answer, scores=self.affinity.select(rows, positive, answer.scale, how.threshold).scores)
+        size = float(self.segments.scales[chosen.added].max()) if chosen.added else self._size_asked(options)
+        answer = self._answer(mask, options, size, note)
+        if options.scores and self.affinity is not None:
+            return replace(
+                answer, scores=self.affinity.select(rows, positive, answer.scale, options.wanted_threshold).scores
+            )
         return answer
 
-    def _by_features(self, rows: Contributions, positive: np.ndarray, how: SelectOptions) -> Answer:
-        scale = how.scale if how.scale is not None else self._scale_of_click(rows, positive)
-        answer = self.features().select(rows, positive, scale, how.threshold)
-        return replace(answer, mask=snapped(self.segments, answer.mask)) if how.snap else answer
+    def _by_features(self, rows: Contributions, positive: np.ndarray, options: SelectOptions) -> Answer:
+        scale = options.wanted_scale if options.wanted_scale is not None else self._scale_of_click(rows, positive)
+        answer = self.features().select(rows, positive, scale, options.wanted_threshold)
+        return replace(answer, mask=snapped(self.segments, answer.mask)) if options.snap else answer
 
     def _scale_of_click(self, rows: Contributions, positive: np.ndarray) -> float | None:
         """The slider's position of the segment that stands out under the first positive click; None without one."""
         held = np.flatnonzero(self.segments.holding(rows.take(positive))[0] > HOLDS)
         return self.scale_of(float(self.segments.scales[default_choice(self.segments, held)])) if len(held) else None
 
-    def _size_asked(self, how: SelectOptions) -> float:
+    def _size_asked(self, options: SelectOptions) -> float:
         """The size of an answer without segments: that of the scale asked for, else of the largest."""
-        return self.size_of(1.0 if how.scale is None else how.scale)
+        return self.size_of(1.0 if options.wanted_scale is None else options.wanted_scale)
 
-    def _answer(self, mask: np.ndarray, how: SelectOptions, size: float, note: str) -> Answer:
-        threshold = DEFAULT_THRESHOLD if how.threshold is None else how.threshold
-        scale = self.scale_of(size) if how.scale is None else how.scale
+    def _answer(self, mask: np.ndarray, options: SelectOptions, size: float, note: str) -> Answer:
+        threshold = DEFAULT_THRESHOLD if options.wanted_threshold is None else options.wanted_threshold
+        scale = self.scale_of(size) if options.wanted_scale is None else options.wanted_scale
         return Answer(mask, mask.astype(np.float32), scale, size, threshold, note)
 
 

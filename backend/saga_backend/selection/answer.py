@@ -53,7 +53,7 @@ def reply(request: Click, result: Result, neighbors: Callable[[], Neighborhood])
         note = "No matching Gaussian is visible" if cleaned.visible else "No matching Gaussian is in these objects"
     return Selection(
         np.packbits(points), int(points.sum()), len(points), answer.scale, answer.size_units, answer.threshold,
-        answer.scores[ids] if request.want_scores else np.zeros(0, np.float32), note, cleaned,
+        answer.scores[ids] if request.options.scores else np.zeros(0, np.float32), note, cleaned,
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def merged(answers: list[Selection]) -> Selection:
 
 def _clean(request: Click, result: Result, neighbors: Callable[[], Neighborhood]) -> tuple[np.ndarray, Cleaned]:
     """[T] bool: the points after the clean-up, and the number of points that each step dropped or added."""
-    settings, ids = request.clean_up, result.objects.all_ids
+    settings, ids = request.options.clean_up, result.objects.all_ids
     points, changes = result.points, {}
     if settings.floaters or settings.connected or settings.holes:
         mask = np.zeros(len(result.answer.mask), bool)

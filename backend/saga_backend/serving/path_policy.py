@@ -11,38 +11,14 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from blender_saga.errors import ErrorCode, UserError
-from blender_saga.wire.messages import TrainSources
+from blender_saga.wire.messages import PathUse, paths_of
 
 MODEL_SUFFIX = ".saga"
 _LONGEST = 4096  # letters; what systems take
-
-
-class Use(Enum):
-    """What a path in a message is for."""
-
-    model = "opened as a model"
-    saved_model = "written as a model"
-    file = "read"
-    cameras = "read as cameras"
-    read_folder = "read as a folder of masks"
-    written_folder = "written to"
-
-
-PATHS: dict[str, tuple[tuple[str, Use], ...]] = {
-    "LoadScene": (("model_file", Use.model),),
-    "Train": (("model_file", Use.saved_model),),
-    "Click": (("weights", Use.file),),
-    "LookAhead": (("weights", Use.file),),
-    "FetchWeights": (("folder", Use.written_folder),),
-    "FindText": (("weights", Use.file), ("model_file", Use.saved_model)),
-    "NameSegments": (("weights", Use.file), ("model_file", Use.saved_model)),
-    "Recolor": (("weights", Use.file),),
-}
-"""The fields of requests that are paths; those of TrainSources are in `_of_sources`. No other text is one."""
+_FOLDERS = (PathUse.masks_folder, PathUse.written_folder)
 
 
 @dataclass(frozen=True)
@@ -61,14 +37,10 @@ class Confinement:
         Raises:
             UserError: if so (code "bad_path"); nothing was opened.
         """
-        for field, use in PATHS.get(type(request).__name__, ()):
-            self._check(getattr(request, field), use)
-        sources = getattr(request, "sources", None)
-        if isinstance(sources, TrainSources):
-            for text, use in _of_sources(sources):
-                self._check(text, use)
+        for text, use in paths_of(request):
+            self._check(text, use)
 
-    def _check(self, text: str, use: Use) -> None:
+    def _check(self, text: str, use: PathUse) -> None:
         if not text:
             return  # it names none
         try:
@@ -84,11 +56,6 @@ class Confinement:
             raise _refused(text, use, why)
 
 
-def _of_sources(sources: TrainSources) -> tuple[tuple[str, Use], ...]:
-    folder = Use.written_folder if sources.masks == "sam" else Use.read_folder  # masks that are found are kept there
-    return (sources.cameras, Use.cameras), (sources.masks_folder, folder), (sources.sam.weights, Use.file)
-
-
 def _kind(path: Path) -> int:
     """Type bits of what is there, links followed; 0 for nothing."""
     try:
@@ -97,13 +64,13 @@ def _kind(path: Path) -> int:
         return 0
 
 
-def _objection(path: Path, use: Use, there: int) -> str:
+def _objection(path: Path, use: PathUse, there: int) -> str:
     """Why a path cannot be used for this, or ""; what is missing is told by who opens it."""
-    if use in (Use.read_folder, Use.written_folder):
+    if use in _FOLDERS:
         return "" if there in (0, stat.S_IFDIR) else "it is no folder"
-    if there not in (0, stat.S_IFREG) and not (use is Use.cameras and there == stat.S_IFDIR):
+    if there not in (0, stat.S_IFREG) and not (use is PathUse.cameras and there == stat.S_IFDIR):
         return "it is no file"
-    if use is Use.saved_model:
+    if use is PathUse.saved_model:
         if path.suffix.lower() != MODEL_SUFFIX:
             return f"a model's file ends in {MODEL_SUFFIX}"
         if path.is_symlink():
@@ -111,6 +78,6 @@ def _objection(path: Path, use: Use, there: int) -> str:
     return ""
 
 
-def _refused(text: str, use: Use, why: str) -> UserError:
+def _refused(text: str, use: PathUse, why: str) -> UserError:
     shown = text if len(text) < 200 else f"{text[:200]} ..."
     return UserError(f"The path {shown!r} cannot be {use.value}", why, "Choose another", ErrorCode.BAD_PATH)

@@ -6,43 +6,12 @@ import logging
 import platform
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 from blender_saga.errors import REPORT, ErrorCode, UserError
 from blender_saga.wire.channel import SILENCE_SECONDS, Channel, ChannelClosed, Listener
 from blender_saga.wire.codec import WireError
-from blender_saga.wire.messages import (
-    BackendState,
-    Cancel,
-    Candidates,
-    Click,
-    Cluster,
-    Clusters,
-    Color,
-    Colors,
-    Done,
-    Failed,
-    FetchModel,
-    FetchWeights,
-    FindText,
-    LoadScene,
-    LookAhead,
-    ModelFile,
-    Names,
-    NameSegments,
-    OpenModel,
-    Recolor,
-    Recolored,
-    SceneState,
-    Selection,
-    Shutdown,
-    Status,
-    Train,
-    Trained,
-    Unload,
-    Weights,
-    Welcome,
-)
+from blender_saga.wire.messages import Cancel, Done, Failed, Lane, LoadScene, Request, Shutdown, Unload, Welcome
 
 from .. import __version__
 from .client import Client
@@ -52,7 +21,7 @@ from .path_policy import Confinement
 
 if TYPE_CHECKING:
     from ..common.device import Device
-    from ..common.progress import Control
+    from .session import Session
 
 log = logging.getLogger(__name__)
 
@@ -62,28 +31,9 @@ _FAREWELL_SECONDS = 30.0
 """How long the answer to Shutdown may take to go out, on a busy machine or to a client that reads nothing."""
 
 
-class Session(Protocol):
-    """What the server needs of `session.Session`; tests bring one that needs no torch."""
-
-    def load_scene(self, request: LoadScene) -> SceneState: ...
-    def open_model(self, request: OpenModel) -> SceneState: ...
-    def fetch_model(self, request: FetchModel) -> ModelFile: ...
-    def train(self, request: Train, control: Control) -> Trained: ...
-    def click(self, request: Click) -> Selection: ...
-    def instant(self, request: Click, control: Control) -> Selection: ...
-    def look_ahead(self, request: LookAhead, control: Control) -> Done: ...
-    def fetch_weights(self, request: FetchWeights, control: Control) -> Weights: ...
-    def cluster(self, request: Cluster, control: Control) -> Clusters: ...
-    def color(self, request: Color) -> Colors: ...
-    def find_text(self, request: FindText, control: Control) -> Candidates: ...
-    def name_segments(self, request: NameSegments, control: Control) -> Names: ...
-    def recolor(self, request: Recolor, control: Control) -> Recolored: ...
-    def unload(self, request: Unload) -> Done: ...
-    def status(self, request: Status) -> BackendState: ...
-
-
-OpenSession = Callable[[str], "tuple[Device, Session]"]
-"""Finds the wanted device and makes the session on it; raises UserError."""
+OpenSession = Callable[[str], "tuple[Device, Any]"]
+"""Finds the wanted device and makes the session on it; raises UserError. A session has a method for every request that
+the server does not answer itself, named by `Request.handler`; tests bring one that needs no torch."""
 
 
 def open_session(wanted: str) -> tuple[Device, Session]:
@@ -91,10 +41,10 @@ def open_session(wanted: str) -> tuple[Device, Session]:
     from ..common.device import find_device
 
     device = find_device(wanted)  # first: it says in words when torch is missing
-    from .session import Session as TorchSession
+    from .session import Session
     from .warm_up import warm_up
 
-    return device, TorchSession(device.name, warm_up)
+    return device, Session(device.name, warm_up)
 
 
 class Server:
@@ -127,12 +77,9 @@ class Server:
         self._listener = listener
         self._wanted = device
         self._open_session = open_session
-        self._opened: tuple[Device, Session] | None = None
+        self._opened: tuple[Device, Any] | None = None
         self._opening = threading.Lock()
-        self._queries = Worker("queries")
-        self._training = Worker("training")
-        self._clustering = Worker("clustering")
-        self._pictures = Worker("pictures")
+        self._workers: dict[Lane, Worker] = {lane: Worker(lane.value) for lane in Lane if lane is not Lane.at_once}
         self._trained: tuple[Client, Job] | None = None
         self._clients: set[Client] = set()
         self._scenes: set[str] = set()
@@ -240,30 +187,34 @@ class Server:
         if isinstance(request, Cancel):
             client.cancel(request.target)
             client.outbox.answer(job_id, Done())
-        elif isinstance(request, Shutdown) and self._lasting:
-            fix = "Press Ctrl C where it was started"
-            client.outbox.answer(
-                job_id, Failed(ErrorCode.NOT_YOURS, "This backend is not ended by its clients", fix=fix)
-            )
         elif isinstance(request, Shutdown):
-            client.outbox.answer(job_id, Done())
-            client.outbox.close(timeout=_FAREWELL_SECONDS)
-            self.ended.set()
-        elif isinstance(request, Status):  # quick, and wanted most while the threads are busy
-            assert self._opened is not None  # it is, before the first client is welcome
-            session = self._opened[1]
-            Job(job_id, request, client.outbox).run(lambda job: session.status(job.request))
+            self._shut_down(client, job_id)
+        elif isinstance(request, Request) and request.lane is Lane.at_once:
+            Job(job_id, request, client.outbox).run(self._handled)
         else:
             self._take_up(client, job_id, request)
 
+    def _shut_down(self, client: Client, job_id: int) -> None:
+        if self._lasting:
+            fix = "Press Ctrl C where it was started"
+            what = "This backend is not ended by its clients"
+            client.outbox.answer(job_id, Failed(ErrorCode.NOT_YOURS, what, fix=fix))
+            return
+        client.outbox.answer(job_id, Done())
+        client.outbox.close(timeout=_FAREWELL_SECONDS)
+        self.ended.set()
+
     def _take_up(self, client: Client, job_id: int, request: object) -> None:
-        """Queue a request, if none by its number is still at work."""
+        """Queue a request, if none by its number is still at work.
+
+        Every request passes the queries' thread, which hands long ones on: a scene is loaded before it is trained.
+        """
         job = client.add(job_id, request)
         if job is None:
             why = f"the request {job_id} is still being worked on, and another came by its number"
             client.outbox.answer(job_id, Failed(ErrorCode.WIRE, "A request was sent twice", why, "Press Restart"))
         else:
-            self._queue(client, job)
+            self._workers[Lane.queries].put(lambda: self._begin(client, job))
 
     def _allowed(self, client: Client, job: Job) -> bool:
         """Whether the paths of a request are those of files it may use; else it has been answered."""
@@ -276,59 +227,46 @@ class Server:
             return False
         return True
 
-    def _queue(self, client: Client, job: Job) -> None:
-        """Line a job up for the queries' thread, which passes long ones on: a scene is loaded before it is trained."""
+    def _begin(self, client: Client, job: Job) -> None:
+        """Answer a query; hand any other request on to its lane."""
+        if not self._allowed(client, job):
+            return
+        lane = getattr(job.request, "lane", Lane.queries)
+        if isinstance(job.request, LoadScene):
+            self._forget_abandoned(client, job.request.scene)
+        if lane is Lane.training:
+            self._begin_training(client, job)
+        elif lane is Lane.queries:
+            self._answer(client, job)
+        else:
+            self._workers[lane].put(lambda: self._answer(client, job))
+
+    def _answer(self, client: Client, job: Job) -> None:
+        job.run(self._handled)
+        client.remove(job)
+
+    def _handled(self, job: Job) -> object:
+        """The session's answer to a request."""
+        job.check()
         assert self._opened is not None  # it is, before the first client is welcome
-        _, session = self._opened
-        handlers: dict[type, Callable] = {
-            LoadScene: lambda request: self._load(client, session, request),
-            OpenModel: session.open_model,
-            FetchModel: session.fetch_model,
-            Click: session.click,
-            Color: session.color,
-            Unload: session.unload,
-        }
-        searches: dict[type, Callable] = {
-            Cluster: session.cluster,
-            FindText: session.find_text,
-            NameSegments: session.name_segments,
-            Recolor: session.recolor,
-        }
-        pictures: dict[type, Callable] = {
-            Click: session.instant,
-            LookAhead: session.look_ahead,
-            FetchWeights: session.fetch_weights,
-        }
+        request = job.request
+        handler = getattr(self._opened[1], request.handler, None) if isinstance(request, Request) else None
+        if handler is None:
+            why = f"{type(request).__name__} is not a request"
+            raise UserError("The backend cannot do this", why, fix=REPORT, code=ErrorCode.WIRE)
+        return handler(request, job) if request.lane.lasts else handler(request)
 
-        def answer(work: Callable[[Job], object]) -> None:
-            job.run(work)
-            client.remove(job)
-
-        def begin() -> None:
-            if not self._allowed(client, job):
-                return
-            if isinstance(job.request, Train):
-                self._begin_training(client, session, job)
-            elif type(job.request) in searches:  # beside a training, from the features as they are
-                self._clustering.put(lambda: answer(lambda job: _search(searches, job)))
-            elif type(job.request) in pictures and getattr(job.request, "method", "instant") == "instant":
-                self._pictures.put(lambda: answer(lambda job: _search(pictures, job)))  # a picture may take seconds
-            else:
-                answer(lambda job: _dispatch(handlers, job))
-
-        self._queries.put(begin)
-
-    def _load(self, client: Client, session: Session, request: LoadScene) -> SceneState:
-        """Load a scene; those that only clients had that have gone since are forgotten."""
-        client.scenes.add(request.scene)
+    def _forget_abandoned(self, client: Client, scene: str) -> None:
+        """A client loads a scene: forget those that only clients had that have gone since."""
+        assert self._opened is not None
+        client.scenes.add(scene)
         with self._counting:
             used = set().union(*(each.scenes for each in self._clients), client.scenes)
             abandoned, self._scenes = self._scenes - used, used
-        for scene in abandoned:
-            session.unload(Unload(scene))
-        return session.load_scene(request)
+        for name in abandoned:
+            self._opened[1].unload(Unload(name))
 
-    def _begin_training(self, client: Client, session: Session, job: Job) -> None:
+    def _begin_training(self, client: Client, job: Job) -> None:
         if self._trained is not None and self._lasting and self._trained[0].channel.silence > SILENCE_SECONDS:
             log.warning("A client that has fallen silent gives way to another one's training")
             self._trained[0].close()  # its training ends at its next step, and then this one begins
@@ -342,10 +280,9 @@ class Server:
             return
         self._trained = client, job
 
-        def work(job: Job) -> Trained:
+        def work(job: Job) -> object:
             try:
-                job.check()
-                return session.train(job.request, job)
+                return self._handled(job)
             finally:
                 if self._trained is not None and self._trained[1] is job:
                     self._trained = None  # before the answer: who has it may train again
@@ -354,22 +291,4 @@ class Server:
             job.run(work)
             client.remove(job)
 
-        self._training.put(train)
-
-
-def _search(handlers: dict[type, Callable], job: Job) -> object:
-    job.check()
-    return handlers[type(job.request)](job.request, job)
-
-
-def _dispatch(handlers: dict[type, Callable], job: Job) -> object:
-    job.check()
-    handler = handlers.get(type(job.request))
-    if handler is None:
-        raise UserError(
-            "The backend cannot do this",
-            f"{type(job.request).__name__} is not a request",
-            fix=REPORT,
-            code=ErrorCode.WIRE,
-        )
-    return handler(job.request)
+        self._workers[Lane.training].put(train)

@@ -25,6 +25,7 @@ from blender_saga.wire.messages import (
     FetchModel,
     FetchWeights,
     FindText,
+    InstantClick,
     LoadScene,
     LookAhead,
     ModelFile,
@@ -44,12 +45,20 @@ from blender_saga.wire.messages import (
 
 from ..common import user_dirs
 from ..common.progress import Control
-from ..common.validation import check_click, check_cloud, check_objects, check_scene, check_shape, check_view
+from ..common.validation import (
+    check_click,
+    check_cloud,
+    check_objects,
+    check_scene,
+    check_shape,
+    check_share,
+    check_view,
+)
 from ..methods.checkpoint import Checkpoint
 from ..model import saga_file
 from ..model.clustering import divide
 from ..model.feature_colors import colors_of
-from ..model.scene_model import SceneModel, SelectOptions
+from ..model.scene_model import SceneModel
 from ..selection import click as query
 from ..selection.answer import Result, merged, reply
 from ..selection.cleanup import Neighborhood, neighborhood
@@ -174,21 +183,21 @@ class Session:
     def click(self, request: Click) -> Selection:
         """Select what is under the pixels among the objects that take part."""
         scene, cloud, model = self._trained(request.scene)
-        scale, threshold = _given(request.scale), _given(request.threshold)
         check_click(request, len(cloud))
+        options = request.options
         taking_part = query.query_objects(cloud, request.objects)
         asked = query.resolve_click(request, taking_part, model.look)
-        how = SelectOptions(request.method, scale, threshold, request.snap, request.want_scores)
         parts = query.interpretations(taking_part, asked)
         answer = None
-        if request.method == "auto" and request.weights and threshold is None and unsure(model, asked):
+        if options.method == "auto" and options.weights and options.threshold < 0 and unsure(model, asked):
             answer = self._instant.if_encoded(request, SceneSnapshot(request.scene, cloud, model, taking_part))
-        found = [Result(taking_part, a, answer or model.select(a.rows, a.positive, how), scope) for a, scope in parts]
+        found = [
+            Result(taking_part, a, answer or model.select(a.rows, a.positive, options), scope) for a, scope in parts
+        ]
         return merged([reply(request, each, scene.near) for each in found])
 
-    def instant(self, request: Click, control: Control) -> Selection:
+    def instant_click(self, request: InstantClick, control: Control) -> Selection:
         """Select what Segment Anything sees under the prompts; the scene needs no model."""
-        _given(request.scale)
         scene = self._scene(request.scene)
         check_click(request, len(scene.cloud))
         for prompt in request.prompts:
@@ -196,10 +205,8 @@ class Session:
         snapshot = snapshot_of(request.scene, scene.cloud, scene.model, request.objects)
         answer = self._instant.click(request, snapshot, control)
         asked = query.resolve_click(request, snapshot.query_objects, lambda rows: rows.blend(scene.cloud.means))
-        found = [
-            Result(snapshot.query_objects, a, answer, scope)
-            for a, scope in query.interpretations(snapshot.query_objects, asked)
-        ]
+        parts = query.interpretations(snapshot.query_objects, asked)
+        found = [Result(snapshot.query_objects, a, answer, scope) for a, scope in parts]
         return merged([reply(request, each, scene.near) for each in found])
 
     def look_ahead(self, request: LookAhead, control: Control) -> Done:
@@ -228,10 +235,9 @@ class Session:
     def color(self, request: Color) -> Colors:
         """Color the features by their principal components."""
         features = self._trained(request.scene)[2].trained()
-        scale = _given(request.scale)
-        return Colors(
-            request.scene, colors_of(features.features, None if scale is None else features.scale_gate(scale))
-        )
+        check_share(request.scale)
+        gate = None if request.scale < 0 else features.scale_gate(request.scale)
+        return Colors(request.scene, colors_of(features.features, gate))
 
     def find_text(self, request: FindText, control: Control) -> Candidates:
         """Find what a text means; the first one of a scene has it described."""
@@ -301,18 +307,6 @@ def _saved(path: str, model: SceneModel, header: saga_file.Header) -> str:
 
 def _same(a: Cluster, b: Cluster) -> bool:
     return np.array_equal(a.scales, b.scales) and a.smallest == b.smallest
-
-
-def _given(value: float) -> float | None:
-    """A scale or threshold of a message: negative means "not given"."""
-    if not value <= 1:  # so that NaN is refused too
-        raise UserError(
-            "Scale and threshold must lie between 0 and 1",
-            f"got {value:g}",
-            fix="Use a number from 0 to 1",
-            code=ErrorCode.BAD_SETTINGS,
-        )
-    return None if value < 0 else float(value)
 
 
 def _state(name: str, scene: _Scene, note: str = "") -> SceneState:

@@ -20,7 +20,7 @@ from llvmlite.binding import get_host_cpu_name
 from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View, look_at
-from blender_saga.wire.messages import CleanUp, Click, LoadScene, Prompt, Train, TrainSettings
+from blender_saga.wire.messages import CleanUp, Click, LoadScene, Prompt, SelectOptions, Train, TrainSettings
 
 from .. import __version__
 from ..common.device import find_device
@@ -87,8 +87,9 @@ def _train_and_click(control: Control) -> None:
     _compare_masks(view, counts)
     counts.emit("clicking", 0, 1)
     prompt = Prompt(view, np.array([[17, 24]], np.float32))
+    every = CleanUp(True, True, True, True)
     for method in ("auto", "saga"):
-        session.click(Click("balls", (prompt,), method=method, clean_up=CleanUp(True, True, True, True)))
+        session.click(Click("balls", (prompt,), options=SelectOptions(method, clean_up=every)))
 
 
 def _compare_masks(view: View, control: Control) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ...errors import Cancelled, ErrorCode, UserError
-from ...wire.messages import Cancel, Failed, Progress, Stopped
+from ...wire.messages import Cancel, Failed, Progress, Request, Stopped
 from .connection import Connection, Event
 from .reply_checks import RequestInfo, asked, complaint
 
@@ -86,7 +86,7 @@ class JobTable:
         """The jobs that wait or run, oldest first."""
         return list(self._jobs.values())
 
-    def submit(self, connection: Connection, message: object) -> Job:
+    def submit(self, connection: Connection, message: Request) -> Job:
         """Send a request. Raises UserError as `Connection.send` does."""
         job = Job(connection.send(message), type(message).__name__)
         self._jobs[job.id], self._asked[job.id] = job, asked(message)

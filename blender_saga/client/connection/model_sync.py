@@ -28,10 +28,12 @@ from ...wire.messages import (
     ModelFile,
     Names,
     OpenModel,
+    PathUse,
     Progress,
     SceneState,
     Train,
     Trained,
+    paths_of,
 )
 
 FIRST_ID = codec.MAX_ID // 2
@@ -239,11 +241,8 @@ class ModelSync:
 
 def _paths(message: Any) -> tuple[str, ...]:
     """The paths on the backend's machine in a request."""
-    paths = [getattr(message, "weights", "")]
-    if isinstance(message, Train):
-        sources = message.sources
-        paths += [sources.cameras, sources.masks_folder, sources.sam.weights]
-    return tuple(path for path in paths if path.rstrip("/\\"))
+    here = (PathUse.model, PathUse.saved_model)  # these are of this machine
+    return tuple(path for path, use in paths_of(message) if use not in here and path.rstrip("/\\"))
 
 
 def _saved(path: Path, message: Any, scene: str) -> UserError | None:

@@ -12,55 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...wire.messages import (
-    BackendState,
-    Cancel,
     Candidates,
     Click,
-    Cluster,
     Clusters,
-    Color,
     Colors,
-    Done,
-    FetchModel,
-    FetchWeights,
-    FindText,
-    LoadScene,
-    LookAhead,
     ModelFile,
     Names,
-    NameSegments,
-    OpenModel,
     Recolor,
     Recolored,
-    SceneState,
+    Request,
     Selection,
-    Shutdown,
-    Status,
-    Train,
-    Trained,
-    Unload,
-    Weights,
 )
 
-ANSWERS: dict[type, type] = {
-    LoadScene: SceneState,
-    OpenModel: SceneState,
-    FetchModel: ModelFile,
-    Train: Trained,
-    Click: Selection,
-    LookAhead: Done,
-    Cluster: Clusters,
-    Color: Colors,
-    FindText: Candidates,
-    NameSegments: Names,
-    Recolor: Recolored,
-    FetchWeights: Weights,
-    Status: BackendState,
-    Cancel: Done,
-    Unload: Done,
-    Shutdown: Done,
-}
-"""What a request is answered with when all is well (docs/developer/protocol.md)."""
 _LARGEST_PICTURE = 4096  # pixels of a thumbnail's side
 
 
@@ -74,12 +37,12 @@ class RequestInfo:
         points: how many points its answer speaks of; -1: that is not known here.
     """
 
-    kind: type
+    kind: type[Request]
     scene: str = ""
     points: int = -1
 
 
-def asked(message: object) -> RequestInfo:
+def asked(message: Request) -> RequestInfo:
     """What to remember of a request."""
     points = -1
     if isinstance(message, Click) and message.objects and all(len(part.ids) for part in message.objects):
@@ -91,9 +54,7 @@ def asked(message: object) -> RequestInfo:
 
 def complaint(about: RequestInfo, answer: object) -> str:
     """Why an answer cannot be used, or ""."""
-    wanted = ANSWERS.get(about.kind)
-    if wanted is None:  # what is no request is not asked for
-        return ""
+    wanted = about.kind.reply
     if not isinstance(answer, wanted):
         return f"{about.kind.__name__} was answered with {type(answer).__name__}"
     if getattr(answer, "scene", about.scene) != about.scene:

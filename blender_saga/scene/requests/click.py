@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import bpy
 import numpy as np
@@ -11,7 +11,16 @@ from ...errors import ErrorCode, UserError
 from ...gaussians.cloud import concatenate
 from ...gaussians.selection import combine, unpack
 from ...gaussians.view import View
-from ...wire.messages import CleanUp, Click, LoadScene, LookAhead, ObjectPoints, Prompt, Selection
+from ...wire.messages import (
+    Click,
+    InstantClick,
+    LoadScene,
+    LookAhead,
+    ObjectPoints,
+    Prompt,
+    Selection,
+    SelectOptions,
+)
 from ..splat import instances, point_cloud
 from ..state.link import link, means_of
 from ..state.request import Request
@@ -35,52 +44,25 @@ class Query:
     shown: tuple[np.ndarray | None, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class ClickRequest:
-    """What a click asks: where, and how much to take.
-
-    Attributes:
-        prompts: what was pointed at, in whatever views; the newest last.
-        scale, threshold: 0 to 1, negative for automatic.
-        want_scores: whether to record the similarity of every point too.
-        clean_up: what is done to the selection afterwards.
-        method: "auto", "segments" (segments), "saga" (features) or "instant" (Segment Anything).
-        snap: replace a selection by features with the segment that is much like it.
-        weights: Segment Anything's weights, "" without.
-    """
-
-    prompts: tuple[Prompt, ...]
-    scale: float = -1.0
-    threshold: float = -1.0
-    want_scores: bool = True
-    clean_up: CleanUp = field(default_factory=CleanUp)
-    method: str = "auto"
-    snap: bool = True
-    weights: str = ""
-
-
-def ask(objects: list[bpy.types.Object], target: ClickRequest) -> Query:
+def ask(
+    objects: list[bpy.types.Object], prompts: tuple[Prompt, ...], options: SelectOptions, instant: bool = False
+) -> Query:
     """Send a click on objects that share a trained cloud.
 
+    Args:
+        objects: those that take part.
+        prompts: all of the selection so far, in whatever views; the newest last.
+        options: how it is answered.
+        instant: Segment Anything answers; the objects need no model.
+
     Raises:
-        UserError: if they are not trained (and the method needs that), or the backend does not run.
+        UserError: if they are not trained (and have to be), or the backend does not run.
     """
-    here = loaded_objects(objects, instant=target.method == "instant")
-    if target.method == "instant":
-        weights_chosen(target.weights)
-    click = Click(
-        here.scene,
-        target.prompts,
-        here.points,
-        scale=target.scale,
-        threshold=target.threshold,
-        method=target.method,
-        snap=target.snap,
-        want_scores=target.want_scores,
-        clean_up=target.clean_up,
-        weights=target.weights,
-    )
-    request = link.request(here.load, click)
+    here = loaded_objects(objects, instant)
+    if instant:
+        weights_chosen(options.weights)
+    kind = InstantClick if instant else Click
+    request = link.request(here.load, kind(here.scene, prompts, here.points, options))
     return Query(request, tuple((o.session_uid, len(o.data.points)) for o in here.objects), here.shown)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ErrorCode, UserError
 from ...gaussians.view import View
-from ...wire.messages import CleanUp, Prompt
+from ...wire.messages import CleanUp, Prompt, SelectOptions
 from ..splat import instances, point_cloud
 from ..state.properties import PromptRecord
 from .cameras import flatten, picture_pixel, view_from_flat
@@ -98,13 +98,20 @@ def _place(matrix: Sequence[Sequence[float]]) -> bytes:
     return np.array(flatten(matrix), np.float32).tobytes()
 
 
-def refinement(scene: bpy.types.Scene) -> dict[str, object]:
-    """What the sidebar says of how a selection is made and cleaned up: values of a queries.Target."""
+def select_options(scene: bpy.types.Scene, scale: float, threshold: float, scores: bool) -> SelectOptions:
+    """How a click is answered: the sidebar's choices, with a scale and a threshold (negative: automatic).
+
+    Args:
+        scene: whose sidebar it is.
+        scale, threshold: as in SelectOptions.
+        scores: whether to record the similarity of every point too.
+    """
     settings = scene.saga
     clean_up = CleanUp(settings.drop_floaters, settings.only_connected, settings.fill_holes, settings.only_visible)
-    return {
-        "clean_up": clean_up,
-        "method": settings.select_by.lower(),
-        "snap": settings.snap,
-        "weights": weights("SAM"),
-    }
+    method = "auto" if is_instant(scene) else settings.select_by.lower()
+    return SelectOptions(method, scale, threshold, settings.snap, scores, clean_up, weights("SAM"))
+
+
+def is_instant(scene: bpy.types.Scene) -> bool:
+    """Whether Segment Anything answers the clicks."""
+    return scene.saga.select_by == "INSTANT"

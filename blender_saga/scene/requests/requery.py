@@ -56,16 +56,13 @@ def ask_again(context: bpy.types.Context) -> None:
     objects = participants(context, find_splat(context, ""))
     if _pending is None and not prompts.hold(scene, objects):
         raise UserError("The selection was changed by hand", fix="Click again", code=ErrorCode.CHANGED)
-    query = click.ask(objects, _target(scene, granularity(objects[0])))
+    scale, threshold = chosen(scene.saga, granularity(objects[0]))
+    options = prompts.select_options(scene, scale, threshold, scores=True)
+    query = click.ask(objects, prompts.recall(scene), options, prompts.is_instant(scene))
     if _pending is not None:
         _pending.request.cancel()
     _pending = query
     query.request.on_end = lambda _: _answered(query, scene.name)
-
-
-def _target(scene: bpy.types.Scene, levels: int) -> click.ClickRequest:
-    scale, threshold = chosen(scene.saga, levels)
-    return click.ClickRequest(prompts.recall(scene), scale, threshold, **prompts.refinement(scene))
 
 
 def chosen(settings: bpy.types.PropertyGroup, levels: int) -> tuple[float, float]:

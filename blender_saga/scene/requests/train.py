@@ -19,7 +19,7 @@ from ..state.status import status
 from ..state.trainings import Training, trainings
 from . import trained_space
 from .lookup import trained_model
-from .train_sources import SourceSettings, sources_of
+from .train_sources import SourceChoices, sources_of
 
 _CUT_OFF = (
     ErrorCode.LOST,
@@ -33,7 +33,7 @@ _CUT_OFF = (
 
 
 def start(
-    context: bpy.types.Context, obj: bpy.types.Object, settings: TrainSettings, wanted: SourceSettings
+    context: bpy.types.Context, obj: bpy.types.Object, settings: TrainSettings, choices: SourceChoices
 ) -> Training:
     """Start a training of the current points of a splat, without changing the object.
 
@@ -49,7 +49,7 @@ def start(
     same = scene == obj.saga.fingerprint
     cloud, known = (trained_space.to_cloud(obj), trained_model(obj)) if same else (cloud, "")
     to_points = trained_space.applied(obj) if same else np.eye(4)
-    sources = sources_of(context, obj, wanted, to_points)
+    sources = sources_of(context, obj, choices, to_points)
     train = Train(scene, str(model_path(obj, scene)), settings, sources)
     request = _sent(LoadScene(scene, cloud, count=len(cloud), model_file=known), train)
     return Training(request, obj.session_uid, scene, len(cloud))

@@ -15,7 +15,7 @@ from blender_saga.client.backend import Backend
 from blender_saga.client.connection.connection import ConnectionState
 from blender_saga.client.connection.remote import remote_of
 from blender_saga.errors import UserError
-from blender_saga.wire.messages import Click, LoadScene, Prompt, Train, TrainSettings
+from blender_saga.wire.messages import Click, LoadScene, Prompt, SelectOptions, Train, TrainSettings
 from saga_backend.cli import serve
 from saga_backend.evaluation.synthetic import standard_scene
 from tests.fakes.served import Served
@@ -58,7 +58,7 @@ def test_train_here_there_and_after_it_was_started_again(served: Served, backend
     assert [p.name for p in path.parent.iterdir()] == ["table.saga"]
     view = scene.views[0]
     middle = np.array([[view.width / 2, view.height / 2]], np.float32)
-    click = Click(name, (Prompt(view, middle),), scale=0.5)
+    click = Click(name, (Prompt(view, middle),), options=SelectOptions(scale=0.5))
     first = answer(backend, click)
     assert first.count > 0
 

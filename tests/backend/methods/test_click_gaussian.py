@@ -9,7 +9,7 @@ import pytest
 
 from blender_saga.errors import UserError
 from blender_saga.gaussians.cloud import GaussianCloud
-from blender_saga.wire.messages import Cluster, TrainSettings
+from blender_saga.wire.messages import Cluster, SelectOptions, TrainSettings
 from saga_backend.common.progress import Control
 from saga_backend.masks.sampled import SampledMasks, from_labels
 from saga_backend.methods.click_gaussian import train as click_train
@@ -20,7 +20,7 @@ from saga_backend.methods.click_gaussian.settings import BY_NAME, PAPER, Weights
 from saga_backend.methods.click_gaussian.train import ClickInput, train_click_gaussian
 from saga_backend.model import saga_file
 from saga_backend.model.clustering import from_levels
-from saga_backend.model.scene_model import SceneModel, SelectOptions
+from saga_backend.model.scene_model import SceneModel
 from saga_backend.rasterizer.contributions import Contributions
 from saga_backend.rasterizer.cpu import all_pixels, contributions
 from saga_backend.segments.segments import Segments, from_sets, scale_table

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from blender_saga.errors import Cancelled, UserError
-from blender_saga.wire.messages import TrainSettings
+from blender_saga.wire.messages import SelectOptions, TrainSettings
 from saga_backend.common.progress import Control
 from saga_backend.methods.saga.settings import SagaSettings
 from saga_backend.methods.saga.train import SagaInput, scale_quantiles, train_saga
-from saga_backend.model.scene_model import SelectOptions
 from saga_backend.rasterizer.cpu import all_pixels, contributions
 from saga_backend.segments.segments import from_sets, scale_table
 from saga_backend.training.train import Sources, check_settings, train

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from blender_saga.errors import UserError
+from blender_saga.wire.messages import AUTOMATIC, SelectOptions
 from saga_backend.methods.saga.model import DEFAULT_THRESHOLD, AffinityModel
-from saga_backend.model.scene_model import METHODS, SceneModel, SelectOptions
+from saga_backend.model.scene_model import METHODS, SceneModel
 from saga_backend.rasterizer.contributions import Contributions
 from saga_backend.segments.segments import from_sets, scale_table
 from tests.helpers.twins import unit
@@ -97,7 +98,7 @@ def test_auto_asks_features_only_where_no_segment_holds_the_click(trained, untra
 
 def test_evidence_does_without_features(trained, untrained):
     for clicks, positive in ((clicks_on(1), YES), (clicks_on(1, 12), NO), (clicks_on(45), YES)):
-        for scale in (None, 0.0, 0.4, 1.0):
+        for scale in (AUTOMATIC, 0.0, 0.4, 1.0):
             with_, without = (
                 m.select(clicks, positive, SelectOptions("segments", scale)) for m in (trained, untrained)
             )
@@ -119,7 +120,7 @@ def test_unknown_methods_are_refused(trained, method):
 
 
 @pytest.mark.parametrize("method", HERE)
-@pytest.mark.parametrize("scale", [None, 0.0, 0.3])
+@pytest.mark.parametrize("scale", [AUTOMATIC, 0.0, 0.3])
 def test_nothing_to_select_is_an_empty_answer_with_a_reason(trained, method, scale):
     empty = Contributions(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
     for rows, positive, reason in (
@@ -136,7 +137,7 @@ def test_nothing_to_select_is_an_empty_answer_with_a_reason(trained, method, sca
         answer = trained.select(rows, positive, SelectOptions(method, scale))
         assert not answer.mask.any() and answer.mask.shape == (N,) and reason in answer.note
         assert answer.scores.shape == (N,) and not answer.scores.any()
-        assert answer.scale == (1.0 if scale is None else scale)
+        assert answer.scale == (1.0 if scale < 0 else scale)
         assert answer.size_units == pytest.approx(trained.size_of(answer.scale), rel=1e-5)
 
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blender_saga.gaussians.view import View
-from blender_saga.wire.messages import CleanUp, Click, ObjectPoints, Prompt
+from blender_saga.wire.messages import CleanUp, ObjectPoints, Prompt
 from saga_backend.rasterizer.contributions import Contributions
 from saga_backend.selection.duplicates import group_points, interpretations
-from tests.helpers.clicks import CLOUD, EYE, TRUTH, VIEW, N, chosen, click_at, front, iou
+from tests.helpers.clicks import CLOUD, EYE, TRUTH, VIEW, N, a_click, chosen, click_at, front, iou
 from tests.helpers.twins import pixel_over
 
 BALLS = [np.flatnonzero(index == TRUTH).astype(np.int32) for index in (0, 1)]
@@ -40,7 +40,7 @@ ASIDE = standing(0, 0, -1.5)  # above the first: both are seen
 
 def ask(session, objects, *prompts: Prompt, **more) -> list[np.ndarray]:
     """The selection of each object."""
-    mask = chosen(session.click(Click("toy", prompts, tuple(objects), **({"scale": 1.0} | more))))
+    mask = chosen(session.click(a_click(prompts, tuple(objects), **more)))
     sizes = [len(part.ids) or N for part in objects]
     return np.split(mask, np.cumsum(sizes)[:-1])
 
@@ -120,8 +120,8 @@ def test_copies_that_were_moved_within_one_object(session):
 def test_clean_up_speaks_of_the_copy_alone(session):
     objects = ObjectPoints(EYE), ObjectPoints(ASIDE)
     wish = CleanUp(floaters=True, connected=True, holes=True)
-    both = session.click(Click("toy", (at(0, EYE),), objects, scale=1.0, clean_up=wish))
-    alone = session.click(Click("toy", (at(0, EYE),), objects[:1], scale=1.0, clean_up=wish))
+    both = session.click(a_click((at(0, EYE),), objects, clean_up=wish))
+    alone = session.click(a_click((at(0, EYE),), objects[:1], clean_up=wish))
     np.testing.assert_array_equal(chosen(both)[:N], chosen(alone))
     assert both.cleaned == alone.cleaned and both.count == alone.count
 
@@ -132,7 +132,7 @@ def test_the_background_is_nothing_for_any_copy(session):
 
 
 def test_similarity_is_told_for_every_copy(session):
-    answer = session.click(click_at(front(0), ObjectPoints(EYE), ObjectPoints(ASIDE), want_scores=True))
+    answer = session.click(click_at(front(0), ObjectPoints(EYE), ObjectPoints(ASIDE), scores=True))
     np.testing.assert_array_equal(answer.scores[:N], answer.scores[N:])
 
 

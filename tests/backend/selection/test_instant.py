@@ -10,7 +10,15 @@ from segment_anything import SamPredictor
 
 from blender_saga.errors import UserError
 from blender_saga.gaussians.view import View
-from blender_saga.wire.messages import Click, Done, LoadScene, LookAhead, ObjectPoints, Prompt
+from blender_saga.wire.messages import (
+    Done,
+    InstantClick,
+    LoadScene,
+    LookAhead,
+    ObjectPoints,
+    Prompt,
+    SelectOptions,
+)
 from saga_backend.common.progress import Control
 from saga_backend.evaluation.simulated import MaskDamage
 from saga_backend.evaluation.simulated_prompts import SimulatedSegmenter
@@ -36,7 +44,7 @@ from saga_backend.selection.instant.select import LONGEST_SIDE, Instant, fitted_
 from saga_backend.selection.instant.service import affordable
 from saga_backend.selection.instant.stage import CloudStage, ObjectStage
 from saga_backend.serving.session import Session
-from tests.helpers.clicks import CLOUD, TRUTH, VIEW, chosen, click_at, front, iou
+from tests.helpers.clicks import CLOUD, TRUTH, VIEW, chosen, front, iou
 from tests.helpers.tiny_sam import tiny_sam
 from tests.helpers.twins import random_view, toy_views
 
@@ -318,12 +326,13 @@ def untrained() -> Session:
 
 
 def test_a_scene_without_a_model_answers_instant_clicks(untrained):
-    request = click_at(front(BALLS[0]), method="instant", weights=str(tiny_sam()), scale=-1.0, want_scores=True)
+    prompts = (Prompt(VIEW, front(BALLS[0])),)
+    request = InstantClick("toy", prompts, options=SelectOptions(weights=str(tiny_sam()), scores=True))
     assert isinstance(untrained.look_ahead(LookAhead("toy", VIEW, str(tiny_sam())), Control()), Done)
-    answer = untrained.instant(request, Control())
+    answer = untrained.instant_click(request, Control())
     assert answer.total == len(CLOUD) and chosen(answer).sum() == answer.count
     assert (answer.note != "") == (answer.count == 0) and answer.scale == 0.5 and len(answer.scores) == len(CLOUD)
-    again = untrained.instant(request, Control())
+    again = untrained.instant_click(request, Control())
     np.testing.assert_array_equal(again.bits, answer.bits)
 
 
@@ -338,21 +347,24 @@ def test_a_scene_that_was_sent_anew_is_looked_at_anew(untrained, monkeypatch):
         assert len(drawn) == number
 
 
+INSTANT = SelectOptions(weights=str(tiny_sam()), neighbors=0)
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"weights": ""}, "bad_weights"),
-        ({"weights": "nowhere.pth"}, "bad_weights"),
-        ({"neighbors": 9}, "bad_settings"),
-        ({"scale": 2.0}, "bad_settings"),
+        ({"options": replace(INSTANT, weights="")}, "bad_weights"),
+        ({"options": replace(INSTANT, weights="nowhere.pth")}, "bad_weights"),
+        ({"options": replace(INSTANT, neighbors=9)}, "bad_settings"),
+        ({"options": replace(INSTANT, scale=2.0)}, "bad_settings"),
         ({"prompts": ()}, "bad_click"),
         ({"scene": "other"}, "no_scene"),
     ],
 )
 def test_instant_clicks_that_cannot_be(untrained, change, code):
-    base = Click("toy", (Prompt(VIEW, front(BALLS[0])),), method="instant", weights=str(tiny_sam()), neighbors=0)
+    base = InstantClick("toy", (Prompt(VIEW, front(BALLS[0])),), options=INSTANT)
     with pytest.raises(UserError) as caught:
-        untrained.instant(replace(base, **change), Control())
+        untrained.instant_click(replace(base, **change), Control())
     assert caught.value.code == code
 
 

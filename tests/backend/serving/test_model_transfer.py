@@ -55,7 +55,7 @@ def test_a_file_that_is_opened_and_fetched_is_the_same_file(saga_file: Path, emp
 def test_clicks_are_answered_as_by_the_file_itself(saga_file: Path, session: Session, empty: Session) -> None:
     empty.open_model(OpenModel("toy", np.frombuffer(saga_file.read_bytes(), np.uint8)))
     for scale in (0.2, 0.8):
-        click = click_at(front(0), scale=scale, want_scores=True)
+        click = click_at(front(0), scale=scale, scores=True)
         one, other = session.click(click), empty.click(click)
         np.testing.assert_array_equal(one.bits, other.bits)
         np.testing.assert_array_equal(one.scores, other.scores)

@@ -11,10 +11,12 @@ from blender_saga.errors import UserError
 from blender_saga.wire.messages import (
     Click,
     FetchWeights,
+    InstantClick,
     LoadScene,
     LookAhead,
     Prompt,
     SamOptions,
+    SelectOptions,
     TrainSettings,
     TrainSources,
 )
@@ -106,14 +108,14 @@ def unsure(monkeypatch) -> tuple[Session, list[Knowing]]:
 
 def test_sam_helps_where_no_segment_holds_the_click(unsure):
     session, made = unsure
-    request = Click("toy", (Prompt(VIEW, front(BALL)),), weights=str(tiny_sam()))
+    request = Click("toy", (Prompt(VIEW, front(BALL)),), options=SelectOptions(weights=str(tiny_sam())))
     assert session.click(request).count == 0 and not made  # it has not looked yet, and looking takes too long
     session.look_ahead(LookAhead("toy", VIEW, str(tiny_sam())), Control())
     helped = session.click(request)
     assert made[0].asked == 1
     known = chosen(helped)
     assert known[TRUTH == BALL].mean() > 0.9 and known[TRUTH != BALL].mean() < 0.1
-    assert session.click(replace(request, weights="")).count == 0
+    assert session.click(replace(request, options=SelectOptions())).count == 0
     other = next(ball for ball in np.unique(TRUTH) if ball != BALL)
     before = made[0].asked
     held = session.click(replace(request, prompts=(Prompt(VIEW, front(other)),)))
@@ -125,8 +127,10 @@ def test_an_instant_click_on_a_trained_scene_is_snapped(unsure):
     session, _ = unsure
     whole = from_sets([BALL == TRUTH], CLOUD.means)
     session._scenes["toy"].model = SceneModel(whole, scale_table(whole))
-    request = Click("toy", (Prompt(VIEW, front(BALL)),), method="instant", weights=str(tiny_sam()), neighbors=0)
-    np.testing.assert_array_equal(chosen(session.instant(request, Control())), BALL == TRUTH)
+    request = InstantClick(
+        "toy", (Prompt(VIEW, front(BALL)),), options=SelectOptions(weights=str(tiny_sam()), neighbors=0)
+    )
+    np.testing.assert_array_equal(chosen(session.instant_click(request, Control())), BALL == TRUTH)
 
 
 def test_weights_are_fetched_by_kind(monkeypatch, tmp_path):

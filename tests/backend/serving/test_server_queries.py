@@ -21,6 +21,7 @@ from blender_saga.wire.messages import (
     LoadScene,
     Prompt,
     Recolor,
+    SelectOptions,
     Status,
     Train,
     TrainSettings,
@@ -31,7 +32,7 @@ from saga_backend.model.scene_model import SceneModel
 from saga_backend.segments.segments import from_sets, scale_table
 from saga_backend.text.clip_model import LoadedClip, build
 from saga_backend.tools.tiny_clip import TinySettings, save
-from tests.helpers.clicks import CLOUD, SMALL, TRUTH, VIEW, N, chosen, front, iou
+from tests.helpers.clicks import CLOUD, SMALL, TRUTH, VIEW, N, a_click, chosen, front, iou
 from tests.helpers.twins import toy_views
 from tests.paths import ROOT
 
@@ -58,7 +59,7 @@ def answered(backend: Backend, request: object) -> object:
 
 
 def click(*prompts: Prompt, **options: object) -> Click:
-    return Click("toy", prompts, **({"scale": 1.0} | options))
+    return a_click(prompts, **options)
 
 
 def region(corners: list, kind: str = "box") -> Prompt:
@@ -141,7 +142,9 @@ def test_clusters_of_ten_gaussians_and_of_one(backend, tmp_path, count):
     assert answer.labels.tolist() == [-1] * count and len(answer.parents) == 0 and answer.note
     assert (answered(backend, Color(name)).rgb == 128).all()
     whole = Prompt(VIEW, np.array([(0, 0), (64, 48)], np.float32), "box")
-    selection = answered(backend, Click(name, (whole,), clean_up=CleanUp(True, True, True, True)))
+    selection = answered(
+        backend, Click(name, (whole,), options=SelectOptions(clean_up=CleanUp(True, True, True, True)))
+    )
     assert selection.total == count and (selection.count > 0) != bool(selection.note)
 
 

@@ -42,7 +42,7 @@ def test_fractions_of_a_pixel_do_not_matter(session):
 
 
 def test_scores_on_request(session):
-    asked = click_at(front(0), want_scores=True, threshold=0.6)
+    asked = click_at(front(0), scores=True, threshold=0.6)
     by_features = session.click(replace(asked, method="saga", snap=False))
     np.testing.assert_array_equal(by_features.scores > 0.6, chosen(by_features))
     assert by_features.threshold == pytest.approx(0.6) and by_features.scores.dtype == np.float32

@@ -25,7 +25,7 @@ from saga_backend.methods.saga.model import AffinityModel
 from saga_backend.model.scene_model import SceneModel
 from saga_backend.segments.segments import from_sets, scale_table
 from saga_backend.serving.session import Session
-from tests.helpers.clicks import CLOUD, SMALL, TRUTH, VIEW, N, chosen, front, iou, refusal
+from tests.helpers.clicks import CLOUD, SMALL, TRUTH, VIEW, N, a_click, chosen, front, iou, refusal
 from tests.helpers.twins import toy_views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,7 +34,7 @@ FLAT = replace(VIEW, K=np.array([[10, 0, 32], [0, 10, 24], [0, 0, 1.0]]), orthog
 
 
 def ask(session: Session, *prompts: Prompt, **options: object) -> Selection:
-    return session.click(Click("toy", prompts, **({"scale": 1.0} | options)))
+    return session.click(a_click(prompts, **options))
 
 
 def at(index: int, view: View = VIEW, positive: bool = True) -> Prompt:
@@ -66,16 +66,16 @@ def test_clicks_in_different_views_count_together(session, second):
 
 def test_the_order_of_the_prompts_does_not_matter(rng, session):
     prompts = [at(0), at(1, VIEWS[2], False), box_of(0, VIEWS[1]), at(0, FLAT)]
-    expected = ask(session, *prompts, want_scores=True)
-    shuffled = ask(session, *[prompts[i] for i in rng.permutation(4)], want_scores=True)
+    expected = ask(session, *prompts, scores=True)
+    shuffled = ask(session, *[prompts[i] for i in rng.permutation(4)], scores=True)
     np.testing.assert_array_equal(expected.bits, shuffled.bits)
     np.testing.assert_allclose(expected.scores, shuffled.scores, atol=1e-6)
 
 
 def test_a_prompt_of_several_pixels_is_as_many_prompts(session):
     pixels = np.concatenate([front(0), front(1)])
-    together = ask(session, Prompt(VIEW, pixels), want_scores=True)
-    apart = ask(session, at(0), at(1), want_scores=True)
+    together = ask(session, Prompt(VIEW, pixels), scores=True)
+    apart = ask(session, at(0), at(1), scores=True)
     np.testing.assert_array_equal(together.scores, apart.scores)
 
 

@@ -23,12 +23,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_cancelled_training_leaves_model_and_file(session, tmp_path, saga_file, phase):
     path = tmp_path / "old.saga"
     path.write_bytes(saga_file.read_bytes())
-    before = session.click(click_at(front(0), want_scores=True))
+    before = session.click(click_at(front(0), scores=True))
     with pytest.raises(Cancelled):
         session.train(Train("toy", str(path), replace(SMALL, seed=9)), CancelsAt(phase))
     assert path.read_bytes() == saga_file.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["old.saga"]
-    after = session.click(click_at(front(0), want_scores=True))
+    after = session.click(click_at(front(0), scores=True))
     np.testing.assert_array_equal(before.scores, after.scores)
 
 
@@ -36,21 +36,21 @@ def test_cancelled_after_a_snapshot_goes_back_to_the_former_model(session):
     class Late(Control):
         def emit(self, phase: str, step: int, total: int) -> None:
             if phase == "training" and step == 110:
-                during.append(session.click(click_at(front(0), want_scores=True)))
+                during.append(session.click(click_at(front(0), scores=True)))
                 self.cancel()
 
     during: list[Selection] = []
-    before = session.click(click_at(front(0), want_scores=True))
+    before = session.click(click_at(front(0), scores=True))
     with pytest.raises(Cancelled):
         session.train(Train("toy", "", replace(SMALL, seed=9, steps=120, pixels=16)), Late())
     assert np.abs(during[0].scores - before.scores).max() > 0
-    after = session.click(click_at(front(0), want_scores=True))
+    after = session.click(click_at(front(0), scores=True))
     np.testing.assert_array_equal(before.scores, after.scores)
 
 
 def test_what_cannot_be_saved_is_kept_in_memory_and_can_be_fetched(session, tmp_path):
     """The folder is gone when the training ends: clicks are answered from what was learned, and it can be saved yet."""
-    before = session.click(click_at(front(0), want_scores=True))
+    before = session.click(click_at(front(0), scores=True))
     folder = tmp_path / "folder"
     folder.mkdir()
 
@@ -61,13 +61,13 @@ def test_what_cannot_be_saved_is_kept_in_memory_and_can_be_fetched(session, tmp_
 
     trained = session.train(Train("toy", str(folder / "a.saga"), replace(SMALL, steps=2, seed=4)), Locks())
     assert trained.model_file == "" and trained.unsaved.startswith("The model cannot be saved") and trained.steps == 2
-    after = session.click(click_at(front(0), want_scores=True))
+    after = session.click(click_at(front(0), scores=True))
     assert np.abs(before.scores - after.scores).max() > 0
     path = tmp_path / "elsewhere.saga"
     path.write_bytes(session.fetch_model(FetchModel("toy")).data.tobytes())
     again = Session("cpu")
     assert again.load_scene(LoadScene("toy", CLOUD, model_file=str(path))).model_steps == 2
-    other = again.click(click_at(front(0), want_scores=True))
+    other = again.click(click_at(front(0), scores=True))
     np.testing.assert_array_equal(other.bits, after.bits)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from blender_saga.errors import REPORT, ErrorCode, UserError
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.view import View
-from blender_saga.wire.messages import Click, Done, LookAhead, ObjectPoints
+from blender_saga.wire.messages import Click, Done, InstantClick, LookAhead, ObjectPoints
 
 from ...common.progress import Control
 from ...masks.sam.model import chosen_file, shared_sam
@@ -70,7 +70,7 @@ class InstantSelector:
         self._segmenter: SamSegmenter | None = None
         self._places: OrderedDict[tuple, dict[tuple, list[View]]] = OrderedDict()
 
-    def click(self, request: Click, snapshot: SceneSnapshot, control: Control) -> Answer:
+    def click(self, request: InstantClick, snapshot: SceneSnapshot, control: Control) -> Answer:
         """The selection of an instant click.
 
         Raises:
@@ -79,21 +79,21 @@ class InstantSelector:
         """
         if not request.prompts:
             raise UserError("The click is not usable", "it has no prompts", fix=REPORT, code=ErrorCode.BAD_CLICK)
-        if request.neighbors > len(NEIGHBORS):
+        if request.options.neighbors > len(NEIGHBORS):
             why = f"at most {len(NEIGHBORS)}"
             raise UserError(
-                f"There are no {request.neighbors} neighbor views",
+                f"There are no {request.options.neighbors} neighbor views",
                 why,
                 "Use fewer neighbor views",
                 ErrorCode.BAD_SETTINGS,
             )
         control.progress("looking", 0, 1)
-        instant = self._instant(request.weights, snapshot, request.neighbors, control)
-        if request.neighbors < 0:
+        instant = self._instant(request.options.weights, snapshot, request.options.neighbors, control)
+        if request.options.neighbors < 0:
             for view in instant.views_of(request.prompts):  # needed anyway; this measures the time of an encoding
                 instant.prepare(view)
             instant.neighbors = affordable(self._segmenter.seconds if self._segmenter else 0.0)
-        lifted = instant.select(request.prompts, None if request.scale < 0 else request.scale)
+        lifted = instant.select(request.prompts, request.options.wanted_scale)
         return answer_of(lifted, snapshot, request)
 
     def ahead(self, request: LookAhead, snapshot: SceneSnapshot, control: Control) -> Done:
@@ -110,7 +110,7 @@ class InstantSelector:
         """The answer from the clicked pictures alone if all of them are encoded already; else None."""
         with self._lock:
             segmenter = self._segmenter
-        if segmenter is None or not request.weights:
+        if segmenter is None or not request.options.weights:
             return None
         bound = _SceneSegmenter(segmenter, snapshot.key)
         instant = Instant(bound, ObjectStage(snapshot.query_objects), snapshot.cloud.means, 0)
@@ -154,11 +154,11 @@ def answer_of(lifted: Lifted, snapshot: SceneSnapshot, request: Click) -> Answer
     Gaussians: the segment has the far side too.
     """
     mask, model = lifted.selected, snapshot.model
-    if request.snap and model is not None and mask.any():
+    if request.options.snap and model is not None and mask.any():
         mask = nearest_by_iou(model.segments, mask, lifted.known)
     chosen = snapshot.cloud.means[mask].astype(np.float64)
     size = float(2 * np.sqrt(chosen.var(axis=0).sum())) if len(chosen) else 0.0
-    scale = request.scale if request.scale >= 0 else model.scale_of(size) if model else 0.5
+    scale = request.options.scale if request.options.scale >= 0 else model.scale_of(size) if model else 0.5
     return Answer(mask, lifted.scores, scale, size, DEFAULT_THRESHOLD, lifted.note)
 
 
