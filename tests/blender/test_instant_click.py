@@ -50,10 +50,12 @@ def test_without_weights_nothing_is_asked(splat, weights):
 
 
 def test_clicks_say_which_weights_there_are(splat, weights):
-    asked = addon("scene.requests.prompts").refinement(bpy.context.scene)
-    assert asked["weights"] == weights.sam_weights and asked["method"] == "instant"
-    bpy.context.scene.saga.select_by = "AUTO"
-    assert addon("scene.requests.prompts").refinement(bpy.context.scene)["weights"] == weights.sam_weights
+    prompts, scene = addon("scene.requests.prompts"), bpy.context.scene
+    assert prompts.select_options(scene, -1.0, -1.0, True).weights == weights.sam_weights and prompts.is_instant(scene)
+    scene.saga.select_by = "SAGA"
+    options = prompts.select_options(scene, -1.0, 0.5, False)
+    assert (options.weights, options.method, options.threshold) == (weights.sam_weights, "saga", 0.5)
+    assert not prompts.is_instant(scene)
 
 
 def test_a_view_that_rests_is_looked_at_before_it_is_clicked(splat, weights):

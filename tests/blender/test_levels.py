@@ -89,7 +89,7 @@ def test_the_wheel_changes_the_level_and_asks_again(
         bpy.ops.saga.scale_step(step=step)
         asked.append(settings.level)
     assert asked == ["FINE", "FINE", "COARSE", "COARSE"]
-    assert [m.scale for m in messages[1:]] == [0.0, 0.0, 1.0, 1.0]
+    assert [m.options.scale for m in messages[1:]] == [0.0, 0.0, 1.0, 1.0]
 
 
 def test_another_run_of_blender_still_knows(two_levels: bpy.types.Object) -> None:

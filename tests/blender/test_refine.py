@@ -40,7 +40,7 @@ def test_shift_and_ctrl_send_all_clicks_again(trained: bpy.types.Object, monkeyp
     np.testing.assert_array_equal(selected(trained), CLUSTER == 1)
     assert [[p.positive for p in m.prompts] for m in messages] == [[True], [True, True], [True, True, False]]
     assert prompts() == [(False, True), (False, True), (False, False)]
-    assert [m.scale for m in messages] == [-1.0, 0.5, 0.5]  # a second thing does not change the first
+    assert [m.options.scale for m in messages] == [-1.0, 0.5, 0.5]  # a second thing does not change the first
 
 
 def test_a_plain_click_starts_anew(trained: bpy.types.Object) -> None:
@@ -124,7 +124,7 @@ def test_scale_steps_ask_again_and_the_newest_wins(trained: bpy.types.Object, mo
     bpy.ops.saga.scale_step(step=0.3)
     bpy.ops.saga.scale_step(step=-0.8)
     wait_for_live()
-    assert [round(m.scale, 3) for m in messages] == [0.8, 0.0]
+    assert [round(m.options.scale, 3) for m in messages] == [0.8, 0.0]
     assert not selected(trained).any()  # the fake takes a radius of 0 there
     settings = bpy.context.scene.saga
     assert settings.scale == 0 and not settings.scale_auto
@@ -134,7 +134,7 @@ def test_clean_up_is_sent(trained: bpy.types.Object, monkeypatch: pytest.MonkeyP
     messages, settings = sent(monkeypatch), bpy.context.scene.saga
     settings.drop_floaters = settings.only_visible = True
     click(Vector(PLACES[0]))
-    clean_up = messages[0].clean_up
+    clean_up = messages[0].options.clean_up
     assert (clean_up.floaters, clean_up.connected, clean_up.holes, clean_up.visible) == (True, False, False, True)
 
 

@@ -133,7 +133,7 @@ def test_undo_while_a_click_is_answered(trained: bpy.types.Object) -> None:
         arguments["view_matrix"], arguments["projection_matrix"], (arguments["width"], arguments["height"])
     )
     corners = (arguments["x"], arguments["y"]) * 2
-    query = queries.ask([trained], queries.ClickRequest((prompts.make_prompt(view, corners, True),)))
+    query = queries.ask([trained], (prompts.make_prompt(view, corners, True),), addon("wire.messages").SelectOptions())
     bpy.ops.ed.undo()
     query.request.wait()
     queries.apply(query, "set")

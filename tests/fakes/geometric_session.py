@@ -24,69 +24,42 @@ from blender_saga.wire.messages import (
     FetchModel,
     FetchWeights,
     FindText,
-    LoadScene,
+    InstantClick,
     LookAhead,
     ModelFile,
     Names,
     NameSegments,
     ObjectPoints,
-    OpenModel,
     Prompt,
     Recolor,
     Recolored,
-    SceneState,
     Selection,
     Status,
     Train,
     Trained,
-    Unload,
     Weights,
 )
 from saga_backend.common.device import Device
 from saga_backend.common.progress import Control
-from tests.fakes.models import facts_of, saga_file
+from tests.fakes.models import saga_file
+from tests.fakes.stand_in import StandIn
 
 ENDLESS = 99_999
 """Training with this many steps goes on until it is cancelled; with `DIES` steps the process dies instead."""
 DIES = 66_666
 RADIUS = 12.0  # pixels
+WHOLE = (ObjectPoints(np.eye(4)),)
 
 
-class GeometricSession:
+class GeometricSession(StandIn):
     """The part of `saga_backend.serving.session.Session` that Blender sees."""
 
-    def __init__(self) -> None:
-        self._means: dict[str, np.ndarray] = {}
-        self._trained: dict[str, int] = {}
-        self._levels: dict[str, int] = {}
-
-    def load_scene(self, request: LoadScene) -> SceneState:
-        means = np.full((request.count, 3), np.nan)
-        means[request.ids if len(request.ids) else np.arange(request.count)] = request.cloud.means
-        self._means[request.scene], note = means, ""
-        if request.model_file and Path(request.model_file).is_file():
-            header = facts_of(Path(request.model_file).read_bytes())
-            if header["fingerprint"] == request.scene:
-                self._trained[request.scene], self._levels[request.scene] = header["steps"], header["levels"]
-            else:
-                note = f"The model {Path(request.model_file).name} belongs to another cloud"
-        levels = self._levels.get(request.scene, 0)
-        return SceneState(request.scene, request.count, self._trained.get(request.scene, 0), note, levels)
-
-    def open_model(self, request: OpenModel) -> SceneState:
-        count = len(self._known(request.scene))
-        header = facts_of(request.data.tobytes())
-        if header["fingerprint"] != request.scene:
-            raise UserError(f"{request.name} is the model of another cloud", code=ErrorCode.OTHER_CLOUD)
-        self._trained[request.scene], self._levels[request.scene] = header["steps"], header["levels"]
-        return SceneState(request.scene, count, header["steps"], "", header["levels"])
-
     def fetch_model(self, request: FetchModel) -> ModelFile:
-        content = saga_file(request.scene, steps=self._trained[request.scene], levels=self._levels[request.scene])
+        content = saga_file(request.scene, steps=self.trained(request.scene), levels=self._levels[request.scene])
         return ModelFile(request.scene, np.frombuffer(content, np.uint8))
 
     def train(self, request: Train, control: Control) -> Trained:
-        self._known(request.scene)
+        self.known(request.scene)
         steps, pause = request.settings.steps or 5, threading.Event()
         for step in range(steps):
             control.progress("training", step, steps)
@@ -101,25 +74,22 @@ class GeometricSession:
                 Path(path).write_bytes(saga_file(request.scene, steps=steps, levels=levels))
         except OSError as error:
             path, unsaved = "", f"The model cannot be saved to {path}: {error.strerror}."
-        self._trained[request.scene], self._levels[request.scene] = steps, levels
+        self._steps[request.scene], self._levels[request.scene] = steps, levels
         phases = ("training",), (0.5,)
         return Trained(request.scene, steps, 7, 3, 0.9, *phases, path, levels=levels, unsaved=unsaved)
 
     def click(self, request: Click) -> Selection:
-        means = self._known(request.scene)
-        if request.scene not in self._trained and request.method != "instant":
-            raise UserError("This splat is not trained yet", fix="Press Train Affinity first", code=ErrorCode.NO_MODEL)
-        if request.method == "instant" and not request.weights:
-            raise UserError("Segment Anything has no weights", fix="Choose a file", code=ErrorCode.BAD_WEIGHTS)
-        near = RADIUS * (1 if request.scale < 0 else 2 * request.scale)
-        distances = [self._distances(means, request.objects, prompt) for prompt in request.prompts]
+        self.check_click(request)
+        means, options, objects = self.known(request.scene), request.options, request.objects or WHOLE
+        near = RADIUS * (1 if options.scale < 0 else 2 * options.scale)
+        distances = [self._distances(means, objects, prompt) for prompt in request.prompts]
         distance = np.min([d for d, p in zip(distances, request.prompts, strict=True) if p.positive], axis=0)
         mask = distance < near
         for away, prompt in zip(distances, request.prompts, strict=True):
             mask &= prompt.positive | (away >= near)
         note = "" if mask.any() else "There is nothing under the click"
-        scores = (1 / (1 + distance)).astype(np.float32) if request.scores else np.zeros(0, np.float32)
-        scale = 0.5 if request.scale < 0 else request.scale
+        scores = (1 / (1 + distance)).astype(np.float32) if options.scores else np.zeros(0, np.float32)
+        scale = 0.5 if options.scale < 0 else options.scale
         return Selection(np.packbits(mask), int(mask.sum()), len(mask), scale, 1.0, 0.75, scores, note)
 
     def _distances(self, means: np.ndarray, objects: tuple[ObjectPoints, ...], prompt: Prompt) -> np.ndarray:
@@ -139,11 +109,12 @@ class GeometricSession:
         distance = np.linalg.norm(pixels - np.clip(pixels, low, high) - (0.5 if (low == high).all() else 0), axis=1)
         return np.where(camera[:, 2] > 0, distance, np.inf)
 
-    def instant(self, request: Click, control: Control) -> Selection:
+    def instant_click(self, request: InstantClick, control: Control) -> Selection:
         control.progress("looking", 0, 1)
         return self.click(request)
 
     def look_ahead(self, request: LookAhead, control: Control) -> Done:
+        self.check_weights(request)
         return Done()
 
     def fetch_weights(self, request: FetchWeights, control: Control) -> Weights:
@@ -152,7 +123,8 @@ class GeometricSession:
 
     def cluster(self, request: Cluster, control: Control) -> Clusters:
         """A thing of every third Gaussian, and one of two parts: the others."""
-        count = len(self._known(request.scene))
+        self.trained(request.scene)
+        count = len(self.known(request.scene))
         labels = np.array([0, 2, 3], np.int32)[np.arange(count) % 3]
         parents = np.array([-1, -1, 1, 1], np.int32)
         counts = np.array([np.sum(labels == 0), np.sum(labels > 0), np.sum(labels == 2), np.sum(labels == 3)], np.int32)
@@ -161,8 +133,8 @@ class GeometricSession:
 
     def find_text(self, request: FindText, control: Control) -> Candidates:
         """The things of `cluster`, the wanted number first: "thing 1" finds node 1; other texts fit nothing."""
-        if not request.weights:
-            raise UserError("What a text means needs CLIP", fix="Choose a file", code=ErrorCode.BAD_WEIGHTS)
+        self.trained(request.scene)
+        self.check_weights(request)
         tree = self.cluster(Cluster(request.scene), control)
         masks = [tree.labels == 0, tree.labels > 0]
         wanted = int(request.text.removeprefix("thing ")) if request.text.startswith("thing ") else -1
@@ -178,14 +150,15 @@ class GeometricSession:
 
     def name_segments(self, request: NameSegments, control: Control) -> Names:
         """The words in their order, as far as they go."""
+        self.trained(request.scene)
+        self.check_weights(request)
         count = len(self.cluster(Cluster(request.scene), control).parents)
         names = [*request.words, *[""] * count][:count]
         return Names(request.scene, tuple(names), np.ones(count, np.float32))
 
     def recolor(self, request: Recolor, control: Control) -> Recolored:
         """From red to blue, a little more to the top; "forever" is never reached, "nothing" is refused."""
-        if not request.weights:
-            raise UserError("What a text means needs CLIP", fix="Choose a file", code=ErrorCode.BAD_WEIGHTS)
+        self.check_weights(request)
         if request.text == "nothing":
             raise UserError(
                 "The two texts say the same", fix="Say what it shall look like instead", code=ErrorCode.BAD_TEXT
@@ -201,20 +174,12 @@ class GeometricSession:
         return Recolored(shift)
 
     def color(self, request: Color) -> Colors:
-        count = len(self._known(request.scene))
+        self.trained(request.scene)
+        count = len(self.known(request.scene))
         return Colors(request.scene, np.repeat(np.arange(count, dtype=np.uint8)[:, None], 3, axis=1))
-
-    def unload(self, request: Unload) -> Done:
-        self._means.pop(request.scene, None)
-        return Done()
 
     def status(self, request: Status) -> BackendState:
         return BackendState(512, 4096, "a fake GPU", 1024, 8192)
-
-    def _known(self, scene: str) -> np.ndarray:
-        if scene not in self._means:
-            raise UserError("The backend does not know this splat", fix="Load it first", code=ErrorCode.NO_SCENE)
-        return self._means[scene]
 
 
 def open_session(wanted: str) -> tuple[Device, GeometricSession]:

@@ -7,7 +7,7 @@ import json
 
 def saga_file(scene: str, **facts: object) -> bytes:
     """The bytes of one that belongs to a scene."""
-    about = {"__metadata__": {"saga": json.dumps({"fingerprint": scene, **facts})}}
+    about = {"__metadata__": {"saga": json.dumps({"fingerprint": scene, "steps": 3, "levels": 0, **facts})}}
     header = json.dumps(about).encode()
     return len(header).to_bytes(8, "little") + header
 
