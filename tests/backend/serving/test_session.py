@@ -42,12 +42,12 @@ def test_fractions_of_a_pixel_do_not_matter(session):
 
 
 def test_scores_on_request(session):
-    asked = click_at(front(0), scores=True, threshold=0.6)
-    by_features = session.click(replace(asked, method="saga", snap=False))
+    by_features = session.click(click_at(front(0), scores=True, threshold=0.6, method="saga", snap=False))
     np.testing.assert_array_equal(by_features.scores > 0.6, chosen(by_features))
     assert by_features.threshold == pytest.approx(0.6) and by_features.scores.dtype == np.float32
     for method in ("auto", "segments"):  # the segments decide what is selected; the scores stay those of the features
-        np.testing.assert_array_equal(session.click(replace(asked, method=method)).scores, by_features.scores)
+        answer = session.click(click_at(front(0), scores=True, threshold=0.6, method=method))
+        np.testing.assert_array_equal(answer.scores, by_features.scores)
 
 
 @pytest.mark.parametrize("options", [{"method": "segments"}, {"method": "saga"}, {"method": "saga", "snap": False}])
