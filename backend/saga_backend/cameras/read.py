@@ -47,7 +47,7 @@ def read_cameras(path: Path) -> Cameras:
     if not path.exists():
         raise UserError(
             f"The cameras {path} cannot be read",
-            "no such file or folder exists",
+            "there is no such file or folder",
             fix="Choose the folder with the photos and their cameras",
         )
     model = find_model(path) if path.is_dir() else None

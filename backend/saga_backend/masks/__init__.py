@@ -1,1 +1,1 @@
-"""Masks of pictures, from files and models."""
+"""Masks of pictures, from files and from models."""

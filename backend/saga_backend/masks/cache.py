@@ -1,7 +1,7 @@
-"""Masks on disk: a file for each picture that says what it was made of, so that it is never made twice.
+"""A cache of masks on disk: one file per picture, with a key of all inputs.
 
-A file is an npz: run lengths, and a key that depends on the picture's content, the settings and the model. It is
-written beside and renamed when it is complete; what is truncated, damaged or of another key counts as not there.
+A file is an npz with run lengths and a key that depends on the picture's content, the settings and the model. It is
+written atomically. A file that is truncated, damaged or has another key counts as missing.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ from .run_lengths import RunMasks
 
 
 def masks_key(content: str, meaning: Mapping[str, float], model: str) -> str:
-    """What masks were made of, as one number: picture, settings, model (hashes of them)."""
+    """SHA-256 of all inputs of the masks: picture, settings and model."""
     text = json.dumps([1, content, dict(sorted(meaning.items())), model])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def view_content(fingerprint: str, view: View) -> str:
-    """What a drawn picture shows: the cloud's fingerprint and the view, without drawing it."""
+    """SHA-256 of a rasterized picture's inputs: the cloud's fingerprint and the view. Nothing is rasterized."""
     return hashlib.sha256(fingerprint.encode() + view.key).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
 class MaskCache:
-    """A folder of masks, found by the names of the pictures."""
+    """A folder of mask files, named after the pictures."""
 
     folder: Path
 
     def path(self, name: str) -> Path:
-        """The file of a picture's name ("left/0001.jpg" -> FOLDER/left/0001.npz); it never lies outside the folder."""
+        """The mask file of a picture ("left/0001.jpg" -> FOLDER/left/0001.npz); always inside the folder."""
         parts = PurePosixPath(without_extension(name.replace("\\", "/"))).parts
         safe = [part for part in parts if part not in ("..", ".", "/") and ":" not in part]
         if not safe:
             raise UserError(
-                f"There is no place for the masks of '{name}'",
-                "it is no name of a picture",
+                f"The masks of '{name}' cannot be stored",
+                "the name is not a valid file name",
                 fix="Give the photo another name",
             )
         return self.folder.joinpath(*safe).with_name(safe[-1] + ".npz")
 
     def has(self, name: str, key: str) -> bool:
-        """Whether the masks of a picture are there, complete, and made of what the key says."""
+        """Whether a complete mask file of the picture exists with this key."""
         return stored_key(self.path(name)) == key
 
     def save(self, name: str, content: bytes) -> None:
-        """Put a file (`file_bytes`) in its place, in one step.
+        """Write a mask file (`file_bytes`) atomically.
 
         Raises:
-            UserError: if it cannot be written.
+            UserError: if the file cannot be written.
         """
         path = self.path(name)
         try:
@@ -73,13 +73,13 @@ class MaskCache:
             raise UserError(
                 f"The masks cannot be written to {self.folder}",
                 why,
-                fix="Choose a folder that you may write to, on a disk with space",
+                fix="Choose a writable folder on a disk with free space",
                 code=ErrorCode.CANNOT_WRITE,
             ) from error
 
 
 def file_bytes(masks: RunMasks, key: str) -> bytes:
-    """The file of some masks; the same masks and key give the same bytes."""
+    """The content of a mask file; equal masks and keys give equal bytes."""
     out = io.BytesIO()
     np.savez_compressed(
         out, counts=masks.counts, offsets=masks.offsets, size=np.array(masks.size, np.int32), scores=masks.scores,
@@ -89,7 +89,7 @@ def file_bytes(masks: RunMasks, key: str) -> bytes:
 
 
 def stored_key(path: Path) -> str:
-    """The key of a file that is complete, "" for any other: all of it is read, so that its checksums are compared."""
+    """The key of a complete file, "" otherwise. The whole file is read, which verifies its checksums."""
     try:
         check_archive(path)
         with np.load(path, allow_pickle=False) as arrays:
@@ -100,10 +100,10 @@ def stored_key(path: Path) -> str:
 
 
 def read_runs(arrays: Mapping[str, np.ndarray]) -> RunMasks:
-    """The masks in the arrays of a file.
+    """The masks of a file's arrays.
 
     Raises:
-        ValueError: if they do not fit each other.
-        KeyError: if some are missing.
+        ValueError: if the arrays are inconsistent.
+        KeyError: if an array is missing.
     """
     return RunMasks.of_arrays(*(arrays[name] for name in ("counts", "offsets", "size", "scores")))

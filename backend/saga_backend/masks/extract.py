@@ -1,4 +1,4 @@
-"""Masks of many pictures into a folder: what is there already stays, the rest is found, here or on a cluster."""
+"""Mask extraction for many pictures: cached masks are reused, the others are computed here or on a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..cameras.photo import Frame
 from ..common.progress import Control
 from ..rasterizer.select import Rasterizer
 from .cache import MaskCache, file_bytes, masks_key, view_content
-from .sam.generator import SamGenerator, fitted
+from .sam.generator import SamGenerator, limit_size
 from .sam.model import LoadedSam
 from .sam.settings import SamSettings
 from .sam.weights import sha256_of
@@ -27,12 +27,12 @@ PHASE = "finding masks"
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One picture to find masks in.
+    """Mask extraction for one picture.
 
     Attributes:
-        name: of the picture, by which its masks are found again.
-        key: what its masks are made of (cache.masks_key).
-        frame: photo, or view to draw.
+        name: name of the picture and of its mask file.
+        key: key of all inputs (cache.masks_key).
+        frame: the photo, or the view to rasterize.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Where pictures come from: photos from their files, views of the cloud from the rasterizer.
+    """The source of pictures: photos are read from files, views of the cloud are rasterized.
 
     Attributes:
-        cloud: what views show.
-        raster: draws them.
-        longest_side: pixels; larger photos are made smaller, views are drawn at this size whatever size they are
-            trained at: the model sees more in it, and masks are looked up at any size.
+        cloud: the Gaussians to rasterize.
+        raster: the rasterizer.
+        longest_side: pixels. Larger photos are scaled down. Views are rasterized at this size whatever their
+            training size: the model sees more detail, and masks can be resampled to any size.
     """
 
     cloud: GaussianCloud
@@ -59,10 +59,10 @@ class Pictures:
         """[H,W,3] uint8, sRGB.
 
         Raises:
-            UserError: if a photo cannot be read, or is not the one that its camera is of.
+            UserError: if a photo cannot be read or does not fit its camera.
         """
         if frame.image is not None:
-            return fitted(_photo(frame.image, frame), self.longest_side)
+            return limit_size(_photo(frame.image, frame), self.longest_side)
         view = frame.view
         factor = self.longest_side / max(view.width, view.height)
         view = view.resized(max(1, round(view.width * factor)), max(1, round(view.height * factor)))
@@ -70,16 +70,16 @@ class Pictures:
 
 
 class Engine(Protocol):
-    """Does the work of tasks, in any order."""
+    """An executor of tasks, in any order."""
 
     def run(self, tasks: Sequence[Task], pictures: Pictures, control: Control) -> Iterator[tuple[Task, bytes]]:
-        """The tasks as they are done, each with the file of its masks (cache.file_bytes)."""
+        """Yield each finished task with the content of its mask file (cache.file_bytes)."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Local:
-    """Finds masks in this process, one picture after the other; `notes`: what did not fit into memory, for the user."""
+    """Computes masks in this process, one picture at a time; `notes`: memory limits that were hit, for the user."""
 
     sam: LoadedSam
     settings: SamSettings
@@ -93,24 +93,26 @@ class Local:
 
 
 @dataclass(eq=False)
-class Extracted:
-    """How many pictures' masks were there already, how many were found now."""
+class Extraction:
+    """Numbers of pictures with reused and with new masks, and the names of the new ones."""
 
     reused: int = 0
     found: int = 0
     names: list[str] = field(default_factory=list)
 
 
-def extract(tasks: Sequence[Task], cache: MaskCache, engine: Engine, pictures: Pictures, control: Control) -> Extracted:
-    """See to it that the cache has the masks of every task.
+def extract(
+    tasks: Sequence[Task], cache: MaskCache, engine: Engine, pictures: Pictures, control: Control
+) -> Extraction:
+    """Fill the cache with the masks of every task.
 
     Raises:
-        UserError: if a picture cannot be read or a file not be written; what was found before stays.
-        Cancelled: if the control was cancelled; the same.
+        UserError: if a picture cannot be read or a file cannot be written; finished masks stay in the cache.
+        Cancelled: if the control was cancelled; finished masks stay in the cache.
     """
-    done, missing = Extracted(), []
+    done, missing = Extraction(), []
     for index, task in enumerate(tasks):
-        control.progress("looking for masks", index, len(tasks))
+        control.progress("checking cached masks", index, len(tasks))
         if cache.has(task.name, task.key):
             done.reused += 1
         else:
@@ -125,12 +127,12 @@ def extract(tasks: Sequence[Task], cache: MaskCache, engine: Engine, pictures: P
 
 
 def tasks_of(frames: Sequence[Frame], pictures: Pictures, settings: SamSettings, model: str) -> list[Task]:
-    """The tasks of some frames; `model`: the SHA-256 of the weights.
+    """The tasks of frames; `model`: SHA-256 of the weights.
 
     Raises:
         UserError: if a photo cannot be read.
     """
-    fingerprint = pictures.cloud.fingerprint()  # once: it reads the whole cloud
+    fingerprint = pictures.cloud.fingerprint()  # computed once, because it reads the whole cloud
     contents = [view_content(fingerprint, f.view) if f.image is None else sha256_of(f.image) for f in frames]
     keys = [masks_key(content, settings.meaning(), model) for content in contents]
     return [Task(frame.name, key, frame) for frame, key in zip(frames, keys, strict=True)]
@@ -149,13 +151,13 @@ def _photo(path: Path, frame: Frame) -> np.ndarray:
         raise UserError(
             f"The photo {path} cannot be read",
             getattr(error, "strerror", None) or str(error),
-            fix="Put a photo there that opens in other programs",
+            fix="Replace the photo by one that other programs can open",
         ) from error
     if not frame.fits(pixels.shape[1], pixels.shape[0]):
-        why = f"it has {pixels.shape[1]} x {pixels.shape[0]} pixels, its camera is for another aspect"
+        why = f"it has {pixels.shape[1]} x {pixels.shape[0]} pixels, and its camera has another aspect ratio"
         raise UserError(
-            f"The photo {path} is not the one of its camera",
+            f"The photo {path} does not fit its camera",
             why,
-            fix="Put the photo there that the camera was made from",
+            fix="Use the original photo of this camera",
         )
     return pixels

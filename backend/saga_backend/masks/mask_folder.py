@@ -1,11 +1,11 @@
-"""Masks that somebody else made: a folder with one file for each photo, matched by the photo's name.
+"""External masks: a folder with one file per photo, matched by the photo's name.
 
-NAME.pt     SAGA's: a tensor [N,H,W], bool or a number of which more than 0.5 is inside
-NAME.png    a label map: every gray value or color is a mask, 0 or black is none
-NAME.npz    `masks` [N,H,W] bool, or `labels` [H,W] or [L,H,W] whole numbers (L levels), 0 is none; or what the command
-            `masks` writes (cache.py)
-NAME.json   a list of COCO run lengths {"size": [H, W], "counts": list or string}, or of {"segmentation": them} as SAM
-            writes them, or a dictionary with such a list under "masks" or "annotations"
+NAME.pt     SAGA's format: a tensor [N,H,W], bool, or numbers with values above 0.5 inside
+NAME.png    a label map: every gray value or color is a mask; 0 or black is unlabeled
+NAME.npz    `masks` [N,H,W] bool; or `labels` [H,W] or [L,H,W] integers (L levels), 0 is unlabeled; or the output of the
+            command `masks` (cache.py)
+NAME.json   a list of COCO run lengths {"size": [H, W], "counts": list or string}; or SAM's list of {"segmentation": run
+            lengths}; or a dictionary with such a list under "masks" or "annotations"
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from . import coco_rle
 from .cache import read_runs
 from .run_lengths import check_size
 
-MOST_LABELS = 4096
-"""A label map with more values than this is a photo."""
+MAX_LABELS = 4096
+"""A picture with more values than this is a photo, not a label map."""
 _BROKEN = (*BROKEN, TypeError, AttributeError, OverflowError, Image.DecompressionBombError)
 
 
 class MaskFolder(Sequence[np.ndarray]):
-    """The masks [N,H,W] of every frame at its view's size, read when asked for; all at once would not fit in memory.
+    """The masks [N,H,W] of every frame at its view's size, read on access, because all would not fit into memory.
 
     Attributes:
-        missing: names of the frames for which the folder has no file; they have no masks.
+        missing: names of the frames without a mask file.
     """
 
     def __init__(self, folder: Path, frames: Sequence[Frame]) -> None:
-        """Match files with frames; nothing is read yet.
+        """Match files with frames; no file is read yet.
 
         Raises:
-            UserError: if the folder is missing or has a file for none of the frames, or two for one.
+            UserError: if the folder is missing, has no file for any frame, or has two files for one frame.
         """
         if not folder.is_dir():
             raise UserError(
@@ -52,14 +52,14 @@ class MaskFolder(Sequence[np.ndarray]):
             )
         self._folder, self._frames = folder, frames
         stems = [frame.stem for frame in frames]
-        self._alone = len(set(stems)) == len(stems)
+        self._unique_stems = len(set(stems)) == len(stems)
         self._paths = [self._find(frame) for frame in frames]
         self.missing = [frame.name for frame, path in zip(frames, self._paths, strict=True) if path is None]
         if len(self.missing) == len(frames):
-            there = sorted(p.name for p in folder.iterdir() if p.suffix in _READERS)
-            why = f"it has {len(there)} mask files ({', '.join(there[:3]) or 'none'} ...)" if there else "it has none"
-            like = frames[0].stem if frames else "NAME"
-            raise UserError(f"The masks {folder} fit none of the photos", why, f"Name them like {like}.png")
+            names = sorted(p.name for p in folder.iterdir() if p.suffix in _READERS)
+            why = f"it has {len(names)} mask files ({', '.join(names[:3])} ...)" if names else "it has no mask files"
+            example = frames[0].stem if frames else "NAME"
+            raise UserError(f"The masks {folder} fit none of the photos", why, f"Name them like {example}.png")
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -74,8 +74,8 @@ class MaskFolder(Sequence[np.ndarray]):
         path, frame = self._paths[index], self._frames[index]
         return np.zeros((0, frame.view.height, frame.view.width), bool) if path is None else read_masks(path, frame)
 
-    def try_first(self) -> None:
-        """Read the first file, so that masks of other photos are refused before any work is done.
+    def check_first(self) -> None:
+        """Read the first file, so that masks of other photos are rejected before other work starts.
 
         Raises:
             UserError: as `read_masks`.
@@ -84,21 +84,21 @@ class MaskFolder(Sequence[np.ndarray]):
         read_masks(path, frame)
 
     def _find(self, frame: Frame) -> Path | None:
-        """A file with the frame's whole name (folders too), or just its stem where no other frame has that stem."""
-        bases = [without_extension(frame.name), frame.name, *([frame.stem] if self._alone else [])]
+        """The file with the frame's full name including folders, or with its stem if that is unique."""
+        bases = [without_extension(frame.name), frame.name, *([frame.stem] if self._unique_stems else [])]
         for base in bases:
             if ".." in Path(base).parts or Path(base).is_absolute():
-                continue  # names come from files of others: none leads out of the folder
-            found = [p for suffix in _READERS if _is_file(p := self._folder / (base + suffix))]
-            if len(found) > 1:
-                names = " and ".join(p.name for p in found)
+                continue  # names are untrusted and must not leave the folder
+            matches = [p for suffix in _READERS if _is_file(p := self._folder / (base + suffix))]
+            if len(matches) > 1:
+                names = " and ".join(p.name for p in matches)
                 raise UserError(
-                    f"The masks {self._folder} are not clear",
+                    f"The masks {self._folder} are ambiguous",
                     f"{names} belong to the same photo",
-                    fix="Keep one file for each photo",
+                    fix="Keep one file per photo",
                 )
-            if found:
-                return found[0]
+            if matches:
+                return matches[0]
         return None
 
 
@@ -110,50 +110,50 @@ def _is_file(path: Path) -> bool:
 
 
 def read_masks(path: Path, frame: Frame) -> np.ndarray:
-    """[N,H,W] bool: the masks of a file as the frame's view shows them (nearest pixel); empty ones are left out.
+    """[N,H,W] bool: the masks of a file, resampled into the frame's view (nearest pixel), without empty masks.
 
     Raises:
-        UserError: if the file is damaged or not a mask file, or of another aspect than the photo.
+        UserError: if the file is damaged, is not a mask file, or has another aspect ratio than the photo.
     """
     try:
-        masks = [mask for picture in _READERS[path.suffix](path) if (mask := _looked_up(path, frame, picture)).any()]
+        masks = [mask for picture in _READERS[path.suffix](path) if (mask := _resample(path, frame, picture)).any()]
     except UserError:
         raise
     except _BROKEN as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"The masks {path} cannot be read", why, "See the docs for what it must hold") from error
+        raise UserError(f"The masks {path} cannot be read", why, "Use one of the formats in the docs") from error
     return np.stack(masks) if masks else np.zeros((0, frame.view.height, frame.view.width), bool)
 
 
-def _looked_up(path: Path, frame: Frame, mask: np.ndarray) -> np.ndarray:
+def _resample(path: Path, frame: Frame, mask: np.ndarray) -> np.ndarray:
     check_aspect(path, frame, mask)
     return frame.look_up(mask)
 
 
 def check_aspect(path: Path, frame: Frame, picture: np.ndarray) -> None:
-    """Refuse a picture [H,W] that cannot be of the frame's photo.
+    """Check that a picture [H,W] has the aspect ratio of the frame's photo.
 
     Raises:
-        UserError: if its aspect is another.
+        UserError: if it has another.
     """
     height, width = picture.shape
     if not (height and width) or not frame.fits(width, height):
-        why = f"{path.name} has {width} x {height} pixels, the aspect of {frame.name} is that of "
+        why = f"{path.name} has {width} x {height} pixels, and {frame.name} has the aspect ratio of "
         why += f"{frame.view.width} x {frame.view.height}"
         raise UserError(
-            "The masks do not fit the photo", why, "Make them from the same photos", code=ErrorCode.BAD_MASKS
+            "The masks do not fit the photo", why, "Choose the masks of these photos", code=ErrorCode.BAD_MASKS
         )
 
 
 def split_labels(labels: np.ndarray) -> Iterator[np.ndarray]:
-    """The masks [H,W] bool of a label map [H,W], 0 is none.
+    """The masks [H,W] bool of a label map [H,W]; 0 is unlabeled.
 
     Raises:
-        ValueError: if there are too many for a label map.
+        ValueError: if it has too many values for a label map.
     """
     values = np.unique(labels)
-    if len(values) > MOST_LABELS:
-        raise ValueError(f"it has {len(values)} values: a photo, not a label map")
+    if len(values) > MAX_LABELS:
+        raise ValueError(f"it has {len(values)} values and so is a photo, not a label map")
     for value in values[values != 0]:
         yield labels == value
 
@@ -163,16 +163,16 @@ def _from_torch(path: Path) -> Iterator[np.ndarray]:
 
     try:
         tensor = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch lets through whatever its reader raises, unpickling errors among them
-        raise ValueError("it is not a file of plain tensors") from error
+    except Exception as error:  # torch passes on any error of its reader, including unpickling errors
+        raise ValueError("the file does not contain plain tensors") from error
     if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3:
-        raise ValueError("it is not one tensor [N,H,W]")
+        raise ValueError("the file is not one tensor [N,H,W]")
     for mask in check_tensor(tensor):
         yield (mask if mask.dtype == torch.bool else mask > 0.5).numpy()
 
 
 def label_map(path: Path) -> np.ndarray:
-    """[H,W] int64 labels of a picture: its gray values or palette numbers, or its colors as one number; 0 is none."""
+    """[H,W] int64 labels of a picture: gray values, palette indices, or colors as one integer; 0 is unlabeled."""
     with Image.open(path) as picture:
         check_size(picture.height, picture.width)
         if picture.mode in ("1", "L", "P", "I", "I;16", "I;16B"):
@@ -201,7 +201,7 @@ def _from_npz(path: Path) -> Iterator[np.ndarray]:
             return
         labels = arrays["labels"]
         if labels.ndim not in (2, 3) or labels.dtype.kind not in "ui":
-            raise ValueError("'labels' is not whole numbers [H,W] or [L,H,W]")
+            raise ValueError("'labels' is not an integer array [H,W] or [L,H,W]")
         for level in labels.reshape(-1, *labels.shape[-2:]):
             yield from split_labels(level)
 

@@ -1,7 +1,7 @@
-"""Masks on many machines: a task for each picture on a Ray cluster, the results in the same folder as from one.
+"""Mask extraction on a Ray cluster: one task per picture, with the results in the same folder as on one machine.
 
-The weights go to the workers with the first task, so that only the machine that asks needs the file. A worker that is
-lost is replaced by Ray and its picture done again elsewhere.
+The weights travel to the workers with the first task, so only this machine needs the file. Ray replaces a lost worker
+and repeats its picture on another one.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from .sam.model import sam_of_bytes
 from .sam.settings import SamSettings
 
 RETRIES = 5
-"""How often a picture is begun again because its worker was lost."""
-_PATIENCE = 0.5  # seconds until it is looked whether somebody has cancelled
+"""Number of retries of a picture after its worker was lost."""
+_POLL_SECONDS = 0.5  # interval of the check for cancellation
 _ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """What every worker needs: name, content and SHA-256 of the file of weights, and the settings."""
+    """Input of every worker: name, content and SHA-256 of the weights file, and the settings."""
 
     name: str
     content: np.ndarray
@@ -41,36 +41,36 @@ class Weights:
 
 
 def find_masks(picture: np.ndarray, key: str, weights: Weights) -> bytes:
-    """What a worker does: the file of the masks of a picture (cache.file_bytes)."""
+    """The task of a worker: the content of a picture's mask file (cache.file_bytes)."""
     return file_bytes(_generator(weights).masks(picture), key)
 
 
 def _generator(weights: Weights) -> SamGenerator:
-    """The worker's own model, kept from task to task."""
+    """The worker's model, cached between tasks."""
     key = (weights.sha256, weights.settings)
-    if key not in _kept:
+    if key not in _cache:
         from ..common.device import find_device
 
-        _kept.clear()
+        _cache.clear()
         sam = sam_of_bytes(Path(weights.name), weights.content.data, weights.sha256, find_device("auto").name)
-        _kept[key] = SamGenerator(sam, weights.settings)
-    return _kept[key]
+        _cache[key] = SamGenerator(sam, weights.settings)
+    return _cache[key]
 
 
-_kept: dict[tuple[str, SamSettings], SamGenerator] = {}
+_cache: dict[tuple[str, SamSettings], SamGenerator] = {}
 
 
 @dataclass(eq=False)
 class RayEngine:
-    """Finds masks on a Ray cluster (masks.extract.Engine).
+    """Computes masks on a Ray cluster (masks.extract.Engine).
 
     Attributes:
-        weights: file of weights, on this machine.
-        sha256: of its content.
-        settings: how.
-        address: of the cluster; "": one is started on this machine, and ended afterwards.
-        workers: of the one that is started; 0: as many as there are cores.
-        find: what a worker does.
+        weights: the weights file on this machine.
+        sha256: SHA-256 of its content.
+        settings: SAM's settings.
+        address: address of the cluster; "": a cluster on this machine, started and stopped here.
+        workers: workers of the started cluster; 0: one per core.
+        find: the task of a worker.
     """
 
     weights: Path
@@ -84,7 +84,7 @@ class RayEngine:
         """See Engine.
 
         Raises:
-            UserError: if Ray is not there or not reachable, or a picture's workers were lost again and again.
+            UserError: if Ray is not installed or not reachable, or a picture lost its worker too often.
             Cancelled: if the control was cancelled.
         """
         ray = import_ray()
@@ -92,13 +92,13 @@ class RayEngine:
             return
         own = self._connect(ray)
         try:
-            yield from self._spread(ray, tasks, pictures, control)
+            yield from self._distribute(ray, tasks, pictures, control)
         finally:
             if own:
                 ray.shutdown()
 
     def _connect(self, ray: ModuleType) -> bool:
-        """Join the cluster, or start one; whether it is to be ended afterwards."""
+        """Join the cluster, or start one; returns whether this process must shut it down."""
         if ray.is_initialized():
             return False
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -111,33 +111,33 @@ class RayEngine:
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             where = f"at {self.address}" if self.address else "on this machine"
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            fix = "Look at `ray status` on its head; docs/user/cluster.md says how one is started"
+            fix = "Run `ray status` on its head node; docs/user/cluster.md explains how to start a cluster"
             raise UserError(f"The Ray cluster {where} cannot be used", why, fix, ErrorCode.NO_CLUSTER) from error
         return True
 
-    def _spread(
+    def _distribute(
         self, ray: ModuleType, tasks: Sequence[Task], pictures: Pictures, control: Control
     ) -> Iterator[tuple[Task, bytes]]:
-        """Keep every worker busy and one picture ahead, no more: pictures wait in memory.
+        """Queue two pictures per worker and no more, because queued pictures stay in memory.
 
-        Where it ends early, what is under way ends with the connection. It is not cancelled one by one: a task that
-        ends at the same moment makes Ray abort this process ("Tried to complete task that was not pending").
+        On an early exit, running tasks end with the connection. Cancelling them one by one is not safe: a task that
+        finishes at the same moment makes Ray abort this process ("Tried to complete task that was not pending").
         """
         gpus = ray.cluster_resources().get("GPU", 0)
         remote = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0, max_retries=RETRIES)(self.find)
         weights = ray.put(self._weights())
-        most = 2 * max(1, int(gpus or ray.cluster_resources().get("CPU", 1)))
+        limit = 2 * max(1, int(gpus or ray.cluster_resources().get("CPU", 1)))
         waiting = iter(tasks)
         running: dict[Any, Task] = {}
         done = 0
         while True:
-            while len(running) < most and (task := next(waiting, None)) is not None:
+            while len(running) < limit and (task := next(waiting, None)) is not None:
                 running[remote.remote(pictures.of(task.frame), task.key, weights)] = task
             if not running:
                 return
-            ended, _ = ray.wait(list(running), num_returns=1, timeout=_PATIENCE)
+            finished, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_SECONDS)
             control.progress(PHASE, done, len(tasks))
-            for reference in ended:
+            for reference in finished:
                 content = _result(ray, reference, running[reference].name)
                 done += 1
                 yield running.pop(reference), content
@@ -152,17 +152,17 @@ def import_ray() -> ModuleType:
     Raises:
         UserError: if it is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that it runs
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     try:
         import ray
     except ImportError as error:
-        fix = "Install backend/requirements/cluster.txt beside the backend's packages"
+        fix = "Install backend/requirements/cluster.txt into the backend's environment"
         raise UserError("Ray is not installed", str(error), fix, ErrorCode.NO_CLUSTER) from error
     return ray
 
 
 def _share_path() -> None:
-    """Workers on this machine find this program where it was found."""
+    """Let workers on this machine import this package."""
     paths = [str(_ROOT / "backend"), str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
@@ -176,5 +176,5 @@ def _result(ray: ModuleType, reference: Any, name: str) -> bytes:
         raise
     except ray.exceptions.RayError as error:
         why = f"the workers of {name} were lost {RETRIES + 1} times ({type(error).__name__})"
-        fix = "Run it again: what was found is kept. Look at the workers' memory"
-        raise UserError("The cluster cannot do this", why, fix, ErrorCode.NO_CLUSTER) from error
+        fix = "Run the command again (finished masks are kept), and check the memory of the workers"
+        raise UserError("The cluster cannot compute the masks", why, fix, ErrorCode.NO_CLUSTER) from error

@@ -1,4 +1,4 @@
-"""Masks as training sees them: which masks cover each sampled pixel of a view, how large they are in 3D.
+"""Masks for training: the masks that cover each sampled pixel of a view, and their 3D scales.
 
 Training uses a random sample of a view's pixels. A mask is one bit per sampled pixel; its picture is not kept.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from blender_saga.gaussians.view import View
 
 MIN_SAMPLED_PIXELS = 4
-"""A mask that covers fewer sampled pixels of a view says nothing about it."""
+"""Masks that cover fewer sampled pixels of a view are ignored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +22,8 @@ class SampledMasks:
     """The M masks of one view over its P sampled pixels, smallest 3D scale first.
 
     Attributes:
-        bits: [P,W] uint64; bit m of the row (word m // 64) says whether mask m covers the pixel.
-        scales: [M] float32, 3D scale (SAGA Eq. 2), scene units, rising.
+        bits: [P,W] uint64; bit m of a row (in word m // 64) is set if mask m covers the pixel.
+        scales: [M] float32, 3D scale (SAGA Eq. 2), scene units, ascending.
         areas: [M] float32, pixels covered in the whole picture.
     """
 
@@ -32,14 +32,14 @@ class SampledMasks:
     areas: np.ndarray
 
     def members(self) -> np.ndarray:
-        """[P,M] bool: the same, unpacked."""
+        """[P,M] bool: whether mask m covers pixel p."""
         if not len(self.scales):
             return np.zeros((len(self.bits), 0), bool)
         bytes_ = np.unpackbits(self.bits.view(np.uint8), axis=1, bitorder="little")
         return bytes_[:, : len(self.scales)].astype(bool)
 
     def take(self, pixels: np.ndarray) -> SampledMasks:
-        """The same masks over some of the pixels (index array)."""
+        """The same masks at some of the pixels (index array)."""
         return SampledMasks(self.bits[pixels], self.scales, self.areas)
 
 
@@ -61,26 +61,26 @@ def from_labels(labels: np.ndarray, scales: np.ndarray, pixel_area: float) -> Sa
     """Masks from label maps at the sampled pixels.
 
     Args:
-        labels: [P,L] int32, label of each pixel at every level, one numbering over all levels; negative: none.
+        labels: [P,L] int32, label of each pixel at every level, with one numbering for all levels; negative: unlabeled.
         scales: 3D scale of every label, scene units.
-        pixel_area: pixels of the picture that one sampled pixel stands for.
+        pixel_area: pixels of the picture per sampled pixel.
     """
-    segments, place = np.unique(labels, return_inverse=True)
+    segments, index = np.unique(labels, return_inverse=True)
     members = np.zeros((len(labels), len(segments)), bool)
-    members[np.arange(len(labels))[:, None], place.reshape(labels.shape)] = True
+    members[np.arange(len(labels))[:, None], index.reshape(labels.shape)] = True
     count = members.sum(axis=0)
     kept = (count >= MIN_SAMPLED_PIXELS) & (segments >= 0)
     return _sorted(members[:, kept], scales[segments[kept]], count[kept] * pixel_area)
 
 
 def from_pictures(masks: np.ndarray, depths: np.ndarray, view: View, pixels: np.ndarray) -> SampledMasks:
-    """Masks from pictures of them (SAM, files).
+    """Masks from full pictures (SAM, files).
 
     Args:
         masks: [M,H,W] bool.
-        depths: [P] camera z at the sampled pixels, 0 where nothing is; scales are taken from each mask eroded by a
-            pixel, or from the whole mask where nothing would be left.
-        view: their view.
+        depths: [P] camera z at the sampled pixels, 0 where no Gaussian is. Scales are measured on each mask
+            eroded by one pixel, or on the whole mask if too little remains.
+        view: the view of the masks.
         pixels: [P,2] the sampled pixels (column, row).
     """
     places = pixels.astype(np.int64)
@@ -96,7 +96,7 @@ def from_pictures(masks: np.ndarray, depths: np.ndarray, view: View, pixels: np.
 
 @numba.njit(parallel=True, cache=True)
 def _measure(masks, places, points, out):
-    """Of every mask which pixels it covers, its scale (infinite where too little is known of it) and its area."""
+    """Coverage of pixels, scale (infinite if too few pixels have a depth) and area of every mask."""
     for m in numba.prange(len(masks)):
         _measure_one(m, masks[m], places, points, out)
 
@@ -110,45 +110,47 @@ def _measure_one(m, mask, places, points, out):
 
 @numba.njit(cache=True, nogil=True)
 def _scale(mask, places, points, covers):
-    inner, some = np.empty(len(places), np.int32), np.empty(len(places), np.int32)
-    inside = inners = there = 0
+    interior, solid = np.empty(len(places), np.int32), np.empty(len(places), np.int32)
+    covered = interior_count = solid_count = 0
     for p in range(len(places)):
         x, y = places[p, 0], places[p, 1]
         covers[p] = mask[y, x]
         if not covers[p]:
             continue
-        inside += 1
+        covered += 1
         if points[p, 2] > 0:
-            some[there] = p
-            there += 1
-            if _within(mask, x, y):
-                inner[inners] = p
-                inners += 1
-    if inside < MIN_SAMPLED_PIXELS or there == 0:
+            solid[solid_count] = p
+            solid_count += 1
+            if _is_interior(mask, x, y):
+                interior[interior_count] = p
+                interior_count += 1
+    if covered < MIN_SAMPLED_PIXELS or solid_count == 0:
         return np.inf
-    return _spread(points, inner[:inners]) if inners >= MIN_SAMPLED_PIXELS else _spread(points, some[:there])
+    if interior_count >= MIN_SAMPLED_PIXELS:
+        return _subset_scale(points, interior[:interior_count])
+    return _subset_scale(points, solid[:solid_count])
 
 
 @numba.njit(inline="always")
-def _within(mask, x, y):
-    """Whether a mask's pixel is none of its outermost: it stays when the mask is eroded by one."""
+def _is_interior(mask, x, y):
+    """Whether a pixel of a mask remains after an erosion by one pixel."""
     if x == 0 or y == 0 or y == mask.shape[0] - 1 or x == mask.shape[1] - 1:
         return False
     return mask[y - 1, x] and mask[y + 1, x] and mask[y, x - 1] and mask[y, x + 1]
 
 
 @numba.njit(cache=True, nogil=True)
-def _spread(points, chosen):
-    """`mask_scale` of some of the points."""
+def _subset_scale(points, subset):
+    """`mask_scale` of a subset of the points (indices)."""
     total = 0.0
     for axis in range(3):
         mean = square = 0.0
-        for at in range(len(chosen)):
-            mean += points[chosen[at], axis]
-        mean /= len(chosen)
-        for at in range(len(chosen)):
-            square += (points[chosen[at], axis] - mean) ** 2
-        total += square / len(chosen)
+        for at in range(len(subset)):
+            mean += points[subset[at], axis]
+        mean /= len(subset)
+        for at in range(len(subset)):
+            square += (points[subset[at], axis] - mean) ** 2
+        total += square / len(subset)
     return 2 * math.sqrt(total)
 
 

@@ -226,7 +226,7 @@ def load_folder_masks(folder: Path, inputs: Inputs) -> None:
         UserError: if the folder is missing, fits no frame, or its first file cannot be used.
     """
     masks = MaskFolder(folder, inputs.frames)
-    masks.try_first()
+    masks.check_first()
     if masks.missing:
         missing = f"{len(masks.missing)} of {len(masks)} views have no masks ({masks.missing[0]} ...)"
         inputs.notes.append(f"{folder.name}: {missing}")

@@ -167,7 +167,7 @@ def test_photos_that_cannot_be_used(rng, tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         pictures.of(photo_frame(rng, tmp_path / "a.png"))
     Image.fromarray(shapes(rng)[0]).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match="its camera is for another aspect"):
+    with pytest.raises(UserError, match="its camera has another aspect ratio"):
         pictures.of(photo_frame(rng, tmp_path / "a.png", (64, 30)))
     with pytest.raises(UserError, match="cannot be read"):
         tasks_of([photo_frame(rng, tmp_path / "gone.png")], pictures, SamSettings(), "model")

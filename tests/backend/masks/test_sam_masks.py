@@ -23,11 +23,11 @@ from saga_backend.masks.run_lengths import RunMasks, decode, encode
 from saga_backend.masks.sam import generator as sam_generate
 from saga_backend.masks.sam.generator import (
     SamGenerator,
-    batch_for,
+    batch_size,
     encoder_bytes,
     fit,
-    fitted,
     free_bytes,
+    limit_size,
     out_of_memory,
     without_specks,
 )
@@ -86,8 +86,8 @@ def test_a_picture_in_which_nothing_is_found(rng):
 def test_large_pictures_are_made_smaller(rng):
     picture = rng.integers(0, 256, (100, 260, 3)).astype(np.uint8)
     assert masks_of(picture, longest_side=64).size == (25, 64)
-    assert fitted(picture, 260) is picture
-    halves = fitted(picture, 130).astype(float)
+    assert limit_size(picture, 260) is picture
+    halves = limit_size(picture, 130).astype(float)
     means = picture.reshape(50, 2, 130, 2, 3).mean(axis=(1, 3))
     assert abs(halves - means).max() <= 1
 
@@ -108,7 +108,7 @@ def test_memory_that_runs_out_means_smaller_batches_and_is_told(rng, monkeypatch
     with caplog.at_level(logging.WARNING):
         masks = generator.masks(picture)
     assert asked == [16, 8, 4, 2] and generator.points == 2
-    assert "SAM is asked 2 points at a time from now on" in caplog.text
+    assert "SAM now processes 2 points at a time" in caplog.text
     assert len(generator.notes) == 3 and generator.notes[-1] in caplog.text
     np.testing.assert_array_equal(masks.pictures(), wanted.pictures())
     generator.masks(picture)
@@ -131,7 +131,7 @@ def test_a_batch_fits_into_what_is_free(monkeypatch):
     each = 3 * (64**2 + 100 * 50) * 4
     for free, points in ((each * 4 * 2 * 10, 10), (10, 1), (2**50, 64)):
         monkeypatch.setattr(sam_generate, "free_bytes", lambda _, free=free: free)
-        assert batch_for(SAM, (100, 50)) == points
+        assert batch_size(SAM, (100, 50)) == points
 
 
 def test_the_size_of_pictures_fits_into_what_is_free(monkeypatch):
@@ -145,7 +145,7 @@ def test_the_size_of_pictures_fits_into_what_is_free(monkeypatch):
     assert encoder_bytes(SAM) == 3 * 4 * SAM.shape.heads * (64 // SAM.shape.patch) ** 4 < one_point
     assert with_free(2**50) == (SamSettings(longest_side=4000), [])
     settings, notes = with_free(2 * one_point)
-    assert settings == SamSettings(longest_side=1000) and "at most 1000 pixels" in notes[0] and "4000" in notes[0]
+    assert settings == SamSettings(longest_side=1000) and "at 1000 pixels per side" in notes[0] and "4000" in notes[0]
     assert with_free(2 * one_point - 1)[0].longest_side == 500
     assert with_free(encoder_bytes(SAM))[0].longest_side == 256
     with pytest.raises(UserError, match="not enough memory for SAM") as caught:
@@ -190,7 +190,7 @@ def test_runs_round_trip(height, width, seed, share):
     runs = encode(mask)
     assert runs.sum() == mask.size and runs[1::2].sum() == mask.sum()
     np.testing.assert_array_equal(decode(runs, mask.shape), mask)
-    with pytest.raises(ValueError, match="runs of"):
+    with pytest.raises(ValueError, match="the runs have"):
         decode(runs, (height + 1, width))
 
 
@@ -252,9 +252,9 @@ def test_arrays_that_do_not_fit(rng, fault):
 def test_files_stay_in_their_folder(tmp_path, name):
     path = MaskCache(tmp_path).path(name)
     assert path.resolve().is_relative_to(tmp_path.resolve()) and path.suffix == ".npz"
-    with pytest.raises(UserError, match="no place"):
+    with pytest.raises(UserError, match="cannot be stored"):
         MaskCache(tmp_path).path("..")
-    with pytest.raises(UserError, match="no name of a picture"):
+    with pytest.raises(UserError, match="not a valid file name"):
         MaskCache(tmp_path).path("..npz")  # Path.with_suffix has no answer for it
 
 

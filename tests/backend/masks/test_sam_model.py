@@ -219,7 +219,7 @@ def test_downloads_that_cannot_be(host, tmp_path, monkeypatch):
         download(replace(file, sha256="0" * 64), tmp_path, Control())
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(weights.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
-    with pytest.raises(UserError, match="no room"):
+    with pytest.raises(UserError, match="no space"):
         download(file, tmp_path, Control())
     monkeypatch.undo()
     with pytest.raises(UserError, match="cannot be downloaded"):

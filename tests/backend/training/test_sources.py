@@ -153,7 +153,7 @@ def test_cameras_that_are_not_there(tmp_path: Path, photos: Path) -> None:
     assert "has no cameras" in refused(TrainSources(cameras=str(tmp_path / "empty"))).sentence()
     for photo in (photos / "images" / "left").iterdir():
         photo.unlink()
-    assert "none of the 6 photos that it names exists" in refused(TrainSources(cameras=str(photos))).sentence()
+    assert "none of its 6 photos exists" in refused(TrainSources(cameras=str(photos))).sentence()
 
 
 def test_cameras_of_another_scene(photos: Path) -> None:

@@ -1,1 +1,1 @@
-"""Segment Anything: its weights, its model, its masks."""
+"""Segment Anything: weights, model and automatic masks."""

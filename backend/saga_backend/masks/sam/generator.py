@@ -1,4 +1,4 @@
-"""SAM's automatic masks of one picture, in batches that fit into memory."""
+"""SAM's automatic masks of a picture, in batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from .settings import SamSettings
 
 _log = logging.getLogger(__name__)
 
-_MOST_POINTS = 64  # SAM's own default; more is hardly faster
-_SHARE = 0.5  # of the free memory that a batch may take
-_COPIES = 4  # of a batch's masks, as floats: large, cut, at the picture's size, and what is compared
-_ATTENTIONS = 3  # of all patches of a picture with all, per head: products, with relative positions, softmax
-_LEAST_SIDE = 256  # pixels: a picture is made no smaller than that for want of memory
-_EIGHT = np.ones((3, 3), bool)
+_MAX_BATCH = 64  # points; SAM's default, and larger batches are hardly faster
+_SHARE = 0.5  # of the free memory for a batch
+_COPIES = 4  # float copies of a batch's masks: upscaled, cropped, resized and thresholded
+_ATTENTIONS = 3  # attention matrices per head: products, with relative positions, softmax
+_MIN_SIDE = 256  # pixels: lower limit when pictures are scaled down to save memory
+_EIGHT_NEIGHBORS = np.ones((3, 3), bool)
 
 
 @dataclass(eq=False)
 class SamGenerator:
-    """Finds masks in pictures. Remembers a batch that fits.
+    """Generates the masks of pictures and remembers a batch size that fits into memory.
 
     Attributes:
         sam: the model.
-        settings: how.
-        points: at a time, as last used; 0: not chosen yet.
-        notes: sentences for the user about what did not fit into memory.
+        settings: settings of the generation.
+        points: batch size of the last picture, in points; 0: not chosen yet.
+        notes: sentences for the user about memory limits.
     """
 
     sam: LoadedSam
@@ -41,35 +41,35 @@ class SamGenerator:
     notes: list[str] = field(default_factory=list)
 
     def masks(self, picture: np.ndarray) -> RunMasks:
-        """Find the masks of a picture.
+        """Generate the masks of a picture.
 
         Args:
             picture: [H,W,3] uint8, sRGB.
 
         Returns:
-            The best first, at the size of `fitted(picture, longest_side)`.
+            The masks, best first, at the size of `limit_size(picture, longest_side)`.
 
         Raises:
-            UserError: if not even a batch of one point fits into memory.
+            UserError: if a batch of one point does not fit into memory.
         """
-        picture = fitted(picture, self.settings.longest_side)
-        self.points = self.points or self.settings.batch or batch_for(self.sam, picture.shape[:2])
+        picture = limit_size(picture, self.settings.longest_side)
+        self.points = self.points or self.settings.batch or batch_size(self.sam, picture.shape[:2])
         while True:
             try:
-                found = self._generate(picture)
-                return _tidied(found, picture.shape[:2], self.settings)
+                records = self._generate(picture)
+                return _clean(records, picture.shape[:2], self.settings)
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-                self._smaller(picture)
+                self._shrink_batch(picture)
 
-    def _smaller(self, picture: np.ndarray) -> None:
+    def _shrink_batch(self, picture: np.ndarray) -> None:
         if self.points == 1:
-            why = f"one point of a picture of {picture.shape[1]} x {picture.shape[0]} pixels is too much"
+            why = f"one point of a picture of {picture.shape[1]} x {picture.shape[0]} pixels does not fit"
             fix = "Choose a smaller longest side or a smaller model, or close other programs"
             raise UserError("There is not enough memory for SAM", why, fix, ErrorCode.NO_MEMORY)
         self.points = max(1, self.points // 2)
-        self.notes.append(f"Memory ran out: SAM is asked {self.points} points at a time from now on")
+        self.notes.append(f"Memory ran out: SAM now processes {self.points} points at a time")
         _log.warning("%s", self.notes[-1])
         if self.sam.model.device.type == "cuda":
             import torch
@@ -88,14 +88,14 @@ class SamGenerator:
             box_nms_thresh=self.settings.nms,
             crop_nms_thresh=self.settings.nms,
             crop_n_layers=self.settings.crop_layers,
-            min_mask_region_area=0,  # that step of its needs OpenCV; `_tidied` does the same
+            min_mask_region_area=0,  # SAM's own step needs OpenCV; `_clean` replaces it
             output_mode="uncompressed_rle",
         )
         return generator.generate(picture)
 
 
-def fitted(picture: np.ndarray, longest_side: int) -> np.ndarray:
-    """A picture [H,W,3] uint8, made smaller if its longest side has more pixels than that."""
+def limit_size(picture: np.ndarray, longest_side: int) -> np.ndarray:
+    """A picture [H,W,3] uint8, scaled down if its longest side exceeds `longest_side` pixels."""
     from PIL import Image
 
     height, width = picture.shape[:2]
@@ -107,99 +107,101 @@ def fitted(picture: np.ndarray, longest_side: int) -> np.ndarray:
 
 
 def fit(sam: LoadedSam, settings: SamSettings) -> tuple[SamSettings, list[str]]:
-    """The settings with a longest side whose masks fit into the memory that is free now, and a sentence for the user if
-    that is a smaller one. It is halved, so that masks found before under the same need are found again.
+    """The settings with a longest side whose masks fit into the free memory, and a note for the user if it is smaller.
+
+    The side is halved repeatedly, so that a later run under similar conditions reuses the cached masks.
 
     Raises:
-        UserError: if the model cannot even look at a picture in the memory that is free.
+        UserError: if the model cannot encode a picture in the free memory.
     """
-    free, needed, wanted = free_bytes(sam.model.device.type), encoder_bytes(sam), settings.longest_side
+    free, needed, requested = free_bytes(sam.model.device.type), encoder_bytes(sam), settings.longest_side
     if free < needed:
-        why = f"looking at a picture takes about {needed / 1e9:.1f} GB with {sam.shape.kind}, {free / 1e9:.1f} are free"
-        fix = "Choose a smaller model (vit_b takes least), or close other programs"
+        why = f"{sam.shape.kind} needs about {needed / 1e9:.1f} GB per picture, and {free / 1e9:.1f} GB are free"
+        fix = "Choose a smaller model (vit_b needs the least memory), or close other programs"
         raise UserError("There is not enough memory for SAM", why, fix, ErrorCode.NO_MEMORY)
-    side = wanted
-    while side > _LEAST_SIDE and _point_bytes(sam, (side, side)) > free * _SHARE:
-        side = max(side // 2, _LEAST_SIDE)
-    if side == wanted:
+    side = requested
+    while side > _MIN_SIDE and _point_bytes(sam, (side, side)) > free * _SHARE:
+        side = max(side // 2, _MIN_SIDE)
+    if side == requested:
         return settings, []
-    note = f"SAM looks at pictures of at most {side} pixels a side: {wanted} do not fit into {free / 1e9:.1f} GB"
+    note = f"SAM works at {side} pixels per side, because {requested} do not fit into {free / 1e9:.1f} GB"
     _log.warning("%s", note)
     return replace(settings, longest_side=side), [note]
 
 
 def encoder_bytes(sam: LoadedSam) -> int:
-    """About how much memory encoding a picture takes beside the weights; it does not depend on the picture's size.
+    """Estimated memory in bytes to encode a picture, without the weights; independent of the picture's size.
 
-    For vit_b 2.4 GB by this rule, and 2.5 measured.
+    For vit_b the estimate is 2.4 GB, and 2.5 GB were measured.
     """
     patches = (sam.shape.image // sam.shape.patch) ** 2
     return 4 * _ATTENTIONS * sam.shape.heads * patches**2
 
 
-def batch_for(sam: LoadedSam, size: tuple[int, int]) -> int:
-    """How many points at a time fit into the memory that is free now; `size`: height and width of the picture."""
-    return int(np.clip(free_bytes(sam.model.device.type) * _SHARE // _point_bytes(sam, size), 1, _MOST_POINTS))
+def batch_size(sam: LoadedSam, size: tuple[int, int]) -> int:
+    """Number of points per batch that fit into the free memory; `size`: height and width of the picture."""
+    return int(np.clip(free_bytes(sam.model.device.type) * _SHARE // _point_bytes(sam, size), 1, _MAX_BATCH))
 
 
 def _point_bytes(sam: LoadedSam, size: tuple[int, int]) -> int:
-    """What the masks of one point take; `size`: height and width of the picture."""
+    """Bytes for the masks of one point; `size`: height and width of the picture."""
     return sam.shape.masks * (sam.shape.image**2 + size[0] * size[1]) * 4 * _COPIES
 
 
 def free_bytes(device: str) -> int:
-    """Memory that is free now on a device, "cpu" or "cuda"."""
+    """Free memory of a device ("cpu" or "cuda"), bytes."""
     if device == "cuda":
         import torch
 
-        held = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # torch keeps it to use again
-        return torch.cuda.mem_get_info()[0] + held
+        reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # torch reuses it
+        return torch.cuda.mem_get_info()[0] + reserved
     import psutil
 
     return psutil.virtual_memory().available
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: torch has a class of its own for the GPU, and none for the CPU."""
+    """Whether an exception reports exhausted memory. torch has an exception class for the GPU only."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("not enough memory" in text or "out of memory" in text)
 
 
-def _tidied(found: list[dict], size: tuple[int, int], settings: SamSettings) -> RunMasks:
-    """SAM's records, the best first, without small islands and holes, and without the doubles that this makes; of two
-    doubles the one stays that was not changed.
+def _clean(records: list[dict], size: tuple[int, int], settings: SamSettings) -> RunMasks:
+    """SAM's records, best first, without small islands and holes, and without the duplicates that their removal causes.
+    Of two duplicates, the unchanged one stays.
     """
-    found = sorted(found, key=lambda record: -record["predicted_iou"])
+    records = sorted(records, key=lambda record: -record["predicted_iou"])
     runs, boxes, changed = [], [], []
-    for record in found:
+    for record in records:
         counts = np.asarray(record["segmentation"]["counts"], np.uint32)
-        mask, other = without_specks(decode(counts, size), settings.least_area)
-        runs.append(encode(mask) if other else counts)
+        mask, is_changed = without_specks(decode(counts, size), settings.least_area)
+        runs.append(encode(mask) if is_changed else counts)
         boxes.append(_box(mask))
-        changed.append(other)
-    kept = _apart(boxes, changed, settings.nms) if any(changed) else range(len(found))
-    scores = np.array([found[index]["predicted_iou"] for index in kept], np.float32)
+        changed.append(is_changed)
+    kept = _without_duplicates(boxes, changed, settings.nms) if any(changed) else range(len(records))
+    scores = np.array([records[index]["predicted_iou"] for index in kept], np.float32)
     return RunMasks.of_runs([runs[index] for index in kept], size, scores)
 
 
 def without_specks(mask: np.ndarray, least: int) -> tuple[np.ndarray, bool]:
-    """A mask [H,W] without holes and islands of fewer than `least` pixels (the largest island stays), and whether that
-    changed it. Pixels that touch at a corner are together, as in SAM's own step.
+    """A mask [H,W] without holes and islands of fewer than `least` pixels, and whether it changed.
+
+    The largest island stays. Pixels that touch at a corner are connected, as in SAM's own step.
     """
     if least <= 0 or not mask.any():
         return mask, False
     y, x = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     crop = slice(max(y[0] - 1, 0), y[-1] + 2), slice(max(x[0] - 1, 0), x[-1] + 2)
     inside = mask[crop]
-    holes, sizes = _pieces(~inside)
+    holes, sizes = _components(~inside)
     at_border = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
     small = sizes < least
-    small[at_border] = False  # it goes on outside of the crop, or is cut off by the picture's edge: not a hole
+    small[at_border] = False  # a region that continues outside the crop or meets the picture's edge is no hole
     small[0] = False
     filled = inside | small[holes]
-    islands, sizes = _pieces(filled)
+    islands, sizes = _components(filled)
     keep = sizes >= least
     keep[0] = False
     if not keep.any():
@@ -212,19 +214,19 @@ def without_specks(mask: np.ndarray, least: int) -> tuple[np.ndarray, bool]:
     return out, True
 
 
-def _pieces(region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number of each pixel's piece, 0 outside, and the sizes by number."""
-    numbers, _ = ndimage.label(region, _EIGHT)
+def _components(region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The connected component of each pixel (0: outside), and the size of every component."""
+    numbers, _ = ndimage.label(region, _EIGHT_NEIGHBORS)
     return numbers, np.bincount(numbers.ravel())
 
 
-def _apart(boxes: list[list[float]], changed: list[bool], nms: float) -> list[int]:
-    """Which masks stay when those whose boxes overlap by more are doubles, rising."""
+def _without_duplicates(boxes: list[list[float]], changed: list[bool], nms: float) -> list[int]:
+    """Ascending indices of the masks that stay if boxes with an IoU above `nms` are duplicates."""
     import torch
     from torchvision.ops import nms as suppress
 
-    wanted = torch.where(torch.tensor(changed), 0.0, 1.0)
-    return sorted(suppress(torch.tensor(boxes), wanted, nms).tolist())
+    scores = torch.where(torch.tensor(changed), 0.0, 1.0)
+    return sorted(suppress(torch.tensor(boxes), scores, nms).tolist())
 
 
 def _box(mask: np.ndarray) -> list[float]:

@@ -62,7 +62,7 @@ class SamShape:
 
 @dataclass(frozen=True, eq=False)
 class LoadedSam:
-    """A model ready to use, its sizes, and the SHA-256 of its file, by which masks made with it are known."""
+    """A model ready to use, its sizes, and the SHA-256 of its file, which identifies its masks."""
 
     model: Sam
     shape: SamShape
@@ -70,14 +70,14 @@ class LoadedSam:
 
 
 def chosen_file(weights: str) -> Path:
-    """The file of weights that a message names.
+    """The weights file that a message names.
 
     Raises:
         UserError: if it names none.
     """
     if not weights:
-        fix = "Choose a file of weights in the preferences, or download one there"
-        raise UserError("Segment Anything has no weights", "none were chosen", fix, ErrorCode.BAD_WEIGHTS)
+        fix = "Choose a weights file in the preferences, or download one there"
+        raise UserError("Segment Anything has no weights", "no file is chosen", fix, ErrorCode.BAD_WEIGHTS)
     return Path(weights)
 
 
@@ -87,10 +87,10 @@ def _cached(path: str, stamp: tuple[int, int], device: str) -> LoadedSam:
 
 
 def shared_sam(path: Path, device: str) -> LoadedSam:
-    """`open_sam`, the last one kept: of a file that has not changed since, the same object.
+    """`open_sam` with a cache of one model: an unchanged file gives the same object.
 
     Raises:
-        UserError: as open_sam.
+        UserError: see open_sam.
     """
     try:
         stat = path.stat()
@@ -102,7 +102,7 @@ def shared_sam(path: Path, device: str) -> LoadedSam:
 
 
 def open_sam(path: Path, device: str = "cpu", control: Control | None = None) -> LoadedSam:
-    """Open a file of weights.
+    """Open a weights file.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""What a user may choose about SAM's automatic masks; no torch here, so that the command line's --help stays quick."""
+"""Settings of SAM's automatic masks; without torch, so that the command line's --help stays fast."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from blender_saga.errors import ErrorCode, UserError
 
 @dataclass(frozen=True)
 class SamSettings:
-    """How masks are generated. The defaults are SAGA's; SAM's own are 0 for `least_area`, the rest alike.
+    """Settings of the mask generation. The defaults are SAGA's; SAM's differ in `least_area`, which is 0.
 
     Attributes:
-        points_per_side: the picture is asked at a grid of so many points squared; more finds smaller things.
-        iou: lowest quality 0..1 that the model itself gives a mask; higher keeps fewer.
-        stability: lowest IoU 0..1 of a mask with itself at another cut-off; higher keeps sharper ones.
-        nms: IoU 0..1 of boxes above which the worse of two masks is dropped; higher keeps more alike.
-        least_area: pixels; smaller islands of a mask are dropped, smaller holes filled.
-        crop_layers: how often the picture is also asked in quarters, sixteenths and so on.
-        longest_side: pixels; a larger photo is made smaller first, a view is drawn at this size (the model itself sees
-            1024).
-        batch: points at a time; 0: as many as fit into the memory that is free.
+        points_per_side: side of the square grid of prompt points; more points find smaller objects.
+        iou: minimum quality 0..1 predicted by the model; higher keeps fewer masks.
+        stability: minimum IoU 0..1 of a mask under a shifted threshold; higher keeps sharper masks.
+        nms: box IoU 0..1 above which the worse of two masks is dropped; higher keeps more similar masks.
+        least_area: pixels; smaller islands of a mask are removed, smaller holes are filled.
+        crop_layers: levels of additional crops: quarters, sixteenths and so on.
+        longest_side: pixels; larger photos are scaled down, and views are rasterized at this size (the model itself
+            uses 1024).
+        batch: points per batch; 0: as many as fit into the free memory.
     """
 
     points_per_side: int = 32
@@ -40,14 +40,14 @@ class SamSettings:
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                why = f"{name} is {value}, it must be between {low} and {high}"
+                why = f"{name} is {value} and must be between {low} and {high}"
                 raise UserError(
                     "The settings of SAM are not usable",
                     why,
-                    fix="Use a number between these",
+                    fix="Use a number in this range",
                     code=ErrorCode.BAD_SETTINGS,
                 )
 
     def meaning(self) -> dict[str, float]:
-        """What the masks depend on: everything but the batch, which only decides how fast they come."""
+        """The settings that change the masks: all but the batch size, which only changes the speed."""
         return {name: value for name, value in asdict(self).items() if name != "batch"}

@@ -1,7 +1,7 @@
-"""The official files of SAM's weights: what they are called, how large they are, where they lie, and fetching one.
+"""The official weights files of SAM: names, sizes, addresses, and the download.
 
-Names and addresses are those of the README of facebookresearch/segment-anything. Its authors publish no hashes; these
-are the ones that independent projects check their downloads against (3D Slicer's extension and micro-SAM among them).
+Names and addresses are from the README of facebookresearch/segment-anything. Its authors publish no hashes; these
+are the hashes that independent projects use to verify downloads (among them 3D Slicer's extension and micro-SAM).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from ...common.user_dirs import cache_folder
 
 _BLOCK = 1 << 20
 _PHASE = "downloading"
-_ALLOWED = ("https://", "http://127.0.0.1:")  # the second for tests; what comes is known by its hash
+_ALLOWED = ("https://", "http://127.0.0.1:")  # the second is for tests; the hash verifies the content
 
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """One published file of weights.
+    """A published weights file.
 
     Attributes:
         kind: "vit_h", "vit_l" or "vit_b".
-        name: the file's.
+        name: file name.
         size: bytes.
-        sha256: of its content, hexadecimal.
-        address: where it is downloaded from.
+        sha256: SHA-256 of the content, hexadecimal.
+        address: download address.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class OfficialFile:
     address: str
 
     def sentence(self) -> str:
-        """What is asked before it is downloaded."""
+        """Description for the confirmation before a download."""
         return f"{self.name} has {self.size / 1e6:,.0f} MB and comes from {self.address}"
 
 
@@ -66,7 +66,7 @@ OFFICIAL = {
         ),
     )
 }  # fmt: skip
-"""By kind, the best first."""
+"""Files by kind, best first."""
 
 
 def sha256_of(path: Path, control: Control | None = None) -> str:
@@ -87,54 +87,54 @@ def sha256_of(path: Path, control: Control | None = None) -> str:
         raise UserError(
             f"{path} cannot be read",
             error.strerror or str(error),
-            fix="Check that the file is there and that you may read it",
+            fix="Check that the file exists and that you have permission to read it",
         ) from error
     return digest.hexdigest()
 
 
 def official_by_name(name: str) -> OfficialFile | None:
-    """The official file of that name."""
+    """The official file with this name, or None."""
     return next((file for file in OFFICIAL.values() if file.name == name), None)
 
 
 def check_official(path: Path, sha256: str) -> None:
-    """Refuse a file that has an official one's name, but not its content.
+    """Reject a file with the name of an official file and other content.
 
     Raises:
-        UserError: if so.
+        UserError: if the content differs.
     """
     official = official_by_name(path.name)
     if official is None or sha256 == official.sha256:
         return
     size = path.stat().st_size
-    why = f"its SHA-256 is not that of the official file of this name; it has {size:,} bytes of {official.size:,}"
+    why = f"its SHA-256 is not that of the official file; it has {size:,} of {official.size:,} bytes"
     raise UserError(
-        f"{path} is not what its name says",
+        f"{path} is not the official file with this name",
         why,
-        "Download it again, or rename it if it is your own",
+        "Download it again, or rename it if it is another model",
         ErrorCode.BAD_WEIGHTS,
     )
 
 
 def weights_folder() -> Path:
-    """Where downloaded weights are kept: the user's cache folder."""
+    """Folder of downloaded weights, in the user's cache."""
     return cache_folder("weights")
 
 
 def download(file: OfficialFile, folder: Path, control: Control, online: Callable[[], bool] = lambda: True) -> Path:
-    """Fetch a file into a folder, going on where an earlier attempt ended; it gets its name when its hash is right.
+    """Download a file into a folder, continuing an earlier attempt; the file is renamed after its hash is verified.
 
     Args:
-        file: which one.
-        folder: where to; made if need be.
-        control: progress in MB, and cancel: what has come so far stays.
-        online: asked before the network is used.
+        file: the file to download.
+        folder: target folder; created if necessary.
+        control: progress in MB, and cancellation, which keeps the partial file.
+        online: whether network access is allowed; called before the network is used.
 
     Returns:
-        Its path; a file that is there already and right is not fetched again.
+        The path of the file. An existing file with the right hash is not downloaded again.
 
     Raises:
-        UserError: if it cannot be had, there is no room for it, or its content is wrong.
+        UserError: if the download fails, the disk is full, or the hash is wrong.
         Cancelled: if the control was cancelled.
     """
     path, part = folder / file.name, folder / (file.name + ".part")
@@ -144,45 +144,47 @@ def download(file: OfficialFile, folder: Path, control: Control, online: Callabl
             return path
         if not online():
             raise UserError(
-                f"{file.name} cannot be downloaded", "online access is switched off", "Allow it, or copy it"
+                f"{file.name} cannot be downloaded",
+                "online access is switched off",
+                "Allow online access in Blender's preferences",
             )
         _check_room(file, part)
         create_file(part)
         _fetch(file, part, control)
     except OSError as error:
         why = getattr(error, "reason", None) or error.strerror or error
-        fix = "Try again: it goes on where it was; or download it yourself and give its path"
+        fix = "Try again, which continues the download; or download it yourself and choose the file"
         raise UserError(f"{file.name} cannot be downloaded", str(why), fix) from error
     if sha256_of(part, control) != file.sha256:
         part.unlink()
-        raise UserError(f"What came as {file.name} is another file", "its SHA-256 is wrong", "Try again")
+        raise UserError(f"The download of {file.name} is damaged", "its SHA-256 is wrong", "Try again")
     replace_file(path, part)
     return path
 
 
 def _check_room(file: OfficialFile, part: Path) -> None:
-    there = part.stat().st_size if part.is_file() else 0
+    size = part.stat().st_size if part.is_file() else 0
     free = shutil.disk_usage(part.parent).free
-    if free < file.size - there:
-        why = f"{(file.size - there) / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free on {part.parent}"
-        raise UserError(f"There is no room for {file.name}", why, fix="Free some space on that disk, then try again")
+    if free < file.size - size:
+        why = f"{(file.size - size) / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free on {part.parent}"
+        raise UserError(f"There is no space for {file.name}", why, fix="Free some space on that disk, then try again")
 
 
 def _fetch(file: OfficialFile, part: Path, control: Control) -> None:
-    """Append what is missing of the file to `part`."""
-    there = part.stat().st_size if part.is_file() else 0
-    if there >= file.size:
+    """Append the missing bytes of the file to `part`."""
+    size = part.stat().st_size if part.is_file() else 0
+    if size >= file.size:
         return
     if not file.address.startswith(_ALLOWED):
-        raise ValueError(f"{file.address} is no address of the web")
-    request = urllib.request.Request(file.address, headers={"Range": f"bytes={there}-"} if there else {})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - https, as was just made sure
-        goes_on = answer.status == 206
-        with part.open("ab" if goes_on else "wb") as out:
-            while block := answer.read(_BLOCK):
+        raise ValueError(f"{file.address} is not a web address")
+    request = urllib.request.Request(file.address, headers={"Range": f"bytes={size}-"} if size else {})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - the scheme was checked above
+        resumed = response.status == 206
+        with part.open("ab" if resumed else "wb") as out:
+            while block := response.read(_BLOCK):
                 out.write(block)
                 if out.tell() > file.size + (file.size >> 4) + _BLOCK:
-                    raise urllib.error.URLError("more comes than the file has")
+                    raise urllib.error.URLError("the server sent more than the size of the file")
                 control.progress(_PHASE, out.tell() >> 20, file.size >> 20)
     if part.stat().st_size < file.size:
         raise urllib.error.URLError(f"the connection ended after {part.stat().st_size >> 20} MB")
