@@ -1,1 +1,1 @@
-"""How good it is."""
+"""Quality of selections: protocols, published benchmarks, pictures."""

@@ -9,6 +9,8 @@ import sys
 from tests.paths import ROOT
 
 MOST_VISITS = 2
+MOST_FILES, MOST_MOVES = 26, 60
+"""Not much above what docs/developer/architecture.md says, so that a longer trip is noticed."""
 
 
 def test_a_click_visits_each_room_at_most_twice() -> None:
@@ -18,4 +20,4 @@ def test_a_click_visits_each_room_at_most_twice() -> None:
     trip = json.loads(told.stdout)
     assert {"serving", "wire", "selection", "rasterizer", "model", "segments"} <= trip["visits"].keys()
     assert {room: times for room, times in trip["visits"].items() if times > MOST_VISITS} == {}
-    assert trip["files"] < 28 and trip["moves"] < 88  # before there were rooms
+    assert trip["files"] <= MOST_FILES and trip["moves"] <= MOST_MOVES
