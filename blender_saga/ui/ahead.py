@@ -17,7 +17,7 @@ from ..scene.requests.lookup import find_splat, participants
 from ..scene.requests.weights import weights
 from ..scene.state import timer
 from ..scene.state.link import link
-from ..scene.state.request import Request
+from ..scene.state.request import SceneRequest
 from . import tool
 
 _STILL = 0.6  # seconds in which the view does not change
@@ -30,7 +30,7 @@ class _Watched:
     key: bytes = b""
     since: float = 0.0
     sent: bool = False
-    request: Request | None = None
+    request: SceneRequest | None = None
 
 
 _watched = _Watched()

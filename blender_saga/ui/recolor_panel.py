@@ -8,7 +8,7 @@ from ..errors import ErrorCode, UserError
 from ..scene.requests import recolor
 from ..scene.requests.lookup import find_splat, participants
 from ..scene.splat import point_cloud
-from ..scene.state.request import Request
+from ..scene.state.request import SceneRequest
 from ..scene.state.searches import searches
 from ..wire.messages import Recolor
 from .drawing import draw_progress, draw_text, remaining
@@ -44,7 +44,7 @@ class SAGA_PT_recolor(SagaPanel, bpy.types.Panel):
             _draw_preview(layout, settings)
 
 
-def _draw_running(layout: bpy.types.UILayout, search: Request) -> None:
+def _draw_running(layout: bpy.types.UILayout, search: SceneRequest) -> None:
     progress = search.job.progress
     text = (
         f"{progress.phase[:1].upper()}{progress.phase[1:]}, {remaining(progress.eta)}"

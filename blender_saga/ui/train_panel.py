@@ -11,7 +11,7 @@ from ..scene.requests.lookup import find_splat
 from ..scene.requests.train import unfinished
 from ..scene.requests.weights import weights_property
 from ..scene.state.link import link
-from ..scene.state.request import Request
+from ..scene.state.request import SceneRequest
 from ..scene.state.sam_settings import CHOICES
 from ..scene.state.trainings import trainings
 from ..wire.messages import Trained
@@ -55,7 +55,7 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
             )
 
 
-def _draw_interrupted(layout: bpy.types.UILayout, training: Request) -> None:
+def _draw_interrupted(layout: bpy.types.UILayout, training: SceneRequest) -> None:
     """Draw the progress of the interrupted training and the button that resumes it."""
     progress = training.job.progress
     where = f" while {progress.phase}" if progress else ""
@@ -65,13 +65,13 @@ def _draw_interrupted(layout: bpy.types.UILayout, training: Request) -> None:
     layout.operator("saga.train_resume", icon="PLAY")
 
 
-def _draw_running(layout: bpy.types.UILayout, training: Request) -> None:
+def _draw_running(layout: bpy.types.UILayout, training: SceneRequest) -> None:
     draw_progress(layout, training.job.fraction, _what_runs(training))
     _draw_losses(layout)
     layout.operator("saga.cancel", icon="CANCEL").what = "TRAINING"
 
 
-def _what_runs(training: Request) -> str:
+def _what_runs(training: SceneRequest) -> str:
     progress = training.job.progress
     if progress is not None:
         return f"{progress.phase[:1].upper()}{progress.phase[1:]}, {remaining(progress.eta)}"

@@ -10,7 +10,7 @@ from ..scene.requests.location import elsewhere, machine
 from ..scene.requests.weights import weights_property
 from ..scene.state.downloads import downloads
 from ..scene.state.link import link
-from ..scene.state.request import Request
+from ..scene.state.request import SceneRequest
 from ..scene.state.status import status
 from ..wire.messages import FetchWeights, Weights
 from .launch import ensure_started, preferences
@@ -71,7 +71,7 @@ class SAGA_OT_fetch_weights(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _record(request: Request, family: str) -> str:
+def _record(request: SceneRequest, family: str) -> str:
     """Store the path in the preferences. Returns the message to show."""
     answer = request.outcome()
     assert isinstance(answer, Weights)
@@ -79,7 +79,7 @@ def _record(request: Request, family: str) -> str:
     return f"The weights are at {answer.path}" + (f" on {machine()}" if elsewhere() else "")
 
 
-def _finish(request: Request, family: str) -> None:
+def _finish(request: SceneRequest, family: str) -> None:
     try:
         status.tell(_record(request, family))
     except UserError as error:

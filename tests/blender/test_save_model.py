@@ -104,7 +104,9 @@ def test_an_older_model_does_not_take_the_place_of_the_unsaved_one(
     old = trained.saga.model_file
     session().models.unsaved[trained.saga.fingerprint] = session().link.backend.starts, "The model cannot be saved"
     sent = []
-    monkeypatch.setattr(addon("scene.state.link"), "Request", lambda backend, load, message, then: sent.append(load))
+    monkeypatch.setattr(
+        addon("scene.state.link"), "SceneRequest", lambda backend, load, message, then: sent.append(load)
+    )
     addon("scene.splat.point_cloud").set_hidden(trained, CLUSTER == 1)
     monkeypatch.setattr(session().link, "_loaded", {})
     addon("scene.requests.segments").ask(trained, addon("wire.messages").Cluster(trained.saga.fingerprint))

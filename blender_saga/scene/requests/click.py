@@ -23,7 +23,7 @@ from ...wire.messages import (
 )
 from ..splat import instances, point_cloud
 from ..state.link import link, means_of
-from ..state.request import Request
+from ..state.request import SceneRequest
 from . import trained_space
 from .duplicates import all_there, points_of
 from .lookup import is_trained, not_trained, siblings, trained_model
@@ -39,7 +39,7 @@ class Query:
         shown: of each object, [N] bool: the points that took part; None: all.
     """
 
-    request: Request
+    request: SceneRequest
     points: tuple[tuple[int, int], ...]
     shown: tuple[np.ndarray | None, ...]
 
@@ -66,7 +66,7 @@ def ask(
     return Query(request, tuple((o.session_uid, len(o.data.points)) for o in here.objects), here.shown)
 
 
-def look_ahead(objects: list[bpy.types.Object], view: View, weights: str) -> Request:
+def look_ahead(objects: list[bpy.types.Object], view: View, weights: str) -> SceneRequest:
     """Have the backend look at a view before it is clicked in.
 
     Raises:

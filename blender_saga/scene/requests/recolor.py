@@ -22,7 +22,7 @@ from ...wire.messages import Recolor, Recolored
 from ..splat import attributes, draw_data, point_cloud
 from ..state import properties
 from ..state.link import link
-from ..state.request import Request
+from ..state.request import SceneRequest
 from ..state.searches import searches
 
 _BASE = "radiance:base"
@@ -43,7 +43,7 @@ class _Part:
 class RecolorRequest:
     """A request for new colors; the answer has one row for each point of the parts, in order."""
 
-    request: Request
+    request: SceneRequest
     parts: tuple[_Part, ...]
 
 

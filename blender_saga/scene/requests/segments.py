@@ -11,7 +11,7 @@ from ...errors import ErrorCode, UserError
 from ...wire.messages import Candidates, Cluster, Clusters, Color, Colors, FindText, Names, NameSegments
 from ..splat import attributes, point_cloud
 from ..state.link import link
-from ..state.request import Request
+from ..state.request import SceneRequest
 from ..state.searches import searches
 from . import click, text
 from .lookup import is_trained, not_trained, require_rows, siblings, trained_model
@@ -23,7 +23,7 @@ CLUSTER, PCA = "saga:cluster", "saga:pca"
 class Asked:
     """A pending request about the whole scene, for the objects of a trained cloud."""
 
-    request: Request
+    request: SceneRequest
     uid: int
     fingerprint: str
 

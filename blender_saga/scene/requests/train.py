@@ -14,7 +14,7 @@ from ..splat import point_cloud
 from ..state.link import link
 from ..state.models import models
 from ..state.paths import model_path, portable
-from ..state.request import Request
+from ..state.request import SceneRequest
 from ..state.status import status
 from ..state.trainings import Training, trainings
 from . import trained_space
@@ -67,7 +67,7 @@ def resume() -> Training:
     return replace(cut, request=_sent(cut.request.load, cut.request.message))
 
 
-def _sent(load: LoadScene | None, train: Train) -> Request:
+def _sent(load: LoadScene | None, train: Train) -> SceneRequest:
     request = link.request(load, train)
     trainings.begin(request)
     status.tell("")

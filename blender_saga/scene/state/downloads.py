@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...client.install.installation import Installation
-from .request import Request
+from .request import SceneRequest
 
 
 class Downloads:
@@ -20,7 +20,7 @@ class Downloads:
     def forget(self) -> None:
         """Reset the state."""
         self.installation: Installation | None = None
-        self.weights: Request | None = None
+        self.weights: SceneRequest | None = None
 
     @property
     def installing(self) -> bool:
@@ -37,7 +37,7 @@ class Downloads:
         self.installation = installation
         return installation
 
-    def fetch(self, request: Request) -> Request:
+    def fetch(self, request: SceneRequest) -> SceneRequest:
         """Record a new download of weights; returns its request."""
         self.weights = request
         return request

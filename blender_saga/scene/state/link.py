@@ -9,10 +9,10 @@ from ...client.connection.connection import ConnectionState
 from ...client.connection.process import Launch
 from ...client.connection.remote import Remote
 from ...errors import ErrorCode, UserError
-from ...wire.messages import LoadScene, SceneState, Welcome
+from ...wire.messages import LoadScene, Request, SceneState, Welcome
 from .models import models
 from .monitor import MemoryWatch
-from .request import Ask, Request
+from .request import SceneRequest
 from .status import status
 
 
@@ -74,9 +74,9 @@ class BackendLink:
             fix = ""  # the error of a connection includes its own fix
         raise UserError(what, self.backend.error.rstrip("."), fix, code=ErrorCode.NOT_STARTED)
 
-    def request(self, load: LoadScene | None, message: Ask) -> Request:
+    def request(self, load: LoadScene | None, message: Request) -> SceneRequest:
         """Send a request to the running backend, after the scene if that has to be loaded."""
-        return Request(self.connected(), load, message, self._scene_loaded)
+        return SceneRequest(self.connected(), load, message, self._scene_loaded)
 
     def _scene_loaded(self, load: LoadScene, reply: SceneState, starts: int) -> None:
         """Record the state of a scene in the backend with start number `starts`."""

@@ -8,26 +8,10 @@ from pathlib import Path
 from ...client.backend import Backend
 from ...client.connection.jobs import Job, JobState
 from ...errors import ErrorCode, UserError
-from ...wire.messages import (
-    Click,
-    Cluster,
-    Color,
-    FetchModel,
-    FetchWeights,
-    FindText,
-    LoadScene,
-    LookAhead,
-    NameSegments,
-    Progress,
-    Recolor,
-    SceneState,
-    Train,
-)
-
-Ask = Train | Click | Cluster | Color | FindText | NameSegments | Recolor | FetchModel | FetchWeights | LookAhead
+from ...wire.messages import LoadScene, Progress, Request, SceneState
 
 
-class Request:
+class SceneRequest:
     """A message about a scene, preceded by LoadScene if necessary: two jobs with one result.
 
     Args:
@@ -47,11 +31,11 @@ class Request:
         self,
         backend: Backend,
         load: LoadScene | None,
-        message: Ask,
+        message: Request,
         on_loaded: Callable[[LoadScene, SceneState, int], None],
     ) -> None:
         self.message, self.ended = message, False
-        self.on_end: Callable[[Request], None] = lambda _: None
+        self.on_end: Callable[[SceneRequest], None] = lambda _: None
         self.load = load
         self._backend, self._on_loaded, self._note = backend, on_loaded, ""
         first, then = (load, self._loaded) if load is not None else (message, self._end)

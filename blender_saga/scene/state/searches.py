@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import ErrorCode, UserError
 from ...wire.messages import Candidates
-from .request import Request
+from .request import SceneRequest
 
 
 class Searches:
@@ -22,7 +22,7 @@ class Searches:
 
     def forget(self) -> None:
         """Reset the state."""
-        self.request: Request | None = None
+        self.request: SceneRequest | None = None
         self.candidates: Candidates | None = None
         self.chosen, self.texts = -1, 0
 
@@ -42,7 +42,7 @@ class Searches:
                 "The backend is busy with another search", fix="Wait until it ends, or cancel it", code=ErrorCode.BUSY
             )
 
-    def begin(self, request: Request) -> Request:
+    def begin(self, request: SceneRequest) -> SceneRequest:
         """Record a new search; returns its request."""
         self.request = request
         return request

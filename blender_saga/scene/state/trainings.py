@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...wire.messages import Train, Trained
 from .monitor import LossCurve
-from .request import Request
+from .request import SceneRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class Training:
         count: number of its Gaussians.
     """
 
-    request: Request
+    request: SceneRequest
     uid: int
     fingerprint: str
     count: int
@@ -41,7 +41,7 @@ class Trainings:
 
     def forget(self) -> None:
         """Reset the state."""
-        self.request: Request | None = None
+        self.request: SceneRequest | None = None
         self.result: Trained | None = None
         self.interrupted: Training | None = None
         self.losses = LossCurve()
@@ -56,7 +56,7 @@ class Trainings:
         message = self.request.message if self.request is not None and self.running else None
         return isinstance(message, Train) and message.scene == fingerprint
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: SceneRequest) -> None:
         """Record a new training and forget the previous result."""
         self.request, self.result, self.interrupted = request, None, None
         self.losses.clear()
