@@ -128,7 +128,7 @@ def cut_off(tunnel: Tunnel, served: Served, kept: Path, steps: int) -> bool:
     The server is through with it either way.
     """
     bpy.ops.saga.backend_start()
-    ended = lambda: len(re.findall("Train .* (?:was cancelled|ended in a bug)", served.log.read_text()))  # noqa: E731
+    ended = lambda: len(re.findall("Train .* (?:was cancelled|failed with a bug)", served.log.read_text()))  # noqa: E731
     before, pause = ended(), threading.Event()
     bpy.ops.saga.train(**{**SMALL, "steps": steps}, wait=False)
     training = session().trainings.request

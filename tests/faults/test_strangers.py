@@ -43,7 +43,7 @@ def log_of(target: Target) -> str:
 
 def turned_away(target: Target) -> list[str]:
     """Lines of the log; it is written a little after what it is about."""
-    return [line for line in log_of(target).splitlines() if "did not get in" in line]
+    return [line for line in log_of(target).splitlines() if "was rejected" in line]
 
 
 def works(target: Target) -> float:

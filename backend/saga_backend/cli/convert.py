@@ -1,4 +1,4 @@
-"""`convert` and `info`: splat files from one format to another, and what is in one. Neither needs torch."""
+"""`convert` and `info`: convert a splat file, or print its contents. Neither needs torch."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .files import check_output
 log = logging.getLogger(__name__)
 
 _READ = "PLY (also compressed), SPZ, .splat, .ksplat, SOG or glTF; recognized by its content"
-_WRITTEN = "its ending is the format: .ply, .compressed.ply, .spz, .splat or .glb"
+_WRITTEN = "the ending sets the format: .ply, .compressed.ply, .spz, .splat or .glb"
 
 
 def add_convert(commands: argparse._SubParsersAction) -> None:
-    """The command `convert`."""
+    """Add the command `convert`."""
     convert = commands.add_parser(
         "convert",
-        help="write a splat file in another format, moved or as it is",
-        description="Read a splat of any format and write it in another. A PLY that goes to PLY unchanged keeps its "
-        "vertex data byte for byte.",
+        help="write a splat file in another format, with an optional transform",
+        description="Read a splat of any format and write it in another. An unchanged PLY keeps its vertex data byte "
+        "for byte.",
     )
     convert.add_argument("source", type=Path, metavar="IN", help=_READ)
     convert.add_argument("target", type=Path, metavar="OUT", help=_WRITTEN)
@@ -38,20 +38,28 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         "--matrix",
         type=Path,
         metavar="m.json",
-        help="move it by this matrix: 4 rows of 4 numbers, in the axes of PLY files (x right, y down, z forward); "
-        "rotation, any scale, mirror and shear act on rotations and spherical harmonics too",
+        help="transform by this matrix: 4 rows of 4 numbers, in the axes of PLY files (x right, y down, z forward); "
+        "rotation, scale, mirror and shear also act on rotations and spherical harmonics",
     )
-    convert.add_argument("--sh-degree", type=int, choices=range(5), metavar="D", help="leave out harmonics above this")
-    convert.add_argument("--spz-version", type=int, choices=(3, 4), default=3, help="of an SPZ output (default: 3)")
     convert.add_argument(
-        "--keep-invalid", action="store_true", help="keep Gaussians with numbers that are not finite (left out else)"
+        "--sh-degree", type=int, choices=range(5), metavar="D", help="drop spherical harmonics above this degree"
+    )
+    convert.add_argument(
+        "--spz-version", type=int, choices=(3, 4), default=3, help="version of an SPZ output (default: 3)"
+    )
+    convert.add_argument(
+        "--keep-invalid",
+        action="store_true",
+        help="keep Gaussians with numbers that are not finite (default: drop them)",
     )
     convert.set_defaults(run=_convert)
 
 
 def add_info(commands: argparse._SubParsersAction) -> None:
-    """The command `info`."""
-    info = commands.add_parser("info", help="say what is in a splat file", description="Say what is in a splat file.")
+    """Add the command `info`."""
+    info = commands.add_parser(
+        "info", help="print the contents of a splat file", description="Print the contents of a splat file."
+    )
     info.add_argument("source", type=Path, metavar="FILE", help=_READ)
     info.add_argument("--json", action="store_true", help="print one line of JSON")
     info.set_defaults(run=_info)
@@ -81,10 +89,10 @@ def _warn(path: Path, warnings: tuple[str, ...]) -> None:
 
 
 def read_matrix(path: Path) -> np.ndarray:
-    """[4,4] float64 from a JSON file: 4 rows of 4 numbers, or the same as {"matrix": rows}.
+    """[4,4] float64 from a JSON file: 4 rows of 4 numbers, or {"matrix": rows}.
 
     Raises:
-        UserError: if it cannot be read, is something else, or its last row is not 0 0 0 1.
+        UserError: if it cannot be read, is no matrix, or its last row is not 0 0 0 1.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -93,7 +101,7 @@ def read_matrix(path: Path) -> np.ndarray:
         raise UserError(
             f"The matrix {path} cannot be read",
             error.strerror or str(error),
-            fix="Check that the file is there and that you may read it",
+            fix="Check that the file exists and that you may read it",
             code=ErrorCode.FILE,
         ) from error
     except (ValueError, TypeError, KeyError) as error:
@@ -118,11 +126,11 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def describe(loaded: LoadedSplat) -> dict[str, Any]:
-    """What `info` tells.
+    """The facts that `info` prints.
 
     Returns:
-        `format`, `version`, `count` (of the file, Gaussians that cannot be used included), `sh_degree`, `bounds` (least
-        and largest center [2,3] of the usable ones, in the axes of PLY files), `warnings`.
+        `format`, `version`, `count` (of the file, with unusable Gaussians), `sh_degree`, `bounds` (smallest and largest
+        center [2,3] of the usable Gaussians, in the axes of PLY files), `warnings`.
     """
     means = loaded.cloud.means
     return {

@@ -1,4 +1,4 @@
-"""Command `evaluate`: train or load, click, compare with the truth, print."""
+"""Command `evaluate`: train or load a model, click, compare with the truth, print the scores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .evaluate_text import TextRun, check_text, judge_texts
 from .files import LoggedControl, check_folder, read_labels, read_scene, save_picture
 from .inputs import (
     Subject,
-    captured,
+    capture_views,
     damage,
     from_photos,
     mask_source,
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """What is evaluated on: `name` for settings and pictures, names of things by level, a benchmark or labels."""
+    """The scene of an evaluation: `name` for settings and pictures, object names by level, a benchmark or labels."""
 
     name: str
     subject: Subject
@@ -63,7 +63,7 @@ class _Scene:
 
 @dataclass(eq=False)
 class _Run:
-    """What the parts of an evaluation share."""
+    """The shared state of an evaluation."""
 
     options: argparse.Namespace
     scene: _Scene
@@ -99,15 +99,15 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 
 def selector_by(options: argparse.Namespace) -> Callable[[SceneModel | InstantJudge], Selector]:
-    """How the options make a selector for the protocol of a model."""
+    """A function that makes the protocol's selector from a model, by the options."""
 
     def selector_of(model: SceneModel | InstantJudge) -> Selector:
         if isinstance(model, InstantJudge):
             return model.select
 
         def select(sight: Sight, pixels: np.ndarray, positive: np.ndarray, scale: float | None) -> np.ndarray:
-            how = SelectOptions(options.method, automatic(scale), snap=not options.no_snap)
-            return model.select(sight.rows_at(pixels), positive, how).mask
+            select_options = SelectOptions(options.method, automatic(scale), snap=not options.no_snap)
+            return model.select(sight.rows_at(pixels), positive, select_options).mask
 
         return select
 
@@ -115,7 +115,7 @@ def selector_by(options: argparse.Namespace) -> Callable[[SceneModel | InstantJu
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what does not go together, and make the folder for pictures, before any work."""
+    """Reject conflicting options, and make the folder for pictures, before any work."""
     options.scene = options.scene or options.splat
     if options.synthetic:
         if options.scene or options.labels or options.model or options.dataset or from_photos(options):
@@ -125,13 +125,13 @@ def _check(options: argparse.Namespace) -> None:
         fix = "Give SCENE.ply --labels labels.npy, SCENE.ply --dataset KIND FOLDER, or --synthetic"
         raise UserError("A scene and its labels are needed", fix=fix)
     elif options.labels and options.dataset:
-        raise UserError("A dataset has masks of its own", "--labels was given too", "Give one of the two")
+        raise UserError("A dataset has masks of its own", "--labels was given too", "Give only one of them")
     if options.dataset and options.dataset[0] not in KINDS:
         raise UserError(
-            f"There is no dataset {options.dataset[0]}", f"known are {', '.join(KINDS)}", fix="Use one of these"
+            f"There is no dataset {options.dataset[0]}", f"the datasets are {', '.join(KINDS)}", fix="Use one of these"
         )
     if options.curve and (options.model or options.dataset):
-        raise UserError("There is no curve to draw", "it is about training on a scene with labels", "Leave out --curve")
+        raise UserError("There is no curve to draw", "it needs a training on a scene with labels", "Leave out --curve")
     _check_prompt(options)
     check_instant(options)
     if options.method != "instant":
@@ -146,9 +146,9 @@ def _check_prompt(options: argparse.Namespace) -> None:
         return
     if not options.dataset or options.dataset[0] == "nvos":
         fix = "Leave --prompt out, or give --dataset spin-nerf, lerf-mask or 3d-ovs"
-        raise UserError("There is no reference mask to propagate", "labels are clicked on, NVOS has scribbles", fix)
+        raise UserError("There is no reference mask to propagate", "labels need clicks, and NVOS has scribbles", fix)
     if options.method != "click-gaussian":
-        why = f"masks are propagated by clusters, which the method {options.method} does not make"
+        why = f"propagation needs clusters, and the method {options.method} makes none"
         raise UserError("The mask cannot be propagated", why, "Add --method click-gaussian")
 
 
@@ -168,16 +168,16 @@ def _scene(options: argparse.Namespace) -> _Scene:
 
 
 def _dataset(options: argparse.Namespace, cloud: GaussianCloud) -> _Scene:
-    """A scene of a published benchmark, its cameras from --views or from its own folder."""
+    """A scene of a published benchmark, with cameras from --views or from its folder."""
     kind, root = options.dataset[0], Path(options.dataset[1])
     place = Path(options.views) if from_photos(options) else KINDS[kind].cameras_of(root, options.name)
     if place is None:
         why = "its authors publish labels only"
-        raise UserError(f"The cameras of {root} are needed", why, "Give the COLMAP or LLFF folder with --views")
+        raise UserError(f"The cameras of {root} are missing", why, "Give the COLMAP or LLFF folder with --views")
     cameras = photo_cameras(place)
-    if cameras.missing:  # views are named by number: with gaps the numbers would mean other photos
+    if cameras.missing:  # views have numbers: with gaps, the numbers would mean other photos
         why = f"{cameras.missing} photos are missing"
-        raise UserError(f"The scene {place} is not complete", why, "Put all photos there")
+        raise UserError(f"The scene {place} is not complete", why, "Add the missing photos")
     frames = resize_frames(cameras.frames, options.width, options.height)
     benchmark = KINDS[kind].load(root, options.name, frames)
     for note in benchmark.notes:
@@ -187,13 +187,13 @@ def _dataset(options: argparse.Namespace, cloud: GaussianCloud) -> _Scene:
 
 
 def _model(run: _Run) -> tuple[SceneModel | InstantJudge, Sequence[Frame]]:
-    """The model to judge, and the views it was trained in."""
+    """The model to judge, and the views of its training."""
     options, subject = run.options, run.scene.subject
     if options.method == "instant":
-        return instant_judge(options, subject), subject.frames or captured(options, subject.cloud, run.control)
+        return instant_judge(options, subject), subject.frames or capture_views(options, subject.cloud, run.control)
     if options.model:
         model, _ = saga_file.load(options.model, subject.cloud.fingerprint())
-        return model, subject.frames or captured(options, subject.cloud, run.control)
+        return model, subject.frames or capture_views(options, subject.cloud, run.control)
     given, frames = sources(options, subject, run.control)
     device = find_device(options.device)
     log.info("training on: %s", device.note)
@@ -210,7 +210,7 @@ def _model(run: _Run) -> tuple[SceneModel | InstantJudge, Sequence[Frame]]:
 
 
 def _judge_labels(run: _Run, model: SceneModel | InstantJudge, frames: Sequence[Frame]) -> None:
-    """Clicks on labeled things, and what was asked for beside them."""
+    """Judge clicks on labeled objects; adds the curve and the pictures on request."""
     cloud, labels, control = run.scene.subject.cloud, run.scene.subject.labels, run.control
     assert labels is not None  # every scene without a benchmark has them
     sights, seen = observe(cloud, [frame.view for frame in frames], control=control)
@@ -227,13 +227,13 @@ def _judge_labels(run: _Run, model: SceneModel | InstantJudge, frames: Sequence[
         control.progress("painting", 0, 1)
         picture = scene_sheet(selector_by(run.options)(model), task, cloud, settings)
         if picture is None:
-            log.warning("No view shows any of the labeled things: there is no picture to paint")
+            log.warning("No view shows a labeled object, so there is no picture")
         else:
             log.info("%s", save_picture(run.options.pictures, _title(run), picture))
 
 
 def _title(run: _Run) -> str:
-    """A name for the picture that other scenes in the same folder do not have: many files are called scene.ply."""
+    """A unique name for the picture: many files are called scene.ply."""
     if run.options.synthetic:
         return f"{run.scene.name}, seed {run.options.seed}"
     return run.scene.name if run.scene.benchmark else f"{run.options.scene.resolve().parent.name}, {run.scene.name}"
@@ -241,7 +241,7 @@ def _title(run: _Run) -> str:
 
 def _judge_benchmark(run: _Run, model: SceneModel | InstantJudge) -> None:
     benchmark, options = run.scene.benchmark, run.options
-    assert benchmark is not None  # the caller has looked
+    assert benchmark is not None  # checked by the caller
     propagate = _propagator(model) if options.prompt == "mask" else None
     prompts = PromptSettings(options.points, options.points, options.seed, propagate)
     cloud, selector = run.scene.subject.cloud, selector_by(run.options)(model)
@@ -288,7 +288,7 @@ def _settings(run: _Run, frames: Sequence[Frame]) -> dict:
 
 
 def peak_mb() -> float | None:
-    """Largest memory this process has had, MB; None where the system does not say (Windows)."""
+    """Peak memory of this process, MB; None if the system does not report it (Windows)."""
     try:
         import resource
     except ImportError:

@@ -1,4 +1,4 @@
-"""`evaluate --method instant`: instant select by SAM, or by masks simulated from the labels in its place."""
+"""`evaluate --method instant`: instant select with SAM, or with simulated masks from the labels in its place."""
 
 from __future__ import annotations
 
@@ -22,39 +22,43 @@ log = logging.getLogger(__name__)
 
 
 def check_instant(options: argparse.Namespace) -> None:
-    """Refuse options that say nothing to instant select, or only to it.
+    """Reject options that do not apply to instant select, or only to it.
 
     Raises:
-        UserError: if there are some.
+        UserError: if there are any.
     """
     if options.method != "instant":
         if options.sam:
-            raise UserError("--sam is about instant select", f"the method is {options.method}", "Add --method instant")
+            raise UserError(
+                "--sam applies to instant select", f"the method is {options.method}", "Add --method instant"
+            )
         return
-    wrong = {"model": options.model, "curve": options.curve, "masks": options.masks not in (None, "simulated")}
-    given = [name for name, there in wrong.items() if there]
+    conflicts = {"model": options.model, "curve": options.curve, "masks": options.masks not in (None, "simulated")}
+    given = [name for name, is_given in conflicts.items() if is_given]
     if given:
-        why = "instant select trains nothing and asks its own segmenter"
-        raise UserError(f"--{given[0]} says nothing to instant select", why, "Leave it out")
+        why = "instant select trains nothing and uses its own segmenter"
+        raise UserError(f"--{given[0]} does not apply to instant select", why, "Leave it out")
     if options.dataset and not options.sam:
-        raise UserError("A dataset has no labels in 3D to simulate masks from", fix="Give --sam WEIGHTS")
+        raise UserError("A dataset has no 3D labels to simulate masks from", fix="Give --sam WEIGHTS")
     if not 0 <= options.neighbors <= len(NEIGHBORS):
         raise UserError(
             f"There are no {options.neighbors} neighbors",
-            f"it is a number from 0 to {len(NEIGHBORS)}",
-            fix="Give such a number",
+            f"their number is 0 to {len(NEIGHBORS)}",
+            fix="Give a number in this range",
         )
     instant_damage(options)
 
 
 def instant_masks(options: argparse.Namespace) -> str:
-    """What answers the prompts: the name of the weights, or "simulated"."""
+    """The source of masks: the name of the weights, or "simulated"."""
     return options.sam.name if options.sam else "simulated"
 
 
 def instant_damage(options: argparse.Namespace) -> MaskDamage:
-    """The faults of masks in SAM's place. It always answers, and with the thing that is pointed at: unless they are
-    asked for, none are dropped, merged or split; borders are ragged as elsewhere.
+    """The faults of the masks in place of SAM.
+
+    SAM always returns a mask of the clicked object. So by default no masks are dropped, merged or split, and only the
+    borders are ragged.
 
     Raises:
         UserError: if they are out of range.
@@ -66,7 +70,7 @@ def instant_damage(options: argparse.Namespace) -> MaskDamage:
 
 
 def instant_judge(options: argparse.Namespace, subject: Subject) -> InstantJudge:
-    """What answers clicks.
+    """The judge of instant select.
 
     Raises:
         UserError: if the weights cannot be used.
@@ -77,6 +81,6 @@ def instant_judge(options: argparse.Namespace, subject: Subject) -> InstantJudge
     if options.sam:
         segmenter = SamSegmenter(open_sam(options.sam, device.name))
     else:
-        assert subject.labels is not None  # checked: a dataset needs --sam, anything else has labels
+        assert subject.labels is not None  # checked: a dataset needs --sam, other scenes have labels
         segmenter = SimulatedSegmenter(subject.cloud, subject.labels, options.seed, instant_damage(options))
     return InstantJudge(subject.cloud, segmenter, rasterizer(device.name), options.neighbors)

@@ -14,27 +14,27 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate = commands.add_parser(
         "evaluate",
         help="measure selections against exact labels or a published benchmark",
-        description="Train (or take --model), click every labeled thing from a few views, compare with the labels; or "
-        "prompt and compare as a published benchmark does.",
+        description="Train (or load --model), click every labeled object in a few views, and compare with the labels; "
+        "or run a published benchmark.",
     )
-    evaluate.add_argument("scene", type=Path, nargs="?", metavar="SCENE.ply", help="splat to judge on")
+    evaluate.add_argument("scene", type=Path, nargs="?", metavar="SCENE.ply", help="splat to evaluate on")
     evaluate.add_argument("--scene", type=Path, dest="splat", metavar="SCENE.ply", help="the same, as an option")
-    evaluate.add_argument("--model", type=Path, metavar="X.saga", help="do not train, take this model")
-    evaluate.add_argument("--clicks", type=count, default=3, metavar="N", help="views each thing is clicked in (3)")
+    evaluate.add_argument("--model", type=Path, metavar="X.saga", help="evaluate this model without training")
+    evaluate.add_argument("--clicks", type=count, default=3, metavar="N", help="clicks on each object (default: 3)")
     evaluate.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
     evaluate.add_argument(
         "--curve",
         action="store_true",
-        help="also judge snapshots of the training: step, seconds, mIoU of objects, mIoU of parts",
+        help="also evaluate snapshots of the training: step, seconds, mIoU of objects, mIoU of parts",
     )
     evaluate.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="write a picture there: image, truth, result side by side"
+        "--pictures", type=Path, metavar="FOLDER", help="write a picture to it: image, truth, result side by side"
     )
     evaluate.add_argument(
         "--text",
         action="store_true",
-        help="judge texts instead of clicks: every caption once. The synthetic scene has captions of its own and, "
-        "without --clip, a tiny CLIP is fitted first; elsewhere the names of the labels are the captions",
+        help="evaluate text search instead of clicks, every caption once. The synthetic scene has captions and, "
+        "without --clip, trains a tiny CLIP first; other scenes use the names of their labels",
     )
     evaluate.set_defaults(run=_evaluate)
     add_clip(evaluate)
@@ -46,9 +46,9 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_synthetic(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("standard synthetic scene", "--views N and --seed N are its parameters too.")
+    group = parser.add_argument_group("standard synthetic scene", "--views N and --seed N also apply to it.")
     group.add_argument("--synthetic", action="store_true", help="evaluate on it")
-    group.add_argument("--objects", type=count, default=12, metavar="N", help="how many objects (default: 12)")
+    group.add_argument("--objects", type=count, default=12, metavar="N", help="number of objects (default: 12)")
 
 
 def _add_dataset(parser: argparse.ArgumentParser) -> None:
@@ -57,12 +57,11 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         nargs=2,
         metavar=("KIND", "FOLDER"),
-        help="nvos, spin-nerf, lerf-mask or 3d-ovs, and the folder as its authors publish it; --views names the "
-        "cameras where it has none",
+        help="nvos, spin-nerf, lerf-mask or 3d-ovs, and the published folder; --views gives the cameras if it has none",
     )
-    group.add_argument("--name", default="", metavar="SCENE", help="which scene of the folder, where it has several")
+    group.add_argument("--name", default="", metavar="SCENE", help="scene of the folder, if it has several")
     group.add_argument(
-        "--points", type=count, default=5, metavar="N", help="points on the thing, and off it (default: 5)"
+        "--points", type=count, default=5, metavar="N", help="points on the object, and as many off it (default: 5)"
     )
     group.add_argument(
         "--prompt",

@@ -1,4 +1,4 @@
-"""`evaluate --text`: how often a text finds the right thing."""
+"""`evaluate --text`: the accuracy of text search."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from blender_saga.errors import UserError
 
@@ -21,12 +23,12 @@ from ..rasterizer.select import rasterizer
 from ..text.clip_model import LoadedClip, open_clip_file
 from ..text.mask_vectors import TextSources
 from .find import clip_path
-from .inputs import Subject, captured, sources
+from .inputs import Subject, capture_views, sources
 
 
 @dataclass(frozen=True, eq=False)
 class TextRun:
-    """What texts are judged on: the scene, names by label for each level, its model, the views it was trained in."""
+    """The input of the text evaluation: scene, names by label for each level, model, and the views of its training."""
 
     subject: Subject
     names: tuple[dict[int, str], ...]
@@ -36,19 +38,19 @@ class TextRun:
 
 
 def check_text(options: argparse.Namespace) -> None:
-    """Refuse what does not go together with --text.
+    """Reject options that conflict with --text.
 
     Raises:
-        UserError: if so.
+        UserError: if there are any.
     """
     if options.text and (options.dataset or options.curve or options.pictures):
         raise UserError("--text judges captions of labels", fix="Leave out the dataset, curve and pictures")
     if options.text and options.method == "instant":
-        raise UserError("Texts are not found by instant selection", fix="Choose another method")
+        raise UserError("Instant select has no text search", fix="Choose another method")
     if not options.text and options.clip:
-        raise UserError("--clip is about texts", fix="Add --text, or leave it out")
+        raise UserError("--clip applies to --text", fix="Add --text, or leave it out")
     if options.text and not (options.synthetic or options.clip):
-        clip_path(options)  # says what is missing
+        clip_path(options)  # raises without --clip
 
 
 def judge_texts(options: argparse.Namespace, run: TextRun) -> dict:
@@ -57,7 +59,7 @@ def judge_texts(options: argparse.Namespace, run: TextRun) -> dict:
     Raises:
         UserError: for bad weights, or if the labels have no names.
     """
-    cloud, frames = run.subject.cloud, list(run.frames) or captured(options, run.subject.cloud, run.control)
+    cloud, frames = run.subject.cloud, list(run.frames) or capture_views(options, run.subject.cloud, run.control)
     views = [frame.view for frame in frames]
     clip = _clip(options, run.control)
     task = _task(options, run, observe(cloud, views, 1, run.control)[1])
@@ -66,21 +68,21 @@ def judge_texts(options: argparse.Namespace, run: TextRun) -> dict:
     return judge_text(TextSources(cloud, run.model, views, raster, masks), clip, task, run.control)
 
 
-def _task(options: argparse.Namespace, run: TextRun, seen) -> TextTask:
+def _task(options: argparse.Namespace, run: TextRun, visible: np.ndarray) -> TextTask:
     labels = run.subject.labels
-    assert labels is not None  # `check_text` has refused datasets
+    assert labels is not None  # `check_text` rejects datasets
     if options.synthetic:
         parts = labels[:, 1]
-        return text_task(parts, scene_captions(run.subject.cloud, parts), vocabulary(), seen)
+        return text_task(parts, scene_captions(run.subject.cloud, parts), vocabulary(), visible)
     names = run.names[0]
     if not names:
         why, fix = "the labels have no names", "Put an objects.json beside them"
-        raise UserError("There are no captions to look for", why, fix)
-    return text_task(labels.reshape(len(labels), -1)[:, 0], names, [], seen)
+        raise UserError("There are no captions to search for", why, fix)
+    return text_task(labels.reshape(len(labels), -1)[:, 0], names, [], visible)
 
 
 def _clip(options: argparse.Namespace, control: Control) -> LoadedClip:
-    """The given weights; without any those of a tiny CLIP, fitted now, which go through a file like all others."""
+    """The given CLIP; without --clip a tiny CLIP, trained now and read from a file like any other."""
     device = find_device(options.device).name
     if options.clip:
         return open_clip_file(clip_path(options), device)

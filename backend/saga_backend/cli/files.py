@@ -1,4 +1,4 @@
-"""What the command line reads: scenes, labels, views; and how it tells how far it is."""
+"""Input files of the command line (scenes, labels, views), and its progress output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def read_scene(path: Path) -> LoadedSplat:
-    """Read a splat of any format and tell its warnings.
+    """Read a splat of any format and log its warnings.
 
     Raises:
         UserError: if it cannot be read.
@@ -44,12 +44,12 @@ class Labels:
 
 
 def read_labels(path: Path, loaded: LoadedSplat) -> Labels:
-    """Read the labels of a file's vertices; those that were left out on reading lose theirs too.
+    """Read the labels of a file's vertices, without the labels of dropped Gaussians.
 
-    Names come from an `objects.json` beside the file, where there is one.
+    Names come from an `objects.json` beside the file, if there is one.
 
     Raises:
-        UserError: if the file is not an array of whole numbers with a row for every vertex.
+        UserError: if the file is no integer array with a row for every vertex.
     """
     try:
         values = np.load(path, allow_pickle=False)
@@ -70,8 +70,8 @@ def read_labels(path: Path, loaded: LoadedSplat) -> Labels:
     if not (values > 0).any():
         raise UserError(
             f"The labels {path.name} cannot be used",
-            "all of them are 0, which means none",
-            fix="Give every Gaussian of a thing the same number, from 1 on",
+            "all of them are 0, which means no object",
+            fix="Give all Gaussians of an object the same number, from 1 on",
         )
     return Labels(np.maximum(values, 0).astype(np.int32), (_names(path.with_name("objects.json")), {}))
 
@@ -83,7 +83,7 @@ def _names(path: Path) -> dict[int, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s is not understood, so the objects have no names (%r)", path, error)
+        log.warning("%s is not readable, so the objects have no names (%r)", path, error)
         return {}
 
 
@@ -91,19 +91,19 @@ def read_view(path: Path) -> View:
     """Read a view file (formats: `select --help`).
 
     Raises:
-        UserError: if it is missing or not a view.
+        UserError: if it is missing or no view.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         size = (int(values["width"]), int(values["height"]))
         if "eye" in values:
-            return _looking(values, *size)
+            return _look_at_view(values, *size)
         return View(values["viewmat"], values["K"], *size, bool(values.get("orthographic", False)))
     except OSError as error:
         raise UserError(
             f"The view {path} cannot be read",
             error.strerror or str(error),
-            fix="Check that the file is there and that you may read it",
+            fix="Check that the file exists and that you may read it",
         ) from error
     except KeyError as error:
         raise UserError(f"The view {path.name} cannot be used", f"it has no {error}", "See select --help") from error
@@ -111,11 +111,11 @@ def read_view(path: Path) -> View:
         raise UserError(f"The view {path.name} cannot be used", str(error), "See select --help") from error
 
 
-def _looking(values: dict, width: int, height: int) -> View:
+def _look_at_view(values: dict, width: int, height: int) -> View:
     eye, target = np.array(values["eye"], float), np.array(values["target"], float)
     up, fov = np.array(values.get("up", (0, -1, 0)), float), float(values.get("fov", 50))
     if not all(v.shape == (3,) and np.isfinite(v).all() for v in (eye, target, up)) or not 0 < fov < 180:
-        raise ValueError("eye, target and up are three numbers each, and fov lies between 0 and 180 degrees")
+        raise ValueError("eye, target and up must have three numbers each, and fov must lie between 0 and 180 degrees")
     if np.allclose(eye, target) or not up.any():
         raise ValueError("eye and target are the same place, or up has no direction")
     focal = 0.5 * width / np.tan(np.radians(fov) / 2)
@@ -124,10 +124,10 @@ def _looking(values: dict, width: int, height: int) -> View:
 
 
 def check_output(path: Path) -> None:
-    """Refuse an output that cannot be written, before any work is done for it.
+    """Reject an output path that cannot be written, before the work.
 
     Raises:
-        UserError: if its folder is missing or it is a folder itself.
+        UserError: if its folder is missing, or it is a folder.
     """
     if not path.absolute().parent.is_dir():
         raise UserError(f"{path} cannot be written", "its folder does not exist", "Make the folder first")
@@ -173,35 +173,35 @@ class LoggedControl(Control):
     """Progress as lines on standard error: each new phase, then at most one line every five seconds.
 
     Attributes:
-        seconds: how long each phase took, in order.
+        seconds: duration of each phase, in order.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: dict[str, float] = {}
-        self._phase, self._begun, self._told = "", time.monotonic(), 0.0
+        self._phase, self._begun, self._printed = "", time.monotonic(), 0.0
 
     def emit(self, phase: str, step: int, total: int) -> None:
         now = time.monotonic()
         if phase != self._phase:
             self.end()
-            self._phase, self._begun, self._told = phase, now, now
+            self._phase, self._begun, self._printed = phase, now, now
             print(f"{phase} ...", file=sys.stderr, flush=True)
-        elif now - self._told >= 5:
-            self._told = now
+        elif now - self._printed >= 5:
+            self._printed = now
             left = (now - self._begun) * (total - step) / max(step, 1)
             print(f"{phase}: {step} of {total}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Close the phase that is running."""
+        """End the current phase."""
         if self._phase:
             took = time.monotonic() - self._begun
             self.seconds[self._phase] = round(self.seconds.get(self._phase, 0.0) + took, 2)
         self._phase = ""
 
 
-def fingerprint_matches(cloud: GaussianCloud, expected: str, model: Path, scene: Path) -> None:
-    """Refuse a model of another cloud.
+def check_fingerprint(cloud: GaussianCloud, expected: str, model: Path, scene: Path) -> None:
+    """Reject a model of another cloud.
 
     Raises:
         UserError: if the fingerprints differ.

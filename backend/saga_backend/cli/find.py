@@ -1,4 +1,4 @@
-"""Command `find`: what a text means in a trained splat; and the options about CLIP's weights that others share."""
+"""Command `find`: text search in a trained splat; and the shared options for CLIP's weights."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ log = logging.getLogger(__name__)
 
 
 def add_find(commands: argparse._SubParsersAction) -> None:
-    """The command and its options."""
+    """Add the command and its options."""
     find = commands.add_parser(
         "find",
-        help="write what a text means as a splat of its own",
-        description="Rank the things of a trained splat by how well a text fits them, and write the best one as a "
-        "splat. The first text describes the whole scene with CLIP, which is kept in the .saga file.",
+        help="find an object by text and write it as a splat",
+        description="Rank the objects of a trained splat by their fit to a text, and write the best one as a splat. "
+        "The first search builds a CLIP index of the scene and saves it in the .saga file.",
     )
-    find.add_argument("model", type=Path, metavar="X.saga", help="trained model (it names the scene it belongs to)")
-    find.add_argument("text", help='what is looked for, for example "red chair"')
+    find.add_argument("model", type=Path, metavar="X.saga", help="trained model (it contains the path of its scene)")
+    find.add_argument("text", help='the text, for example "red chair"')
     find.add_argument("--out", type=Path, metavar="found.ply", help="splat to write the best candidate to")
-    find.add_argument("--scene", type=Path, metavar="SCENE.ply", help="the splat, if it is no longer where it was")
+    find.add_argument("--scene", type=Path, metavar="SCENE.ply", help="the splat, if it has moved")
     find.add_argument(
         "--way",
         choices=("auto", "votes", "clusters"),
         default="auto",
         help="'votes': masks of many views vote (needs features); 'clusters': each cluster is drawn alone "
-        "(default: votes where there are features)",
+        "(default: votes if there are features)",
     )
     find.add_argument("--limit", type=count, default=8, metavar="N", help="candidates to rank (default: 8)")
     find.add_argument("--pictures", type=Path, metavar="FOLDER", help="write a picture of each candidate there")
@@ -47,41 +47,41 @@ def add_find(commands: argparse._SubParsersAction) -> None:
 
 
 def add_clip(parser: argparse.ArgumentParser) -> None:
-    """Where CLIP's weights are."""
+    """Add the options for CLIP's weights."""
     group = parser.add_argument_group("CLIP")
     group.add_argument(
         "--clip",
         metavar="WHAT",
-        help="a file of OpenCLIP weights (a JSON beside it may say which model), or ViT-B-16: the official file, "
-        "downloaded after you say yes",
+        help="an OpenCLIP weights file (a JSON beside it may name its model), or ViT-B-16: the official file, "
+        "downloaded after your consent",
     )
     group.add_argument("--yes", action="store_true", help="download without asking")
     group.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="where downloaded weights are kept (default: the user's cache)"
+        "--weights", type=Path, metavar="FOLDER", help="folder for downloaded weights (default: the user's cache)"
     )
 
 
 def clip_path(options: argparse.Namespace) -> Path:
-    """The file of weights that --clip means; the official one is downloaded if the user says yes.
+    """The weights file of --clip; the official file is downloaded with the user's consent.
 
     Raises:
-        UserError: if none was given, or it is not there and not to be had.
+        UserError: without --clip, or without consent to a necessary download.
     """
     from ..masks.sam.weights import download, weights_folder
     from ..text.clip_files import FIX, OFFICIAL
     from .files import LoggedControl
-    from .sam_options import says_yes
+    from .sam_options import confirm
 
     if not options.clip:
-        raise UserError("Text search needs CLIP", "no file of its weights was given", f"{FIX}, with --clip")
+        raise UserError("Text search needs CLIP", "there is no CLIP weights file", f"{FIX}, with --clip")
     if options.clip != OFFICIAL.kind:
         return Path(options.clip)
     folder = options.weights or weights_folder()
     if (folder / OFFICIAL.name).is_file():
         return folder / OFFICIAL.name
-    print(f"{OFFICIAL.sentence()}. It would be kept in {folder}.", file=sys.stderr)
-    if not options.yes and not says_yes("Download it? [y/N] "):
-        raise UserError(f"{OFFICIAL.name} is not here", "it was not to be downloaded", "Give a file, or say --yes")
+    print(f"{OFFICIAL.sentence()}. The file goes to {folder}.", file=sys.stderr)
+    if not options.yes and not confirm("Download it? [y/N] "):
+        raise UserError(f"{OFFICIAL.name} is missing", "the download was declined", "Give a file, or add --yes")
     return download(OFFICIAL, folder, LoggedControl())
 
 
@@ -115,7 +115,7 @@ def _find(options: argparse.Namespace) -> None:
 
 
 def _answer(options: argparse.Namespace) -> Candidates:
-    """The candidates, and the best one written if it fits."""
+    """Find the candidates, and write the best one if it fits."""
     import numpy as np
 
     from blender_saga.gaussians.formats.registry import write_splat
@@ -125,7 +125,7 @@ def _answer(options: argparse.Namespace) -> Candidates:
     from ..model import saga_file
     from ..model.clustering import divide
     from ..text import answers
-    from .files import LoggedControl, fingerprint_matches, read_scene
+    from .files import LoggedControl, check_fingerprint, read_scene
 
     model, header = saga_file.load(options.model)
     scene, control = options.scene or Path(header.source), LoggedControl()
@@ -133,18 +133,18 @@ def _answer(options: argparse.Namespace) -> Candidates:
         header.fingerprint, options.text, str(clip_path(options)), str(options.model), options.way, options.limit
     )
     cloud = read_scene(scene).cloud
-    fingerprint_matches(cloud, header.fingerprint, options.model, scene)
+    check_fingerprint(cloud, header.fingerprint, options.model, scene)
     described = answers.Described()
     described.open(str(options.model), model)
-    about = answers.TextScene(
+    text_scene = answers.TextScene(
         cloud, model, described, find_device(options.device).name, (0.0, -1.0, 0.0),
         lambda: divide(Cluster(header.fingerprint), cloud, model, control),
     )  # fmt: skip
-    answer = answers.find_text(request, about, control)
+    answer = answers.find_text(request, text_scene, control)
     control.end()
     if options.out and answer.matches:
-        found = np.unpackbits(answer.bits[0], count=len(cloud)).astype(bool)
-        for loss in write_splat(options.out, cloud.take(found)):
+        best = np.unpackbits(answer.bits[0], count=len(cloud)).astype(bool)
+        for loss in write_splat(options.out, cloud.take(best)):
             log.warning("%s: %s", options.out.name, loss)
     return answer
 

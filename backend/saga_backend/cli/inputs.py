@@ -1,4 +1,4 @@
-"""From options to views and masks: what `train` and `evaluate` work on."""
+"""From options to views and masks, for `train` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NAMES = ("builtin", "simulated")
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is trained on: a cloud, its labels [N] or [N,2] where there are any, and views where they are given."""
+    """The cloud of a training, its labels [N] or [N,2] if any, and its views if given."""
 
     cloud: GaussianCloud
     labels: np.ndarray | None = None
@@ -45,42 +45,42 @@ def from_photos(options: argparse.Namespace) -> bool:
 
 
 def view_limit(options: argparse.Namespace) -> int:
-    """How many virtual views at most; 0: the default."""
+    """Maximum number of virtual views; 0: the default."""
     return options.views if isinstance(options.views, int) else options.view_limit
 
 
-def photo_cameras(path: Path, told: bool = True) -> Cameras:
-    """Cameras at the size of their photos; what was left out is told.
+def photo_cameras(path: Path, log_notes: bool = True) -> Cameras:
+    """Cameras at the size of their photos; logs a note for each omission.
 
     Raises:
         UserError: if there are none.
     """
     cameras = read_cameras(path)
-    for note in cameras.notes if told else ():
+    for note in cameras.notes if log_notes else ():
         log.warning("%s: %s", path.name, note)
     return cameras
 
 
 def photo_frames(options: argparse.Namespace, cloud: GaussianCloud) -> list[Frame]:
-    """The frames that --views names, at the size to render; those that do not see the splat are left out and told.
+    """The frames of --views at the size to render, without those that do not see the splat.
 
     Raises:
-        UserError: if there are none, or none sees the splat.
+        UserError: if no frame sees the splat.
     """
     inputs = read_photo_inputs(Path(options.views), cloud, ViewSize(options.view_limit, options.width, options.height))
-    _tell(inputs)
+    _log_notes(inputs)
     view = inputs.frames[0].view
     log.info("%d views of %d x %d pixels", len(inputs.frames), view.width, view.height)
     return list(inputs.frames)
 
 
-def _tell(inputs: Inputs) -> None:
+def _log_notes(inputs: Inputs) -> None:
     for note in inputs.notes:
         log.warning("%s", note)
 
 
-def captured(options: argparse.Namespace, cloud: GaussianCloud, control: Control) -> list[Frame]:
-    """Views of the splat itself, whose y axis points down."""
+def capture_views(options: argparse.Namespace, cloud: GaussianCloud, control: Control) -> list[Frame]:
+    """Virtual views of the splat, whose y axis points down."""
     size = ViewSize(view_limit(options), options.width, options.height)
     frames, coverage = capture_frames(cloud, size, control, up=(0.0, -1.0, 0.0))
     log.info("%d virtual views, coverage %.0f %%", len(frames), 100 * coverage)
@@ -100,7 +100,7 @@ def given_faults(options: argparse.Namespace) -> dict[str, Any]:
     """
     given = {name: value for name in FAULTS if (value := getattr(options, name)) is not None}
     if given and mask_source(options) != "simulated":
-        what = f"--{next(iter(given))} is about simulated masks"
+        what = f"--{next(iter(given))} applies to simulated masks"
         raise UserError(what, f"the masks are {mask_source(options)}", "Add --masks simulated, or leave it out")
     if "ragged" in given:
         given["ragged"] = tuple(given["ragged"])
@@ -111,7 +111,7 @@ def damage(options: argparse.Namespace) -> MaskDamage:
     """The faults of simulated masks.
 
     Raises:
-        UserError: if some are given for masks that are not simulated, or are out of range.
+        UserError: if they are given for other masks, or are out of range.
     """
     given = given_faults(options)
     need_checkout("evaluation/simulated.py", "--masks simulated")
@@ -121,10 +121,10 @@ def damage(options: argparse.Namespace) -> MaskDamage:
 
 
 def sources(options: argparse.Namespace, subject: Subject, control: Control) -> tuple[Sources, Sequence[Frame]]:
-    """Where training takes views and masks from, and the views if they are chosen already.
+    """The sources of a training, and its views if they are known already.
 
     Raises:
-        UserError: for masks or labels that are missing or do not fit.
+        UserError: for missing or unsuitable masks or labels.
     """
     kind, frames = mask_source(options), subject.frames
     given_faults(options)
@@ -135,10 +135,10 @@ def sources(options: argparse.Namespace, subject: Subject, control: Control) -> 
     if kind not in _NAMES and not Path(kind).is_dir():
         why = "it is neither a folder nor one of " + ", ".join(_NAMES)
         raise UserError(f"There are no masks {kind}", why, fix="Give one of these")
-    frames = frames or captured(options, subject.cloud, control)
+    frames = frames or capture_views(options, subject.cloud, control)
     inputs = Inputs(frames)
     load_folder_masks(Path(kind), inputs)
-    _tell(inputs)
+    _log_notes(inputs)
     return Sources([frame.view for frame in frames], inputs.masks), frames
 
 
@@ -148,7 +148,7 @@ def _simulated(options: argparse.Namespace, subject: Subject, control: Control) 
     from ..evaluation.simulated import SimulatedMasks
 
     if subject.labels is None:
-        raise UserError("Simulated masks are made from labels", "there are none", "Give --labels labels.npy")
-    frames = subject.frames or captured(options, subject.cloud, control)
+        raise UserError("Simulated masks need labels", "there are none", "Give --labels labels.npy")
+    frames = subject.frames or capture_views(options, subject.cloud, control)
     views = [frame.view for frame in frames]
     return Sources(views, SimulatedMasks(subject.cloud, subject.labels, views, options.seed, faults)), frames

@@ -1,4 +1,4 @@
-"""What the command `masks` does."""
+"""The work of the command `masks`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..masks.sam.settings import SamSettings
 from ..rasterizer.select import rasterizer
 from .checkout import need_checkout
 from .files import LoggedControl, read_scene
-from .inputs import captured, from_photos, photo_frames
+from .inputs import capture_views, from_photos, photo_frames
 from .sam_options import sam_settings, weights_path
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def run_masks(options: argparse.Namespace) -> None:
     """Find masks and write them.
 
     Raises:
-        UserError: for a bad scene, weights or settings, photos that cannot be read, a folder that cannot be written.
+        UserError: for a bad scene, weights or settings, unreadable photos, or a folder that cannot be written.
     """
     if options.engine == "ray":
         need_checkout("masks/ray_engine.py", "--engine ray")
@@ -40,12 +40,12 @@ def run_masks(options: argparse.Namespace) -> None:
     if options.engine == "local":  # each machine of a cluster has its own memory
         settings, _ = fit(sam, settings)
     cloud = read_scene(options.scene).cloud
-    frames = photo_frames(options, cloud) if from_photos(options) else captured(options, cloud, control)
+    frames = photo_frames(options, cloud) if from_photos(options) else capture_views(options, cloud, control)
     pictures = Pictures(cloud, rasterizer(device.name), settings.longest_side)
     tasks = tasks_of(frames, pictures, settings, sam.sha256)
     done = extract(tasks, cache, _engine(options, weights, sam, settings), pictures, control)
     control.end()
-    print(f"{options.out}: masks of {len(tasks)} pictures, {done.reused} of them were there already")
+    print(f"{options.out}: masks of {len(tasks)} pictures, {done.reused} of them from an earlier run")
 
 
 def _folder(path: Path) -> Path:
@@ -63,7 +63,7 @@ def _folder(path: Path) -> Path:
 def _engine(options: argparse.Namespace, weights: Path, sam: LoadedSam, settings: SamSettings) -> Engine:
     if options.engine == "local":
         if options.address:
-            raise UserError("--address is of a Ray cluster", "the engine is local", "Add --engine ray")
+            raise UserError("--address applies to a Ray cluster", "the engine is local", "Add --engine ray")
         return Local(sam, settings)
     from ..masks.ray_engine import RayEngine
 

@@ -1,4 +1,4 @@
-"""Options that commands share, and what words on the command line may be."""
+"""Options that commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FAULTS = ("dropped", "merged", "split", "ragged", "smallest")
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Where views, masks and labels come from: the same for everything that trains."""
+    """Add the options for views, masks and labels."""
     group = parser.add_argument_group("views and masks")
     add_views(group)
     group.add_argument(
         "--masks",
         metavar="WHAT",
-        help="'builtin': segments of the splat itself, 'simulated': the labels with a segmenter's faults, or a FOLDER "
-        "with a file for each photo: SAGA's .pt, .png label maps, .npz, run lengths in .json "
+        help="'builtin': segments of the splat itself; 'simulated': the labels with a segmenter's faults; or a "
+        "FOLDER with a file for each photo: SAGA's .pt, .png label maps, .npz, run lengths in .json "
         "(default: builtin; simulated for --synthetic)",
     )
     group.add_argument(
@@ -29,13 +29,13 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def add_views(group: argparse._ArgumentGroup) -> None:
-    """Where views come from, how many and how large."""
+    """Add the options for views."""
     group.add_argument(
         "--views",
         type=view_source,
         metavar="WHAT",
-        help="a number: at most so many views of the splat itself, 'virtual': 40 of them (default), or the photos' "
-        "cameras: a transforms.json, a COLMAP folder, an LLFF folder",
+        help="the maximum number of virtual views of the splat, 'virtual' for 40 of them (default), or the cameras of "
+        "photos: a transforms.json, a COLMAP folder or an LLFF folder",
     )
     group.add_argument("--view-limit", type=count, default=0, metavar="N", help="at most N views, evenly spaced")
     group.add_argument("--width", type=count, default=0, metavar="PX", help="width of a view, pixels (default: 480)")
@@ -43,67 +43,74 @@ def add_views(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_damage(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("faults of simulated masks", "The defaults are those of the standard scene.")
+    group = parser.add_argument_group("faults of simulated masks", "The defaults are the values of the standard scene.")
     # The defaults stand in MaskDamage.
-    group.add_argument("--dropped", type=share, metavar="S", help="share of the masks that are missing (default: 0.25)")
-    group.add_argument("--merged", type=share, metavar="S", help="share joined with a neighbor (default: 0.1)")
-    group.add_argument("--split", type=share, metavar="S", help="share that is cut in two (default: 0.1)")
+    group.add_argument("--dropped", type=share, metavar="S", help="share of missing masks (default: 0.25)")
+    group.add_argument("--merged", type=share, metavar="S", help="share of masks joined with a neighbor (default: 0.1)")
+    group.add_argument("--split", type=share, metavar="S", help="share of masks cut in two (default: 0.1)")
     group.add_argument(
         "--ragged",
         type=pixels,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="how far borders go astray, pixels (default: 1 2)",
+        help="amplitude of the noise of borders, pixels (default: 1 2)",
     )
-    group.add_argument("--smallest", type=count, metavar="PX", help="visible pixels for a mask (default: 40)")
+    group.add_argument("--smallest", type=count, metavar="PX", help="minimum visible pixels of a mask (default: 40)")
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    """How to train."""
+    """Add the options of training."""
     group = parser.add_argument_group("training")
     group.add_argument(
         "--recipe",
         choices=RECIPES,
         default="prototypes",
-        help="how features are trained: a code for each segment, as in the paper, or as in Click-Gaussian's variant of "
-        "three levels (default: prototypes)",
+        help="training of the features: a code for each segment, the loss of the paper, or Click-Gaussian's variant "
+        "with three levels (default: prototypes)",
     )
     group.add_argument("--steps", type=count, default=0, metavar="N", help="optimizer steps (default: by device)")
     group.add_argument("--pixels", type=count, default=0, metavar="N", help="pixels a step (default: by recipe)")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of every random draw (default: 0)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random numbers (default: 0)")
     group.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: CUDA if it works)"
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="device of the training (default: CUDA if it works)",
     )
 
 
 def add_method(parser: argparse.ArgumentParser, snap: bool, instant: bool = False) -> None:
-    """By what clicks are answered; `snap`, `instant`: whether snapping and instant select are offered too."""
+    """Add the options for the method of selection; `snap`, `instant`: add snapping and instant select too."""
     parser.add_argument(
         "--method",
         choices=(*METHODS, "instant") if instant else METHODS,
         default="auto",
-        help="'segments': segments on which the masks agree, nothing is trained; 'saga': affinity features; "
+        help="'segments': the common segments of the masks, without training; 'saga': affinity features; "
         "'click-gaussian': clusters of two levels, by one click; "
-        "'auto': segments and features, a click is answered by the segments where they hold it, else by features "
-        + ("'instant': a mask of the clicked picture is lifted, nothing is trained; " if instant else "")
+        "'auto': segments and features: segments answer a click inside them, features answer other clicks; "
+        + ("'instant': lift a mask of the clicked picture, without training; " if instant else "")
         + "(default: auto)",
     )
     if snap:
         parser.add_argument(
             "--no-snap",
             action="store_true",
-            help="leave a selection by features as it is; else the segment that is much like it takes its place",
+            help="keep a selection by features as it is (default: replace it by a segment that nearly equals it)",
         )
     if instant:
         parser.add_argument(
             "--sam",
             type=Path,
             metavar="WEIGHTS",
-            help="instant select by Segment Anything (default: masks simulated from the labels stand in for it, with "
-            "ragged borders; the other faults are off unless they are given)",
+            help="weights of Segment Anything for instant select (default: simulated masks from the labels, with "
+            "ragged borders and, unless given, no other faults)",
         )
         parser.add_argument(
-            "--neighbors", type=int, default=8, metavar="N", help="views around a thing that are asked too (0 to 8)"
+            "--neighbors",
+            type=int,
+            default=8,
+            metavar="N",
+            help="neighbor views, 0 to 8 (default: 8)",
         )
 
 
@@ -113,7 +120,7 @@ def view_source(text: str) -> int | str:
 
 
 def count(text: str) -> int:
-    """A number from 1 on."""
+    """A positive integer."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")

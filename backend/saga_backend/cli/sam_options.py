@@ -1,4 +1,4 @@
-"""Options of Segment Anything that several commands share, and the file of weights that they mean."""
+"""Options of Segment Anything that commands share, and their weights file."""
 
 from __future__ import annotations
 
@@ -12,27 +12,34 @@ from .options import count, share
 
 
 def add_sam(parser: argparse.ArgumentParser) -> None:
-    """How SAM finds masks. The defaults stand in masks.sam_settings.SamSettings."""
-    group = parser.add_argument_group("Segment Anything", "The defaults are those of the paper (SAGA).")
-    group.add_argument("--points-per-side", type=count, metavar="N", help="grid of points asked (default: 32)")
-    group.add_argument("--iou", type=share, metavar="S", help="lowest quality that SAM gives a mask (default: 0.88)")
-    group.add_argument("--stability", type=share, metavar="S", help="lowest stability of a mask (default: 0.95)")
-    group.add_argument("--nms", type=share, metavar="S", help="IoU of boxes from which masks are one (default: 0.7)")
+    """Add the options of SAM; masks.sam.settings.SamSettings has the defaults."""
+    group = parser.add_argument_group("Segment Anything", "The defaults are the values of the SAGA paper.")
     group.add_argument(
-        "--least-area", type=int, metavar="PX", help="islands and holes below this go (default: 100; 0: none)"
+        "--points-per-side", type=count, metavar="N", help="size of the grid of point prompts (default: 32)"
     )
-    group.add_argument("--crop-layers", type=int, metavar="N", help="ask in N layers of crops too (default: 0)")
+    group.add_argument("--iou", type=share, metavar="S", help="minimum quality of a mask by SAM (default: 0.88)")
+    group.add_argument("--stability", type=share, metavar="S", help="minimum stability of a mask (default: 0.95)")
     group.add_argument(
-        "--longest-side", type=count, metavar="PX", help="size for SAM: photos are made smaller, views drawn so (1024)"
+        "--nms", type=share, metavar="S", help="minimum IoU of the boxes of duplicate masks (default: 0.7)"
     )
-    group.add_argument("--batch", type=count, metavar="N", help="points at a time (default: what memory allows)")
+    group.add_argument(
+        "--least-area", type=int, metavar="PX", help="remove smaller islands and holes (default: 100; 0: none)"
+    )
+    group.add_argument("--crop-layers", type=int, metavar="N", help="layers of additional crops (default: 0)")
+    group.add_argument(
+        "--longest-side",
+        type=count,
+        metavar="PX",
+        help="size of SAM's input: photos are scaled down, views drawn at it (default: 1024)",
+    )
+    group.add_argument("--batch", type=count, metavar="N", help="point prompts at a time (default: by memory)")
 
 
 def sam_settings(options: argparse.Namespace):
     """The options as SamSettings.
 
     Raises:
-        UserError: if one is out of range.
+        UserError: if an option is out of range.
     """
     from ..masks.sam.settings import SamSettings
 
@@ -41,10 +48,10 @@ def sam_settings(options: argparse.Namespace):
 
 
 def weights_path(options: argparse.Namespace) -> Path:
-    """The file of weights that --sam means; an official one is downloaded if the user says yes.
+    """The weights file of --sam; an official file is downloaded with the user's consent.
 
     Raises:
-        UserError: if it is not there and not to be had.
+        UserError: without consent to a necessary download.
     """
     from ..masks.sam.weights import OFFICIAL, download, weights_folder
     from .files import LoggedControl
@@ -55,14 +62,14 @@ def weights_path(options: argparse.Namespace) -> Path:
     folder = options.weights or weights_folder()
     if (folder / file.name).is_file():
         return folder / file.name
-    print(f"{file.sentence()}. It would be kept in {folder}.", file=sys.stderr)
-    if not options.yes and not says_yes("Download it? [y/N] "):
-        raise UserError(f"{file.name} is not here", "it was not to be downloaded", "Give a file, or say --yes")
+    print(f"{file.sentence()}. The file goes to {folder}.", file=sys.stderr)
+    if not options.yes and not confirm("Download it? [y/N] "):
+        raise UserError(f"{file.name} is missing", "the download was declined", "Give a file, or add --yes")
     return download(file, folder, LoggedControl())
 
 
-def says_yes(question: str) -> bool:
-    """Ask on the terminal; where there is none nobody says yes."""
+def confirm(question: str) -> bool:
+    """Ask for consent on the terminal; False without a terminal."""
     if not sys.stdin.isatty():
         return False
     print(question, end="", file=sys.stderr, flush=True)

@@ -24,14 +24,14 @@ from ..model import saga_file
 from ..model.scene_model import SceneModel
 from ..rasterizer.cpu import all_pixels, contributions, render
 from ..training.train import train
-from .files import LoggedControl, check_output, fingerprint_matches, read_labels, read_scene, read_view
+from .files import LoggedControl, check_fingerprint, check_output, read_labels, read_scene, read_view
 from .inputs import Subject, from_photos, photo_frames, sources, view_limit
 
 log = logging.getLogger(__name__)
 
 
 def train_settings(options: argparse.Namespace) -> TrainSettings:
-    """The training options of the command line; what was not given is 0, the default of the device."""
+    """The training settings from the options; 0 stands for the default."""
     return TrainSettings(
         method="saga" if options.method == "auto" else options.method,
         recipe=options.recipe,
@@ -67,26 +67,26 @@ def run_train(options: argparse.Namespace) -> None:
     given.checkpoint.remove()
     for note in given.checkpoint.notes:
         log.info("%s", note)
-    took = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in trained.phases.items())
-    seen = "" if given.views else f", coverage {trained.coverage:.0%}"
-    print(f"{options.out}: {trained.masks} masks in {len(trained.views)} views{seen} ({took})")
+    durations = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in trained.phases.items())
+    coverage = "" if given.views else f", coverage {trained.coverage:.0%}"
+    print(f"{options.out}: {trained.masks} masks in {len(trained.views)} views{coverage} ({durations})")
 
 
 def _key(options: argparse.Namespace, cloud: GaussianCloud, settings: TrainSettings) -> str:
-    """What the command makes its model of: the same command, with the same files, goes on where it was killed."""
+    """The key of the checkpoint: the same command with the same files continues an interrupted training."""
     without = ("scene", "out", "run", "device")
-    said = {name: value for name, value in vars(options).items() if name not in without}
+    choices = {name: value for name, value in vars(options).items() if name not in without}
     folders = [path for path in (options.views, options.masks, options.labels) if path and Path(str(path)).exists()]
-    return training_key(cloud.fingerprint(), asdict(settings), said, files=folders)
+    return training_key(cloud.fingerprint(), asdict(settings), choices, files=folders)
 
 
 def run_select(options: argparse.Namespace) -> None:
-    """Select what is under pixels and write it as a splat.
+    """Select the object under some pixels and write it as a splat.
 
     Raises:
-        UserError: for bad input, and where nothing is selected; then no file is written.
+        UserError: for bad input or an empty selection; no file is written.
     """
-    cloud, answer = selected(options)
+    cloud, answer = select_from_options(options)
     for loss in write_splat(options.out, cloud.take(answer.mask)):
         log.warning("%s: %s", options.out.name, loss)
     print(
@@ -95,11 +95,11 @@ def run_select(options: argparse.Namespace) -> None:
     )
 
 
-def selected(options: argparse.Namespace) -> tuple[GaussianCloud, Answer]:
-    """The cloud of a model and what is under the pixels.
+def select_from_options(options: argparse.Namespace) -> tuple[GaussianCloud, Answer]:
+    """The cloud of a model, and the selection under the pixels.
 
     Raises:
-        UserError: for bad input or an output that cannot be written, and where nothing is selected.
+        UserError: for bad input, an output that cannot be written, or an empty selection.
     """
     format_for(options.out)
     check_output(options.out)
@@ -107,14 +107,14 @@ def selected(options: argparse.Namespace) -> tuple[GaussianCloud, Answer]:
     view = read_view(options.view)
     scene = options.scene or Path(header.source)
     cloud = read_scene(scene).cloud
-    fingerprint_matches(cloud, header.fingerprint, options.model, scene)
-    answer = _propagated(options, model, cloud, view) if options.mask else _clicked(options, model, cloud, view)
+    check_fingerprint(cloud, header.fingerprint, options.model, scene)
+    answer = _propagate(options, model, cloud, view) if options.mask else _click(options, model, cloud, view)
     if not answer.mask.any():
-        raise UserError("Nothing was selected", answer.note, "Click on something, or change scale or threshold")
+        raise UserError("Nothing was selected", answer.note, "Click an object, or change scale or threshold")
     return cloud, answer
 
 
-def _clicked(options: argparse.Namespace, model: SceneModel, cloud: GaussianCloud, view: View) -> Answer:
+def _click(options: argparse.Namespace, model: SceneModel, cloud: GaussianCloud, view: View) -> Answer:
     pixels = np.array([*options.pixel, *options.negative], np.int64)
     if not view.contains(pixels).all():
         outside = pixels[~view.contains(pixels)][0].tolist()
@@ -126,10 +126,10 @@ def _clicked(options: argparse.Namespace, model: SceneModel, cloud: GaussianClou
     return model.select(contributions(cloud, view, pixels), positive, how)
 
 
-def _propagated(options: argparse.Namespace, model: SceneModel, cloud: GaussianCloud, view: View) -> Answer:
-    """What a mask in the view shows."""
+def _propagate(options: argparse.Namespace, model: SceneModel, cloud: GaussianCloud, view: View) -> Answer:
+    """The clusters under a mask in the view."""
     if model.levels is None or options.negative:
-        what = "A mask and negative pixels do not go together" if options.negative else "A mask needs another model"
+        what = "--mask and --negative exclude each other" if options.negative else "--mask needs another model"
         raise UserError(what, fix="Use --pixel, or train with --method click-gaussian")
     mask = read_mask(options.mask)
     if mask.shape != (view.height, view.width):
@@ -141,7 +141,7 @@ def _propagated(options: argparse.Namespace, model: SceneModel, cloud: GaussianC
 
 
 def run_render(options: argparse.Namespace) -> None:
-    """Draw a splat.
+    """Render a splat.
 
     Raises:
         UserError: for bad input or an output that cannot be written.

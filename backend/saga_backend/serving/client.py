@@ -1,4 +1,4 @@
-"""A connected client of the server and the jobs that it has asked for."""
+"""A connected client of the server, and its jobs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Client:
     """A connected client.
 
     Attributes:
-        channel: to it.
-        scenes: those that it has loaded.
-        outbox: what is on its way to it.
+        channel: the channel to the client.
+        scenes: names of its loaded scenes.
+        outbox: the messages on their way to it.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -26,27 +26,27 @@ class Client:
         self._lock = threading.Lock()
 
     def add(self, job_id: int, request: object) -> Job | None:
-        """A new job; None if one of that id has not ended: in its place it could not be cancelled any more."""
+        """Add a job; None if a job of that id still runs, which could not be cancelled any more."""
         job = Job(job_id, request, self.outbox)
         with self._lock:
             return job if self._jobs.setdefault(job_id, job) is job else None
 
     def remove(self, job: Job) -> None:
-        """Forget a job that has ended."""
+        """Remove a job that has ended."""
         with self._lock:
             self._jobs.pop(job.id, None)
 
     def cancel(self, job_id: int) -> None:
-        """Cancel a job; one that has ended, or never was, is no error: its answer may have crossed the request."""
+        """Cancel a job. An unknown id is no error: the answer of the job may have crossed the request."""
         with self._lock:
             job = self._jobs.get(job_id)
         if job is not None:
             job.cancel()
 
     def close(self) -> None:
-        """Cancel every job: nobody is left to hear of it, and it would keep others from training.
+        """Cancel every job: nobody waits for its answer, and it would block the trainings of others.
 
-        The channel first: whom we part from is to see that, not trainings that look as if somebody had cancelled them.
+        The channel closes first, so the client sees a lost connection instead of cancelled trainings.
         """
         self.channel.close()
         with self._lock:

@@ -1,4 +1,4 @@
-"""Who waits to be let in, and who was not: what is done before it is known that a client is the user's own."""
+"""Clients before their handshake: those that wait, and those that were rejected."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from blender_saga.wire.channel import Channel
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 32
-"""Clients that have not proved yet that they know the key. It takes a client of ours milliseconds; with one more, the
-one that has waited longest is dropped, so that nobody shuts others out by waiting."""
-_TOLD = 10  # refusals that are all logged; of more only every power of two, or who floods us fills the disk
+"""Maximum number of clients that have not proved yet that they know the key. The proof takes milliseconds. One more
+client drops the oldest, so waiting clients cannot lock others out."""
+_LOGGED = 10  # rejections with a log line each; later only every power of two, so a flood does not fill the disk
 
 
 class HandshakeQueue:
-    """Any thread may call it.
+    """The queue of clients before their handshake; safe to call from several threads.
 
     Attributes:
-        refused: how many clients did not know the key.
+        refused: number of clients without the right key.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class HandshakeQueue:
         self._lock = threading.Lock()
 
     def enter(self, channel: Channel) -> None:
-        """A client has connected and has proved nothing yet."""
+        """Add a client that has just connected."""
         with self._lock:
             self._waiting[channel] = None
             oldest = next(iter(self._waiting)) if len(self._waiting) > MOST_WAITING else None
@@ -40,15 +40,15 @@ class HandshakeQueue:
             oldest.close()
 
     def leave(self, channel: Channel) -> None:
-        """It has proved that it knows the key, or is gone."""
+        """Remove a client that has proved its key, or is gone."""
         with self._lock:
             self._waiting.pop(channel, None)
 
     def reject(self, error: Exception) -> None:
-        """Count and log a client that did not get in."""
+        """Count and log a rejected client."""
         with self._lock:
             self._rejected += 1
             self.refused += isinstance(error, UserError) and error.code == ErrorCode.WRONG_KEY
             count, refused = self._rejected, self.refused
-        if count <= _TOLD or not count & (count - 1):
-            log.warning("A client did not get in: %s (number %d; %d did not know the key)", error, count, refused)
+        if count <= _LOGGED or not count & (count - 1):
+            log.warning("A client was rejected: %s (number %d; %d did not know the key)", error, count, refused)

@@ -1,4 +1,4 @@
-"""Jobs of the server: what runs where, how it reports and how it is stopped."""
+"""Jobs of the server: their threads, progress, answers and cancellation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ..common.progress import Control
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.05
-"""Progress goes out no more often than this."""
+"""Minimum time between two progress messages."""
 
 
 class Outbox:
-    """What is on its way to one client. Answers keep their order; of progress only the newest of a job waits."""
+    """The messages on their way to one client. Answers keep their order; each job queues only its newest progress."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -38,7 +38,7 @@ class Outbox:
         self._thread.start()
 
     def answer(self, message_id: int, message: object) -> None:
-        """Queue the final answer of a request; progress of it that still waits is dropped."""
+        """Queue the final answer of a request and drop its waiting progress."""
         frame = codec.encode(message_id, message)
         with self._changed:
             self._progress.pop(message_id, None)
@@ -46,14 +46,14 @@ class Outbox:
             self._changed.notify()
 
     def progress(self, message_id: int, message: Progress) -> None:
-        """Queue progress in place of any that waits."""
+        """Queue progress in place of waiting progress of the same job."""
         frame = codec.encode(message_id, message)
         with self._changed:
             self._progress[message_id] = frame
             self._changed.notify()
 
     def close(self, timeout: float = 0.0) -> None:
-        """Send what waits, for at most `timeout` seconds, and end."""
+        """Send the waiting messages, for at most `timeout` seconds, and end."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -65,15 +65,15 @@ class Outbox:
                 for frame in frames:
                     self._channel.send_frame(frame)
         except ChannelClosed:
-            pass  # the client's reader sees the same and tidies up
-        except Exception as error:  # no memory for what is sent: who waits for it has to see that it will not come
+            pass  # the reader thread sees the same and cleans up
+        except Exception as error:  # for example no memory: the client must see that no answer will come
             self._channel.close()
             log.error("A client cannot be answered: %s", error)
 
     def _take(self) -> list[bytes] | None:
-        """Wait for frames to send: answers at once, progress at its time, however many answers go out; None at the end.
+        """Wait for frames to send: answers at once, progress at its rate even among many answers; None at the end.
 
-        Progress that is due goes before the answers: it is small, and it is older than they are.
+        Due progress goes before the answers: it is small, and older than they are.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._answers or self._progress or self._closing)
@@ -91,7 +91,7 @@ class Outbox:
 
 
 class Job(Control):
-    """One request of one client, and the way back to it."""
+    """One request of one client, with the outbox for its answer."""
 
     def __init__(self, job_id: int, request: Any, outbox: Outbox) -> None:
         super().__init__()
@@ -103,11 +103,11 @@ class Job(Control):
 
     @property
     def name(self) -> str:
-        """For the log."""
+        """The name for the log."""
         return f"{type(self.request).__name__} {self.id}"
 
     def emit(self, phase: str, step: int, total: int) -> None:
-        """Send the progress, with the time that the rest of the phase will take at its pace so far."""
+        """Send the progress, with an estimate of the remaining time of the phase."""
         now = time.monotonic()
         if phase != self._phase:
             self._phase, self._phase_began = phase, (now, step)
@@ -120,12 +120,12 @@ class Job(Control):
         self._outbox.answer(self.id, message)
 
     def check(self) -> None:
-        """Raise Cancelled if the job was cancelled while it waited."""
+        """Raise Cancelled if the job was cancelled in the queue."""
         if self._cancelled:
             raise Cancelled(self.name)
 
     def run(self, work: Callable[[Job], object]) -> None:
-        """Do the work and answer with what it returns, or why it did not. Never raises."""
+        """Do the work and answer with its result or its error. Never raises."""
         try:
             self.answer(work(self))
         except Cancelled:
@@ -136,37 +136,37 @@ class Job(Control):
             self.answer(Failed.of(error))
         except Exception as error:
             self.answer(failed_by_bug(error))
-            log.error("%s ended in a bug", self.name, exc_info=error)
+            log.error("%s failed with a bug", self.name, exc_info=error)
 
 
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "start new thread", "Cannot allocate")
-"""How torch, the system and Python's threads say that there is none left; numpy and numba raise MemoryError."""
+"""Messages of torch, the system and Python's threads without memory; numpy and numba raise MemoryError."""
 
 
 def failed_by_bug(error: BaseException) -> Failed:
-    """What the user is told about an exception that should not have happened, or about memory that ran out."""
+    """The failure for the user after an unexpected exception, or after memory ran out."""
     why = f"{type(error).__name__}: {error}"[:500]
     if isinstance(error, MemoryError) or any(words in why for words in _NO_MEMORY):
-        fix = "Close other programs, or train with fewer or smaller views; Restart frees what the backend holds"
+        fix = "Close other programs, or train with fewer or smaller views; Restart frees the memory of the backend"
         return Failed(ErrorCode.NO_MEMORY, "The backend ran out of memory", str(error)[:500], fix)
     return Failed(ErrorCode.BUG, "Something went wrong in the backend", why, REPORT)
 
 
 class Worker:
-    """A thread that does one piece of work after the other."""
+    """A thread with a queue of work."""
 
     def __init__(self, name: str) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def put(self, work: Callable[[], None]) -> None:
-        """Queue a piece of work; it should not raise."""
+        """Queue work; it should not raise."""
         self._queue.put(work)
 
     def _work(self) -> None:
         while True:
             try:
                 self._queue.get()()
-            except Exception:  # without memory even an answer may fail; what comes next must not wait for ever
+            except Exception:  # without memory even an answer may fail; the next work must still run
                 with contextlib.suppress(Exception):
-                    log.exception("A piece of work ended in a bug")
+                    log.exception("Work failed with a bug")

@@ -1,4 +1,4 @@
-"""How much memory the backend takes, and of what."""
+"""Memory use of the backend."""
 
 from __future__ import annotations
 

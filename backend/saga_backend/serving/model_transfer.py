@@ -1,4 +1,4 @@
-"""A trained model as the bytes of its `.saga` file, for a client whose files are on another machine."""
+"""A trained model as the bytes of its `.saga` file, for a client on another machine."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..text.answers import Described
 
 
 def opened(request: OpenModel, count: int) -> tuple[SceneModel, saga_file.Header, Described]:
-    """What a client has sent: the model, its header and what texts have found out.
+    """The model that a client has sent, its header and its text indices.
 
     Args:
         request: the message.
         count: Gaussians of the scene.
 
     Raises:
-        UserError: if it is no readable model, or that of another cloud.
+        UserError: if it is no readable model, or the model of another cloud.
     """
     if request.data.dtype != np.uint8 or request.data.ndim != 1:
         raise UserError(
             f"{request.name} is not a readable .saga file",
-            "it is not made of bytes",
+            "it is no array of bytes",
             fix="Train it again",
             code=ErrorCode.BAD_MODEL,
         )
@@ -37,18 +37,18 @@ def opened(request: OpenModel, count: int) -> tuple[SceneModel, saga_file.Header
 
 
 def require_count(header: saga_file.Header, count: int, name: str) -> None:
-    """Make sure that a model is for so many Gaussians.
+    """Make sure that a model has this number of Gaussians.
 
     Raises:
         UserError: if not.
     """
     if header.count != count:
-        why = f"it is for {header.count} Gaussians, the scene has {count}"
+        why = f"the model has {header.count} Gaussians, the scene has {count}"
         raise UserError(f"{name} is the model of another cloud", why, fix="Train it again", code=ErrorCode.OTHER_CLOUD)
 
 
 def file_of(scene: str, model: SceneModel, header: saga_file.Header, described: Described) -> ModelFile:
-    """The bytes of the file that a model would be saved as."""
+    """The file of a model as bytes."""
     tensors, facts = saga_file.contents(model, header)
     if described.model is model:
         for index in described.indices.values():

@@ -1,7 +1,7 @@
-"""Compiling, once on a machine, what training and clicks need: by a tiny training and a click.
+"""Compile the functions of training and clicks once for each machine, by a tiny training and a click.
 
-numba keeps what it has compiled in the folder NUMBA_CACHE_DIR. Where Blender set it (client/connection/process.py),
-a file in it says that this was done; where it is not set, in development, functions are compiled as they are met.
+numba caches compiled functions in the folder NUMBA_CACHE_DIR. If Blender has set it (client/connection/process.py), a
+stamp file in it marks the finished preparation. If it is not set, in development, functions compile on first use.
 """
 
 from __future__ import annotations
@@ -27,34 +27,36 @@ from ..common.device import find_device
 from ..common.progress import Control
 
 PHASE = "preparing (once)"
-_PHASES = 11  # that a training has, masks in pictures, and a click
+_PHASES = 11  # of a training, masks in pictures, and a click
 _SETTINGS = TrainSettings(steps=2, views=3, width=64, height=48, pixels=16)
 _log = logging.getLogger(__name__)
-_at_work = threading.Lock()
+_running = threading.Lock()
 
 
 def warm_up(control: Control) -> None:
-    """Compile unless that was done here before, by this version.
+    """Compile, unless this version has done so on this machine.
 
     Raises:
         Cancelled: if the control was cancelled.
     """
     stamp = _stamp()
-    if stamp is None or stamp.exists() or not _at_work.acquire(blocking=False):  # its own training is not to begin anew
+    if stamp is None or stamp.exists() or not _running.acquire(blocking=False):  # its own training calls it too
         return
     try:
         _train_and_click(control)
-    except UserError:  # then it is compiled later, where it is met
-        _log.exception("The preparation has failed")
+    except UserError:  # functions compile on first use instead
+        _log.exception("The preparation failed")
     finally:
-        _at_work.release()
+        _running.release()
     _write(stamp)
 
 
 def _write(stamp: Path) -> None:
     with contextlib.suppress(OSError):
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text("What numba compiled lies beside this file; all of it may be deleted.\n", encoding="utf-8")
+        stamp.write_text(
+            "The compiled functions of numba lie beside this file. All of them may be deleted.\n", encoding="utf-8"
+        )
 
 
 def _stamp() -> Path | None:
@@ -62,8 +64,8 @@ def _stamp() -> Path | None:
     return Path(folder, f"prepared-{__version__}-{numba.__version__}-{get_host_cpu_name()}.txt") if folder else None
 
 
-class _Counts(Control):
-    """Every new phase of the tiny training is a step of the one phase that the user sees."""
+class _PhaseCounter(Control):
+    """Counts the phases of the tiny training as steps of one phase for the user."""
 
     def __init__(self, control: Control) -> None:
         super().__init__()
@@ -78,14 +80,14 @@ class _Counts(Control):
 def _train_and_click(control: Control) -> None:
     from .session import Session
 
-    counts = _Counts(control)
+    counter = _PhaseCounter(control)
     session = Session("cpu")
     session.load_scene(LoadScene("balls", _balls()))
-    session.train(Train("balls", settings=_SETTINGS), counts)
+    session.train(Train("balls", settings=_SETTINGS), counter)
     K = np.array([[60, 0, 32], [0, 60, 24], [0, 0, 1.0]])
     view = View(look_at(np.array([1.5, -6, 1]), np.array([1.5, 0, 0]), np.array([0, 0, 1])), K, 64, 48)
-    _compare_masks(view, counts)
-    counts.emit("clicking", 0, 1)
+    _compare_masks(view, counter)
+    counter.emit("clicking", 0, 1)
     prompt = Prompt(view, np.array([[17, 24]], np.float32))
     every = CleanUp(True, True, True, True)
     for method in ("auto", "saga"):
@@ -93,7 +95,7 @@ def _train_and_click(control: Control) -> None:
 
 
 def _compare_masks(view: View, control: Control) -> None:
-    """What masks in pictures need beyond the built-in ones: each ball's half of three equal pictures."""
+    """Compile the functions for masks in pictures: the masks are the two halves of three equal pictures."""
     from ..rasterizer.select import CPU
     from ..training.preparation import picture_masks, rasterize
 
@@ -113,8 +115,8 @@ def _balls() -> GaussianCloud:
     return GaussianCloud(means, quats, np.full((600, 3), 0.08), np.full(600, 0.9), sh)
 
 
-class _Printed(Control):
-    """For `launch.py --warm-up`: lines that client/install/installation.py reads."""
+class _PrintedProgress(Control):
+    """Prints the lines of `launch.py --warm-up` for client/install/installation.py."""
 
     _last = ""
 
@@ -126,14 +128,14 @@ class _Printed(Control):
 
 
 def main() -> int:
-    """For Install: say what is computed on, and try the whole out, whatever was compiled before; returns the exit code.
+    """For Install: print the device and test the whole backend, even if all is compiled; returns the exit code.
 
-    The tiny training and its clicks touch every package that the first hour of work needs.
+    The tiny training and its clicks use every package of a typical session.
     """
     try:
         print(f"device: {find_device('auto').note}", flush=True)
-        with _at_work:
-            _train_and_click(_Printed())
+        with _running:
+            _train_and_click(_PrintedProgress())
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

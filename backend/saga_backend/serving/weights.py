@@ -1,4 +1,4 @@
-"""Official files of weights, downloaded when the user has said yes."""
+"""Official weights files, downloaded with the user's consent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..text import clip_files
 
 
 def fetch_weights(request: FetchWeights, control: Control) -> Weights:
-    """Download a file of weights.
+    """Download a weights file.
 
     Raises:
-        UserError: if there are none of that kind, or they cannot be had.
-        Cancelled: if the control was cancelled; what has come stays.
+        UserError: if there are no weights of that kind, or the download fails.
+        Cancelled: if the control was cancelled; the partial file stays.
     """
     known = sam.OFFICIAL | {clip_files.OFFICIAL.kind: clip_files.OFFICIAL}
     file = known.get(request.kind)

@@ -364,14 +364,14 @@ def test_recolor_refuses(small, capsys, more, message):
 
 def test_a_shift_of_colors_is_linear_and_changes_nothing_else():
     from blender_saga.gaussians.sh import colors
-    from saga_backend.cli.recolor import shifted
+    from saga_backend.cli.recolor import shift_colors
 
     cloud, mask = cloud_of(20), np.arange(20) < 5
     shift = np.random.default_rng(1).uniform(-0.2, 0.2, (5, 3)).astype(np.float32)
     eye = np.array([3.0, 1.0, 2.0])
     before = colors(cloud, eye)
     for strength in (0.0, 0.4, 1.0):
-        after = shifted(cloud, mask, strength * shift)
+        after = shift_colors(cloud, mask, strength * shift)
         np.testing.assert_allclose(colors(after, eye)[mask] - before[mask], strength * shift, atol=1e-5)
         np.testing.assert_array_equal(after.sh[~mask], cloud.sh[~mask])
         np.testing.assert_array_equal(after.means, cloud.means)

@@ -55,15 +55,15 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_a_folder_of_masks_is_made_once(scene, tmp_path, capsys):
     assert main(command(scene, tmp_path / "m")) == 0
     said = capsys.readouterr().out
-    assert "of 4 pictures, 0 of them were there already" in said
+    assert "of 4 pictures, 0 of them from an earlier run" in said
     before = files_of(tmp_path / "m")
     assert sorted(before) == [f"view_00{n}.npz" for n in range(4)]
     (tmp_path / "m" / "view_002.npz").write_bytes(before["view_002.npz"][:100])
     assert main(command(scene, tmp_path / "m")) == 0
-    assert "3 of them were there already" in capsys.readouterr().out
+    assert "3 of them from an earlier run" in capsys.readouterr().out
     assert files_of(tmp_path / "m") == before
     assert main(command(scene, tmp_path / "m", "--iou", "0.01")) == 0
-    assert "0 of them were there already" in capsys.readouterr().out
+    assert "0 of them from an earlier run" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_folder_of_masks_is_made_once(scene, tmp_path, capsys):
         (["--longest-side", "3"], "longest_side is 3"),
         (["--crop-layers", "9"], "crop_layers is 9"),
         (["--address", "host:1"], "--address is of a Ray cluster"),
-        (["--sam", "vit_b", "--weights", "nowhere"], "it was not to be downloaded"),
+        (["--sam", "vit_b", "--weights", "nowhere"], "the download was declined"),
         (["--sam", "gone.pth"], "there is no such file"),
     ],
 )
@@ -93,10 +93,10 @@ def test_an_official_file_is_downloaded_after_a_yes(tmp_path, monkeypatch):
 
     monkeypatch.setattr("saga_backend.masks.sam.weights.download", fetch)
     options = argparse.Namespace(sam="vit_l", weights=tmp_path, yes=False)
-    monkeypatch.setattr(sam_options, "says_yes", lambda _: False)
-    with pytest.raises(UserError, match="not to be downloaded"):
+    monkeypatch.setattr(sam_options, "confirm", lambda _: False)
+    with pytest.raises(UserError, match="download was declined"):
         sam_options.weights_path(options)
-    monkeypatch.setattr(sam_options, "says_yes", lambda _: True)
+    monkeypatch.setattr(sam_options, "confirm", lambda _: True)
     assert sam_options.weights_path(options) == tmp_path / "sam_vit_l_0b3195.pth"
     (tmp_path / "sam_vit_l_0b3195.pth").write_bytes(b"")
     sam_options.weights_path(options)
@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on_without_doing_anything_twice(scene, tmp_path, caps
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*.npz")}
     assert len(kept) == 2 and len(list(out.iterdir())) == 3  # and what it was writing
     assert main(command(scene, out)) == 0
-    assert "2 of them were there already" in capsys.readouterr().out
+    assert "2 of them from an earlier run" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert main(command(scene, tmp_path / "clean")) == 0
     assert {p.name: p.read_bytes() for p in out.glob("*.npz")} == files_of(tmp_path / "clean")

@@ -110,10 +110,10 @@ def test_what_it_tells_and_what_it_keeps_to_itself(served: Served, tmp_path: Pat
 
 def test_the_key_stays_and_is_renewed_on_request(tmp_path: Path) -> None:
     path = tmp_path / "new" / "key"
-    first = serve.key_of(path)
-    assert first.new and serve.key_of(path) == serve.Key(first.secret, path, new=False)
-    second = serve.key_of(path, renew=True)
-    assert second.new and second.secret != first.secret and serve.key_of(path).secret == second.secret
+    first = serve.load_key(path)
+    assert first.new and serve.load_key(path) == serve.Key(first.secret, path, new=False)
+    second = serve.load_key(path, renew=True)
+    assert second.new and second.secret != first.secret and serve.load_key(path).secret == second.secret
 
 
 @pytest.mark.parametrize("content", ["", "zz", "00" * 31, "ü" * 64, "\0" * 64, "00" * 600])
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: str) -> None:
     path.touch(mode=0o600)
     path.write_text(content)
     with pytest.raises(UserError, match="holds no key"):
-        serve.key_of(path)
+        serve.load_key(path)
     assert path.read_text() == content
 
 
@@ -130,18 +130,18 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "key"
-    serve.key_of(path)
+    serve.load_key(path)
     path.chmod(mode)
     with pytest.raises(UserError, match=r"is not yours alone.*Add --new-key"):
-        serve.key_of(path)
-    assert serve.key_of(path, renew=True).new
+        serve.load_key(path)
+    assert serve.load_key(path, renew=True).new
 
 
 def test_a_key_file_that_cannot_be_had(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "key"):
         with pytest.raises(UserError, match="cannot be used"):
-            serve.key_of(path)
+            serve.load_key(path)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "localhost", "::1"])

@@ -43,7 +43,7 @@ def test_masks_are_found_before_a_training_and_kept(tmp_path):
     for frame, masks in zip(inputs.frames, inputs.masks, strict=True):
         assert masks.shape[1:] == (frame.view.height, frame.view.width) and masks.any()
     again = message_inputs(sources, CLOUD, SETTINGS, Control())
-    assert any("3 of 3 pictures were there already" in note for note in again.notes)
+    assert any("3 of 3 pictures came from an earlier run" in note for note in again.notes)
     np.testing.assert_array_equal(again.masks[1], inputs.masks[1])
 
 
