@@ -134,7 +134,7 @@ def _answer(options: argparse.Namespace) -> Candidates:
     )
     cloud = read_scene(scene).cloud
     check_fingerprint(cloud, header.fingerprint, options.model, scene)
-    described = answers.Described()
+    described = answers.TextIndices()
     described.open(str(options.model), model)
     text_scene = answers.TextScene(
         cloud, model, described, find_device(options.device).name, (0.0, -1.0, 0.0),

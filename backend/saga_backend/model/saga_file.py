@@ -113,7 +113,7 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, o
         part.write_bytes(pack(tensors, facts))
 
 
-def check_place(path: str | Path) -> None:
+def check_writable(path: str | Path) -> None:
     """Make sure that a file can be written to a path, before a long training.
 
     Raises:

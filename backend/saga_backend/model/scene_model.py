@@ -1,4 +1,4 @@
-"""What is known of a scene: segments as soon as there are masks, features once trained; and how clicks use both."""
+"""The model of a scene: segments from the masks, features from the training, and the answers of clicks by both."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SceneModel:
         return float(np.interp(size, self.quantiles, np.linspace(0, 1, len(self.quantiles))))
 
     def look(self, rows: Contributions) -> np.ndarray:
-        """[P,D] by which pixels are alike: their blended features, or before training the segments that hold them."""
+        """[P,D], vectors to compare pixels by: blended features, or before training the segments of each pixel."""
         trained = self.affinity or self.levels
         return rows.blend(trained.features) if trained else self.segments.holding(rows)
 
@@ -78,12 +78,12 @@ class SceneModel:
             UserError: if there are none yet.
         """
         if self.affinity is None:
-            fix = "Wait until training is through, or train with the method saga"
+            fix = "Wait for the end of the training, or train with the method saga"
             raise UserError("This scene has no trained features", fix=fix, code=ErrorCode.NO_MODEL)
         return self.affinity
 
     def select(self, rows: Contributions, positive: np.ndarray, options: SelectOptions | None = None) -> Answer:
-        """Select what some clicks mean.
+        """Select the Gaussians of some clicks.
 
         Args:
             rows: rows of the P clicked pixels; ids are those of this model.
@@ -112,7 +112,7 @@ class SceneModel:
         if options.method == "auto" and self.affinity is not None:
             if (
                 options.wanted_threshold is not None
-            ):  # segments know no threshold: who sets one asks for similarity, and as it is
+            ):  # segments have no threshold: a threshold asks for plain similarity
                 return self._by_features(rows, positive, replace(options, snap=False))
             if chosen.missed:
                 return self._by_features(rows, positive, options)
@@ -149,12 +149,12 @@ class SceneModel:
         return replace(answer, mask=snapped(self.segments, answer.mask)) if options.snap else answer
 
     def _scale_of_click(self, rows: Contributions, positive: np.ndarray) -> float | None:
-        """The slider's position of the segment that stands out under the first positive click; None without one."""
+        """The slider position of the most prominent segment under the first positive click; None without one."""
         held = np.flatnonzero(self.segments.holding(rows.take(positive))[0] > HOLDS)
         return self.scale_of(float(self.segments.scales[default_choice(self.segments, held)])) if len(held) else None
 
     def _size_asked(self, options: SelectOptions) -> float:
-        """The size of an answer without segments: that of the scale asked for, else of the largest."""
+        """The size of an answer without segments: the size of the given scale, else of the largest."""
         return self.size_of(1.0 if options.wanted_scale is None else options.wanted_scale)
 
     def _answer(self, mask: np.ndarray, options: SelectOptions, size: float, note: str) -> Answer:
@@ -164,9 +164,9 @@ class SceneModel:
 
 
 def _left_out(mask: np.ndarray, missed: int, asked: int) -> str:
-    """Why segments select nothing, or less than was pointed at; "" where they select all of it."""
+    """Why segments select nothing, or not all clicked pixels; "" if they select all of them."""
     if mask.any():
-        return "Some of what is pointed at is in no mask and was left out" if missed else ""
+        return "Some clicked pixels are in no mask and were left out" if missed else ""
     if missed < asked:
         return "The negative clicks take all of it away"
     return "No mask shows what is under the click; train features, or use other masks"

@@ -16,7 +16,7 @@ from .visibility import visible_points
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class SelectionResult:
     """The Gaussians that a click selects among some objects.
 
     Attributes:
@@ -38,7 +38,7 @@ class Result:
         return points if self.scope is None else points & self.scope
 
 
-def reply(request: Click, result: Result, neighbors: Callable[[], Neighborhood]) -> Selection:
+def build_answer(request: Click, result: SelectionResult, neighbors: Callable[[], Neighborhood]) -> Selection:
     """The answer to a click.
 
     Args:
@@ -57,7 +57,7 @@ def reply(request: Click, result: Result, neighbors: Callable[[], Neighborhood])
     )  # fmt: skip
 
 
-def merged(answers: list[Selection]) -> Selection:
+def merge_answers(answers: list[Selection]) -> Selection:
     """Merge the answers to the interpretations of a click (module duplicates), which cover different points.
 
     A note stays only if nothing is selected, or all answers have it.
@@ -76,7 +76,9 @@ def merged(answers: list[Selection]) -> Selection:
     )  # fmt: skip
 
 
-def _clean(request: Click, result: Result, neighbors: Callable[[], Neighborhood]) -> tuple[np.ndarray, Cleaned]:
+def _clean(
+    request: Click, result: SelectionResult, neighbors: Callable[[], Neighborhood]
+) -> tuple[np.ndarray, Cleaned]:
     """[T] bool: the points after the clean-up, and the number of points that each step dropped or added."""
     settings, ids = request.options.clean_up, result.objects.all_ids
     points, changes = result.points, {}

@@ -10,10 +10,10 @@ from blender_saga.wire.messages import ModelFile, OpenModel
 from ..model import saga_file
 from ..model.scene_model import SceneModel
 from ..text import text_file
-from ..text.answers import Described
+from ..text.answers import TextIndices
 
 
-def opened(request: OpenModel, count: int) -> tuple[SceneModel, saga_file.Header, Described]:
+def open_model(request: OpenModel, count: int) -> tuple[SceneModel, saga_file.Header, TextIndices]:
     """The model that a client has sent, its header and its text indices.
 
     Args:
@@ -33,7 +33,7 @@ def opened(request: OpenModel, count: int) -> tuple[SceneModel, saga_file.Header
     tensors, facts = saga_file.unpack(request.data.tobytes(), request.name)
     model, header = saga_file.build_model(tensors, facts, request.name, request.scene)
     require_count(header, count, request.name)
-    return model, header, Described(model, text_file.read_indices(tensors, facts, model.count))
+    return model, header, TextIndices(model, text_file.read_indices(tensors, facts, model.count))
 
 
 def require_count(header: saga_file.Header, count: int, name: str) -> None:
@@ -47,7 +47,7 @@ def require_count(header: saga_file.Header, count: int, name: str) -> None:
         raise UserError(f"{name} is the model of another cloud", why, fix="Train it again", code=ErrorCode.OTHER_CLOUD)
 
 
-def file_of(scene: str, model: SceneModel, header: saga_file.Header, described: Described) -> ModelFile:
+def make_model_file(scene: str, model: SceneModel, header: saga_file.Header, described: TextIndices) -> ModelFile:
     """The file of a model as bytes."""
     tensors, facts = saga_file.contents(model, header)
     if described.model is model:

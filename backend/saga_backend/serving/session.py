@@ -1,4 +1,4 @@
-"""What the backend knows: scenes, their models, and how messages are answered. Safe to call from several threads."""
+"""The scenes of the backend, their models, and the answers to messages. Safe to call from several threads."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ from ..model.clustering import divide
 from ..model.feature_colors import colors_of
 from ..model.scene_model import SceneModel
 from ..selection import click as query
-from ..selection.answer import Result, merged, reply
+from ..selection.answer import SelectionResult, build_answer, merge_answers
 from ..selection.cleanup import Neighborhood, neighborhood
 from ..selection.instant.service import InstantSelector, SceneSnapshot, snapshot_of, unsure
 from ..text import answers
-from ..training.sources import message_inputs, message_key
+from ..training.sources import prepare_inputs, request_key
 from ..training.train import Sources, check_settings, train
 from . import model_transfer
 from .memory import backend_state
@@ -83,11 +83,11 @@ class _Scene:
     header: saga_file.Header = field(default_factory=lambda: saga_file.Header(""))
     training: bool = False
     clusters: tuple[SceneModel, Cluster, Clusters] | None = None
-    described: answers.Described = field(default_factory=answers.Described)
+    described: answers.TextIndices = field(default_factory=answers.TextIndices)
     _near: tuple[GaussianCloud, Neighborhood] | None = None
 
     def near(self) -> Neighborhood:
-        """Who touches whom. Found when first asked for: it takes seconds for a million Gaussians."""
+        """The touching neighbors, found on first use: it takes seconds for a million Gaussians."""
         cloud = self.cloud
         if self._near is None or self._near[0] is not cloud:
             self._near = cloud, neighborhood(cloud)
@@ -133,15 +133,15 @@ class Session:
     def open_model(self, request: OpenModel) -> SceneState:
         """Take in the model of a loaded scene from the bytes of its file."""
         scene = self._scene(request.scene)
-        scene.model, scene.header, scene.described = model_transfer.opened(request, len(scene.cloud))
+        scene.model, scene.header, scene.described = model_transfer.open_model(request, len(scene.cloud))
         return _state(request.scene, scene)
 
     def fetch_model(self, request: FetchModel) -> ModelFile:
-        """The bytes of the file that the scene's model would be saved as."""
+        """The model file of the scene as bytes."""
         scene, _, model = self._trained(request.scene)
         if scene.training:
             raise UserError("This scene is being trained", fix="Wait for its end", code=ErrorCode.BUSY)
-        return model_transfer.file_of(request.scene, model, scene.header, scene.described)
+        return model_transfer.make_model_file(request.scene, model, scene.header, scene.described)
 
     def train(self, request: Train, control: Control) -> Trained:
         """Train a scene; its former model answers clicks until the first snapshot and stays if training fails."""
@@ -155,13 +155,13 @@ class Session:
         header = saga_file.Header(request.scene, settings=json.dumps(asdict(request.settings)))
         request, place = _placed(request)
         if request.model_file:
-            saga_file.check_place(request.model_file)
+            saga_file.check_writable(request.model_file)
         scene.training = True
         try:
             if self._prepare is not None:
                 self._prepare(control)
-            given = message_inputs(request.sources, scene.cloud, request.settings, control, self.device)
-            checkpoint = Checkpoint(place, message_key(request))
+            given = prepare_inputs(request.sources, scene.cloud, request.settings, control, self.device)
+            checkpoint = Checkpoint(place, request_key(request))
             sources = Sources(given.views, given.masks, _BLENDER_UP, publish, self.device, checkpoint)
             result = train(scene.cloud, request.settings, control, sources)
             unsaved = _saved(request.model_file, result.model, header)
@@ -181,20 +181,21 @@ class Session:
         )  # fmt: skip
 
     def click(self, request: Click) -> Selection:
-        """Select what is under the pixels among the objects that take part."""
+        """Select what is under the pixels of the queried objects."""
         scene, cloud, model = self._trained(request.scene)
         check_click(request, len(cloud))
         options = request.options
-        taking_part = query.query_objects(cloud, request.objects)
-        asked = query.resolve_click(request, taking_part, model.look)
-        parts = query.interpretations(taking_part, asked)
+        query_objects = query.query_objects(cloud, request.objects)
+        resolved = query.resolve_click(request, query_objects, model.look)
+        parts = query.interpretations(query_objects, resolved)
         answer = None
-        if options.method == "auto" and options.weights and options.threshold < 0 and unsure(model, asked):
-            answer = self._instant.if_encoded(request, SceneSnapshot(request.scene, cloud, model, taking_part))
+        if options.method == "auto" and options.weights and options.threshold < 0 and unsure(model, resolved):
+            answer = self._instant.if_encoded(request, SceneSnapshot(request.scene, cloud, model, query_objects))
         found = [
-            Result(taking_part, a, answer or model.select(a.rows, a.positive, options), scope) for a, scope in parts
+            SelectionResult(query_objects, a, answer or model.select(a.rows, a.positive, options), scope)
+            for a, scope in parts
         ]
-        return merged([reply(request, each, scene.near) for each in found])
+        return merge_answers([build_answer(request, each, scene.near) for each in found])
 
     def instant_click(self, request: InstantClick, control: Control) -> Selection:
         """Select what Segment Anything sees under the prompts; the scene needs no model."""
@@ -204,10 +205,10 @@ class Session:
             check_shape(prompt.view)
         snapshot = snapshot_of(request.scene, scene.cloud, scene.model, request.objects)
         answer = self._instant.click(request, snapshot, control)
-        asked = query.resolve_click(request, snapshot.query_objects, lambda rows: rows.blend(scene.cloud.means))
-        parts = query.interpretations(snapshot.query_objects, asked)
-        found = [Result(snapshot.query_objects, a, answer, scope) for a, scope in parts]
-        return merged([reply(request, each, scene.near) for each in found])
+        resolved = query.resolve_click(request, snapshot.query_objects, lambda rows: rows.blend(scene.cloud.means))
+        parts = query.interpretations(snapshot.query_objects, resolved)
+        found = [SelectionResult(snapshot.query_objects, a, answer, scope) for a, scope in parts]
+        return merge_answers([build_answer(request, each, scene.near) for each in found])
 
     def look_ahead(self, request: LookAhead, control: Control) -> Done:
         """Encode a view for instant clicks."""
@@ -222,7 +223,7 @@ class Session:
         return fetch_weights(request, control)
 
     def cluster(self, request: Cluster, control: Control) -> Clusters:
-        """Divide the scene into things and parts; the last answer is kept for as long as its model is the scene's."""
+        """Divide the scene into objects and parts; the last answer is kept while the scene keeps its model."""
         scene, cloud, model = self._trained(request.scene)
         if scene.clusters is not None:
             of_model, asked, answer = scene.clusters
@@ -240,7 +241,7 @@ class Session:
         return Colors(request.scene, colors_of(features.features, gate))
 
     def find_text(self, request: FindText, control: Control) -> Candidates:
-        """Find what a text means; the first one of a scene has it described."""
+        """Find the Gaussians for a text; the first search of a scene builds its index."""
         return answers.find_text(request, self._text_scene(request.scene, control), control)
 
     def name_segments(self, request: NameSegments, control: Control) -> Names:
@@ -250,7 +251,7 @@ class Session:
     def recolor(self, request: Recolor, control: Control) -> Recolored:
         """The colors that a text asks for; of no scene, and beside a training."""
         check_cloud(request.cloud)
-        return answers.recolored(request, self.device, control)
+        return answers.answer_recolor(request, self.device, control)
 
     def _text_scene(self, name: str, control: Control) -> answers.TextScene:
         scene, cloud, model = self._trained(name)
@@ -273,7 +274,7 @@ class Session:
         return Done()
 
     def status(self, request: Status) -> BackendState:
-        """What this process takes of the machine."""
+        """The memory use of this process."""
         return backend_state(self.device)
 
     def _trained(self, name: str) -> tuple[_Scene, GaussianCloud, SceneModel]:

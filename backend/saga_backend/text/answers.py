@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Described:
+class TextIndices:
     """The text indices of one scene.
 
     Attributes:
@@ -64,7 +64,7 @@ class TextScene:
 
     cloud: GaussianCloud
     model: SceneModel
-    described: Described
+    described: TextIndices
     device: str
     up: tuple[float, float, float]
     tree: Callable[[], Clusters]
@@ -115,7 +115,7 @@ def name_segments(request: NameSegments, scene: TextScene, control: Control) -> 
     return Names(request.scene, tuple(names), scores, note, is_new)
 
 
-def recolored(request: Recolor, device: str, control: Control) -> Recolored:
+def answer_recolor(request: Recolor, device: str, control: Control) -> Recolored:
     """Recolor Gaussians by text.
 
     Raises:

@@ -64,7 +64,7 @@ class Inputs:
         return [frame.view for frame in self.frames] or None
 
 
-def message_inputs(
+def prepare_inputs(
     sources: TrainSources, cloud: GaussianCloud, settings: TrainSettings, control: Control, device: str = "cpu"
 ) -> Inputs:
     """The inputs of a Train message; Segment Anything runs on `device`.
@@ -93,7 +93,7 @@ def message_inputs(
     return inputs
 
 
-def message_key(request: Train) -> str:
+def request_key(request: Train) -> str:
     """The key of a training's inputs, which ignores the path of the model file.
 
     Files of photos and masks count by name, size and time. Masks that the training finds itself do not count.

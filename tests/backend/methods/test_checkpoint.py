@@ -18,7 +18,7 @@ from saga_backend.methods import checkpoint
 from saga_backend.methods.checkpoint import Checkpoint, draws_of, fits, go_on_drawing, training_key
 from saga_backend.model import saga_file
 from saga_backend.serving.session import Session
-from saga_backend.training.sources import message_key
+from saga_backend.training.sources import request_key
 from tests.helpers.clicks import CLOUD, SMALL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -118,18 +118,18 @@ def test_what_makes_a_training_another_one(tmp_path):
         request, replace(request, scene="other"), replace(request, settings=replace(request.settings, views=3)),
         replace(request, sources=TrainSources(views=(view,))), files,
     ]  # fmt: skip
-    keys = [message_key(other) for other in others]
+    keys = [request_key(other) for other in others]
     (tmp_path / "masks" / "one.png").write_bytes(b"1")
-    keys.append(message_key(files))
+    keys.append(request_key(files))
     assert len(set(keys)) == len(keys)
-    assert message_key(replace(request, model_file="elsewhere.saga")) == keys[0]
+    assert request_key(replace(request, model_file="elsewhere.saga")) == keys[0]
 
 
 def test_masks_that_are_found_meanwhile_make_no_other_training(tmp_path):
     sources = TrainSources(masks="sam", masks_folder=str(tmp_path))
-    before = message_key(Train("toy", "", TrainSettings(), sources))
+    before = request_key(Train("toy", "", TrainSettings(), sources))
     (tmp_path / "one.npz").write_bytes(b"1")
-    assert message_key(Train("toy", "", TrainSettings(), sources)) == before
+    assert request_key(Train("toy", "", TrainSettings(), sources)) == before
 
 
 def spoil(path: Path, how: str) -> None:

@@ -27,7 +27,7 @@ from saga_backend.segments.segments import from_sets, scale_table
 from saga_backend.selection.instant import service
 from saga_backend.selection.instant.segmenter import SamSegmenter
 from saga_backend.serving.session import Session
-from saga_backend.training.sources import message_inputs
+from saga_backend.training.sources import prepare_inputs
 from tests.helpers.clicks import CLOUD, TRUTH, VIEW, chosen, front
 from tests.helpers.tiny_sam import tiny_sam
 
@@ -38,11 +38,11 @@ BALL = np.unique(TRUTH)[0]
 
 def test_masks_are_found_before_a_training_and_kept(tmp_path):
     sources = TrainSources(masks="sam", masks_folder=str(tmp_path / "masks"), sam=OPEN)
-    inputs = message_inputs(sources, CLOUD, SETTINGS, Control())
+    inputs = prepare_inputs(sources, CLOUD, SETTINGS, Control())
     assert len(inputs.frames) == len(inputs.masks) == len(list((tmp_path / "masks").iterdir())) == 3
     for frame, masks in zip(inputs.frames, inputs.masks, strict=True):
         assert masks.shape[1:] == (frame.view.height, frame.view.width) and masks.any()
-    again = message_inputs(sources, CLOUD, SETTINGS, Control())
+    again = prepare_inputs(sources, CLOUD, SETTINGS, Control())
     assert any("3 of 3 pictures came from an earlier run" in note for note in again.notes)
     np.testing.assert_array_equal(again.masks[1], inputs.masks[1])
 
@@ -59,7 +59,7 @@ def test_masks_are_found_before_a_training_and_kept(tmp_path):
 def test_trainings_by_sam_that_cannot_be(tmp_path, change, code):
     sources = TrainSources(masks="sam", masks_folder=str(tmp_path / "masks"), sam=OPEN)
     with pytest.raises(UserError) as caught:
-        message_inputs(replace(sources, **change), CLOUD, SETTINGS, Control())
+        prepare_inputs(replace(sources, **change), CLOUD, SETTINGS, Control())
     assert caught.value.code == code
     assert not (tmp_path / "masks").exists()
 

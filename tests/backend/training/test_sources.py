@@ -16,7 +16,7 @@ from blender_saga.wire.messages import LoadScene, Status, Train, Trained, TrainS
 from saga_backend.common.progress import Control
 from saga_backend.rasterizer.cpu import all_pixels, contributions
 from saga_backend.serving.session import Session
-from saga_backend.training.sources import message_inputs, to_cloud_units
+from saga_backend.training.sources import prepare_inputs, to_cloud_units
 from tests.helpers.clicks import CLOUD, SMALL, TRUTH, chosen, click_at, front, iou
 from tests.helpers.photo_sets import save_mask, shot_of, write_colmap_text, write_photos, write_transforms
 from tests.helpers.twins import toy_views
@@ -77,7 +77,7 @@ def test_photos_of_a_cloud_that_was_turned_are_found_where_they_stood(photos: Pa
     change[:3, 3] = rng.normal(size=3)
     turned = transform_cloud(CLOUD, change)
     sources = TrainSources(cameras=str(photos), to_object=change)
-    inputs = message_inputs(sources, turned, TrainSettings(width=64), Control())
+    inputs = prepare_inputs(sources, turned, TrainSettings(width=64), Control())
     assert [frame.name for frame in inputs.frames] == [f"left/{i:02d}.jpg" for i in range(6)]
     for frame, view in zip(inputs.frames, VIEWS, strict=True):
         there, here = (contributions(c, v, all_pixels(v)) for c, v in ((turned, frame.view), (CLOUD, view)))
