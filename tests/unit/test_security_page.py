@@ -25,6 +25,6 @@ def test_every_row_says_who_holds_it() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     assert (codec.MAX_HEADER, codec.MAX_FRAME, channel.HANDSHAKE_SECONDS) == (1 << 20, 1 << 32, 10)
-    assert "at most 1 MiB" in PAGE and "frame 4 GiB" in PAGE and "10 s to prove the key" in PAGE
+    assert "at most 1 MiB" in PAGE and "frame at most 4 GiB" in PAGE and "10 s and 256 bytes to prove" in PAGE
     door = (ROOT / "backend" / "saga_backend" / "serving" / "handshake_queue.py").read_text(encoding="utf-8")
     assert "MOST_WAITING = 32" in door and "at most 32 clients" in PAGE
