@@ -1,1 +1,1 @@
-"""Sets of Gaussians that belong together."""
+"""Segments: sets of Gaussians that form an object or a part of one."""

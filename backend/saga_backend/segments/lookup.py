@@ -1,4 +1,4 @@
-"""Clicks answered by segments: which sets of Gaussians hold the click, and which of them is meant."""
+"""Segment lookup: the segments that contain a click, and the choice among them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ..rasterizer.contributions import Contributions
 from .segments import Segments
 
 HOLDS = 0.5
-"""A segment holds a click when more than this share of the click's blending weight lies in it."""
+"""A segment contains a click if it has more than this share of the click's blending weight."""
 SNAPS = 0.5
-"""A selection is snapped to the segment most like it when their IoU exceeds this."""
-_LARGE = 0.75  # power of a segment's size beside how much it stands out: a whole thing rather than its part
-_MOST = 0.7  # a segment with more than this share of the cloud is the scene, not a thing in it
+"""A selection snaps to its most similar segment if their IoU exceeds this."""
+_SIZE_POWER = 0.75  # exponent of the size next to the prominence: prefers an object to its parts
+_SCENE_SHARE = 0.7  # a segment with more than this share of the cloud is the scene, not an object in it
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentChoice:
-    """Segments that a query means.
+    """The segments that a query selects.
 
     Attributes:
-        added: numbers of the segments of the positive clicks, rising.
-        removed: numbers of the segments that negative clicks take away, rising.
-        missed: number of positive clicks that no segment holds.
+        added: segments of the positive clicks, ascending.
+        removed: segments that negative clicks remove, ascending.
+        missed: number of positive clicks outside all segments.
     """
 
     added: list[int]
@@ -32,33 +32,33 @@ class SegmentChoice:
     missed: int
 
     def mask(self, segments: Segments) -> np.ndarray:
-        """[N] bool: what the added segments hold and the removed ones do not."""
+        """[N] bool: the added segments without the removed ones."""
         return segments.mask(self.added) & ~segments.mask(self.removed)
 
 
 def choose(segments: Segments, rows: Contributions, positive: np.ndarray, wanted: float | None) -> SegmentChoice:
-    """The segments under some clicks.
+    """Choose the segments of clicks.
 
-    A positive click means, of the segments that hold it and no negative click, the one nearest to the wanted scale. A
-    negative click takes away the largest segment that holds it and no positive click.
+    A positive click adds one of the segments that contain it and no negative click: the one nearest in scale. A
+    negative click removes the largest segment that contains it and no positive click.
 
     Args:
         segments: K segments.
         rows: rows of the P clicked pixels.
         positive: [P] bool.
-        wanted: scale, scene units; None: for every click the segment that stands out.
+        wanted: scale, scene units; None: the most prominent segment of every click.
     """
     holds = segments.holding(rows) > HOLDS
     yes, no = holds[positive], holds[~positive]
     denied, claimed = no.any(axis=0), yes.any(axis=0)
     choices = [np.flatnonzero(held & ~denied) for held in yes]
-    added = {nearest_scale(segments, found, wanted) for found in choices if len(found)}
+    added = {nearest_scale(segments, candidates, wanted) for candidates in choices if len(candidates)}
     removed = {int(np.flatnonzero(held & ~claimed)[-1]) for held in no if (held & ~claimed).any()}
     return SegmentChoice(sorted(added), sorted(removed), sum(not held.any() for held in yes))
 
 
 def nearest_scale(segments: Segments, candidates: np.ndarray, wanted: float | None) -> int:
-    """The one of some segments (rising) whose scale is nearest by ratio; None: the one that stands out."""
+    """The candidate (ascending ids) whose scale has the nearest ratio to `wanted`; None: the most prominent one."""
     if wanted is None:
         return default_choice(segments, candidates)
     ratios = np.abs(np.log(np.maximum(segments.scales[candidates], 1e-12) / max(wanted, 1e-12)))
@@ -66,16 +66,16 @@ def nearest_scale(segments: Segments, candidates: np.ndarray, wanted: float | No
 
 
 def default_choice(segments: Segments, candidates: np.ndarray) -> int:
-    """The segment most likely meant by a click alone: a large one that stands out, but not nearly the whole scene."""
+    """The default segment of a click: large and prominent, but smaller than the scene."""
     sizes = segments.sizes()[candidates]
-    things = sizes <= _MOST * segments.count
-    if not things.any():
+    objects = sizes <= _SCENE_SHARE * segments.count
+    if not objects.any():
         return int(candidates[0])
-    return int(candidates[things][np.argmax(segments.prominence[candidates[things]] * sizes[things] ** _LARGE)])
+    return int(candidates[objects][np.argmax(segments.prominence[candidates[objects]] * sizes[objects] ** _SIZE_POWER)])
 
 
 def nearest_by_iou(segments: Segments, selected: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """A selection [N] bool, replaced by the segment most like it in what is known [N] bool, if it is much like it."""
+    """`snapped`, compared on the known Gaussians [N] bool only."""
     if not len(segments) or not (selected & known).any():
         return selected
     common = segments.overlaps((selected & known).astype(np.float32))
@@ -86,7 +86,7 @@ def nearest_by_iou(segments: Segments, selected: np.ndarray, known: np.ndarray) 
 
 
 def snapped(segments: Segments, selected: np.ndarray) -> np.ndarray:
-    """A selection [N] bool, replaced by the segment most like it if there is one that is much like it."""
+    """A selection [N] bool, replaced by its most similar segment if their IoU exceeds SNAPS."""
     size = np.count_nonzero(selected)
     if not len(segments) or not size:
         return selected

@@ -1,7 +1,7 @@
-"""Segments of a cloud: sets of Gaussians that are a thing or a part of one, each with its 3D scale.
+"""Segments of a cloud: sets of Gaussians that form an object or a part of one, each with its 3D scale.
 
-Built-in segments are made as such; masks in pictures become segments where enough views agree on them
-(`consensus`). Either way a click is answered by looking up which segments hold it.
+Built-in segments come from the cloud itself. Masks of pictures become segments if enough views agree (`consensus`).
+A click looks up the segments that contain it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ..rasterizer.contributions import Contributions
 
 _QUANTILES = 257
 _ROOM = 0.75
-_END = 0.05  # of the slider, beyond the largest scale
-_BEYOND = 1.3  # times the largest scale, and that part of the smallest
+_END = 0.05  # share of the slider beyond the largest scale
+_BEYOND = 1.3  # factor beyond the largest and below the smallest scale
 GROWTH = 1.05
 """The scale of a segment is at least this times that of its largest part."""
 
@@ -26,11 +26,11 @@ class Segments:
     """K sets of Gaussians, smallest scale first.
 
     Attributes:
-        offsets: [K+1] int64; ids[offsets[k]:offsets[k+1]] are the Gaussians of segment k, rising.
+        offsets: [K+1] int64; ids[offsets[k]:offsets[k+1]] are the Gaussians of segment k, ascending.
         ids: [E] int32.
-        scales: [K] float32, 3D scale (SAGA Eq. 2 over its Gaussians), scene units, rising.
-        count: N, Gaussians of the cloud.
-        standing: [K] float32, how much a segment stands out from those that hold it and those it holds, above 0.
+        scales: [K] float32, 3D scale (SAGA Eq. 2 over its Gaussians), scene units, ascending.
+        count: N, number of Gaussians in the cloud.
+        prominence: [K] float32 above 0, the contrast of a segment to its parts and to the segments that contain it.
     """
 
     offsets: np.ndarray
@@ -50,7 +50,7 @@ class Segments:
         return len(self.scales)
 
     def take(self, kept: np.ndarray) -> Segments:
-        """Some of the segments, by a mask [K] bool."""
+        """The segments of a mask [K] bool."""
         sizes = self.sizes()
         offsets = np.concatenate([[0], np.cumsum(sizes[kept])])
         ids = self.ids[np.repeat(kept, sizes)]
@@ -61,18 +61,18 @@ class Segments:
         return self.ids[self.offsets[segment] : self.offsets[segment + 1]]
 
     def mask(self, segments: np.ndarray | list[int]) -> np.ndarray:
-        """[N] bool: Gaussians in any of the given segments."""
+        """[N] bool: the union of the given segments."""
         out = np.zeros(self.count, bool)
         for segment in segments:
             out[self.members(segment)] = True
         return out
 
     def sizes(self) -> np.ndarray:
-        """[K] int64: Gaussians of every segment."""
+        """[K] int64: number of Gaussians of every segment."""
         return np.diff(self.offsets)
 
     def holding(self, rows: Contributions) -> np.ndarray:
-        """[P,K] float32: share of each row's blending weight that lies in each segment."""
+        """[P,K] float32: share of each row's blending weight in each segment."""
         offsets, holders = self._holders
         out = np.zeros((len(rows), len(self)), np.float32)
         _holding(rows.offsets, rows.ids, rows.weights, offsets, holders, out)
@@ -89,23 +89,21 @@ def from_levels(labels: np.ndarray, scales: np.ndarray, prominence: np.ndarray) 
     """Segments from nested levels.
 
     Args:
-        labels: [N,L] int32, the segment of every Gaussian at every level, one numbering over all; negative: none.
-        scales: 3D scale of every number, scene units.
-        standing: of every number, how much it stands out.
+        labels: [N,L] int32, segment of every Gaussian at every level, one numbering for all levels; negative: none.
+        scales: 3D scale of every segment number, scene units.
+        prominence: prominence of every segment number.
     """
     count, depth = labels.shape
     gaussian = np.repeat(np.arange(count, dtype=np.int32), depth)
     number = labels.ravel()
-    fresh = number >= 0
-    fresh[1:] &= (number[1:] != number[:-1]) | (
-        gaussian[1:] != gaussian[:-1]
-    )  # a segment that stays over several levels
-    used, place = np.unique(number[fresh], return_inverse=True)
+    is_new = number >= 0
+    is_new[1:] &= (number[1:] != number[:-1]) | (gaussian[1:] != gaussian[:-1])  # a segment can span several levels
+    used, place = np.unique(number[is_new], return_inverse=True)
     rank = np.argsort(np.argsort(scales[used], kind="stable"), kind="stable")
     segment = rank[place]
     order = np.argsort(segment, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(segment, minlength=len(used)))])
-    ids = gaussian[fresh][order]
+    ids = gaussian[is_new][order]
     by_scale = used[np.argsort(scales[used], kind="stable")]
     return Segments(
         offsets.astype(np.int64),
@@ -117,11 +115,11 @@ def from_levels(labels: np.ndarray, scales: np.ndarray, prominence: np.ndarray) 
 
 
 def scale_table(segments: Segments) -> np.ndarray:
-    """[Q] float32: the slider's positions 0..1 as sizes in scene units.
+    """[Q] float32: sizes in scene units at the slider positions 0..1.
 
-    A segment takes room by its number of Gaussians to the power of _ROOM: alike, and the many small parts would leave
-    the few things a sliver at the slider's end. It begins a little below the smallest segment, and its last stretch
-    lies beyond the largest: there is a position where all of that belongs together.
+    A segment gets slider range by its number of Gaussians to the power of _ROOM: equal shares would leave little range
+    for the few objects next to the many small parts. The slider begins below the smallest segment and ends beyond the
+    largest one.
     """
     if not len(segments):
         return np.linspace(0, 1, _QUANTILES).astype(np.float32)
@@ -133,7 +131,7 @@ def scale_table(segments: Segments) -> np.ndarray:
 
 
 def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
-    """Segments from sets of Gaussians; none stands out more than another.
+    """Segments from sets of Gaussians, all with the same prominence.
 
     Args:
         sets: [N] bool each.
@@ -142,7 +140,7 @@ def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
     count = len(means)
     members = [np.flatnonzero(s).astype(np.int32) for s in sets if s.any()]
     scales = np.array([2 * np.sqrt(means[m].astype(np.float64).var(axis=0).sum()) for m in members])
-    scales = _grown(members, scales, count)
+    scales = _monotonic(members, scales, count)
     order = np.argsort(scales, kind="stable")
     members = [members[i] for i in order]
     offsets = np.concatenate([[0], np.cumsum([len(m) for m in members], dtype=np.int64)]).astype(np.int64)
@@ -150,10 +148,10 @@ def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
     return Segments(offsets, ids, scales[order].astype(np.float32), count, np.ones(len(scales), np.float32))
 
 
-def _grown(members: list[np.ndarray], scales: np.ndarray, count: int) -> np.ndarray:
-    """The scales, raised where a segment holds most of another that is smaller but has the larger scale."""
+def _monotonic(members: list[np.ndarray], scales: np.ndarray, count: int) -> np.ndarray:
+    """The scales, raised where a segment contains most of a smaller segment with a larger scale."""
     scales = scales.copy()
-    largest = np.zeros(count)  # of every Gaussian: the largest scale of the segments so far that hold it
+    largest = np.zeros(count)  # per Gaussian: the largest scale of the previous segments that contain it
     for k in sorted(range(len(members)), key=lambda k: len(members[k])):
         inside = largest[members[k]]
         if len(inside):

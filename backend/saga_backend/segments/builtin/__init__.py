@@ -1,1 +1,1 @@
-"""Segments from the splat's own shape and color."""
+"""Built-in segments: from the shape and color of the splat."""

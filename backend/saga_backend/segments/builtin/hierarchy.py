@@ -1,12 +1,12 @@
-"""Built-in masks, part one: a hierarchy of 3D segments of the cloud itself. No photos, no weights.
+"""Built-in segments, step one: a hierarchy of 3D segments from the cloud alone, without photos or weights.
 
-A neighbor graph over the Gaussians that some view sees; an edge is heavy across a concave crease, a bend, a change of
-color or a gap. Felzenszwalb & Huttenlocher 2004 ("Efficient graph-based image segmentation") joins along light edges
-into small patches; then the two neighboring patches with the cheapest common border are joined again and again
-(borders.py). A single light edge does not join two things there, because a border costs the mean of its edges.
+The neighbor graph covers the visible Gaussians. An edge is heavy across a concave crease, a bend, a change of color or
+a gap. Felzenszwalb & Huttenlocher 2004 ("Efficient graph-based image segmentation") joins light edges into small
+patches. Then the two neighbors with the cheapest common border merge repeatedly (merging.py). A border costs the mean
+of its edges, so a single light edge does not merge two objects.
 
-Trainers put many small Gaussians on what has texture and few large ones on a bare floor, so nothing here counts
-Gaussians or lengths as such: distances are in the spacing of the points around, sizes are areas.
+Trainers place many small Gaussians on texture and few large ones on plain surfaces. So distances are measured in units
+of the local point spacing, and sizes are areas.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...common.neighbors import nearest
 from .merging import Graph, JoinSettings, cut, find, join_patches
 
 _WHOLE = 0.7  # share of the points
-_WIDEST_GAP = 10.0  # spacings; farther apart is no more apart
+_MAX_GAP = 10.0  # spacings; larger gaps count the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +31,9 @@ class Hierarchy:
 
     Attributes:
         labels: [N,L] int32: the segment of each point at every level, finest first, -1 for none. A segment is a union
-            of segments of the level before, and has one number over all levels: what does not change from level to
-            level keeps it.
-        prominence: [K] float32 by number: prominence of each segment (merging.Joins.prominence).
+            of segments of the previous level. All levels share one numbering, and an unchanged segment keeps its
+            number.
+        prominence: [K] float32, prominence of each segment number (merging.Joins.prominence).
     """
 
     labels: np.ndarray
@@ -42,19 +42,19 @@ class Hierarchy:
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """Weights of the edge terms, patches, levels.
+    """Edge weights, patch sizes and levels.
 
     Attributes:
-        edges: neighbors a Gaussian.
+        edges: neighbors per Gaussian.
         normal_neighbors: neighbors of the local plane fit.
         concave: weight of max(0, -(n_i - n_j).d), 0 to 2.
-        bend: weight of the angle between normals, radians.
+        bend: weight of the angle between normals in radians.
         color: weight of the CIE Lab distance.
         gap: weight of the edge length over the finer spacing of its ends, above 1.
         patch: threshold k of Felzenszwalb-Huttenlocher; larger gives larger patches.
         smallest: Gaussians; a smaller patch joins its nearest neighbor.
-        join: how patches are joined.
-        counts: number of segments of each level, falling.
+        join: settings of the merging.
+        counts: number of segments at each level, descending.
     """
 
     edges: int = 12
@@ -83,7 +83,7 @@ def segment(
         colors: [N,3] display RGB, 0..1.
         toward: [N,3] direction to the cameras that see each point (any length).
         settings: edge weights and levels.
-        seen: for every view the blending weight [N] that each point has in it; taken one at a time.
+        seen: blending weight [N] of each point in every view; read one at a time.
     """
     settings = settings or SegmentSettings()
     if len(means) < 2:
@@ -96,14 +96,14 @@ def segment(
 
 
 def without_whole(labels: np.ndarray) -> np.ndarray:
-    """Levels [N,L] with -1 for a segment of the last level that holds most points: the scene is not a thing in it."""
+    """Levels [N,L] with -1 for a segment of the last level that contains most points: it is the whole scene."""
     numbers, sizes = np.unique(labels[:, -1], return_counts=True)
     whole = numbers[sizes > _WHOLE * len(labels)]
     return np.where(np.isin(labels, whole), -1, labels).astype(np.int32)
 
 
 def normals(means: np.ndarray, neighbors: np.ndarray, toward: np.ndarray) -> np.ndarray:
-    """[N,3] float32 unit normals: the direction of least spread of the neighbors [N,k], turned to `toward` [N,3]."""
+    """[N,3] float32 unit normals: the direction of least variance of the neighbors [N,k], facing `toward` [N,3]."""
     spread = np.empty((len(means), 3, 3), np.float32)
     _covariances(np.ascontiguousarray(means, dtype=np.float32), neighbors, spread)
     normal = np.linalg.eigh(spread)[1][:, :, 0]
@@ -111,7 +111,7 @@ def normals(means: np.ndarray, neighbors: np.ndarray, toward: np.ndarray) -> np.
 
 
 def _graph(means, colors, toward, settings) -> Graph:
-    """The neighbor graph: edges, each once, and their weights."""
+    """The neighbor graph with unique, weighted edges."""
     neighbors, distances = nearest(means, max(settings.normal_neighbors, settings.edges + 1))
     near = neighbors[:, 1 : settings.edges + 1]
     spacing = np.median(distances[:, 1 : settings.edges + 1], axis=1)
@@ -126,7 +126,7 @@ def _graph(means, colors, toward, settings) -> Graph:
     bend = np.arccos(np.clip((normal[i] * normal[j]).sum(axis=1), -1, 1))
     lab = rgb2lab(np.clip(colors, 0, 1)).astype(np.float32)
     color = np.linalg.norm(lab[i] - lab[j], axis=1)
-    gap = np.clip(length / np.maximum(np.minimum(spacing[i], spacing[j]), 1e-12) - 1, 0, _WIDEST_GAP)
+    gap = np.clip(length / np.maximum(np.minimum(spacing[i], spacing[j]), 1e-12) - 1, 0, _MAX_GAP)
     weights = settings.concave * concave + settings.bend * bend + settings.color * color + settings.gap * gap
     return Graph(means, spacing, np.stack([i, j], axis=1), weights.astype(np.float32))
 
@@ -158,7 +158,7 @@ def _covariances(means, neighbors, out):
 
 @numba.njit(cache=True, nogil=True)
 def _join_light(pairs, weights, parent, threshold, smallest):
-    """Felzenszwalb-Huttenlocher over edges sorted by weight, then small patches into their nearest neighbor."""
+    """Felzenszwalb-Huttenlocher on edges sorted by weight; then small patches join their nearest neighbor."""
     size = np.ones(len(parent), np.int32)
     inner = np.zeros(len(parent), np.float32)
     for small_only in (False, True):

@@ -1,4 +1,4 @@
-"""Built-in masks, part two: the 3D segments as every view's masks."""
+"""Built-in segments, step three: masks of every view from the 3D segments."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ...rasterizer.contributions import Contributions
 from .hierarchy import Hierarchy, SegmentSettings, segment, without_whole
 
 VISIBLE_WEIGHT = 0.02
-"""A Gaussian is seen where some pixel takes at least this blending weight from it."""
-_OPAQUE = 0.1  # fainter Gaussians are haze: they take no part in the neighbor graph
+"""A Gaussian is visible if it has at least this blending weight in a pixel."""
+_OPAQUE = 0.1  # fainter Gaussians are haze, which the neighbor graph excludes
 _GROWTH = 1.05  # a segment's scale is at least this times that of its largest part
-_PIXEL_ALPHA = 0.5  # emptier pixels show the background
+_PIXEL_ALPHA = 0.5  # pixels below show the background
 
 
 def visible(rows: list[Contributions], count: int) -> np.ndarray:
-    """[count] bool: Gaussians that some pixel takes at least VISIBLE_WEIGHT from."""
+    """[count] bool: Gaussians with at least VISIBLE_WEIGHT in a pixel."""
     seen = np.zeros(count, bool)
     for part in rows:
         seen[part.ids[part.weights >= VISIBLE_WEIGHT]] = True
@@ -29,7 +29,7 @@ def visible(rows: list[Contributions], count: int) -> np.ndarray:
 
 
 def _toward(view: View, means: np.ndarray) -> np.ndarray:
-    """[N,3] or [1,3] float32 unit vectors from centers to the camera; an orthographic one is the same way for all."""
+    """[N,3] float32 unit vectors from the centers to the camera; [1,3] for an orthographic camera."""
     if view.orthographic:
         direction = -view.viewmat[2:3, :3].astype(np.float32)
     else:
@@ -40,9 +40,9 @@ def _toward(view: View, means: np.ndarray) -> np.ndarray:
 def segment_cloud(
     cloud: GaussianCloud, views: list[View], rows: list[Contributions], settings: SegmentSettings | None = None
 ) -> Hierarchy:
-    """Nested segments of the Gaussians that the views see (segments.segment), -1 elsewhere.
+    """Nested segments of the visible Gaussians (hierarchy.segment), -1 elsewhere.
 
-    Haze takes no part in finding them: it gets the segments of what is nearest.
+    The segmentation excludes haze, which then gets the segments of its nearest neighbors.
     """
     settings = settings or SegmentSettings()
     seen = visible(rows, len(cloud))
@@ -53,22 +53,22 @@ def segment_cloud(
     labels = np.full((len(cloud), len(settings.counts)), -1, np.int32)
     base = 0.5 + C0 * cloud.sh[use, 0]
     masses = (part.total_weight(len(cloud))[use] for part in rows)
-    found = segment(cloud.means[use], base, toward[use], settings, masses)
-    labels[use] = without_whole(found.labels)
+    hierarchy = segment(cloud.means[use], base, toward[use], settings, masses)
+    labels[use] = without_whole(hierarchy.labels)
     haze = np.flatnonzero(seen & (cloud.opacities <= _OPAQUE))
     if len(use) and len(haze):
         labels[haze] = labels[use[nearest(cloud.means[use], 1, cloud.means[haze])[0][:, 0]]]
-    return Hierarchy(labels, found.prominence)
+    return Hierarchy(labels, hierarchy.prominence)
 
 
 def segment_scales(cloud: GaussianCloud, labels: np.ndarray) -> np.ndarray:
-    """3D scale of every segment number, scene units: Eq. 2 over its Gaussians, the same for all views.
+    """3D scale of every segment number, scene units: Eq. 2 over its Gaussians, equal for all views.
 
-    A view may show only a corner of a thing. Where masks come from pictures, the corner's scale is all there is; here
-    the whole is known, and a segment is larger than what it is made of.
+    A view may only show a corner of an object, and a picture's mask only has the scale of that corner. Here the whole
+    object is known, and a segment is larger than its parts.
     """
     scales = np.zeros(labels.max(initial=-1) + 1)
-    part = np.zeros(len(labels))  # of every Gaussian: the scale of its segment of the level before
+    part = np.zeros(len(labels))  # per Gaussian: the scale of its segment at the previous level
     for level in labels.T:
         here = level >= 0
         inside, points = level[here], cloud.means[here].astype(np.float64)
@@ -79,7 +79,7 @@ def segment_scales(cloud: GaussianCloud, labels: np.ndarray) -> np.ndarray:
             variance += np.bincount(inside, (axis - mean[inside]) ** 2, minlength=len(scales)) / number
         largest_part = np.zeros(len(scales))
         np.maximum.at(largest_part, inside, part[here])
-        new = np.unique(inside[scales[inside] == 0])  # a segment that stays the same keeps its scale
+        new = np.unique(inside[scales[inside] == 0])  # an unchanged segment keeps its scale
         scales[new] = np.maximum(2 * np.sqrt(variance), _GROWTH * largest_part)[new]
         part[here] = scales[inside]
     return scales

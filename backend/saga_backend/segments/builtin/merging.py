@@ -1,7 +1,7 @@
-"""Built-in masks, the second step: patches are joined across their borders, the cheapest border first.
+"""Built-in segments, step two: neighboring patches merge across their borders, cheapest border first.
 
-A border costs the mean of its edges, and more where no view shows its two sides together: a floor seen from below and
-the rug on it lie nearer to each other than to their own next points, but nobody ever sees both at once.
+A border costs the mean of its edges, and more if no view shows both sides: the underside of a floor and the rug on it
+are closer to each other than to their own next points, but no view shows both.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ from scipy.sparse.csgraph import connected_components
 
 from ...common.neighbors import nearest
 
-_SHOWN = 0.2  # a view shows a patch from this share of the mass on that it has in the view that shows it best
-_TOGETHER = 0.5  # of the views that show the lesser shown patch: with so many in common, two patches are seen together
-_LONGEST = 50.0  # times its own cost; what stands longer stands out no more
+_SHOWN = 0.2  # a view shows a patch if the patch has this share of its mass in its best view
+_TOGETHER = 0.5  # common share of the views of the less visible patch from which two patches count as seen together
+_MAX_RATIO = 50.0  # cost ratio at which the prominence saturates
 
 
 @dataclass(frozen=True)
 class JoinSettings:
-    """What a border costs.
+    """Settings of the border costs.
 
     Attributes:
-        unseen: added to the edges of a border whose two sides no view shows together.
-        bridge: weight of the length of a link to what floats free, over the coarser spacing of its ends.
-        whole_power: how much more a join costs the more area it holds in all: what lies on a floor comes together
-            before any of it joins the floor.
-        border_power: how much more a border costs that is short for the smaller segment's size: a leg on a floor
-            touches it with its foot only, two halves of a body meet along a long line.
+        unseen: added to the edges of a border if no view shows both sides.
+        bridge: weight of a link to an isolated component: its length over the coarser spacing of its ends.
+        whole_power: exponent of the total area of a merge: objects on a floor merge before they join the floor.
+        border_power: exponent of the relative border length: a short border costs more. A leg only touches the floor
+            with its foot, and two halves of a body meet along a long line.
     """
 
     unseen: float = 12.0
@@ -43,11 +42,11 @@ class JoinSettings:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Points and what is between them.
+    """A weighted graph of points.
 
     Attributes:
         means: [N,3], scene units.
-        spacing: [N], how far each point's neighbors are, scene units.
+        spacing: [N], typical distance of each point to its neighbors, scene units.
         pairs: [E,2] int32, edges.
         weights: [E] float32.
     """
@@ -60,36 +59,37 @@ class Graph:
 
 @dataclass(frozen=True, eq=False)
 class Joins:
-    """Every join of two segments, in order; patches are numbered first, then unions.
+    """All merges of two segments, in order; numbers count the patches first, then the unions.
 
     Attributes:
-        steps: [J,3] int64 (one, other, their union's number).
-        costs: [J] float64, of the borders they lost.
+        steps: [J,3] int64, (one, other, number of their union).
+        costs: [J] float64, costs of the removed borders.
     """
 
     steps: np.ndarray
     costs: np.ndarray
 
     def prominence(self, patches: int) -> np.ndarray:
-        """[patches + J] float32: by how much each segment stands out, the log of what its next join costs over what
-        its own did, at most that of _LONGEST; patches cost nothing, what is never joined further stands to the end.
+        """[patches + J] float32: the log of the cost of a segment's next merge over the cost of its own.
+
+        The ratio is limited to _MAX_RATIO, which patches and segments without a next merge get.
         """
         made, ended = np.zeros(patches + len(self.steps)), np.full(patches + len(self.steps), np.inf)
         made[self.steps[:, 2]] = self.costs
         ended[self.steps[:, :2]] = self.costs[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(made > 0, ended / made, _LONGEST)
-        return np.log(np.clip(ratio, 1 + 1e-4, _LONGEST)).astype(np.float32)
+            ratio = np.where(made > 0, ended / made, _MAX_RATIO)
+        return np.log(np.clip(ratio, 1 + 1e-4, _MAX_RATIO)).astype(np.float32)
 
 
 def join_patches(graph: Graph, patches: np.ndarray, seen: Iterable[np.ndarray], settings: JoinSettings) -> Joins:
-    """Join neighboring patches, and their unions, from the cheapest border on.
+    """Merge neighboring patches and their unions, cheapest border first.
 
     Args:
         graph: N points.
         patches: [N] int32, the patch of each point, numbered from 0.
-        seen: for every view the blending weight [N] that each point has in it; none: all is taken as seen together.
-        settings: what a border costs.
+        seen: blending weight [N] of each point in every view; empty: all patches count as seen together.
+        settings: border costs.
     """
     graph = _bridged(graph, settings.bridge)
     count = int(patches.max()) + 1
@@ -110,7 +110,7 @@ def join_patches(graph: Graph, patches: np.ndarray, seen: Iterable[np.ndarray], 
 
 
 def cut(joins: Joins, patches: int, counts: tuple[int, ...]) -> np.ndarray:
-    """[patches,L] int32: the segment of every patch where `counts` segments are left (or as few as joins allow)."""
+    """[patches,L] int32: the segment of every patch when `counts` segments remain (or the fewest possible)."""
     parent = np.arange(patches + len(joins.steps), dtype=np.int32)
     levels, done = [], 0
     for count in counts:
@@ -123,7 +123,7 @@ def cut(joins: Joins, patches: int, counts: tuple[int, ...]) -> np.ndarray:
 
 
 def never_together(masses: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    """How much two patches lack views that show both: 0 (enough of them) to 1 (none).
+    """The lack of views that show both patches: 0 (enough views) to 1 (none).
 
     Args:
         masses: [P,V] mass of each patch in each view.
@@ -138,7 +138,7 @@ def never_together(masses: np.ndarray, sides: np.ndarray) -> np.ndarray:
 
 
 def bridges(means: np.ndarray, component: np.ndarray) -> np.ndarray:
-    """The shortest links that make one of several components (Boruvka): [B,2] int32 points.
+    """The shortest links that connect all components (Boruvka): [B,2] int32 points.
 
     Args:
         means: [N,3] points.
@@ -157,9 +157,10 @@ def bridges(means: np.ndarray, component: np.ndarray) -> np.ndarray:
 
 
 def _nearest_of_another(means: np.ndarray, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every point the nearest point of another component and how far it is; inf for the largest component's.
+    """The nearest point of another component and its distance for every point; inf in the largest component.
 
-    Two different numbers differ in some bit: for each bit, those with it look among those without it, and these there.
+    Two different component numbers differ in at least one bit: for each bit, points with it query those without it and
+    vice versa.
     """
     other, distance = np.zeros(len(means), np.int64), np.full(len(means), np.inf)
     asks = component != np.bincount(component).argmax()
@@ -177,7 +178,7 @@ def _nearest_of_another(means: np.ndarray, component: np.ndarray) -> tuple[np.nd
 
 
 def _bridged(graph: Graph, weight: float) -> Graph:
-    """With links to what floats free: each as many equal edges as a border of the smaller part would have."""
+    """The graph with links to isolated components: each as many equal edges as a border of the smaller part has."""
     component = _components(len(graph.means), graph.pairs)
     links = bridges(graph.means, component)
     if not len(links):
@@ -198,7 +199,7 @@ def _components(count: int, pairs: np.ndarray) -> np.ndarray:
 
 
 class _Segments:
-    """Segments that are joined: Gaussians and area of each, and its borders (sum of edge weights, number of edges)."""
+    """State of the merging: size and area of each segment, and its borders (sum of edge weights, number of edges)."""
 
     def __init__(self, sizes: np.ndarray, areas: np.ndarray, settings: JoinSettings) -> None:
         self.settings = settings
@@ -212,7 +213,7 @@ class _Segments:
             self.next_to[a][b] = self.next_to[b][a] = (total, number)
 
     def join_all(self) -> list[tuple[tuple[int, int, int], float]]:
-        """Every join as (a, b, new) and its cost, in order; `new` counts on from the number of patches."""
+        """All merges (a, b, new) with their costs, in order; `new` continues the numbers of the patches."""
         heap = [(self._cost(a, b), a, b) for a, others in enumerate(self.next_to) for b in others if a < b]
         heapq.heapify(heap)
         gone: set[int] = set()

@@ -1,1 +1,1 @@
-"""Segments on which the masks of many views agree."""
+"""Consensus: segments on which the masks of many views agree."""

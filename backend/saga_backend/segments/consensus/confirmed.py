@@ -1,4 +1,4 @@
-"""Which of some segments the masks confirm."""
+"""Confirmation of segments by masks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from .sample import Sample
 from .supports import SEES
 from .votes import agreements
 
-_SUPPORTS = 0.6  # IoU from which on a mask can speak for a segment
-_CONFIRMED = 0.2  # share of the views that see a segment in which a mask must speak for it
+_SUPPORTS = 0.6  # minimum IoU of a mask that supports a segment
+_CONFIRMED = 0.2  # minimum share of a segment's views with a supporting mask
 _FEWEST = 2  # views
-_ROUNDING = 1 - 1e-4  # sums of weights in another order
-_BLOCK = 64  # segments that are compared with all masks at a time
+_ROUNDING = 1 - 1e-4  # tolerance for sums in another order
+_BLOCK = 64  # segments per comparison with all masks
 
 
 def confirmed(sample: Sample, sets: np.ndarray) -> list[int]:
-    """Which of some segments [K,W] (bits) the masks confirm: every mask speaks for the segment most like it, and for no
-    other.
+    """The segments of [K,W] (bits) that the masks confirm. Every mask supports only its most similar segment.
 
-    A wrong segment (two things joined, half of one) looks like enough masks of the right ones; asked for masks that are
-    like it and like nothing else, it has few. The least confirmed one is dropped until all are confirmed, because what
-    spoke for it may then speak for another.
+    A wrong segment (two merged objects, half of an object) resembles many masks of correct segments, but few masks
+    resemble it most. The least confirmed segment is dropped until all are confirmed, because its masks may then support
+    another one.
     """
     poll = _poll(sample, sets)
     while poll.value.size:
@@ -36,16 +35,16 @@ def confirmed(sample: Sample, sets: np.ndarray) -> list[int]:
 
 @dataclass(eq=False)
 class _Poll:
-    """Which mask speaks for which segment.
+    """The supporting masks of every segment.
 
     Attributes:
-        choices: segments [C] that masks are like, of one mask after another, the most alike first; those of mask m
-            from `begins[m]` on, of which it now speaks for the one at `at[m]`, up to `begins[m + 1]`: for none.
-        view_of: [M], each mask's view.
+        choices: [C], similar segments of all masks, one mask after another, most similar first. Mask m has
+            choices[begins[m]:begins[m + 1]] and supports the one at `at[m]`; at the end it supports none.
+        view_of: [M], view of each mask.
         sees: [K,V] bool, whether a view sees a segment.
-        speaking: [K,V] int, masks of a view that speak for a segment.
-        value: [K] float, share of the views that see a segment in which a mask speaks for it; 0 for too few of them,
-            infinite for a segment that was dropped.
+        speaking: [K,V] int, number of a view's masks that support a segment.
+        value: [K] float, share of a segment's views with a supporting mask; 0 for too few views, infinite for a dropped
+            segment.
     """
 
     choices: np.ndarray
@@ -66,7 +65,7 @@ class _Poll:
         return np.where(agree.sum(axis=1) >= _FEWEST, share, 0)
 
     def drop(self, segment: int) -> None:
-        """Leave a segment out; the masks that spoke for it speak for the next one that is there."""
+        """Drop a segment; its masks support their next remaining segment."""
         self.value[segment] = np.inf
         there = np.flatnonzero(self.at < self.begins[1:])
         changed = set()
@@ -92,7 +91,7 @@ def _poll(sample: Sample, sets: np.ndarray) -> _Poll:
         for values, more in ((segments, k + begin), (masks, m), (likeness, ious[k, m])):
             values.append(more)
         most = shown.max(axis=1, keepdims=True, initial=0)
-        # it shows it well, and not smaller than the masks it has at all
+        # the view shows the segment well, and at least as large as its smallest mask
         sees[begin : begin + _BLOCK] = (shown > SEES * most) & (shown >= _ROUNDING * smallest)
     segment, mask, alike = np.concatenate(segments), np.concatenate(masks), np.concatenate(likeness)
     order = np.lexsort((segment, -alike, mask))

@@ -1,9 +1,9 @@
 """Segments on which the masks of several views agree.
 
-Image masks are missing, merged, split and ragged, independently in every view: what is wrong in one is not repeated in
-the others, and what is right is. Each mask is asked how well the other views' masks support it; from the best supported
-one on, masks are refined into a segment (votes.refine), the masks that it explains are crossed off, and what the views
-that see it do not confirm is dropped (confirmed).
+Image masks are missing, merged, split and ragged, independently in every view: errors differ between views, and correct
+masks repeat. Each mask is rated by its support from the masks of other views. Starting with the best supported one,
+masks are refined into segments (votes.refine), and the masks that a segment explains are skipped. Segments that their
+views do not confirm are dropped (confirmed).
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from .sample import Sample, sample_of
 from .supports import supports
 from .votes import POWER, Refined, agreements, refine, same_as_any, sizes, vote, words_of
 
-_SAMPLE = 25_000  # Gaussians that the search looks at; the segments found are then voted on by all
-_FEWEST = 5_000  # at least, whatever the next one says
-_ENTRIES = 8_000_000  # times that a Gaussian of the sample lies in a mask: 20 bytes each, and the work grows with it
-_LEAST = 0.05  # support of a mask that is worth beginning with
-_EXPLAINED = 0.7  # IoU from which on a mask is accounted for by a segment
-_MOST_AT_ONCE = 64  # masks that are refined before it is asked which of them the others explain
+_SAMPLE = 25_000  # Gaussians in the search; the final votes use all Gaussians
+_FEWEST = 5_000  # lower limit of the sample, regardless of _ENTRIES
+_ENTRIES = 8_000_000  # pairs of a sampled Gaussian and a mask: 20 bytes each, and the time is proportional
+_LEAST = 0.05  # minimum support of a seed mask
+_EXPLAINED = 0.7  # minimum IoU of a mask that a segment explains
+_MAX_BATCH = 64  # masks refined together before explained ones are skipped
 
 
 def consensus(incidence: Incidence, control: Control, seed: int = 0) -> list[np.ndarray]:
-    """Sets of Gaussians that masks of several views agree on, each [N] bool.
+    """The segments on which masks of several views agree, each [N] bool.
 
     Args:
-        incidence: of the masks.
-        control: progress and cancel.
-        seed: of the sample that stands for a large cloud during the search.
+        incidence: incidence of the masks.
+        control: progress and cancellation.
+        seed: seed of the sample of Gaussians for the search.
 
     Raises:
         Cancelled: if the control was cancelled.
@@ -48,13 +48,13 @@ def consensus(incidence: Incidence, control: Control, seed: int = 0) -> list[np.
 
 
 def _sample_size(incidence: Incidence, shown: int) -> int:
-    """How many of the Gaussians that some view shows the search looks at: fewer where each lies in very many masks."""
+    """Number of visible Gaussians in the search; smaller if each one is in very many masks."""
     each = incidence.inside.nnz / max(shown, 1)
     return max(_FEWEST, min(_SAMPLE, int(_ENTRIES / max(each, 1))))
 
 
-class _Found:
-    """What the search has found so far: sets [K,W] as bits, and the votes [K,V] that made them."""
+class _Results:
+    """The segments of the search so far: sets [K,W] as bits, and their votes [K,V]."""
 
     def __init__(self, sample: Sample) -> None:
         views = len(sample.first) - 1
@@ -78,7 +78,7 @@ class _Found:
         return self._weights[: self._count]
 
     def add(self, refined: Refined, b: int) -> None:
-        """Take in what came of a beginning."""
+        """Add the refined set of seed b."""
         if self._count == len(self._sets):
             for name in ("_sets", "_masks", "_weights"):
                 old = getattr(self, name)
@@ -88,14 +88,14 @@ class _Found:
         self._count += 1
 
 
-def _search(sample: Sample, control: Control) -> _Found:
-    """What refinement makes of the masks, the best supported first; explained masks are passed over.
+def _search(sample: Sample, control: Control) -> _Results:
+    """Refine the masks, best supported first, and skip explained masks.
 
-    Several are refined at a time, on all cores. What an earlier one of them explains is then passed over none the less,
-    so that the result is that of one at a time.
+    Several masks are refined at a time, on all cores. Masks that an earlier one of the same batch explains are skipped
+    as well, so the result does not depend on the batch size.
     """
     support, twins, likeness = supports(sample, control)
-    explained, found = support < _LEAST, _Found(sample)
+    explained, found = support < _LEAST, _Results(sample)
     order = np.argsort(-support, kind="stable")
     position, at_once = 0, numba.get_num_threads()
     while position < len(order):
@@ -104,35 +104,35 @@ def _search(sample: Sample, control: Control) -> _Found:
         if not len(open_):
             break
         position = int(open_[-1]) + 1
-        passed = _take(sample, order[open_], (twins, likeness), explained, found)
-        at_once = min(2 * at_once, _MOST_AT_ONCE) if not passed else numba.get_num_threads()
+        skipped = _refine_batch(sample, order[open_], (twins, likeness), explained, found)
+        at_once = min(2 * at_once, _MAX_BATCH) if not skipped else numba.get_num_threads()
     return found
 
 
-def _take(
-    sample: Sample, seeds: np.ndarray, twins: tuple[np.ndarray, np.ndarray], explained: np.ndarray, found: _Found
+def _refine_batch(
+    sample: Sample, seeds: np.ndarray, twins: tuple[np.ndarray, np.ndarray], explained: np.ndarray, found: _Results
 ) -> int:
-    """Refine some masks and add what is new; how many of them another one explained meanwhile."""
+    """Refine some masks and add new segments; returns the number of masks that another one explained."""
     refined = refine(sample, *_starts(sample, seeds, twins), found.sets)
     last = refined.selections[np.arange(len(seeds)), np.maximum(refined.rounds, 1) - 1]
     new = (refined.rounds > 0) & ~refined.known & (sizes(last) > 0)
     ious = np.zeros((len(seeds), len(explained)), np.float32)
     ious[new], _ = agreements(sample, last[new])
-    before, passed = len(found), 0
+    before, skipped = len(found), 0
     for b, seed in enumerate(seeds):
         if explained[seed]:
-            passed += 1
+            skipped += 1
             continue
         explained[seed] = True
         fresh = found.sets[before:]
         if new[b] and not any(same_as_any(s, fresh) for s in refined.selections[b, : refined.rounds[b]]):
             explained |= ious[b] > _EXPLAINED
             found.add(refined, b)
-    return passed
+    return skipped
 
 
 def _starts(sample: Sample, seeds: np.ndarray, twins: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The votes [B,V] to begin with: of each view the mask most like the seed, and the seed in its own view."""
+    """The initial votes [B,V]: the most similar mask of each view, and the seed in its own view."""
     every = np.arange(len(seeds))
     masks, likeness = twins[0][seeds].astype(np.int64), twins[1][seeds].copy()
     masks[every, sample.view_of[seeds]], likeness[every, sample.view_of[seeds]] = seeds, 1

@@ -1,4 +1,4 @@
-"""How much of every Gaussian lies in every mask of every view, as sparse rows: B_v = M_v W_v and Vis_v = 1 W_v."""
+"""Blending weight of every Gaussian in every mask of every view, as sparse rows: B_v = M_v W_v and Vis_v = 1 W_v."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ...rasterizer.contributions import Contributions
 
 @dataclass(frozen=True, eq=False)
 class Incidence:
-    """Masks of V views, M in all, against N Gaussians; masks are ordered by view.
+    """The M masks of V views against N Gaussians; masks are ordered by view.
 
     Attributes:
-        inside: [M,N] sparse float32 (CSR): blending weight that a Gaussian has inside a mask, summed over its pixels.
+        inside: [M,N] sparse float32 (CSR): blending weight of a Gaussian inside a mask, summed over its pixels.
         shown: [V,N] sparse float32 (CSR): the same over all sampled pixels of a view.
         first: [V+1] int64: masks first[v] to first[v+1] are view v's.
         scales: [M] float32, 3D scale of every mask (SAGA Eq. 2), scene units.
@@ -34,15 +34,15 @@ class Incidence:
         return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
 
     def shows(self) -> np.ndarray:
-        """[N] bool: Gaussians that have weight in some view."""
+        """[N] bool: Gaussians with weight in at least one view."""
         return np.bincount(self.shown.indices, minlength=self.inside.shape[1]) > 0
 
 
 class IncidenceBuilder:
-    """Takes in one view after another; of a view's rows only the sums stay.
+    """Accumulates views one by one; only the sums of a view's rows are kept.
 
     Args:
-        count: N, Gaussians.
+        count: N, number of Gaussians.
     """
 
     def __init__(self, count: int) -> None:
@@ -51,7 +51,7 @@ class IncidenceBuilder:
         self._scales: list[np.ndarray] = []
 
     def add(self, rows: Contributions, masks: SampledMasks) -> None:
-        """Take a view in: the rows of its pixels and its masks over the same pixels."""
+        """Add a view: the rows of its pixels and its masks over the same pixels."""
         whole = rows.total_weight(self._count).astype(np.float32)
         ids = np.flatnonzero(whole).astype(np.int32)
         self._shown.add(ids, whole[ids], np.array([len(ids)]))
@@ -59,14 +59,14 @@ class IncidenceBuilder:
         self._scales.append(masks.scales)
 
     def build(self) -> Incidence:
-        """The incidence of all views taken in."""
+        """The incidence of all added views."""
         first = np.concatenate([[0], np.cumsum([len(s) for s in self._scales])]).astype(np.int64)
         scales = np.concatenate([*self._scales, np.zeros(0, np.float32)]).astype(np.float32)
         return Incidence(self._inside.matrix(self._count), self._shown.matrix(self._count), first, scales)
 
 
 class _Stack:
-    """Sparse rows below each other. Arrays that grow where they lie: joined at the end, they would be there twice."""
+    """Stacked sparse rows. The arrays grow in place, because a final concatenation would need twice the memory."""
 
     def __init__(self) -> None:
         self._values, self._ids = np.empty(0, np.float32), np.empty(0, np.int32)
@@ -75,7 +75,7 @@ class _Stack:
     def add(self, ids: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> None:
         start, end = len(self._values), len(self._values) + len(values)
         for array, more in ((self._values, values), (self._ids, ids)):
-            array.resize(end, refcheck=False)  # nobody else has it before `matrix`
+            array.resize(end, refcheck=False)  # no other reference exists before `matrix`
             array[start:] = more
         self._lengths.append(lengths)
 
@@ -95,7 +95,7 @@ def _inside(
         rows: of the view's pixels.
         masks: over the same pixels.
         count: N, Gaussians.
-        shown: how many of them the view shows: a mask has no more.
+        shown: number of Gaussians that the view shows, an upper limit for each mask.
     """
     total = len(masks.scales)
     most = np.zeros(total, np.int64)
@@ -126,14 +126,14 @@ def _count_entries(offsets, bits, out):
 
 @numba.njit(parallel=True, cache=True)
 def _sum_masks(parts, rows, bits, count, out):
-    for part in numba.prange(parts):  # masks are sorted by size: every part gets some large ones
+    for part in numba.prange(parts):  # masks are sorted by size, so every part gets some large ones
         _sum_part(part, parts, rows, bits, count, out)
 
 
 @numba.njit(cache=True, nogil=True)
 def _sum_part(part, parts, rows, bits, count, out):
     offsets, ids, weights = rows
-    starts, found, values, lengths = out
+    starts, touched, values, lengths = out
     sums = np.zeros(count, np.float32)
     for m in range(part, len(lengths), parts):
         end = starts[m]
@@ -143,10 +143,10 @@ def _sum_part(part, parts, rows, bits, count, out):
             for k in range(offsets[p], offsets[p + 1]):
                 if weights[k] > 0.0:
                     if sums[ids[k]] == 0.0:
-                        found[end] = ids[k]
+                        touched[end] = ids[k]
                         end += 1
                     sums[ids[k]] += weights[k]
         for at in range(starts[m], end):
-            values[at] = sums[found[at]]
-            sums[found[at]] = 0.0
+            values[at] = sums[touched[at]]
+            sums[touched[at]] = 0.0
         lengths[m] = end - starts[m]

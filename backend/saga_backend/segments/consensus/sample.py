@@ -1,4 +1,4 @@
-"""The incidence over a sample of Gaussians, by mask and by Gaussian: the search asks both, thousands of times."""
+"""The incidence over a sample of Gaussians, indexed by mask and by Gaussian for the search."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .incidence import Incidence
 
 
 class Sample(NamedTuple):
-    """V views, M masks, S Gaussians; E times a Gaussian lies in a mask. Compiled functions take it as it is.
+    """V views, M masks, S Gaussians, and E pairs of a Gaussian and a mask. Compiled functions accept it directly.
 
     Attributes:
-        first: [V+1] int64, masks first[v] to first[v+1] are view v's; view_of [M] int32 says the same.
+        first: [V+1] int64, masks first[v] to first[v+1] are view v's; view_of [M] int32 is the view of each mask.
         masses: [M] float32, blending weight inside every mask.
         mask_starts, mask_ids, mask_weights: the Gaussians in every mask, [M+1] int64, [E] int32, and their weight
             in it, [E] float32.
-        held_starts, held_by, held_weights: the same the other way: the masks that hold every Gaussian, rising.
-        shares: [E] float32, in that order: share of the Gaussian's weight in the mask's view that lies inside.
-        shown_starts, shown_by, shown_weights: the views that show every Gaussian, rising, and its weight in them.
+        held_starts, held_by, held_weights: the transpose: the masks that contain every Gaussian, ascending.
+        shares: [E] float32, in that order: the share of the Gaussian's weight in the mask's view that is inside.
+        shown_starts, shown_by, shown_weights: the views that show every Gaussian, ascending, and its weight in them.
     """
 
     first: np.ndarray
@@ -54,7 +54,7 @@ def sample_of(incidence: Incidence, ids: np.ndarray) -> Sample:
 
 
 def _columns(matrix: sparse.csr_matrix, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The columns with a place >= 0 of a CSR matrix, as offsets, columns' places and values."""
+    """The columns of a CSR matrix with a new index >= 0 in `place`, as offsets, new indices and values."""
     offsets = np.zeros(matrix.shape[0] + 1, np.int64)
     _count_columns(matrix.indptr, matrix.indices, place, offsets)
     np.cumsum(offsets, out=offsets)
@@ -66,7 +66,7 @@ def _columns(matrix: sparse.csr_matrix, place: np.ndarray) -> tuple[np.ndarray, 
 def _transposed(
     rows: tuple[np.ndarray, np.ndarray, np.ndarray], columns: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of a sparse matrix as its columns, the row numbers in each rising."""
+    """The columns of a sparse matrix given by rows, with ascending row numbers."""
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows[1], minlength=columns))]).astype(np.int64)
     ids, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
     _turn(rows, offsets[:-1].copy(), ids, values)
@@ -85,12 +85,12 @@ def _count_columns(offsets, ids, place, out):
 @numba.njit(cache=True, nogil=True)
 def _take_columns(matrix, place, out):
     offsets, ids, values = matrix
-    starts, places, taken = out
+    starts, places, selected = out
     for row in range(len(offsets) - 1):
         cursor = starts[row]
         for k in range(offsets[row], offsets[row + 1]):
             if place[ids[k]] >= 0:
-                places[cursor], taken[cursor] = place[ids[k]], values[k]
+                places[cursor], selected[cursor] = place[ids[k]], values[k]
                 cursor += 1
 
 
@@ -110,7 +110,7 @@ def _fill_shares(held, shown, view_of, shares):
         at, end = shown[0][i], shown[0][i + 1]
         for k in range(held[0][i], held[0][i + 1]):
             view = view_of[held[1][k]]
-            while at < end and shown[1][at] < view:  # both lists rise
+            while at < end and shown[1][at] < view:  # both lists ascend
                 at += 1
             there = shown[2][at] if at < end and shown[1][at] == view else np.float32(0.0)
             shares[k] = held[2][k] / max(there, np.float32(1e-9))

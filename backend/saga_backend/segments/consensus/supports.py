@@ -1,4 +1,4 @@
-"""How well the masks of other views support each mask: every pair of masks of two views is compared where both look."""
+"""Support of each mask by the masks of other views: all pairs of masks of two views are compared."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 from ...common.progress import Control
 from .sample import Sample
 
-SEES = 0.3  # a view that shows less of a mask's thing than this share has no say about it
-_SEEDS = 0.4  # IoU of two masks of different views that may mean the same: a small mask's ragged rim is much of it
-_STEPS = 20  # parts of the work, between which it can be cancelled
+SEES = 0.3  # minimum visible share of a mask's Gaussians for a view to count
+_SEEDS = 0.4  # minimum IoU of two masks of the same object in different views; ragged rims weigh much in small masks
+_STEPS = 20  # parts of the work; cancellation is checked between them
 
 
 def supports(sample: Sample, control: Control) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Support of every mask, and its most similar mask in every other view.
 
-    A mask is lifted to its Gaussians (the share of their weight in its view that lies inside it) and seen from the
-    other view; of the two ways to look the worse IoU counts.
+    A mask is lifted to its Gaussians (the share of their weight in its view that is inside the mask) and projected into
+    the other view. The worse IoU of the two directions counts.
 
     Returns:
-        support: [M] float32, sum of the best IoUs above _SEEDS over the views that see the mask's thing, times the
-            mean of the same.
+        support: [M] float32, sum of the best IoUs above _SEEDS over the views that see the mask's object, times their
+            mean.
         twins: [M,V] int32, each view's most similar mask.
-        likeness: [M,V] float32, its IoU; 0 in the mask's own view and where the view does not see the thing.
+        likeness: [M,V] float32, its IoU; 0 in the mask's own view and in views that do not see the object.
 
     Raises:
         Cancelled: if the control was cancelled.
@@ -31,8 +31,8 @@ def supports(sample: Sample, control: Control) -> tuple[np.ndarray, np.ndarray, 
     views, total = len(sample.first) - 1, len(sample.masses)
     seen, common, likeness = (np.zeros((views, total), np.float32) for _ in range(3))
     twins = np.zeros((views, total), np.int32)
-    _look(sample, seen, common)
-    # a view is compared with those after it: the first has most of them, the last none, a pair always as many
+    _project(sample, seen, common)
+    # a view is compared with the later views; pairs of an early and a late view have equal work
     order = np.stack([np.arange(views), np.arange(views)[::-1]], axis=1).ravel()[:views]
     parts = np.array_split(order, max(1, min(_STEPS, views // (2 * numba.get_num_threads()))))
     for number, part in enumerate(parts):
@@ -48,14 +48,14 @@ def supports(sample: Sample, control: Control) -> tuple[np.ndarray, np.ndarray, 
 
 
 @numba.njit(parallel=True, cache=True)
-def _look(sample, seen, common):
-    """For every view and mask: weight of the lifted mask in the view, and what the view shows of the mask."""
+def _project(sample, seen, common):
+    """For every view and mask: weight of the lifted mask in the view, and weight of the mask's visible Gaussians."""
     for m in numba.prange(len(sample.masses)):
-        _look_at(sample, m, seen, common)
+        _project_one(sample, m, seen, common)
 
 
 @numba.njit(cache=True, nogil=True)
-def _look_at(sample, m, seen, common):
+def _project_one(sample, m, seen, common):
     offsets, ids, inside = sample.mask_starts, sample.mask_ids, sample.mask_weights
     starts, views, shown = sample.shown_starts, sample.shown_by, sample.shown_weights
     lifted, there = np.zeros(len(seen), np.float32), np.zeros(len(seen), np.float32)
@@ -70,7 +70,7 @@ def _look_at(sample, m, seen, common):
 
 @numba.njit(inline="always")
 def _share(sample, m, k):
-    """Share of the weight of mask m's k-th Gaussian in the mask's view that lies inside."""
+    """Share of the weight of mask m's k-th Gaussian that is inside the mask, in the mask's view."""
     i, view, whole = sample.mask_ids[k], sample.view_of[m], np.float32(1e-9)
     for at in range(sample.shown_starts[i], sample.shown_starts[i + 1]):
         if sample.shown_by[at] == view:
@@ -87,7 +87,7 @@ def _compare(sample, views, looks, out):
 
 @numba.njit(cache=True, nogil=True)
 def _compare_view(sample, view, looks, out):
-    """The masks of a view with all masks of the views after it; nobody else writes about these pairs of views."""
+    """Compare the masks of a view with all masks of later views; no other thread writes these pairs of views."""
     later = sample.first[view + 1]
     there = np.zeros((len(sample.masses) - later, 2), np.float32)
     for m in range(sample.first[view], later):
@@ -97,7 +97,7 @@ def _compare_view(sample, view, looks, out):
 
 @numba.njit(cache=True, nogil=True)
 def _meet(sample, m, later, both):
-    """Weight inside the masks from `later` on of mask m when it is lifted (0: there), and inside it of theirs (1)."""
+    """Weight of the lifted mask m inside each later mask (0), and of each lifted later mask inside m (1)."""
     offsets, masks, inside = sample.held_starts, sample.held_by, sample.held_weights
     both[:] = 0.0
     for k in range(sample.mask_starts[m], sample.mask_starts[m + 1]):

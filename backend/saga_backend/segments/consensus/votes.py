@@ -1,4 +1,4 @@
-"""Votes of masks over Gaussians, and the refinement that lets the masks which agree with a selection vote again."""
+"""Votes of masks on Gaussians, and the refinement: masks that agree with a selection vote again."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from .incidence import Incidence
 from .sample import Sample
 
 ROUNDS = 5
-AGREES = 0.5  # IoU with the selection from which on a view's best mask votes
-POWER = 12  # of the IoU, in the weight of a vote: at 4, an object's masks still blur the outline of its largest part
+AGREES = 0.5  # minimum IoU with the selection for the vote of a view's best mask
+POWER = 12  # exponent of the IoU in a vote's weight: with 4, masks of the object blur the outline of its largest part
 SELECTED = 0.5
-SAME = 0.85  # IoU of segments that are one
+SAME = 0.85  # IoU from which two segments are the same
 
-_SETTLED = 0.99  # IoU of two rounds' selections
-_SHOWN = 1e-6  # weight that a Gaussian must have in the views that vote
+_SETTLED = 0.99  # IoU of two rounds' selections at which the refinement ends
+_SHOWN = 1e-6  # minimum weight of a Gaussian in the voting views
 
 
 class Refined(NamedTuple):
-    """What refinement made of B beginnings. Sets of Gaussians are bits: W words of 64.
+    """Results of the refinement for B seeds. Sets of Gaussians are bits: W words of 64.
 
     Attributes:
-        rounds: [B] int64, rounds that it took; 0 where no mask agrees with the beginning.
-        known: [B] bool, some round came to a set that was known: it ended there.
-        selections: [B,ROUNDS,W] uint64, what each round selected.
-        masks: [B,V] int64, the mask that spoke for each view in the last round, -1 where the view abstained.
-        agreements: [B,V] float32, IoU of that mask with the selection before that round, 0 where it abstained.
+        rounds: [B] int64, number of rounds; 0 if no mask agrees with the initial selection.
+        known: [B] bool, whether a round reached a known set, which ends the refinement.
+        selections: [B,ROUNDS,W] uint64, selection of each round.
+        masks: [B,V] int64, voting mask of each view in the last round, -1 for a view that abstains.
+        agreements: [B,V] float32, IoU of that mask with the previous selection, 0 for a view that abstains.
     """
 
     rounds: np.ndarray
@@ -42,8 +42,8 @@ def vote(incidence: Incidence, masks: np.ndarray, weights: np.ndarray) -> np.nda
     """[K,N] bool: for K sets of votes, the Gaussians with sum_v w_v B_v[m_v, i] > 1/2 sum_v w_v Vis_v[i].
 
     Args:
-        incidence: of the masks.
-        masks: [K,V] int64, each view's mask; ignored where the weight is 0.
+        incidence: incidence of the masks.
+        masks: [K,V] int64, each view's mask; ignored if its weight is 0.
         weights: [K,V] float32, 0 for a view that abstains.
     """
     inside, shown = incidence.inside, incidence.shown
@@ -54,14 +54,13 @@ def vote(incidence: Incidence, masks: np.ndarray, weights: np.ndarray) -> np.nda
 
 
 def refine(sample: Sample, masks: np.ndarray, weights: np.ndarray, known: np.ndarray) -> Refined:
-    """Refine what some votes select: in each view the mask most like the selection votes, by its IoU to the power of
-    POWER, and again, at most ROUNDS times; a selection that hardly changes any more ends it, and so does one that no
-    mask agrees with.
+    """Refine the selections of votes. In each round, the most similar mask of each view votes, weighted by its IoU to
+    the power of POWER. It ends after ROUNDS rounds, when the selection settles, or when no mask agrees.
 
     Args:
         sample: the masks.
-        masks, weights: [B,V], the votes to begin with, as in `vote`.
-        known: [K,W] uint64, sets that need not be found again (IoU above SAME).
+        masks, weights: [B,V], the initial votes, as in `vote`.
+        known: [K,W] uint64, known sets, which end the refinement (IoU above SAME).
     """
     count, views, words = len(masks), len(sample.first) - 1, words_of(sample)
     out = Refined(
@@ -73,7 +72,7 @@ def refine(sample: Sample, masks: np.ndarray, weights: np.ndarray, known: np.nda
 
 
 def agreements(sample: Sample, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """IoU of every mask with some sets [K,W] as its view shows them, [K,M] float32, and the sets' weight in every view,
+    """IoU of every mask with sets [K,W] in the mask's view, [K,M] float32, and the weight of the sets in every view,
     [K,V] float32.
     """
     ious = np.zeros((len(sets), len(sample.masses)), np.float32)
@@ -83,7 +82,7 @@ def agreements(sample: Sample, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def words_of(sample: Sample) -> int:
-    """W, words of 64 bits that a set takes."""
+    """W, the number of 64-bit words of a set."""
     return -(-(len(sample.held_starts) - 1) // 64)
 
 
@@ -96,12 +95,12 @@ def to_bits(chosen: np.ndarray) -> np.ndarray:
 
 
 def sizes(sets: np.ndarray) -> np.ndarray:
-    """[K] int64: members of sets [K,W]."""
+    """[K] int64: sizes of sets [K,W]."""
     return np.bitwise_count(sets).sum(axis=1, dtype=np.int64)
 
 
 def same_as_any(one: np.ndarray, sets: np.ndarray) -> bool:
-    """Whether a set [W] is one of some sets [K,W]: an IoU above SAME."""
+    """Whether a set [W] has an IoU above SAME with one of the sets [K,W]."""
     common = sizes(sets & one)
     union = sizes(sets) + int(np.bitwise_count(one).sum()) - common
     return bool((common > SAME * np.maximum(union, 1)).any())
@@ -164,7 +163,7 @@ def _refine_one(sample, masks, weights, known, out, b):
 
 @numba.njit(cache=True, nogil=True)
 def _best_votes(first, ious, masks, votes):
-    """Of every view the mask of highest IoU, if it agrees; else -1 and 0. Whether any does."""
+    """The mask with the highest IoU of every view, or -1 and 0 if it does not agree; returns whether any agrees."""
     some = False
     for v in range(len(masks)):
         masks[v], votes[v] = -1, 0.0
@@ -177,9 +176,9 @@ def _best_votes(first, ious, masks, votes):
 
 @numba.njit(cache=True, nogil=True)
 def _selected(sample, masks, weights, inside):
-    """The Gaussians that a vote selects, [R] int32; `inside`: [S] float32 of zeros, and again when it returns.
+    """The Gaussians that a vote selects, [R] int32; `inside`: [S] float32 zeros, reset on return.
 
-    Who is in no mask that votes is not selected, so only the others' views are looked at.
+    Gaussians outside all voting masks are never selected, so only the others are visited.
     """
     offsets, ids, values = sample.mask_starts, sample.mask_ids, sample.mask_weights
     bound = 0
@@ -210,7 +209,7 @@ def _selected(sample, masks, weights, inside):
 
 @numba.njit(cache=True, nogil=True)
 def _agree(sample, chosen, ious, shown):
-    """IoU of every mask with the Gaussians `chosen` [R] as its view shows them, and their weight in every view."""
+    """IoU of every mask with the Gaussians `chosen` [R] in the mask's view, and their weight in every view."""
     ious[:] = 0.0
     shown[:] = 0.0
     for at in range(len(chosen)):
@@ -248,7 +247,7 @@ def _mark(chosen, words):
 
 @numba.njit(inline="always")
 def _ones(word):
-    """Bits that are set: sums of neighboring 1, 2, 4 bits, then of the bytes."""
+    """Number of set bits: sums of neighboring 1, 2 and 4 bits, then of the bytes."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
