@@ -11,6 +11,7 @@ from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.wire.messages import CleanUp
 
 from ..common.neighbors import nearest
+from ..common.union_find import find
 
 _NEIGHBORS = 10
 _SPACING = 5  # the distance to the fifth neighbor is a Gaussian's spacing: robust against one stray neighbor
@@ -119,38 +120,30 @@ def components(mask: np.ndarray, neighbors: Neighborhood) -> np.ndarray:
         neighbors: a link in one direction connects both Gaussians.
     """
     members = np.flatnonzero(mask).astype(np.int32)
-    roots = np.full(len(mask), -1, np.int32)
-    roots[members] = members
-    _union(members, neighbors.ids, roots)
+    parent = np.full(len(mask), -1, np.int32)
+    parent[members] = members
+    _connect(members, neighbors.ids, parent)
     out = np.full(len(mask), -1, np.int32)
-    out[members] = np.unique(roots[members], return_inverse=True)[1]
+    out[members] = np.unique(parent[members], return_inverse=True)[1]
     return out
 
 
-@numba.njit(inline="always")
-def _root(roots, i):
-    while roots[i] != i:
-        roots[i] = roots[roots[i]]
-        i = roots[i]
-    return i
-
-
 @numba.njit(cache=True, nogil=True)
-def _union(members, neighbors, roots):
-    """Union-find: the smallest id of a piece becomes the root of all its members."""
+def _connect(members, neighbors, parent):
+    """Join linked members; the smallest id of a piece becomes the parent of all its members."""
     for i in members:
         for j in neighbors[i]:
             if j < 0:
                 break
-            if roots[j] < 0:
+            if parent[j] < 0:
                 continue
-            a, b = _root(roots, i), _root(roots, j)
+            a, b = find(parent, i), find(parent, j)
             if a < b:
-                roots[b] = a
+                parent[b] = a
             elif b < a:
-                roots[a] = b
+                parent[a] = b
     for i in members:
-        roots[i] = _root(roots, i)
+        parent[i] = find(parent, i)
 
 
 def _floaters(selection: ClickedMask, pieces: np.ndarray, cloud: GaussianCloud) -> np.ndarray:

@@ -19,7 +19,8 @@ import numpy as np
 from skimage.color import rgb2lab
 
 from ...common.neighbors import nearest
-from .merging import Graph, JoinSettings, cut, find, join_patches
+from ...common.union_find import find, roots
+from .merging import Graph, JoinSettings, cut, join_patches
 
 _WHOLE = 0.7  # share of the points
 _MAX_GAP = 10.0  # spacings; larger gaps count the same
@@ -137,7 +138,7 @@ def _patches(graph: Graph, settings: SegmentSettings) -> np.ndarray:
     parent = np.arange(len(graph.means), dtype=np.int32)
     threshold = np.float32(settings.patch)
     _join_light(graph.pairs[order], graph.weights[order], parent, threshold, settings.smallest)
-    return np.unique(parent, return_inverse=True)[1].astype(np.int32)
+    return np.unique(roots(parent), return_inverse=True)[1].astype(np.int32)
 
 
 @numba.njit(parallel=True, cache=True)
@@ -173,5 +174,3 @@ def _join_light(pairs, weights, parent, threshold, smallest):
                 parent[b] = a
                 size[a] += size[b]
                 inner[a] = max(weights[e], inner[a])
-    for n in range(len(parent)):
-        parent[n] = find(parent, n)

@@ -10,12 +10,12 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ...common.neighbors import nearest
+from ...common.union_find import roots
 
 _SHOWN = 0.2  # a view shows a patch if the patch has this share of its mass in its best view
 _TOGETHER = 0.5  # common share of the views of the less visible patch from which two patches count as seen together
@@ -250,21 +250,3 @@ class _Segments:
             self.next_to[other][new] = border
         self.next_to.append(around)
         return new
-
-
-@numba.njit(cache=True, nogil=True)
-def find(parent, node):
-    """The root of a node in a union-find forest."""
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
-
-
-@numba.njit(cache=True, nogil=True)
-def roots(parent):
-    """The root of every node."""
-    out = np.empty_like(parent)
-    for n in range(len(parent)):
-        out[n] = find(parent, n)
-    return out
