@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from skimage.io import imsave
+from PIL import Image
 
 from blender_saga.client.backend import Backend
 from blender_saga.client.connection.jobs import Job
@@ -128,7 +128,7 @@ def label_maps(folder: Path, views: tuple[View, ...]) -> tuple[str, ...]:
             x, y, z = centers[thing, :3]
             column, row = 90 * x / z + 60, 90 * y / z + 40
             labels[(columns - column) ** 2 + (rows - row) ** 2 < (90 * 0.5 / z) ** 2] = thing + 1
-        imsave(folder / f"view_{index:04d}.png", labels, check_contrast=False)
+        Image.fromarray(labels).save(folder / f"view_{index:04d}.png")
     return tuple(f"view_{index:04d}" for index in range(len(views)))
 
 

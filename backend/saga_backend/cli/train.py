@@ -146,7 +146,7 @@ def run_render(options: argparse.Namespace) -> None:
     Raises:
         UserError: for bad input or an output that cannot be written.
     """
-    from skimage.io import imsave
+    from PIL import Image
 
     check_output(options.out)
     if options.out.suffix.lower() != ".png":
@@ -155,7 +155,7 @@ def run_render(options: argparse.Namespace) -> None:
     picture = render(read_scene(options.scene).cloud, view)
     rgb = (np.clip(picture.rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
     try:
-        imsave(options.out, rgb, check_contrast=False)
+        Image.fromarray(rgb).save(options.out)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{options.out} cannot be written",

@@ -9,6 +9,8 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.sh import C0
 
+from ..common.cie_lab import srgb_to_lab
+
 PALETTE = {
     "red": (0.85, 0.20, 0.20),
     "orange": (0.90, 0.55, 0.20),
@@ -29,10 +31,8 @@ COLORS = tuple(PALETTE)
 
 def color_names(rgb: np.ndarray) -> list[str]:
     """The name of the nearest color of the palette, by distance in CIE Lab, for [M,3] sRGB 0..1."""
-    from skimage.color import rgb2lab
-
-    palette = rgb2lab(np.array(list(PALETTE.values()))[None])[0]
-    lab = rgb2lab(np.asarray(rgb, np.float64).reshape(1, -1, 3))[0]
+    palette = srgb_to_lab(np.array(list(PALETTE.values())))
+    lab = srgb_to_lab(np.asarray(rgb, np.float64).reshape(-1, 3))
     return [COLORS[i] for i in np.linalg.norm(lab[:, None] - palette[None], axis=2).argmin(axis=1)]
 
 

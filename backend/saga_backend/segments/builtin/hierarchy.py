@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import numba
 import numpy as np
-from skimage.color import rgb2lab
 
+from ...common.cie_lab import srgb_to_lab
 from ...common.neighbors import nearest
 from ...common.union_find import find, roots
 from .merging import Graph, JoinSettings, cut, join_patches
@@ -125,7 +125,7 @@ def _graph(means, colors, toward, settings) -> Graph:
     direction = (means[i] - means[j]) / np.maximum(length, 1e-12)[:, None]
     concave = np.maximum(0, -((normal[i] - normal[j]) * direction).sum(axis=1))
     bend = np.arccos(np.clip((normal[i] * normal[j]).sum(axis=1), -1, 1))
-    lab = rgb2lab(np.clip(colors, 0, 1)).astype(np.float32)
+    lab = srgb_to_lab(np.clip(colors, 0, 1)).astype(np.float32)
     color = np.linalg.norm(lab[i] - lab[j], axis=1)
     gap = np.clip(length / np.maximum(np.minimum(spacing[i], spacing[j]), 1e-12) - 1, 0, _MAX_GAP)
     weights = settings.concave * concave + settings.bend * bend + settings.color * color + settings.gap * gap
