@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import field, fields, is_dataclass
+from dataclasses import field, fields
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -32,11 +32,6 @@ class Lane(Enum):
     pictures = "pictures"
     """Segment Anything's pictures: seconds each on a CPU."""
 
-    @property
-    def lasts(self) -> bool:
-        """Whether its work may last: then it tells its progress and can be cancelled."""
-        return self not in (Lane.at_once, Lane.queries)
-
 
 class PathUse(Enum):
     """What a path in a message is for."""
@@ -54,31 +49,37 @@ def path_field(use: PathUse) -> Any:
     return field(default="", metadata={"path": use})
 
 
-def paths_of(value: object) -> Iterator[tuple[str, PathUse]]:
-    """The paths that a message or part names, also those inside its parts, and what each is for."""
-    for each in fields(value) if is_dataclass(value) else ():  # type: ignore[arg-type]  # an instance
-        content = getattr(value, each.name)
-        if "path" in each.metadata:
-            yield content, each.metadata["path"]
-        elif isinstance(content, Part):
-            yield from paths_of(content)
+class _Fields:
+    """What requests and parts have in common: fields."""
+
+    def paths(self) -> Iterator[tuple[str, PathUse]]:
+        """The paths that it names, also those inside its parts, and what each is for."""
+        for each in fields(self):  # type: ignore[arg-type]  # its classes are dataclasses
+            value = getattr(self, each.name)
+            if "path" in each.metadata:
+                yield value, each.metadata["path"]
+            elif isinstance(value, Part):
+                yield from value.paths()
 
 
-class Request:
+class Request(_Fields):
     """What a client asks of the backend. It gets exactly one final answer: its reply, `Failed` or `Stopped`.
 
     Attributes:
         reply: what answers it when all is well.
         lane: the thread that works on it.
+        lasts: whether its lane's work may last, so that it tells its progress and can be cancelled.
         handler: name of the session's method that answers it: `LoadScene` is answered by `load_scene`. It takes the
-            request and, where the lane's work lasts, the control by which it tells progress and hears of a cancel.
+            request and, if that lasts, the control by which it tells progress and hears of a cancel.
     """
 
     reply: ClassVar[type[Reply]]
     lane: ClassVar[Lane] = Lane.queries
+    lasts: ClassVar[bool]
     handler: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
+        cls.lasts = cls.lane not in (Lane.at_once, Lane.queries)
         cls.handler = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         _register(cls)
 
@@ -90,7 +91,7 @@ class Reply:
         _register(cls)
 
 
-class Part:
+class Part(_Fields):
     """What may stand inside a message."""
 
 

@@ -20,7 +20,6 @@ from blender_saga.wire.messages import (
     TrainSources,
     all_requests,
     path_field,
-    paths_of,
 )
 
 
@@ -49,8 +48,8 @@ def test_it_travels_and_is_known_by_what_its_class_says(new: tuple[type[Request]
     request, reply = new
     number, came = decode(encode(7, request("scene", "/w.pt")))  # type: ignore[call-arg]
     assert number == 7 and type(came) is request and (came.scene, came.weights) == ("scene", "/w.pt")
-    assert request in all_requests() and request.handler == "measure_length" and request.lane.lasts
-    assert list(paths_of(came)) == [("/w.pt", PathUse.file)]
+    assert request in all_requests() and request.handler == "measure_length" and request.lasts
+    assert list(came.paths()) == [("/w.pt", PathUse.file)]
     assert complaint(asked(came), reply(1.5)) == ""  # type: ignore[call-arg]
     assert "was answered with Done" in complaint(asked(came), Done())
 
@@ -70,5 +69,5 @@ def test_every_request_says_its_reply_and_its_lane() -> None:
 
 def test_paths_inside_parts_are_found() -> None:
     sources = TrainSources(cameras="/photos", masks_folder="/masks")
-    found = [use for path, use in paths_of(Train("scene", "/m.saga", sources=sources)) if path]
+    found = [use for path, use in Train("scene", "/m.saga", sources=sources).paths() if path]
     assert found == [PathUse.saved_model, PathUse.cameras, PathUse.masks_folder]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blender_saga.errors import ErrorCode, UserError
-from blender_saga.wire.messages import PathUse, paths_of
+from blender_saga.wire.messages import PathUse, Request
 
 MODEL_SUFFIX = ".saga"
 _LONGEST = 4096  # characters; the limit of the systems
@@ -36,7 +36,7 @@ class Confinement:
         Raises:
             UserError: if so (code "bad_path"); no file was opened.
         """
-        for text, use in paths_of(request):
+        for text, use in request.paths() if isinstance(request, Request) else ():
             self._check(text, use)
 
     def _check(self, text: str, use: PathUse) -> None:

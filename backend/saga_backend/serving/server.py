@@ -254,7 +254,7 @@ class Server:
         if handler is None:
             why = f"{type(request).__name__} is not a request"
             raise UserError("The backend cannot do this", why, fix=REPORT, code=ErrorCode.WIRE)
-        return handler(request, job) if request.lane.lasts else handler(request)
+        return handler(request, job) if request.lasts else handler(request)
 
     def _forget_abandoned(self, client: Client, scene: str) -> None:
         """A client loads a scene: forget those that only clients had that have gone since."""

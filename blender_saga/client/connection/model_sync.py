@@ -33,7 +33,6 @@ from ...wire.messages import (
     SceneState,
     Train,
     Trained,
-    paths_of,
 )
 
 FIRST_ID = codec.MAX_ID // 2
@@ -242,7 +241,7 @@ class ModelSync:
 def _paths(message: Any) -> tuple[str, ...]:
     """The paths on the backend's machine in a request."""
     here = (PathUse.model, PathUse.saved_model)  # these are of this machine
-    return tuple(path for path, use in paths_of(message) if use not in here and path.rstrip("/\\"))
+    return tuple(path for path, use in message.paths() if use not in here and path.rstrip("/\\"))
 
 
 def _saved(path: Path, message: Any, scene: str) -> UserError | None:

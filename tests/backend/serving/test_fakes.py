@@ -86,7 +86,7 @@ def answers(session: object) -> list[str]:
     for request in LIFE:
         handler = getattr(session, request.handler)
         try:
-            answer = handler(request, Control()) if request.lane.lasts else handler(request)
+            answer = handler(request, Control()) if request.lasts else handler(request)
         except UserError as error:
             found.append(f"{request.handler}: {error.code}")
         else:
