@@ -31,11 +31,18 @@ sys.path.insert(0, str(ROOT))
 from tests import seeds  # noqa: E402
 from tests.faults import table  # noqa: E402
 
-PURE = ("blender_saga/wire", "blender_saga/gaussians", "blender_saga/client")
+PLATFORMS = ("linux", "win32", "darwin")
+"""Types are checked as each of them sees the code; a cache for each, so that only changed files are read again."""
 CHECKS = {
     "ruff check": ("ruff", "check", "."),
     "ruff format": ("ruff", "format", "--check", "."),
-    "mypy": ("mypy", "--follow-imports", "silent", *PURE, "backend/saga_backend"),
+    **{
+        f"mypy on {name}": (
+            *("mypy", "--platform", name, "--cache-dir", f".mypy_cache/{name}"),
+            *("--follow-imports", "silent", "blender_saga", "backend/saga_backend"),
+        )
+        for name in PLATFORMS
+    },
 }
 TIERS = ("unit", "blender", "backend", "gpu")
 LIMIT = 1200

@@ -149,7 +149,8 @@ def _with_ending(name: str, ending: str) -> str:
 def _one_each(path: Path, pieces: list[Piece]) -> list[tuple[Path, list[Piece]]]:
     """One file for each piece, named by file and object, with a number if an object is placed more than once."""
     ending = next(suffix for kind in FORMATS for suffix in kind.suffixes if path.name.lower().endswith(suffix))
-    stem, groups = path.name[: -len(ending)], {}
+    stem = path.name[: -len(ending)]
+    groups: dict[str, Piece] = {}
     for piece in pieces:
         name = f"{stem}-{bpy.path.clean_name(piece.placed.original.name)}"
         number = sum(key.startswith(name) for key in groups)

@@ -17,7 +17,9 @@ from .launch import ensure_started
 from .reporting import Result, reported
 
 if TYPE_CHECKING:
-    _Mixin = bpy.types.Operator  # the class that mixins extend
+
+    class _Mixin(bpy.types.Operator):
+        """What the mixins extend."""
 else:
     _Mixin = object  # Blender rejects a mixin that is an operator itself
 

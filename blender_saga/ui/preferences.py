@@ -69,7 +69,7 @@ class SagaPreferences(bpy.types.AddonPreferences):
         layout.use_property_split = True
         layout.row().prop(self, "backend_where", expand=True)
         if self.backend_where == "ELSEWHERE":
-            names = ("remote_address", "remote_key", "remote_sam_weights", "remote_clip_weights")
+            names: tuple[str, ...] = ("remote_address", "remote_key", "remote_sam_weights", "remote_clip_weights")
         else:
             names = ("backend_folder", "backend_python", "device", "sam_weights", "clip_weights")
         for name in names:

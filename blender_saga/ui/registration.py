@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import bpy
 
 from ..scene.requests import recolor, requery, save_model
@@ -37,7 +39,7 @@ from . import (
     weights_ops,
 )
 
-_MODULES = (
+_MODULES: tuple[ModuleType, ...] = (
     preferences,
     weights_ops,
     import_ops,

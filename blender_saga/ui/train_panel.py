@@ -39,7 +39,7 @@ class SAGA_PT_train(SagaPanel, bpy.types.Panel):
         if body is not None:
             _draw_sources(body, settings)
             _draw_more(body, settings)
-        problem = reason(lambda: (find_splat(context, ""), usable_backend()))
+        problem = reason(lambda: find_splat(context, "")) or reason(usable_backend)
         problem = problem or reason(lambda: train_sources.check(context, settings))
         button = layout.column()
         button.scale_y = 1.6

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
-from gpu.types import GPUTexture, GPUUniformBuf
+from gpu.types import GPUBatch, GPUShader, GPUTexture, GPUUniformBuf
 
 import gpu
 
@@ -106,7 +106,9 @@ class Painter:
         self.blocks, self.sorter, self.error = Blocks(), Sorter(), ""
         self._atlases: dict[tuple[int, ...], _Atlas] = {}
         self._views: dict[object, _View] = {}
-        self._shader, self._quad, self._budget = None, None, 0
+        self._shader: GPUShader | None = None
+        self._quad: GPUBatch | None = None
+        self._budget = 0
 
     def news(self) -> bool:
         """Whether to redraw the viewports, because a new order has arrived or a view has come to rest."""
@@ -138,7 +140,7 @@ class Painter:
         atlas = self._atlas(blocks)
         view = self._view(key)
         views = np.stack([camera.view @ np.array(o.matrix_world, np.float64) for o in objects])
-        look = (views.tobytes(), camera.projection.tobytes())
+        look: tuple[object, ...] = (views.tobytes(), camera.projection.tobytes())
         if self._budget == _BUDGET["software"]:
             look += (style, *((b.marking, b.coloring) for b in blocks))
         share = 1.0 if wait else self._share(view, look, style.density * sum(map(len, blocks)))
@@ -199,7 +201,7 @@ class Painter:
         small = sum(map(len, wish.blocks)) <= _AT_ONCE
         if wait or (small and not fits):  # avoid an empty picture
             newest, fits = sort(wish), True
-        thinned = newest.thinned(wish.density) if fits else None
+        thinned = newest.thinned(wish.density) if newest is not None and fits else None
         if thinned is not None and thinned is not view.answer:
             self._take(view, thinned)
         view.wish = wish
@@ -216,7 +218,8 @@ class Painter:
         view.answer = replace(answer, colors=None)  # they are on the GPU now
 
     def _paint(self, atlas: _Atlas, view: _View, camera: Camera, style: Style) -> None:
-        answer, shader = view.answer, self._shader
+        answer, shader, quad = view.answer, self._shader, self._quad
+        assert answer is not None and shader is not None and quad is not None
         numbers = look(camera.projection, camera.size, _strokes(answer.wish, style, view.coarse))
         block = GPUUniformBuf(numbers)  # kept in a variable: a temporary would be freed before the draw
         matrices = _matrix_texture(answer.wish, view.wish)
@@ -228,7 +231,7 @@ class Painter:
         textures = (atlas.data, view.order, view.colors, atlas.marks, matrices)
         for name, texture in zip(("data", "order", "color", "mark", "object"), textures, strict=True):
             shader.uniform_sampler(f"{name}_tex", texture)
-        self._quad.draw_instanced(shader, instance_start=0, instance_count=len(answer.order))
+        quad.draw_instanced(shader, instance_start=0, instance_count=len(answer.order))
         gpu.state.depth_mask_set(True)
         gpu.state.depth_test_set("NONE")
         gpu.state.blend_set("NONE")

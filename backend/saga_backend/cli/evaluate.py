@@ -289,9 +289,9 @@ def _settings(run: _Run, frames: Sequence[Frame]) -> dict:
 
 def peak_mb() -> float | None:
     """Peak memory of this process, MB; None if the system does not report it (Windows)."""
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return None
+    import resource
+
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

@@ -156,7 +156,7 @@ def _create(path: Path) -> bytes:
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         facts, content = os.fstat(file.fileno()), file.read(_MOST_KEY_FILE)
-    if os.name == "posix" and (facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or facts.st_uid != os.geteuid()):
+    if sys.platform != "win32" and (facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or facts.st_uid != os.geteuid()):
         why = "other users may read or change it, and everyone with the key may use this machine's GPU"
         raise UserError(f"The key file {path} is not yours alone", why, "Add --new-key", code=ErrorCode.KEY)
     with contextlib.suppress(ValueError):

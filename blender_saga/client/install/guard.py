@@ -19,22 +19,21 @@ NOT_STARTED = 127
 
 def main() -> int:
     """Run the program in the command line. Returns its exit code, 128 or more for a signal."""
-    own_group = os.name == "posix"
     try:
-        child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=own_group)
+        child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=sys.platform != "win32")
     except OSError as error:
         print(f"{sys.argv[1]} could not be started: {error}")
         return NOT_STARTED
-    threading.Thread(target=_watch, args=(child, own_group), daemon=True).start()
+    threading.Thread(target=_watch, args=(child,), daemon=True).start()
     code = child.wait()
     return code if code >= 0 else 128 - code
 
 
-def _watch(child: subprocess.Popen[bytes], own_group: bool) -> None:
+def _watch(child: subprocess.Popen[bytes]) -> None:
     while os.read(0, 4096):
         pass
     with contextlib.suppress(OSError):
-        if own_group:
+        if sys.platform != "win32":
             os.killpg(child.pid, signal.SIGKILL)
         else:
             child.kill()

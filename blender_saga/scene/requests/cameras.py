@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import bpy
@@ -17,7 +17,7 @@ def flat_matrices(region_data: bpy.types.RegionView3D) -> tuple[list[float], lis
     return flatten(region_data.view_matrix), flatten(region_data.window_matrix)
 
 
-def flatten(matrix: Sequence[Sequence[float]]) -> list[float]:
+def flatten(matrix: Iterable[Iterable[float]]) -> list[float]:
     """The 16 values of a 4x4 matrix in row-major order."""
     return [float(value) for row in matrix for value in row]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import bpy
 import numpy as np
@@ -42,7 +42,8 @@ def recall(scene: bpy.types.Scene) -> tuple[Prompt, ...]:
 
 def _prompt(record: PromptRecord) -> Prompt:
     view = view_from_flat(record.view, record.projection, (record.width, record.height))
-    return make_prompt(view, tuple(int(value) for value in record.corners), record.positive)
+    x, y, x2, y2 = (int(value) for value in record.corners)
+    return make_prompt(view, (x, y, x2, y2), record.positive)
 
 
 def add(scene: bpy.types.Scene, record: dict[str, object]) -> None:
@@ -94,7 +95,7 @@ def state(objects: list[bpy.types.Object]) -> str:
     return f"{value:08x}"
 
 
-def _place(matrix: Sequence[Sequence[float]]) -> bytes:
+def _place(matrix: Iterable[Iterable[float]]) -> bytes:
     return np.array(flatten(matrix), np.float32).tobytes()
 
 

@@ -125,6 +125,7 @@ def stop() -> None:
     """Undo `start`, and forget what is under way."""
     global _pending, _due
     _pending, _due = None, 0.0
-    for place, function in ((properties.listeners, _changed), (timer.watchers, _watch)):
-        if function in place:
-            place.remove(function)
+    if _changed in properties.listeners:
+        properties.listeners.remove(_changed)
+    if _watch in timer.watchers:
+        timer.watchers.remove(_watch)
