@@ -21,6 +21,7 @@ from blender_saga.wire.messages import (
     TrainSources,
 )
 from saga_backend.common.progress import Control
+from saga_backend.masks.sam import weights as sam_weights
 from saga_backend.model.scene_model import SceneModel
 from saga_backend.rasterizer.select import CPU
 from saga_backend.segments.segments import from_sets, scale_table
@@ -134,7 +135,7 @@ def test_an_instant_click_on_a_trained_scene_is_snapped(unsure):
 
 
 def test_weights_are_fetched_by_kind(monkeypatch, tmp_path):
-    monkeypatch.setattr(service, "download", lambda file, folder, control: folder / file.name)
+    monkeypatch.setattr(sam_weights, "download", lambda file, folder, control: folder / file.name)
     session = Session("cpu")
     for kind, name in (("vit_h", "sam_vit_h_4b8939.pth"), ("ViT-B-16", "vit_b_16")):
         answer = session.fetch_weights(FetchWeights(kind, str(tmp_path)), Control())
