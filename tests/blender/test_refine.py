@@ -172,7 +172,7 @@ def test_duplicate_and_delete(trained: bpy.types.Object, snapshot: Callable) -> 
     assert len(trained.data.points) == 40
     bpy.ops.saga.invert()
     before = snapshot()
-    refused(lambda: bpy.ops.saga.delete(), "All of three is selected")
+    refused(lambda: bpy.ops.saga.delete(), "All Gaussians of three are selected")
     assert snapshot() == before
 
 
