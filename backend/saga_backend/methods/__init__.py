@@ -1,1 +1,1 @@
-"""What is trained: affinity features, by two methods."""
+"""Training methods for affinity features: SAGA and Click-Gaussian."""

@@ -1,8 +1,8 @@
-"""What of a long training need not be done again when the process is killed: NAME.saga.unfinished, beside the model.
+"""Training checkpoints: the folder NAME.saga.unfinished next to the model file.
 
-A folder of safetensors files, one for each part of a training (views, segments, features). Each says which training it
-belongs to: settings, sources, cloud and version as one number, so that no other goes on from it. What it holds depends
-on nothing else, so two processes may write the same one. It is removed when the model is saved.
+The folder has one safetensors file per part of a training (views, segments, features). Each file stores a key of the
+training: settings, sources, cloud and version. Only a training with the same key resumes from it. The content depends
+on the key alone, so two processes may write the same file. The folder is removed when the model is saved.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .. import __version__
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 20.0
-"""A training that takes longer is kept so often. Writing and the step that runs come on top of that."""
+"""Seconds between two checkpoints, without the time of the write and of the running step."""
 EVERY_VARIABLE = "BLENDER_SAGA_CHECKPOINT_SECONDS"
-"""Sets another time."""
+"""Environment variable that overrides EVERY_SECONDS."""
 SUFFIX = ".unfinished"
 _FORMAT = 1
 
@@ -38,14 +38,14 @@ State = dict[str, np.ndarray]
 
 
 class Checkpoint:
-    """Keeps parts of one training; without a place it keeps nothing.
+    """Stores and loads the parts of one training; does nothing without a model file.
 
     Args:
-        model_file: where the model will be saved; None or "": nothing is kept.
-        key: of the training, see `training_key`.
+        model_file: path of the future model; None or "": no checkpoint.
+        key: key of the training, see `training_key`.
 
     Attributes:
-        notes: sentences for the user: that it went on from a step, that it could not be kept.
+        notes: sentences for the user about a resumed training or a failed write.
     """
 
     def __init__(self, model_file: str | Path | None = None, key: str = "") -> None:
@@ -61,13 +61,13 @@ class Checkpoint:
         return self.folder is not None and time.monotonic() - self._since >= self._every
 
     def offer(self, name: str, make: Callable[[], State]) -> None:
-        """Have a part that does not change any more saved, now if it is time to, else with the next one."""
+        """Save a final part: now if a checkpoint is due, otherwise with the next one."""
         self._offered[name] = make
         if self.due():
             self._save_all({})
 
     def save(self, name: str, state: State) -> None:
-        """Save a part, in place of an older one. A disk that is full ends no training: it is told in `notes`."""
+        """Save a part and replace its older version. A full disk does not stop the training; `notes` report it."""
         self._save_all({name: lambda: state})
 
     def _save_all(self, parts: dict[str, Callable[[], State]]) -> None:
@@ -80,14 +80,14 @@ class Checkpoint:
                     save_file({k: np.ascontiguousarray(v) for k, v in make().items()}, part, {"key": self._key})
                 self._offered.pop(name, None)
         except (OSError, SafetensorError, MemoryError) as error:
-            note = "The training could not be kept on the way: if the backend is killed, it begins anew"
+            note = "The checkpoint could not be written: an interrupted training would start over"
             if note not in self.notes:
                 self.notes.append(note)
                 log.warning("%s (%s)", note, error)
         self._since = time.monotonic()
 
     def load(self, name: str) -> State | None:
-        """A part as it was saved; None if there is none of this very training."""
+        """A saved part; None if this training has none."""
         if self.folder is None or not self._path(name).is_file():
             return None
         try:
@@ -100,10 +100,10 @@ class Checkpoint:
             return None
 
     def remove(self) -> None:
-        """Forget everything: the training is over."""
+        """Remove the checkpoint after the end of the training."""
         if self.folder is None or not self.folder.is_dir():
             return
-        with contextlib.suppress(OSError):  # what cannot be removed is overwritten by the next training
+        with contextlib.suppress(OSError):  # the next training overwrites files that cannot be removed
             for path in self.folder.glob("*.safetensors*"):
                 path.unlink()
             self.folder.rmdir()
@@ -114,11 +114,11 @@ class Checkpoint:
 
 
 def training_key(*meanings: object, files: Iterable[str | Path] = ()) -> str:
-    """What a training is made of, as one number.
+    """SHA-256 of all inputs of a training.
 
     Args:
-        meanings: settings and the like, as bytes or what JSON can say.
-        files: paths of files and folders it reads; they count by names, sizes and times.
+        meanings: settings and other values, as bytes or JSON values.
+        files: input files and folders; their names, sizes and times count.
     """
     digest = hashlib.sha256(f"{_FORMAT} {__version__}".encode())
     for meaning in meanings:
@@ -127,38 +127,38 @@ def training_key(*meanings: object, files: Iterable[str | Path] = ()) -> str:
     for name in files:
         path = Path(name)
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            with contextlib.suppress(OSError):  # what is missing says so when it is read
+            with contextlib.suppress(OSError):  # a missing file is reported when it is read
                 facts = file.stat()
                 digest.update(f"{file} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
 def prefixed(name: str, state: State) -> State:
-    """The state under "name."."""
+    """The state with the prefix "name." on every key."""
     return {f"{name}.{key}": value for key, value in state.items()}
 
 
 def part_of(state: State, name: str) -> State:
-    """What stands under "name."."""
+    """The entries with the prefix "name.", without the prefix."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
 def fits(state: State, own: State) -> bool:
-    """Whether a saved state has all that a trainer's own has, of the same shapes and kinds, and only numbers."""
+    """Whether a saved state has all arrays of a trainer's state with their shapes and types, and is finite."""
     same = all(key in state and state[key].shape == a.shape and state[key].dtype == a.dtype for key, a in own.items())
     return same and all(np.isfinite(a).all() for a in state.values() if a.dtype.kind == "f")
 
 
 def draws_of(rng: np.random.Generator) -> np.ndarray:
-    """[512] uint8: where a random generator stands, as JSON and blanks."""
+    """[512] uint8: state of a random generator, as JSON padded with blanks."""
     return np.frombuffer(json.dumps(rng.bit_generator.state).encode().ljust(512), np.uint8)
 
 
 def go_on_drawing(rng: np.random.Generator, draws: np.ndarray) -> None:
-    """Set a random generator to where another stood.
+    """Restore the state of a random generator.
 
     Raises:
-        ValueError: if that is not what the array says.
+        ValueError: if the array is not such a state.
     """
     try:
         rng.bit_generator.state = json.loads(draws.tobytes())

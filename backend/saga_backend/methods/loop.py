@@ -1,4 +1,4 @@
-"""The loop in which every method trains: steps, progress, snapshots, and an end where the loss is no number."""
+"""The training loop of all methods: steps, progress, snapshots, checkpoints, and a stop on NaN losses."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ Model = TypeVar("Model", covariant=True)
 
 
 class Trainer(Protocol[Model]):
-    """What a method brings: its step and the model it has come to."""
+    """A training method: its step, its model and its state."""
 
     def step(self, index: int) -> float:
-        """One optimizer step; returns the loss, not finite where nothing was learned."""
+        """Take an optimizer step; returns the loss, which is not finite for a skipped step."""
         ...
 
     def model(self, steps: int) -> Model:
-        """The model after so many steps."""
+        """The model after `steps` steps."""
         ...
 
     def state(self) -> State:
-        """All that the steps change, random generators too; arrays may go on changing with the next step."""
+        """All state that steps change, including random generators; the next step may change the arrays in place."""
         ...
 
     def resume(self, state: State) -> None:
-        """Take over a state that has the shapes of its own. Raises ValueError if it is none; nothing is changed."""
+        """Restore a state with the same shapes. Raises ValueError for an invalid state, without any change."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Watchers(Generic[Model]):
-    """Who looks on while features are trained.
+    """Observers of a training.
 
     Attributes:
-        control: progress and cancel.
-        publish: gets the snapshots, for queries while training runs; None: nobody.
-        checkpoint: keeps the state, and has the one to go on from.
+        control: progress and cancellation.
+        publish: receives snapshots for queries during training; None: no snapshots.
+        checkpoint: stores the state and provides the state to resume from.
     """
 
     control: Control
@@ -55,26 +55,26 @@ class Watchers(Generic[Model]):
 
 
 def run(trainer: Trainer[Model], steps: int, due: range, watchers: Watchers) -> Model:
-    """Train; a training that was interrupted goes on as if it had not been.
+    """Train; a resumed training gives the same result as an uninterrupted one.
 
     Args:
-        trainer: of a method.
-        steps: optimizer steps.
+        trainer: trainer of a method.
+        steps: number of optimizer steps.
         due: steps after which a snapshot is published.
-        watchers: progress, snapshots, checkpoints.
+        watchers: progress, snapshots and checkpoints.
 
     Raises:
-        UserError: if the features stop being numbers.
+        UserError: if the features become NaN.
         Cancelled: if the control was cancelled.
     """
     control, publish, checkpoint = watchers.control, watchers.publish, watchers.checkpoint
-    first, watch = _resumed(trainer, steps, checkpoint), _NaNWatch()
+    first, watch = _resume(trainer, steps, checkpoint), _NaNWatch()
     if publish and due.start < first < steps:
         publish(trainer.model(first))
     for index in range(first, steps):
         control.progress("training", index, steps)
         control.loss = trainer.step(index)
-        watch.look(control.loss, index)
+        watch.check(control.loss, index)
         if publish and index in due and index + 1 < steps:
             publish(trainer.model(index + 1))
         if checkpoint.due():
@@ -82,19 +82,19 @@ def run(trainer: Trainer[Model], steps: int, due: range, watchers: Watchers) -> 
     return trainer.model(steps)
 
 
-def _resumed(trainer: Trainer, steps: int, checkpoint: Checkpoint) -> int:
-    """Have the trainer go on from the checkpoint; returns how many steps it has done."""
+def _resume(trainer: Trainer, steps: int, checkpoint: Checkpoint) -> int:
+    """Restore the trainer from the checkpoint; returns the number of completed steps."""
     state = checkpoint.load("features")
     if state is None:
         return 0
     own = trainer.state() | {"steps": np.array([0, steps])}
     if not fits(state, own) or not 0 < int(state["steps"][0]) <= steps:
-        log.warning("The checkpoint does not fit its training, which begins anew")
+        log.warning("The checkpoint does not fit the training, which starts over")
         return 0
     try:
         trainer.resume(state)
     except ValueError as error:
-        log.warning("The checkpoint cannot be used (%s), training begins anew", error)
+        log.warning("The checkpoint cannot be used (%s); the training starts over", error)
         return 0
     done = int(state["steps"][0])
     checkpoint.notes.append(f"It was interrupted and went on from step {done:,} of {steps:,}")
@@ -102,15 +102,15 @@ def _resumed(trainer: Trainer, steps: int, checkpoint: Checkpoint) -> int:
 
 
 class _NaNWatch:
-    """Ends a training whose loss is no number for many steps on end; the steppers leave such steps out."""
+    """Stops a training whose loss is not finite for many consecutive steps; the steppers skip such steps."""
 
-    def __init__(self, most: int = 10) -> None:
-        self._most, self._count = most, 0
+    def __init__(self, limit: int = 10) -> None:
+        self._limit, self._count = limit, 0
 
-    def look(self, loss: float, index: int) -> None:
+    def check(self, loss: float, index: int) -> None:
         self._count = 0 if np.isfinite(loss) else self._count + 1
-        if self._count > self._most:
-            why = f"the loss was no number for {self._count} steps up to step {index + 1}"
+        if self._count > self._limit:
+            why = f"the loss was not finite for {self._count} steps up to step {index + 1}"
             raise UserError(
                 "Training was stopped", why, "Train again with another seed or other masks", ErrorCode.DIVERGED
             )

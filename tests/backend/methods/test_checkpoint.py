@@ -206,7 +206,7 @@ def test_a_disk_that_is_full_ends_no_training(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     (note,) = train(request_of(path))
-    assert note.startswith("The training could not be kept")
+    assert note.startswith("The checkpoint could not be written")
     assert path.read_bytes() == whole.read_bytes()
 
 
@@ -229,7 +229,7 @@ def test_a_training_that_is_refused_leaves_nothing(tmp_path, monkeypatch):
     from saga_backend.methods.saga.prototypes import PrototypeTrainer
 
     monkeypatch.setattr(PrototypeTrainer, "step", lambda self, index: float("nan"))
-    with pytest.raises(UserError, match="no number"):
+    with pytest.raises(UserError, match="not finite"):
         train(request_of(tmp_path / "a.saga"))
     assert list(tmp_path.iterdir()) == []
 

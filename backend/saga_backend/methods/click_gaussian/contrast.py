@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 _BLOCK = 32
-"""Pixels whose cosines with all others are one matrix product: 1.3 MB for 10,000 pixels, which a core's cache holds."""
+"""Pixels per matrix product of cosines: 1.3 MB for 10,000 pixels, which fits into a core's cache."""
 
 
 def contrast(
@@ -41,7 +41,7 @@ def contrast(
 
 
 def _along_sphere(upstream: np.ndarray, units: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The gradient of unit vectors as that of the vectors before they were scaled to length 1."""
+    """The gradient with respect to vectors from that of their unit vectors."""
     return (upstream - (upstream * units).sum(axis=1, keepdims=True) * units) / lengths
 
 

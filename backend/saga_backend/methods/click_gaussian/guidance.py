@@ -14,13 +14,13 @@ from .levels import LevelView
 from .settings import ClickSettings
 
 _BLOCK = 1024  # Gaussians that share a thread's buffers
-_FEWEST = 4  # mask features that make a cluster, however few views there are
+_FEWEST = 4  # minimum mask features of a cluster, even with few views
 
 
 def global_clusters(
     features: np.ndarray, views: Sequence[LevelView], settings: ClickSettings, control: Control
 ) -> list[np.ndarray]:
-    """Of every level the clusters' features [C,D_l] float32, unit vectors: global feature candidates.
+    """The clusters of every level, [C,D_l] float32 unit vectors: global feature candidates.
 
     Args:
         features: [N,D].
@@ -62,7 +62,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def guide(
     features: np.ndarray, clusters: np.ndarray, span: slice, settings: tuple[float, ...], out: np.ndarray
 ) -> float:
-    """Every Gaussian comes nearer to the cluster it is most like and away from the others (Eq. 7 to 9), at one level.
+    """Loss of one level that pulls every Gaussian to its most similar cluster and away from others (Eq. 7 to 9).
 
     Args:
         features: [N,D] float32.
@@ -77,7 +77,7 @@ def guide(
 
 
 def nearest_cluster(features: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[N] int32 the cluster that each feature is most like, and [N] float32 its cosine."""
+    """The most similar cluster of each feature, [N] int32, and its cosine, [N] float32."""
     labels, cosines = np.empty(len(features), np.int32), np.empty(len(features), np.float32)
     _nearest(np.ascontiguousarray(features), clusters, labels, cosines)
     return labels, cosines
@@ -133,7 +133,7 @@ def _guide_block(features, both, place, settings, out):
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _factors(feature, columns, length, limits, out):
-    """What the cosine with each cluster counts for, into `out`; the sum of the cosines that do."""
+    """Write the factor of each cluster's cosine to `out`; returns the sum of the counted cosines."""
     belongs, margin = limits
     number = columns.shape[1]
     out[:] = 0

@@ -1,4 +1,4 @@
-"""Clusters of one thing become one: what most masks hold together, and features hold to be alike.
+"""Merging of clusters of the same object: most masks contain both, and their features are similar.
 
 HDBSCAN finds clusters of masks' mean features. A thing whose masks are often cut or joined with others has several
 kinds of them, and more than one cluster. How alike two clusters are does not say whether they are one thing: parts of
@@ -16,11 +16,11 @@ from .levels import LevelView
 from .model import LIKE
 from .settings import ClickSettings
 
-_TOGETHER = 0.5  # share of the pixels' pairs in one mask, from which on two clusters are one
+_TOGETHER = 0.5  # minimum share of pixel pairs in one mask for a merge
 
 
 def join(clusters: np.ndarray, shown: Iterable[tuple[np.ndarray, np.ndarray]], alike: float = LIKE) -> np.ndarray:
-    """The clusters of a level [C,D] without those that are one thing with another: unit vectors [J,D] float32.
+    """The clusters of a level [C,D] after the merge: unit vectors [J,D] float32.
 
     Args:
         clusters: [C,D] float32 unit vectors.
@@ -32,13 +32,13 @@ def join(clusters: np.ndarray, shown: Iterable[tuple[np.ndarray, np.ndarray]], a
     while True:
         share = np.where(pairs > 0, together / np.maximum(pairs, 1), 0) * (centers @ centers.T > alike)
         share[np.diag_indices(len(share))] = share[~left] = share[:, ~left] = 0
-        best = np.where(share == share.max(initial=0), pairs, -1)  # of equal shares the one of which most was seen
+        best = np.where(share == share.max(initial=0), pairs, -1)  # among equal shares, the one with the most pairs
         a, b = np.unravel_index(best.argmax(), share.shape)
         if share[a, b] <= _TOGETHER:
             return centers[left].astype(np.float32)
         center = pixels[a] * centers[a] + pixels[b] * centers[b]
         centers[a], pixels[a], left[b] = center / np.linalg.norm(center), pixels[a] + pixels[b], False
-        for table in (together, pairs):  # pairs of pixels add up
+        for table in (together, pairs):  # pixel pairs add up
             table[a] += table[b]
             table[:, a] += table[:, b]
 
@@ -63,9 +63,11 @@ def _counted(
 def join_levels(
     features: np.ndarray, clusters: list[np.ndarray], views: Sequence[LevelView], settings: ClickSettings
 ) -> list[np.ndarray]:
-    """The clusters of every level, joined; arguments as for `guidance.global_clusters`, which finds them."""
+    """The merged clusters of every level; arguments as for `guidance.global_clusters`, which computes them."""
     out = []
     for level, centers in enumerate(clusters):
-        span = settings.span(level)  # one view at a time: the pixels of all would take hundreds of megabytes
+        span = settings.span(
+            level
+        )  # one view at a time, because the pixels of all views would take hundreds of megabytes
         out.append(join(centers, ((v.rows.blend(features)[:, span], v.labels[level]) for v in views)))
     return out

@@ -1,4 +1,4 @@
-"""Masks of a few levels: of all masks that cover a pixel the largest is its coarse one, the smallest its fine one."""
+"""Masks by level: the largest mask of a pixel is its coarse one, the smallest its fine one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
 from ...segments.lookup import HOLDS, default_choice
 from ...segments.segments import Segments
 
-_BLOCK = 65_536  # Gaussians whose segments are looked up at a time
-_NEARLY_ALL = 0.75  # share of a segment from which on one within it is the same thing
+_BLOCK = 65_536  # Gaussians per lookup of segments
+_NEARLY_ALL = 0.75  # a contained segment with this share of a segment is the same object
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,22 +22,22 @@ class LevelView:
 
     Attributes:
         rows: [P,N] sparse blending weights.
-        labels: [L,P] int32, the mask of every pixel at every level, coarsest first; 0 where no mask covers it.
-        heaped: [P] float64, running sum of the chance to be sampled, 1 at the end.
+        labels: [L,P] int32, mask of every pixel at every level, coarsest first; 0 without a mask.
+        cumulative: [P] float64, cumulative sampling probability.
     """
 
     rows: Contributions
     labels: np.ndarray
-    heaped: np.ndarray
+    cumulative: np.ndarray
 
     def sample(self, count: int, rng: np.random.Generator) -> tuple[Contributions, np.ndarray]:
         """Rows and labels [L,count] of pixels drawn by importance, with replacement."""
-        chosen = np.searchsorted(self.heaped, rng.random(count), side="right").clip(max=len(self.heaped) - 1)
+        chosen = np.searchsorted(self.cumulative, rng.random(count), side="right").clip(max=len(self.cumulative) - 1)
         return self.rows.take(chosen), self.labels[:, chosen]
 
 
 def level_view(rows: Contributions, labels: np.ndarray) -> LevelView | None:
-    """A view ready for sampling; None if it shows nothing or no mask covers what it shows.
+    """A view prepared for sampling; None without Gaussians or masks in its pixels.
 
     A pixel's chance goes with 1 / (pixels of its mask), the mean over the levels: every mask is sampled alike. What no
     mask covers is taken for one more mask (SAM leaves little, a segmenter of things the whole ground), and is sampled
@@ -52,12 +52,12 @@ def level_view(rows: Contributions, labels: np.ndarray) -> LevelView | None:
     labels = labels[:, shown]
     if len(shown) < 2 or not labels.any():
         return None
-    heaped = np.cumsum(sum(_chance(level) for level in labels))
-    return LevelView(rows.take(shown), labels, heaped / heaped[-1])
+    cumulative = np.cumsum(sum(_chance(level) for level in labels))
+    return LevelView(rows.take(shown), labels, cumulative / cumulative[-1])
 
 
 def _chance(labels: np.ndarray) -> np.ndarray:
-    """[P] float64: of the pixels of one level."""
+    """[P] float64: sampling weights of the pixels for one level."""
     counts = np.bincount(labels)
     share = (counts > 0).astype(np.float64)
     others = share[1:].sum()
@@ -66,7 +66,7 @@ def _chance(labels: np.ndarray) -> np.ndarray:
 
 
 def levels_of_masks(masks: SampledMasks, levels: int) -> np.ndarray:
-    """[L,P] int32 from the masks of one view, by area: 1 + the mask's number, 0 where none covers a pixel.
+    """[L,P] int32 from the masks of one view, by area: 1 + the mask's number, 0 without a mask.
 
     With three levels the middle one is the second largest mask that covers the pixel; the smallest where there is none.
     """
@@ -86,7 +86,7 @@ def levels_of_masks(masks: SampledMasks, levels: int) -> np.ndarray:
 
 
 class SegmentLevels:
-    """The levels of pixels and Gaussians from segments on which all views agree.
+    """The levels of pixels and Gaussians from the consensus segments.
 
     Coarse is the segment that a click alone would mean: for most of what it holds, so that a thing stays whole
     where a part of it stands out more. Who means a segment that is nearly all of a larger one counts for both: else
@@ -115,7 +115,7 @@ class SegmentLevels:
 
     @property
     def count(self) -> int:
-        """K, segments."""
+        """K, the number of segments."""
         return len(self._segments)
 
     def of_gaussians(self) -> np.ndarray:
@@ -123,7 +123,7 @@ class SegmentLevels:
         return np.concatenate([self.of(_one_each(block)) for block in self._blocks()], axis=1)
 
     def of(self, rows: Contributions) -> np.ndarray:
-        """[L,P] int32: 1 + the segment's number at every level, coarsest first; 0 where none holds the pixel."""
+        """[L,P] int32: 1 + the segment's number at every level, coarsest first; 0 without a segment."""
         sets = unique_rows(self._held(rows))
         chosen = np.zeros((len(sets.rows), self._levels), np.int32)
         for index, bits in enumerate(sets.rows):
@@ -133,16 +133,16 @@ class SegmentLevels:
         return np.ascontiguousarray(chosen[sets.inverse].T)
 
     def _held(self, rows: Contributions) -> np.ndarray:
-        """[P,B] uint8: packed bits of the segments that hold each pixel."""
+        """[P,B] uint8: packed bits of the segments that contain each pixel."""
         return np.packbits(self._segments.holding(rows) > HOLDS, axis=1)
 
     def _blocks(self) -> list[np.ndarray]:
-        """The Gaussians, so many at a time that a table of their segments fits into memory."""
+        """Blocks of Gaussians whose table of segments fits into memory."""
         every = np.arange(self._segments.count, dtype=np.int32)
         return np.array_split(every, max(1, len(every) // _BLOCK))
 
     def _of_set(self, inside: np.ndarray) -> list[int]:
-        """Numbers + 1 of every level, of the segments `inside` (rising by scale) that hold a pixel."""
+        """1 + segment number at every level, from the segments `inside` (ascending scale) that contain a pixel."""
         segments, things = self._segments, inside[self._things[inside]]
         coarse = int(things[-1]) if len(things) else default_choice(segments, inside)
         within = inside[inside <= coarse]

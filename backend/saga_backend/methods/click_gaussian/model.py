@@ -1,4 +1,4 @@
-"""A trained Click-Gaussian: features of a few levels, clusters of the whole scene, and clicks that look them up."""
+"""A trained Click-Gaussian model: features of a few levels, clusters of the whole scene, and their lookup by clicks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..saga.model import Answer
 from .guidance import nearest_cluster
 
 LIKE = 0.9
-"""A click means clusters that its feature is more like than this (section 4.1), see `LevelClusters.like`."""
-_BELONGS = 0.5  # cosine; a Gaussian that is less like every cluster belongs to none
-_LEAST = 0.7  # cosine; a click that no cluster is as like as LIKE means the one that is most like it, if like this
+"""Minimum cosine of a click's feature and its clusters (section 4.1), see `LevelClusters.like`."""
+_BELONGS = 0.5  # minimum cosine of a Gaussian and its cluster
+_LEAST = 0.7  # minimum cosine of the most similar cluster if none reaches LIKE
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class LevelClusters:
         centers: [C,D_l] float32, unit vectors: the global features.
         labels: [N] int16, the cluster of every Gaussian; -1: none.
         sizes: [C] float32, 3D scale of every cluster (SAGA Eq. 2 over its Gaussians), scene units.
-        like: cosine from which a click means a cluster, at least LIKE, and more than two clusters that are different
-            things are alike: masks that are often wrong leave the parts of a thing at cosines of 0.95.
+        like: minimum cosine of a click and its clusters: at least LIKE, and above the cosine of any two clusters of
+            different objects. Masks that are often wrong leave the parts of an object at cosines of 0.95.
     """
 
     span: tuple[int, int]
@@ -50,7 +50,7 @@ class LevelModel:
     Attributes:
         features: [N,D] float32.
         levels: coarsest first.
-        steps: optimizer steps it was trained for.
+        steps: number of optimizer steps of its training.
     """
 
     features: np.ndarray
@@ -62,15 +62,15 @@ class LevelModel:
         object.__setattr__(self, "_last", len(self.levels) - 1)
 
     def level_of(self, scale: float | None) -> int:
-        """The level that a slider's position means: 1 the coarsest, 0 the finest; None: the coarsest."""
+        """The level of a slider position: 1 is the coarsest, 0 the finest; None: the coarsest."""
         return 0 if scale is None else round((1 - scale) * self._last)
 
     def scale_of(self, level: int) -> float:
-        """The slider's position of a level."""
+        """The slider position of a level."""
         return 1 - level / max(self._last, 1)
 
     def scale_gate(self, scale: float) -> np.ndarray:
-        """[D] float32: 1 for the channels of the level that a slider's position means, else 0."""
+        """[D] float32: 1 for the channels of a slider position's level, 0 for the others."""
         out = np.zeros(self.features.shape[1], np.float32)
         out[slice(*self.levels[self.level_of(scale)].span)] = 1
         return out
@@ -78,16 +78,16 @@ class LevelModel:
     def select(
         self, rows: Contributions, positive: np.ndarray, scale: float | None = None, threshold: float | None = None
     ) -> Answer:
-        """Select the clusters that the clicks show.
+        """Select the clusters of the clicks.
 
         A negative click takes away its cluster of the coarsest level at which it shows another one than every positive
         click does.
 
         Args:
-            rows: rows of the P clicked pixels; ids are those of this model.
+            rows: rows of the P clicked pixels; ids index this model.
             positive: [P] bool, False for "not this".
             scale: 0..1, see `level_of`.
-            threshold: cosine from which a cluster is meant; None: each level's own.
+            threshold: minimum cosine of a cluster; None: that of each level.
         """
         shown = rows.alphas() >= SHOWN_ALPHA
         pixels, positive = rows.take(shown).blend(self.features), np.asarray(positive, bool)[shown]
@@ -101,14 +101,14 @@ class LevelModel:
         return Answer(mask, mask.astype(np.float32), self.scale_of(level), size, limit, _note(positive, meant, mask))
 
     def scores(self, rows: Contributions, positive: np.ndarray, level: int) -> np.ndarray:
-        """[N] float32: every Gaussian's cosine at a level with the positive click [P] that it is most like."""
+        """[N] float32: highest cosine of every Gaussian with a positive click [P] at a level."""
         span = slice(*self.levels[level].span)
         clicks = rows.take(np.asarray(positive, bool)).blend(self.features)[:, span]
         clicks /= np.maximum(np.linalg.norm(clicks, axis=1, keepdims=True), 1e-12)
         return nearest_cluster(self.features[:, span], np.ascontiguousarray(clicks))[1]
 
     def propagate(self, rows: Contributions, inside: np.ndarray, scale: float | None = None) -> Answer:
-        """Select what a mask in one view shows: label propagation (section 4.1).
+        """Select the clusters of a mask in one view: label propagation (section 4.1).
 
         The target's clusters are those of which most pixels in the view lie within the mask.
 
@@ -132,7 +132,7 @@ class LevelModel:
         )
 
     def _meant(self, level: int, pixels: np.ndarray, threshold: float | None) -> np.ndarray:
-        """Numbers of the clusters of a level that pixels' features [P,D] mean."""
+        """The clusters of pixels' features [P,D] at a level."""
         limit = self.levels[level].like if threshold is None else threshold
         likeness = self.levels[level].likeness(pixels)
         meant = likeness > limit
@@ -143,7 +143,7 @@ class LevelModel:
         return np.flatnonzero(meant.any(axis=0))
 
     def _refused(self, pixel: np.ndarray, wanted: np.ndarray, about: tuple[int, float | None]) -> np.ndarray:
-        """[N] bool: what a negative click takes away."""
+        """[N] bool: the Gaussians that a negative click removes."""
         begin, threshold = about
         for level in range(begin, len(self.levels)):
             refused = self._meant(level, pixel, threshold)
@@ -161,7 +161,7 @@ def model_of(
     steps: int,
     apart: bool = True,
 ) -> LevelModel:
-    """The model with every Gaussian's cluster looked up in advance.
+    """The model, with the cluster of every Gaussian.
 
     Args:
         features: [N,D] float32.
@@ -169,7 +169,7 @@ def model_of(
         spans: of every level its channels.
         means: [N,3] centers of the Gaussians, scene units.
         steps: optimizer steps.
-        apart: the clusters are different things, however alike they are; else what is more alike than LIKE is one.
+        apart: whether all clusters are different objects; if False, clusters with a cosine above LIKE are one.
     """
     levels = []
     for centers, span in zip(clusters, spans, strict=True):
@@ -182,7 +182,7 @@ def model_of(
 
 
 def _closest(centers: np.ndarray) -> float:
-    """The cosine of the two clusters [C,D] that are most alike, from LIKE to 1."""
+    """The highest cosine of two clusters [C,D], from LIKE to 1."""
     cosines = (centers @ centers.T)[np.triu_indices(len(centers), 1)].astype(np.float64)
     return float(np.clip(cosines.max(initial=LIKE), LIKE, 1))
 
@@ -194,17 +194,19 @@ def members(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
         labels: [N] int16, -1 for none.
         clusters: their numbers.
     """
-    wanted = np.zeros(int(max(labels.max(initial=-1), clusters.max(initial=-1))) + 2, np.uint8)  # the last: none
-    wanted[clusters] = 1
+    selected = np.zeros(
+        int(max(labels.max(initial=-1), clusters.max(initial=-1))) + 2, np.uint8
+    )  # the last entry is for no cluster
+    selected[clusters] = 1
     out = np.empty(len(labels), np.uint8)
-    _members(labels, wanted, out)
+    _members(labels, selected, out)
     return out.view(bool)
 
 
 @numba.njit(parallel=True, cache=True)
-def _members(labels, wanted, out):
+def _members(labels, selected, out):
     for n in numba.prange(len(labels)):
-        out[n] = wanted[labels[n]]
+        out[n] = selected[labels[n]]
 
 
 def _note(positive: np.ndarray, meant: np.ndarray, mask: np.ndarray) -> str:

@@ -19,15 +19,15 @@ from .regularize import sphere
 from .settings import ClickSettings
 from .step import pixel_loss
 
-_RARE = 3e-5  # share of the pixels; what is rarer is a rim
+_RARE = 3e-5  # share of the pixels; rarer sets are rims
 
 
 class CodeTrainer:
     """Codes of the segments that some view shows, one table [K,D / levels] a level, with their optimizer.
 
     Args:
-        levels: of the segments on which the views agree.
-        views: all of them, with labels from these levels.
+        levels: levels of the consensus segments.
+        views: all views, with labels from these levels.
         settings: hyper-parameters; `pixels` is how many prototypes take part in a step at most.
     """
 
@@ -51,18 +51,18 @@ class CodeTrainer:
         for level in range(s.levels):
             np.add.at(self._codes.gradient, self._rows(level, labels[level]), upstream[:, s.own(level)])
         loss += sphere(self._codes.values, 1, s.weights.sphere * s.levels, self._codes.gradient)
-        if not np.isfinite(loss):  # nothing is learned from a step that went wrong
+        if not np.isfinite(loss):  # skip the update of a failed step
             self._codes.gradient[:] = 0
             return loss
         self._codes.step(self._all, s.rate)
         return loss
 
     def state(self) -> State:
-        """Codes, moments, draws."""
+        """Codes, moments and random state."""
         return prefixed("codes", self._codes.state()) | {"draws": draws_of(self._rng)}
 
     def resume(self, state: State) -> None:
-        """Take over what `state` gave. Raises ValueError."""
+        """Restore `state`. Raises ValueError."""
         go_on_drawing(self._rng, state["draws"])
         self._codes.resume(part_of(state, "codes"))
 

@@ -1,4 +1,4 @@
-"""Hyper-parameters of Click-Gaussian, as section 4.1 of the paper has them."""
+"""Hyper-parameters of Click-Gaussian, from section 4.1 of the paper."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ RECIPES = ("prototypes", "paper", "three-levels")
 
 @dataclass(frozen=True)
 class Weights:
-    """What each term of the loss counts for (Eq. 5 and 13); 0 leaves a term out.
+    """Weights of the loss terms (Eq. 5 and 13); 0 disables a term.
 
     Attributes:
         negative: of pixels in different masks, beside those in the same.
@@ -42,7 +42,7 @@ class ClickSettings:
         weights: of the terms.
         rate: Adam's.
         guided_from: share of the steps after which guidance sets in; 2,000 of 3,000.
-        refresh: steps between two looks for global clusters.
+        refresh: steps between two updates of the global clusters.
         belongs: tau_g, the cosine from which a Gaussian belongs to a cluster.
         epsilons: of every level, distance of unit vectors below which HDBSCAN does not part clusters.
         share: of the views, so many mask features make a cluster at least.
@@ -73,7 +73,7 @@ class ClickSettings:
 
     @property
     def begin(self) -> int:
-        """The step at which guidance sets in."""
+        """The first step with guidance."""
         return round(self.guided_from * self.steps)
 
     def span(self, level: int) -> slice:

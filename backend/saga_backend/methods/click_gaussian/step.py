@@ -29,7 +29,7 @@ class Stepper:
         self._everyone = np.arange(len(features), dtype=np.int32)
 
     def features(self) -> np.ndarray:
-        """[N,D] as they are; later steps go on changing them."""
+        """[N,D] in place; later steps change them."""
         return self._adam.values
 
     def state(self) -> State:
@@ -37,7 +37,7 @@ class Stepper:
         return prefixed("features", self._adam.state())
 
     def resume(self, state: State) -> None:
-        """Take over what `state` gave."""
+        """Restore `state`."""
         self._adam.resume(part_of(state, "features"))
 
     def step(
@@ -53,7 +53,7 @@ class Stepper:
         """
         gradient = self._adam.gradient
         loss = self.loss(rows, labels, around, clusters, gradient)
-        if np.isfinite(loss):  # nothing is learned from a step that went wrong
+        if np.isfinite(loss):  # skip the update of a failed step
             self._adam.step(self._everyone, self._settings.rate)
         else:
             gradient[:] = 0

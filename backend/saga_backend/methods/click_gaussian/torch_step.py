@@ -1,4 +1,4 @@
-"""The same step in plain tensor operations with autograd: what a GPU runs."""
+"""The same step in tensor operations with autograd: used on the GPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TorchStepper:
         return self._features.detach().cpu().numpy()
 
     def state(self) -> State:
-        """Features and moments, as step.Stepper has them."""
+        """Features and moments in the format of step.Stepper."""
         none = torch.zeros_like(self._features)
         kept = self._adam.state.get(self._features, {"exp_avg": none, "exp_avg_sq": none, "step": torch.zeros(())})
         arrays = {"values": self._features, "first": kept["exp_avg"], "second": kept["exp_avg_sq"]}
@@ -34,7 +34,7 @@ class TorchStepper:
         return prefixed("features", state | {"steps": np.array([int(kept["step"])])})
 
     def resume(self, state: State) -> None:
-        """Take over what `state` gave."""
+        """Restore `state`."""
         of, device = part_of(state, "features"), self._features.device
         with torch.no_grad():
             self._features.copy_(torch.as_tensor(of["values"]))
@@ -49,7 +49,7 @@ class TorchStepper:
         self._adam.zero_grad()
         loss = self.loss(rows, labels, around, clusters)
         value = float(loss.detach())
-        if np.isfinite(value):  # nothing is learned from a step that went wrong
+        if np.isfinite(value):  # skip the update of a failed step
             loss.backward()
             self._adam.step()
         return value

@@ -28,7 +28,7 @@ from .step import Stepper
 
 @dataclass(frozen=True, eq=False)
 class ClickInput:
-    """What training works on.
+    """Input of the training.
 
     Attributes:
         means: [N,3] centers, scene units.
@@ -58,11 +58,11 @@ def train_click_gaussian(
         data: the frozen geometry and the masks.
         settings: hyper-parameters.
         control: progress and cancel.
-        publish: gets a snapshot now and then once the features say something, for queries while training runs.
-        checkpoint: keeps the training; None: nobody does.
+        publish: receives snapshots for queries during training, once the features are usable.
+        checkpoint: checkpoint of the training; None: none.
 
     Raises:
-        UserError: if there is nothing to learn from, or if the features stop being numbers.
+        UserError: if there is no usable mask, or if the features become NaN.
         Cancelled: if the control was cancelled.
     """
     control.progress("starting features", 0, 1)
@@ -120,7 +120,9 @@ class _ByPixels:
         if s.weights.guidance and index in range(s.begin, s.steps, s.refresh):
             self._clusters = self._found()
         rows, labels = self._views[rng.integers(len(self._views))].sample(s.pixels, rng)
-        around = np.sort(rng.integers(count, size=min(s.around, count))).astype(np.int32)  # memory is read in order
+        around = np.sort(rng.integers(count, size=min(s.around, count))).astype(
+            np.int32
+        )  # sorted for sequential memory access
         return self._stepper.step(rows, labels, around, self._clusters)
 
     def state(self) -> State:
@@ -149,7 +151,7 @@ class _ByPixels:
 def _finished(
     features: np.ndarray, clusters: list[np.ndarray], data: ClickInput, trained: tuple[ClickSettings, int]
 ) -> LevelModel:
-    """The model; what no view shows is as its nearest neighbor that one shows."""
+    """The model. Unseen Gaussians copy their nearest seen neighbor."""
     settings, steps = trained
     if data.seen.any() and not data.seen.all():
         closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
@@ -159,7 +161,7 @@ def _finished(
 
 
 def training_views(data: ClickInput, settings: ClickSettings, levels: SegmentLevels | None) -> list[LevelView]:
-    """The views that show anything of what some mask covers, with the masks of every level.
+    """The views with masked Gaussians, with their masks of every level.
 
     Args:
         data: rows and masks.
@@ -176,7 +178,7 @@ def training_views(data: ClickInput, settings: ClickSettings, levels: SegmentLev
 
 
 class _Steps(Protocol):
-    """What the loop needs of step.Stepper and of torch_step.TorchStepper."""
+    """The interface of step.Stepper and torch_step.TorchStepper."""
 
     def step(
         self, rows: Contributions, labels: np.ndarray, around: np.ndarray, clusters: list[np.ndarray] | None
@@ -187,9 +189,9 @@ class _Steps(Protocol):
 
 
 def stepper(features: np.ndarray, neighbors: np.ndarray, settings: ClickSettings) -> _Steps:
-    """The step of a device."""
+    """The stepper for a device."""
     if settings.device == "cpu":
         return Stepper(features, neighbors, settings)
-    from .torch_step import TorchStepper  # torch takes seconds to import and the CPU does without
+    from .torch_step import TorchStepper  # the import of torch takes seconds, and the CPU does not need it
 
     return TorchStepper(features, neighbors, settings)

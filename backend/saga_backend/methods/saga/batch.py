@@ -1,4 +1,4 @@
-"""One training step's sample: pixels of one view, scales, and what the masks say about every pixel at every scale."""
+"""The batch of a training step: pixels of one view, scales, and the mask identities of the pixels at every scale."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TrainingView:
         rows: [P,N] sparse blending weights of the sampled pixels.
         masks: the masks over the same pixels.
         covered: [C] int64, pixels in at least one mask; batches draw from these alone.
-        sizes: [P] float32, mean area of the masks that cover a pixel (m_p of A.1), 0 where none does.
+        sizes: [P] float32, mean area of the masks that cover a pixel (m_p of A.1), 0 without a mask.
     """
 
     rows: Contributions
@@ -29,7 +29,7 @@ class TrainingView:
 
 
 def training_view(rows: Contributions, masks: SampledMasks) -> TrainingView | None:
-    """The view ready for sampling; None if no mask covers a pixel that shows anything."""
+    """The view prepared for sampling; None if no mask covers a pixel with Gaussians."""
     members = masks.members()
     number = members.sum(axis=1)
     sizes = (members @ masks.areas) / np.maximum(number, 1)
@@ -39,13 +39,13 @@ def training_view(rows: Contributions, masks: SampledMasks) -> TrainingView | No
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """What the masks say about P pixels at S scales.
+    """Mask identities of P pixels at S scales.
 
     Attributes:
         identities: [S,P,W] uint64 bit vectors V(s, p) of Eq. 6.
         scales: [S] float32, 0..1.
         weights: [P] float32, 1 / m_p.
-        seed: for the choice of consistent pairs.
+        seed: seed of the choice of consistent pairs.
     """
 
     identities: np.ndarray
@@ -56,7 +56,7 @@ class Contrast:
 
 @dataclass(frozen=True, eq=False)
 class Batch(Contrast):
-    """The same of pixels of one view, with the rows that blend them."""
+    """`Contrast` for pixels of one view, with their rows."""
 
     rows: Contributions
 
@@ -65,14 +65,14 @@ def sample(view: TrainingView, quantiles: np.ndarray, counts: tuple[int, int], r
     """Draw a batch.
 
     Args:
-        view: where from.
-        quantiles: [Q] rising mask scales (scene units) at evenly spaced quantiles 0..1.
+        view: the view to sample.
+        quantiles: [Q] ascending mask scales (scene units) at evenly spaced quantiles 0..1.
         counts: (Np, Ns), pixels and scales.
-        rng: the source of every draw.
+        rng: random generator.
     """
     pixels, levels = counts
     chosen = rng.choice(view.covered, min(pixels, len(view.covered)), replace=False)
-    scales = (np.arange(levels) + rng.random(levels)) / levels  # one in each of Ns equal parts: uniform, less noise
+    scales = (np.arange(levels) + rng.random(levels)) / levels  # stratified: one sample in each of Ns equal parts
     in_units = np.interp(scales, np.linspace(0, 1, len(quantiles)), quantiles)
     vectors = identities(view.masks.bits[chosen], view.masks.scales, in_units)
     seed = int(rng.integers(1 << 31))
@@ -80,11 +80,11 @@ def sample(view: TrainingView, quantiles: np.ndarray, counts: tuple[int, int], r
 
 
 def identities(bits: np.ndarray, mask_scales: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """[S,P,W] uint64 bit vectors V(s, p) of Eq. 6: masks below the scale, and of the others the smallest.
+    """[S,P,W] uint64 bit vectors V(s, p) of Eq. 6: the masks below the scale and the smallest of the others.
 
     Args:
-        bits: [P,W] uint64, bit m says whether mask m covers the pixel.
-        mask_scales: [M] rising 3D scales of the masks, scene units.
+        bits: [P,W] uint64, bit m is set if mask m covers the pixel.
+        mask_scales: [M] ascending 3D scales of the masks, scene units.
         scales: [S], scene units.
     """
     below = np.searchsorted(mask_scales, scales, side="left").astype(np.int64)

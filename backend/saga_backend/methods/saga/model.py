@@ -47,7 +47,7 @@ class AffinityModel:
         features: [N,D] float32, smoothed unit vectors.
         gate: [2,D] float32, weight and bias of the scale gate (Eq. 3).
         quantiles: [Q] float32, mask scales (scene units) at evenly spaced quantiles: scale s in 0..1 to scene units.
-        steps: optimizer steps it was trained for.
+        steps: number of optimizer steps of its training.
     """
 
     features: np.ndarray
@@ -72,18 +72,18 @@ class AffinityModel:
     def select(
         self, rows: Contributions, positive: np.ndarray, scale: float | None = None, threshold: float | None = None
     ) -> Answer:
-        """Select what is like the clicked pixels.
+        """Select the Gaussians that are similar to the clicked pixels.
 
         A Gaussian is selected if its best similarity with a positive click exceeds the threshold and its best
         similarity with a negative one: the nearest prototype decides.
 
         Args:
-            rows: rows of the P clicked pixels; ids are those of this model.
+            rows: rows of the P clicked pixels; ids index this model.
             positive: [P] bool, False for "not this".
             scale: 0..1; None: chosen from the click, see `choose_scale`.
-            threshold: cosine; None: where the scores of this click have a valley, else DEFAULT_THRESHOLD.
+            threshold: cosine; None: the valley of this click's scores, or DEFAULT_THRESHOLD without a valley.
         """
-        usual = DEFAULT_THRESHOLD if threshold is None else threshold
+        default = DEFAULT_THRESHOLD if threshold is None else threshold
         clicks = rows.blend(self.features)
         shown = rows.alphas() >= SHOWN_ALPHA
         positive = np.asarray(positive, dtype=bool)
@@ -92,22 +92,22 @@ class AffinityModel:
             note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
             scale = 1.0 if scale is None else scale
             empty = np.zeros(len(self.features), bool)
-            return Answer(empty, np.zeros(len(empty), np.float32), scale, self.size_of(scale), usual, note)
-        scale = self.choose_scale(yes, usual) if scale is None else scale
+            return Answer(empty, np.zeros(len(empty), np.float32), scale, self.size_of(scale), default, note)
+        scale = self.choose_scale(yes, default) if scale is None else scale
         scale_gate = self.scale_gate(scale)
         scores = _best_cosine(self.features, yes, scale_gate)
-        threshold = (valley(scores, usual) or usual) if threshold is None else threshold
+        threshold = (valley(scores, default) or default) if threshold is None else threshold
         mask = scores > threshold
         if len(no):
             mask &= scores > _best_cosine(self.features, no, scale_gate)
-        note = "" if mask.any() else "Nothing is that similar to the click; lower the threshold"
+        note = "" if mask.any() else "No Gaussian is that similar to the click; lower the threshold"
         return Answer(mask, scores, scale, self.size_of(scale), threshold, note)
 
     def choose_scale(self, clicks: np.ndarray, threshold: float) -> float:
-        """The scale at which the click means a thing: a selection that stays while the slider moves.
+        """The scale of the most stable selection while the slider moves.
 
-        Neighboring slider positions whose selections are nearly the same form a run; the run of greatest length
-        times root of its selection's size is taken, and in it the selection that is most like the others.
+        Neighboring slider positions with nearly equal selections form a run. The best run has the largest product of
+        its length and the square root of its selection's size; its most typical selection determines the scale.
 
         Args:
             clicks: [P,D] blended features of the positive clicks.
@@ -117,13 +117,13 @@ class AffinityModel:
         sizes = chosen.sum(axis=1)
         breaks = [i + 1 for i, (a, b) in enumerate(pairwise(chosen)) if _iou(a, b) < _SAME]
         runs = [slice(a, b) for a, b in pairwise([0, *breaks, len(chosen)])]
-        things = [run for run in runs if 0 < np.median(sizes[run]) <= _MOST * chosen.shape[1]] or runs
+        stable = [run for run in runs if 0 < np.median(sizes[run]) <= _MOST * chosen.shape[1]] or runs
 
         def weight(run: slice) -> float:
             length = run.stop - run.start + (_BEYOND if run.stop == len(chosen) else 0)
             return length * float(np.median(sizes[run])) ** 0.5
 
-        best = max(things, key=weight)
+        best = max(stable, key=weight)
         likeness = [sum(_iou(chosen[i], other) for other in chosen[best]) for i in range(best.start, best.stop)]
         return float(_PROBE_SCALES[best.start + int(np.argmax(likeness))])
 
@@ -137,7 +137,7 @@ def _best_cosine(features: np.ndarray, queries: np.ndarray, scale_gate: np.ndarr
     gated = queries * scale_gate
     gated /= np.maximum(np.linalg.norm(gated, axis=1, keepdims=True), 1e-12)
     out = np.empty(len(features), np.float32)
-    # <a S, b S> = <a, b S S>: the Gaussians' side is gated by the queries' factor, only its norm needs S itself.
+    # <a S, b S> = <a, b S S>: the queries carry the gate of both sides; only the Gaussians' norms need S.
     _best(features, (gated * scale_gate).astype(np.float32), (scale_gate**2).astype(np.float32), out)
     return out
 

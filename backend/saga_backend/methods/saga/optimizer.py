@@ -1,4 +1,4 @@
-"""Adam (Kingma & Ba 2015) on rows: moments and parameters of untouched rows rest, as in torch.optim.SparseAdam."""
+"""Adam (Kingma & Ba 2015) on rows: untouched rows keep their moments and parameters, as in torch.optim.SparseAdam."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-15
 
 
 class RowAdam:
-    """Adam for an array [N,D] float32 of which a step touches some rows.
+    """Adam for an array [N,D] float32 with sparse updates: a step only touches some rows.
 
     Args:
         values: the parameters, changed in place.
@@ -25,7 +25,7 @@ class RowAdam:
         self._step = 0
 
     def step(self, rows: np.ndarray, rate: float) -> None:
-        """Apply `gradient` of the given rows [T] int32 and set it back to zero there."""
+        """Apply `gradient` to the rows [T] int32 and reset it to zero there."""
         self._step += 1
         bias = np.sqrt(1 - BETA2**self._step) / (1 - BETA1**self._step)
         rate_now = np.float32(rate * bias)
@@ -36,7 +36,7 @@ class RowAdam:
         return {"values": self.values, "first": self._first, "second": self._second, "steps": np.array([self._step])}
 
     def resume(self, state: State) -> None:
-        """Take over what `state` gave, in place."""
+        """Restore `state`, in place."""
         for mine, name in ((self.values, "values"), (self._first, "first"), (self._second, "second")):
             mine[:] = state[name]
         self._step = int(state["steps"][0])

@@ -5,8 +5,8 @@ inconsistent (R changes with k), consistently positive or consistently negative.
 
     loss = sum over (in + some pos) of w (1 - 2 R) max(cos, 0) / number + the same over (in + some neg),
 
-"some" being |in| / 2 random ones and the hard ones (pos below 0.75, neg above 0.5); the mean over scales counts.
-torch_step.py says the same in plain tensor operations.
+where "some" are |in| / 2 random pairs plus the hard ones (pos below 0.75, neg above 0.5). The loss is the mean over
+scales. torch_step.py has the same loss in tensor operations.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def pair_weights(inverse_sizes: np.ndarray) -> tuple[float, float]:
     Args:
         inverse_sizes: [P] 1 / m_p.
     """
-    if len(inverse_sizes) < 2:  # no pairs: one mask covers all there is
+    if len(inverse_sizes) < 2:  # no pairs
         return 0.0, 1.0
     ordered = np.sort(inverse_sizes.astype(np.float64))
     low, high = ordered[0] * ordered[1], ordered[-1] * ordered[-2]
@@ -34,7 +34,7 @@ def pair_weights(inverse_sizes: np.ndarray) -> tuple[float, float]:
 
 
 def correspondences(identities: np.ndarray) -> np.ndarray:
-    """[P,P] uint8: bit k says whether two pixels share a mask at scale k (Eq. 7).
+    """[P,P] uint8: bit k is set if two pixels share a mask at scale k (Eq. 7).
 
     Args:
         identities: [S,P,W] uint64, S <= 8.
@@ -53,7 +53,7 @@ def pair_loss(
         features: [S,P,D] float32 unit vectors, gated at each scale.
         shared: [P,P] uint8 of `correspondences`.
         inverse_sizes: [P] float32.
-        seed: decides which consistent pairs take part.
+        seed: seed of the choice of consistent pairs.
 
     Returns:
         The loss and d loss / d features [S,P,D].
@@ -78,9 +78,9 @@ def pair_loss(
 
 @numba.njit(inline="always")
 def pair_hash(i, j, seed):
-    """A well mixed 32-bit number, as uint64, of an ordered pair and a seed (the finalizer of MurmurHash3).
+    """A 32-bit hash, as uint64, of an ordered pair and a seed (the finalizer of MurmurHash3).
 
-    All in uint64: numba turns a mix of signed and unsigned integers into floating point.
+    All operands are uint64, because numba converts mixed signed and unsigned integers to floating point.
     """
     h = np.uint64(i) * np.uint64(0x9E3779B1) ^ np.uint64(j) * np.uint64(0x85EBCA77) ^ np.uint64(seed)
     h &= np.uint64(0xFFFFFFFF)
@@ -173,7 +173,7 @@ def _coefficient_row(i, cosines, shared, choice, weighting, out):
 
 @numba.njit(parallel=True, cache=True)
 def _coefficients(cosines, shared, choice, weighting, out):
-    """Turn cosines into d loss / d cosine, in place; both triangles, so that one product gives the gradient."""
+    """Replace cosines by d loss / d cosine in place, in both triangles, so that one product gives the gradient."""
     for i in numba.prange(len(shared)):
         for k in range(len(cosines)):
             cosines[k, i, i] = 0.0

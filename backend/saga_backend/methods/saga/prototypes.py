@@ -24,15 +24,15 @@ from .optimizer import RowAdam
 from .settings import SagaSettings
 from .step import contrast_step
 
-_RARE = 3e-5  # share of the pixels; sets of segments that are rarer are rims
+_RARE = 3e-5  # share of the pixels; rarer sets of segments are rims
 _MOST = 2048  # prototypes
-_REST_BEYOND = 1.3  # scale of the rest, times the largest segment's
+_REST_BEYOND = 1.3  # scale of the rest, in units of the largest segment's scale
 _LARGE, _LASTS = 0.35, 0.2  # a segment of this share of the cloud is a stage on the way to it if it stands out by less
 
 
 @dataclass(frozen=True, eq=False)
 class Prototypes:
-    """P sets of segments that pixels show, of K segments and the rest.
+    """P sets of segments that pixels show, out of K segments and the rest.
 
     Attributes:
         members: [P,K+1] bool, the last column the rest.
@@ -111,7 +111,7 @@ class PrototypeTrainer:
         lengths = np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-8)
         units = raw / lengths
         result = contrast_step(units, self.gate, contrast)
-        if not np.isfinite(result.loss):  # nothing is learned from a step that went wrong
+        if not np.isfinite(result.loss):  # skip the update of a failed step
             return result.loss
         upstream = result.pixels - (result.pixels * units).sum(axis=1, keepdims=True) * units
         rate = self._settings.rate_at(index)
@@ -121,13 +121,13 @@ class PrototypeTrainer:
         return result.loss
 
     def state(self) -> State:
-        """Codes, gate, moments, draws."""
+        """Codes, gate, moments and random state."""
         codes, gate = self._optimizers
         draws = {"draws": draws_of(self._rng)}
         return prefixed("codes", codes.state()) | prefixed("gate", gate.state()) | draws
 
     def resume(self, state: State) -> None:
-        """Take over what `state` gave. Raises ValueError."""
+        """Restore `state`. Raises ValueError."""
         go_on_drawing(self._rng, state["draws"])
         for name, optimizer in zip(("codes", "gate"), self._optimizers, strict=True):
             optimizer.resume(part_of(state, name))

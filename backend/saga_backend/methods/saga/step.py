@@ -15,7 +15,7 @@ from .pairs import correspondences, pair_loss
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """What is trained.
+    """The trained parameters.
 
     Attributes:
         features: [N,D] float32, affinity features before smoothing.
@@ -56,7 +56,7 @@ def contrast_step(pixels: np.ndarray, gate: np.ndarray, contrast: Contrast) -> C
     lengths = np.maximum(np.linalg.norm(gated, axis=2, keepdims=True), 1e-8)
     units = gated / lengths
     loss, d_units = pair_loss(units, correspondences(contrast.identities), contrast.weights, contrast.seed)
-    if not np.isfinite(lengths).all():  # similarities that are no numbers drop out of the pairs unnoticed
+    if not np.isfinite(lengths).all():  # NaN similarities would drop out of the pairs silently
         loss = float("nan")
     d_gated = (d_units - (d_units * units).sum(axis=2, keepdims=True) * units) / lengths
     d_opened = (d_gated * pixels[None]).sum(axis=1) * opened * (1 - opened)
@@ -86,7 +86,7 @@ class Stepper:
     def step(self, batch: Batch, rate: float) -> float:
         """One optimizer step; returns the loss."""
         result = step(self._parameters, self._neighbors, batch, self._features.gradient)
-        if not np.isfinite(result.loss):  # nothing is learned from a step that went wrong
+        if not np.isfinite(result.loss):  # skip the update of a failed step
             self._features.gradient[result.touched] = 0
             return result.loss
         self._features.step(result.touched, rate)
@@ -95,7 +95,7 @@ class Stepper:
         return result.loss
 
     def parameters(self) -> Parameters:
-        """The parameters as they are; later steps go on changing them."""
+        """The parameters in place; later steps change them."""
         return self._parameters
 
     def state(self) -> State:
@@ -103,6 +103,6 @@ class Stepper:
         return prefixed("features", self._features.state()) | prefixed("gate", self._gate.state())
 
     def resume(self, state: State) -> None:
-        """Take over what `state` gave."""
+        """Restore `state`."""
         self._features.resume(part_of(state, "features"))
         self._gate.resume(part_of(state, "gate"))

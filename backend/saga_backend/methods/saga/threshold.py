@@ -1,4 +1,4 @@
-"""A threshold that follows the scores of a click: the valley between what is like it and the rest."""
+"""An adaptive threshold: the valley in a click's scores between similar Gaussians and the rest."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numba
 import numpy as np
 
 LOWEST, HIGHEST = 0.4, 0.95
-"""Where a threshold makes sense: below, unlike things would be taken; above, the clicked thing would lose its rim."""
+"""Useful thresholds: lower ones would select other objects, higher ones would cut the rim of the clicked object."""
 _BINS = 200  # over -1..1
-_BLUR = 1.5  # bins, standard deviation: finer than any hump, coarser than noise
-_FEWEST = 30  # Gaussians a hump holds at least
-_CLEAR = 3.0  # a valley is this much lower than the lower of its two sides
+_BLUR = 1.5  # standard deviation in bins: finer than a mode, coarser than noise
+_FEWEST = 30  # minimum Gaussians of a mode
+_CLEAR = 3.0  # minimum ratio of the lower side to the valley
 
 
 def valley(scores: np.ndarray, usual: float = 0.7) -> float | None:
-    """The score that parts the Gaussians like the click from the others.
+    """The score that separates the Gaussians similar to the click from the others.
 
     Of all places between LOWEST and HIGHEST the one is looked for at which the histogram lies deepest below the hump
     on each of its sides. Its valley's floor is everything about it that is as deep in orders of magnitude; of the
@@ -32,11 +32,11 @@ def valley(scores: np.ndarray, usual: float = 0.7) -> float | None:
     counts = np.zeros(_BINS, np.int64)
     _histogram(np.ascontiguousarray(scores, dtype=np.float32), counts)
     density = _blurred(counts)
-    # What a side rises to, seen from each place: the highest density below and above it.
+    # The height of each side: the highest density below and above each bin.
     below, above = np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1]
     enough = (np.cumsum(counts) >= _FEWEST) & (np.cumsum(counts[::-1])[::-1] >= _FEWEST)
     side = np.minimum(below, above)
-    depth = np.where(enough & (side > 0), side / (density + 1.0), 0)  # + 1: an empty bin is no deeper than one Gaussian
+    depth = np.where(enough & (side > 0), side / (density + 1.0), 0)  # + 1: an empty bin counts like one Gaussian
     centers = (np.arange(_BINS) + 0.5) * (2 / _BINS) - 1
     depth[(centers < LOWEST) | (centers > HIGHEST)] = 0
     deepest = depth.max()

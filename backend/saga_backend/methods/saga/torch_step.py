@@ -1,4 +1,4 @@
-"""The same step in plain tensor operations with autograd: what a GPU runs, and the yardstick of the CPU's own code.
+"""The same step in tensor operations with autograd: used on the GPU and as reference for the CPU code.
 
 Both draw the same pixels, scales and pairs, so that they agree to rounding on any device.
 """
@@ -110,7 +110,7 @@ class TorchStepper:
     def step(self, batch: Batch, rate: float) -> float:
         """One optimizer step; returns the loss."""
         result = torch_step(self._values[0], self._values[1], self._neighbors, batch)
-        if not torch.isfinite(result.loss):  # nothing is learned from a step that went wrong
+        if not torch.isfinite(result.loss):  # skip the update of a failed step
             return float(result.loss.detach())
         gradients = torch.autograd.grad(result.loss, self._values)
         self._count += 1
@@ -125,7 +125,7 @@ class TorchStepper:
         return float(result.loss.detach())
 
     def state(self) -> State:
-        """Parameters and moments, as step.Stepper has them."""
+        """Parameters and moments in the format of step.Stepper."""
         state: State = {}
         for name, value, moments in zip(("features", "gate"), self._values, self._moments, strict=True):
             arrays = [tensor.detach().cpu().numpy() for tensor in (value, *moments)]
@@ -134,7 +134,7 @@ class TorchStepper:
         return state
 
     def resume(self, state: State) -> None:
-        """Take over what `state` gave."""
+        """Restore `state`."""
         with torch.no_grad():
             for name, value, moments in zip(("features", "gate"), self._values, self._moments, strict=True):
                 of = part_of(state, name)
@@ -143,5 +143,5 @@ class TorchStepper:
         self._count = int(state["features.steps"][0])
 
     def parameters(self) -> Parameters:
-        """The parameters as they are, in host memory."""
+        """The current parameters in host memory."""
         return Parameters(*(v.detach().cpu().numpy().copy() for v in self._values))

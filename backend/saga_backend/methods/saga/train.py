@@ -30,7 +30,7 @@ _QUANTILES = 257
 
 @dataclass(frozen=True, eq=False)
 class SagaInput:
-    """What training works on.
+    """Input of the training.
 
     Attributes:
         means: [N,3] centers, scene units.
@@ -149,7 +149,7 @@ def _noise(count: int, settings: SagaSettings) -> Parameters:
 def _finished(
     parameters: Parameters, data: SagaInput, neighbors: np.ndarray, quantiles: np.ndarray, steps: int
 ) -> AffinityModel:
-    """The features as the paper saves them: smoothed unit vectors. What no view sees takes its neighbor's."""
+    """The features as the paper saves them: smoothed unit vectors. Unseen Gaussians copy a neighbor."""
     everyone = np.arange(len(data.means), dtype=np.int32)
     features, _ = smooth(parameters.features, neighbors, everyone)
     if data.seen.any() and not data.seen.all():
@@ -172,7 +172,7 @@ def scale_quantiles(masks: list[SampledMasks]) -> np.ndarray:
 
 
 class _Steps(Protocol):
-    """What the loop needs of step.Stepper and of torch_step.TorchStepper."""
+    """The interface of step.Stepper and torch_step.TorchStepper."""
 
     def step(self, batch: Batch, rate: float) -> float: ...
     def parameters(self) -> Parameters: ...
@@ -181,9 +181,9 @@ class _Steps(Protocol):
 
 
 def stepper(parameters: Parameters, neighbors: np.ndarray, device: str) -> _Steps:
-    """The step of a device."""
+    """The stepper for a device."""
     if device == "cpu":
         return Stepper(parameters, neighbors)
-    from .torch_step import TorchStepper  # torch takes seconds to import and the CPU does without
+    from .torch_step import TorchStepper  # the import of torch takes seconds, and the CPU does not need it
 
     return TorchStepper(parameters, neighbors, device)
