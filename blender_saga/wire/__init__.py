@@ -1,1 +1,1 @@
-"""The one definition of what Blender and the backend say to each other (pure: standard library and numpy)."""
+"""The protocol between Blender and the backend (pure: standard library and numpy)."""

@@ -1,10 +1,10 @@
 """Messages over a loopback socket: HMAC handshake with a shared key, then Hello and Welcome, then messages.
 
-The key handshake is that of `multiprocessing.connection` (which pickles nothing), and so is the framing (frames.py).
-The sockets are made here, because a stalled handshake must be cut off and a blocked reader woken, and only a socket's
-`shutdown` does that on every system. Loopback TCP with a port from the system is the one kind of socket on all of them.
+The key handshake and the framing (frames.py) are those of `multiprocessing.connection`, without pickle. This module
+creates the sockets itself, because a stalled handshake must be aborted and a blocked reader woken, and only a socket's
+`shutdown` does this on every system. Loopback TCP is the only kind of socket that all systems have.
 
-A frame of no bytes says "I am still here" and nothing else: `keep_alive`.
+An empty frame is a heartbeat: see `keep_alive`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .messages import PROTOCOL_VERSION, Failed, Hello, Welcome
 Address = tuple[str, int]
 """Host and port."""
 HANDSHAKE_SECONDS = 10.0
-"""How long the other side may take to prove that it knows the key and to say Hello."""
+"""Time limit for the other side to prove the key and send Hello."""
 BEAT_SECONDS = 5.0
-"""How often a side says that it is still there, where a tunnel may be cut without anybody being told."""
+"""Interval of heartbeats through a tunnel, which may close unnoticed."""
 SILENCE_SECONDS = 60.0
-"""After so long without a byte the other side is taken for gone; a machine under load may well pause for ten."""
+"""Silence after which the other side counts as gone; a machine under load may pause for ten seconds."""
 _NONE_FREE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE = 0.1
-"""Seconds until a handle is asked for again where none is free."""
+"""Seconds between attempts to get a free file handle."""
 _HELLO_ID = 0
 """Id of Hello and its answer; requests count from 1."""
 _MAX_HELLO = 1 << 16
@@ -49,26 +49,26 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(True)
-        # A frame is written as length, then bytes: without this, the end of each waits for an acknowledgement.
+        # A frame is written as length, then bytes: without this, the end of each frame waits for an acknowledgement.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
-        # It owns a copy of the handle, so that `shutdown` on ours never meets a number that was given away again.
+        # It owns a copy of the handle, so that `shutdown` on ours never affects a reused handle.
         self._connection = Frames(sock.dup())
         self._send_lock = threading.Lock()
         self._closed = threading.Event()
 
     @property
     def silence(self) -> float:
-        """Seconds since the last byte of the other side arrived."""
+        """Seconds since the last byte from the other side."""
         return self._connection.silence
 
     def keep_alive(self, beat: float = BEAT_SECONDS, patience: float | None = SILENCE_SECONDS) -> None:
-        """From now on say every `beat` seconds that we are still here, from a thread that ends with the channel.
+        """Start a thread that sends a heartbeat every `beat` seconds until the channel closes.
 
         Args:
             beat: seconds.
-            patience: seconds; when nothing arrives, or nothing can be sent, for so long, the channel closes. The other
-                side must keep itself alive, too. None: wait for ever.
+            patience: seconds without received or sent data after which the channel closes; the other side must send
+                heartbeats, too. None for no limit.
         """
         self._connection.limit(patience)
         threading.Thread(target=self._beat, args=(beat,), name="heartbeat", daemon=True).start()
@@ -78,14 +78,14 @@ class Channel:
             while not self._closed.wait(seconds):
                 self.send_frame(b"")
         except ChannelClosed:
-            return  # who reads sees the same
+            return  # the reader sees the same error
 
     def send(self, message_id: int, message: object) -> None:
         """Send a message. Raises ChannelClosed, or what `codec.encode` raises."""
         self.send_frame(codec.encode(message_id, message))
 
     def send_frame(self, frame: bytes, on_sent: Callable[[int], None] | None = None) -> None:
-        """Send a frame made by `codec.encode`; `on_sent` is told now and then how many bytes are out. Raises
+        """Send a frame from `codec.encode`; `on_sent` gets the number of sent bytes from time to time. Raises
         ChannelClosed."""
         try:
             with self._send_lock:
@@ -100,30 +100,30 @@ class Channel:
             limit: bytes; a larger frame closes the channel.
 
         Raises:
-            ChannelClosed: if there will be none.
+            ChannelClosed: if the channel is closed.
             WireError: if the frame is not a message; the next one may be.
         """
         try:
             while not (frame := self._connection.recv_bytes(limit)):
-                pass  # it is still there
-        except (EOFError, OSError, MemoryError) as error:  # after these, where the next frame starts is not known
+                pass  # a heartbeat
+        except (EOFError, OSError, MemoryError) as error:  # the start of the next frame is unknown then
             raise ChannelClosed("The connection was closed") from error
         return codec.decode(frame)
 
     def close(self) -> None:
-        """Close it (any thread, more than once): both sides' `receive` and `send` end with ChannelClosed."""
+        """Close the channel, from any thread and any number of times; `receive` and `send` of both sides then raise."""
         self._closed.set()
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            return  # it was not connected any more
+            return  # it was already disconnected
         finally:
             self._socket.close()
 
     def authenticate(self, key: bytes, first: bool) -> None:
-        """Prove to each other that both know the key; the side that listens challenges first."""
+        """Verify on both sides that the other knows the key; the listening side challenges first."""
         steps = (mp.deliver_challenge, mp.answer_challenge)
-        frames: Any = self._connection  # all that they use of a connection
+        frames: Any = self._connection  # has all methods that they use
         try:
             for step in steps if first else steps[::-1]:
                 step(frames, key)
@@ -133,7 +133,7 @@ class Channel:
 
 @contextmanager
 def _deadline(channel: Channel, seconds: float) -> Iterator[None]:
-    """Close the channel if the block takes longer, whichever read it hangs in."""
+    """Close the channel if the block takes longer, in any of its reads."""
     timer = threading.Timer(seconds, channel.close)
     timer.daemon = True
     timer.start()
@@ -157,7 +157,7 @@ class Listener:
             address: port 0 lets the system choose.
 
         Raises:
-            UserError: if the address cannot be had.
+            UserError: if the address is not available.
         """
         self._key, self._closed = key, threading.Event()
         try:
@@ -173,11 +173,11 @@ class Listener:
 
     @property
     def address(self) -> Address:
-        """Where clients connect."""
+        """The address for clients."""
         return self._socket.getsockname()[:2]
 
     def accept(self) -> Channel:
-        """Wait for a client; it has proved nothing yet. Raises ChannelClosed when the listener was closed."""
+        """Wait for a client, which is not authenticated yet. Raises ChannelClosed when the listener is closed."""
         while True:
             try:
                 sock = self._socket.accept()[0]
@@ -186,24 +186,24 @@ class Listener:
             except OSError as error:
                 if error.errno not in _NONE_FREE or self._closed.is_set():
                     raise ChannelClosed("The listener was closed") from error
-                self._closed.wait(_PAUSE)  # one that is in the handshake gives its own back soon
+                self._closed.wait(_PAUSE)  # a client in the handshake soon frees a handle
                 continue
             try:
                 return Channel(sock)
-            except OSError:  # it has hung up already
+            except OSError:  # the client has disconnected
                 sock.close()
 
     def welcome(self, channel: Channel, answer: Callable[[], Welcome], seconds: float = HANDSHAKE_SECONDS) -> None:
-        """Check the key and the version of an accepted client. Call it in a thread of the client's own.
+        """Check the key and the version of an accepted client. Call this in a separate thread for each client.
 
         Args:
             channel: from `accept`; closed if the client is refused.
-            answer: makes the Welcome, may take long, may raise UserError (which the client is told).
-            seconds: limit of the client's part.
+            answer: creates the Welcome; may block, and may raise a UserError, which is sent to the client.
+            seconds: time limit of the client's part.
 
         Raises:
-            UserError: why the client was refused.
-            ChannelClosed: if the client went away or stalled.
+            UserError: if the client was refused.
+            ChannelClosed: if the client disconnected or stalled.
         """
         try:
             with _deadline(channel, seconds):
@@ -224,7 +224,7 @@ class Listener:
         """Stop listening; a waiting `accept` ends."""
         self._closed.set()
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)  # closing alone does not wake accept on Linux
+            self._socket.shutdown(socket.SHUT_RDWR)  # close alone does not wake accept on Linux
         except OSError:
             pass  # other systems refuse this on a listening socket, and wake accept on close
         finally:
@@ -235,21 +235,21 @@ def _check_version(hello: object) -> None:
     if not isinstance(hello, Hello):
         raise codec.WireError("the first one must be Hello")
     if hello.protocol != PROTOCOL_VERSION:
-        why = f"Blender speaks version {hello.protocol} of the protocol, the backend version {PROTOCOL_VERSION}"
+        why = f"Blender uses protocol version {hello.protocol}, the backend uses {PROTOCOL_VERSION}"
         raise version_error(why)
 
 
 def version_error(why: str) -> UserError:
-    """The one sentence about sides that are not of the same version."""
+    """The error for two sides with different versions."""
     fix = "Stop the backend and start it from this version of the extension"
-    return UserError("Blender and the backend do not fit together", why, fix, code=ErrorCode.VERSION)
+    return UserError("Blender and the backend have different versions", why, fix, code=ErrorCode.VERSION)
 
 
 def _refuse(channel: Channel, error: UserError) -> None:
     try:
         channel.send(_HELLO_ID, Failed.of(error))
     except ChannelClosed:
-        pass  # it has gone already
+        pass  # the client has disconnected
     finally:
         channel.close()
 
@@ -261,7 +261,7 @@ def open_socket(address: Address, seconds: float = HANDSHAKE_SECONDS) -> Channel
     """Connect to a listener, without handshake.
 
     Raises:
-        UserError: if nobody listens there.
+        UserError: if nothing listens there.
     """
     try:
         return Channel(socket.create_connection(address, timeout=seconds))
@@ -274,29 +274,29 @@ def connect(channel: Channel, key: bytes, client: str = "", seconds: float = 120
     """Do the client's part of the handshake.
 
     Args:
-        channel: from `open_socket`; closed if the server refuses us.
+        channel: from `open_socket`; closed if the server refuses the client.
         key: shared secret.
-        client: who we are, for the server's log.
-        seconds: limit for all of it; the server may have to import torch and find its device first.
+        client: name of the client, for the server's log.
+        seconds: time limit; the server may first have to import torch and find its device.
 
     Raises:
-        UserError: why the server refused us (wrong key, another version, no such device, ...).
+        UserError: if the server refuses the client (wrong key, another version, no such device, ...).
     """
     try:
         with _deadline(channel, seconds):
-            with _deadline(channel, HANDSHAKE_SECONDS):  # at the end of a tunnel there may be nobody, or somebody else
+            with _deadline(channel, HANDSHAKE_SECONDS):  # nothing, or another program, may be at the end of a tunnel
                 channel.authenticate(key, first=False)
             channel.send(_HELLO_ID, Hello(PROTOCOL_VERSION, client))
             return _check_answer(channel.receive(_MAX_HELLO)[1])
     except AuthenticationError as error:
         channel.close()
-        why = "it has another key: it was started by another Blender"
+        why = "its key differs, because another Blender started it"
         raise UserError("The backend refused Blender", why, "Press Restart", code=ErrorCode.WRONG_KEY) from error
     except ChannelClosed as error:
         channel.close()
         why = "it closed the connection or did not answer in time"
         raise UserError(
-            "The backend did not greet Blender", why, "Press Restart", code=ErrorCode.UNREACHABLE
+            "The backend did not answer Blender", why, "Press Restart", code=ErrorCode.UNREACHABLE
         ) from error
     except BaseException:
         channel.close()
@@ -309,6 +309,6 @@ def _check_answer(answer: object) -> Welcome:
     if not isinstance(answer, Welcome):
         raise codec.WireError("the answer to Hello must be Welcome")
     if answer.protocol != PROTOCOL_VERSION:
-        why = f"Blender speaks version {PROTOCOL_VERSION} of the protocol, the backend version {answer.protocol}"
+        why = f"Blender uses protocol version {PROTOCOL_VERSION}, the backend uses {answer.protocol}"
         raise version_error(why)
     return answer

@@ -23,24 +23,24 @@ from ..gaussians.view import View
 from .messages import MESSAGES, Part, Reply, Request
 
 MAX_FRAME = 1 << 32
-"""Bytes of a frame, 4 GiB: ten million Gaussians with all SH coefficients of degree 4 stay below it."""
+"""Largest frame, 4 GiB: enough for ten million Gaussians with all SH coefficients of degree 4."""
 MAX_HEADER = 1 << 20
-"""Bytes of a header. It bounds what parsing the JSON can cost."""
+"""Largest header in bytes, which limits the cost of parsing the JSON."""
 MAX_ID = 1 << 53
-"""Message ids stay below it, so that every JSON reader holds them exactly."""
+"""Upper bound of message ids, so that every JSON reader represents them exactly."""
 DTYPES = {
     name: np.dtype(name) for name in ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8", "<f2", "<f4", "<f8")
 }
-"""What an array may be made of."""
+"""The allowed element types of arrays."""
 
 _LENGTH = struct.Struct("<I")
 
 
 class WireError(UserError):
-    """Bytes that are not a message. `message_id` is the frame's id where it could be read, else 0."""
+    """Invalid data instead of a message. `message_id` is the frame's id if readable, otherwise 0."""
 
     def __init__(self, why: str, message_id: int = 0) -> None:
-        super().__init__("A message between Blender and the backend is not usable", why, code=ErrorCode.WIRE)
+        super().__init__("A message between Blender and the backend is not valid", why, code=ErrorCode.WIRE)
         self.message_id = message_id
 
 
@@ -48,14 +48,14 @@ class WireError(UserError):
 
 
 def encode(message_id: int, message: object) -> bytes:
-    """The frame of a message.
+    """Encode a message to a frame.
 
     Args:
-        message_id: ties a request and its answers together, 0 to MAX_ID - 1.
+        message_id: connects a request and its answers, 0 to MAX_ID - 1.
         message: a Request or a Reply.
 
     Raises:
-        TypeError: if the message is none of them or a field is not what its annotation says (a bug of the sender).
+        TypeError: if this is no message, or a field does not match its annotation (a bug of the sender).
         WireError: if the frame would be too large.
     """
     kind = type(message)
@@ -68,12 +68,12 @@ def encode(message_id: int, message: object) -> bytes:
     header = json.dumps({"id": message_id, "type": kind.__name__, "fields": described}).encode("ascii")
     size = _LENGTH.size + len(header) + sum(array.nbytes for array in arrays)
     if len(header) > MAX_HEADER or size > MAX_FRAME:
-        raise WireError(f"it has {size} bytes, {len(header)} of them in the header, which is more than fits")
+        raise WireError(f"it is too large: {size} bytes, {len(header)} of them in the header")
     return b"".join([_LENGTH.pack(len(header)), header, *(_raw(array) for array in arrays)])
 
 
 def _describe(value: typing.Any, kind: typing.Any, arrays: list[np.ndarray]) -> typing.Any:
-    """The value as JSON; arrays are put aside."""
+    """Convert a value to JSON; collects its arrays."""
     if kind is np.ndarray:
         return _put_aside(value, arrays)
     if typing.get_origin(kind) is tuple:
@@ -140,10 +140,10 @@ _SCALARS: dict[object, typing.Callable[[typing.Any], object]] = {
 
 
 def decode(frame: bytes) -> tuple[int, typing.Any]:
-    """Id and message of a frame. Arrays are the reader's own (writable, native byte order, nothing shared).
+    """Decode a frame to its id and message. Arrays are copies, writable and in native byte order.
 
     Raises:
-        WireError: if the bytes are anything but exactly one message. Nothing larger than the frame is allocated.
+        WireError: if the bytes are not exactly one message. Allocates no more than the size of the frame.
     """
     header, payload = _split(frame)
     message_id = header.get("id")
@@ -162,7 +162,7 @@ def decode(frame: bytes) -> tuple[int, typing.Any]:
 
 
 def _split(frame: bytes) -> tuple[dict[str, typing.Any], memoryview]:
-    """Parsed header, and the bytes after it."""
+    """The parsed header and the bytes after it."""
     view = memoryview(frame)
     if len(view) > MAX_FRAME or len(view) < _LENGTH.size:
         raise WireError(f"it has {len(view)} bytes")
@@ -171,7 +171,7 @@ def _split(frame: bytes) -> tuple[dict[str, typing.Any], memoryview]:
         raise WireError("its header is cut short or too long")
     try:
         header = json.loads(bytes(view[_LENGTH.size : end]).decode("ascii"))
-    except (ValueError, RecursionError) as error:  # a bomb of brackets ends in RecursionError
+    except (ValueError, RecursionError) as error:  # deeply nested brackets raise RecursionError
         raise WireError("its header is not JSON that we can read") from error
     if not isinstance(header, dict):
         raise WireError("its header is not one of ours")
@@ -179,11 +179,11 @@ def _split(frame: bytes) -> tuple[dict[str, typing.Any], memoryview]:
 
 
 class _Malformed(Exception):
-    """What is wrong with a field, on its way to become a WireError."""
+    """An invalid field; becomes a WireError."""
 
 
 class _Reader:
-    """Builds a message from its header and takes the arrays from the payload, one after the other."""
+    """Builds a message from its header, with the arrays from the payload in order."""
 
     def __init__(self, payload: memoryview) -> None:
         self._rest = payload
@@ -209,7 +209,7 @@ class _Reader:
         arguments = {name: self.read(value[name], inner, f"{where}.{name}") for name, inner in _fields(kind).items()}
         try:
             return kind(**arguments)
-        except (ValueError, UserError) as error:  # GaussianCloud and View check their shapes and numbers
+        except (ValueError, UserError) as error:  # GaussianCloud and View check their shapes and values
             raise _Malformed(f"{where}: {error}") from error
 
     def _array(self, value: typing.Any, where: str) -> np.ndarray:
@@ -233,7 +233,7 @@ class _Reader:
         try:
             flat = np.frombuffer(raw, dtype) if size else np.zeros(0, dtype)
             return flat.reshape(shape).astype(dtype.newbyteorder("="), copy=True)
-        except ValueError as error:  # (0, 2**32, 2**32) is more than numpy can count
+        except ValueError as error:  # (0, 2**32, 2**32) is too large for numpy
             raise _Malformed(f"{where} has no shape") from error
 
 
@@ -249,7 +249,7 @@ def _scalar(value: typing.Any, kind: typing.Any, where: str) -> typing.Any:
 
 @functools.cache
 def _fields(kind: type) -> dict[str, typing.Any]:
-    """Name and annotation of each field of a message or part."""
+    """The annotation of each field of a message or part, by name."""
     if not issubclass(kind, (Request, Reply, Part, GaussianCloud, View)):
         raise TypeError(f"{kind} cannot stand in a message")
     hints = typing.get_type_hints(kind)
@@ -257,7 +257,7 @@ def _fields(kind: type) -> dict[str, typing.Any]:
 
 
 def _item_kinds(kind: typing.Any) -> tuple[typing.Any, ...]:
-    """(X,) of tuple[X, ...], the only tuples that messages have."""
+    """(X,) for tuple[X, ...], the only kind of tuple in messages."""
     items = typing.get_args(kind)
     if len(items) != 2 or items[1] is not Ellipsis:
         raise TypeError(f"{kind} cannot stand in a message")

@@ -1,8 +1,8 @@
-"""Frames over a stream socket: their length, then their bytes.
+"""Frames over a stream socket: a length, followed by that many bytes.
 
-The format is that of `multiprocessing.connection`, whose key handshake runs over it: 4 bytes of length, big-endian, or
--1 and 8 bytes of length for 2 GiB and more. It is written here, because a tunnel may be cut without either end being
-told: only who counts the bytes as they move knows a slow line from a dead one, and can say how far a large frame is.
+The format is that of `multiprocessing.connection`, whose key handshake uses it: 4 bytes of length, big-endian, or -1
+and 8 bytes of length for 2 GiB and more. This module implements it again, because a tunnel may close unnoticed: only a
+count of the transferred bytes distinguishes a slow connection from a dead one, and shows the progress of a large frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 _SHORT, _LONG = struct.Struct("!i"), struct.Struct("!Q")
 _LONGEST_SHORT = 0x7FFFFFFF
 _PIECE = 1 << 20
-"""Bytes that are handed to the system at once."""
+"""Bytes to pass to the system at once."""
 
 
 class Frames:
@@ -28,22 +28,22 @@ class Frames:
 
     @property
     def silence(self) -> float:
-        """Seconds since the last byte arrived, or since this was made."""
+        """Seconds since the last received byte, or since the creation."""
         return time.monotonic() - self._heard
 
     def limit(self, seconds: float | None) -> None:
-        """Raise TimeoutError (an OSError) where no byte moves for so long; None: wait for ever, as at first."""
+        """Raise TimeoutError (an OSError) after `seconds` without a transferred byte; None (default) for no limit."""
         self._socket.settimeout(seconds)
 
     def send_bytes(self, frame: bytes, on_sent: Callable[[int], None] | None = None) -> None:
-        """Send a frame; `on_sent` is told after every piece how many of its bytes are out.
+        """Send a frame; `on_sent` gets the number of sent bytes after every piece.
 
         Raises:
             OSError: if the other side is gone.
         """
         size = len(frame)
         header = _SHORT.pack(size) if size <= _LONGEST_SHORT else _SHORT.pack(-1) + _LONG.pack(size)
-        if size <= _PIECE:  # in one piece, or the end of it waits for an acknowledgement
+        if size <= _PIECE:  # in one piece, otherwise its end waits for an acknowledgement
             self._send(memoryview(header + frame))
             return
         self._send(memoryview(header))
@@ -55,11 +55,11 @@ class Frames:
                 on_sent(start + len(piece))
 
     def recv_bytes(self, limit: int) -> bytes:
-        """Wait for a frame of at most `limit` bytes; what a length promises is not allocated before it arrives.
+        """Wait for a frame of at most `limit` bytes; memory is only allocated for received bytes.
 
         Raises:
             EOFError: if the other side has closed.
-            OSError: if the connection is broken, or the frame longer; where the next one starts is not known then.
+            OSError: if the connection is broken, or the frame is longer; the start of the next one is then unknown.
         """
         (size,) = _SHORT.unpack(self._receive(_SHORT.size))
         if size == -1:
@@ -69,7 +69,7 @@ class Frames:
         return self._receive(size)
 
     def _send(self, view: memoryview) -> None:
-        while view:  # not sendall: its time limit is for all of it
+        while view:  # not sendall: its time limit applies to all data
             view = view[self._socket.send(view) :]
 
     def _receive(self, size: int) -> bytes:

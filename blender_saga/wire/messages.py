@@ -1,7 +1,6 @@
 """Every message between Blender (client) and the backend (server): import them from here.
 
-They are defined by their direction, in `requests` and `replies`; `parts` stand inside them. `message` says what a
-message declares of itself.
+`requests` and `replies` define them by direction, and `parts` their components. `message` has their base classes.
 
 A request gets exactly one final answer: its reply, `Failed` or `Stopped`; before it any number of `Progress`. The id
 that ties them together is part of the frame (codec.py), not of the message. Arrays carry dtype and shape on the wire.

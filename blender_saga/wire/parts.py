@@ -12,19 +12,19 @@ from .message import Part, PathUse, path_field
 
 
 def no_ids() -> np.ndarray:
-    """[0] int32: "all of them, in order"."""
+    """[0] int32, which means all ids in order."""
     return np.zeros(0, np.int32)
 
 
 def no_gaussians() -> GaussianCloud:
-    """A cloud of none."""
+    """An empty cloud."""
     none = np.zeros((0, 3), np.float32)
     return GaussianCloud(none, np.zeros((0, 4), np.float32), none, none[:, 0], none[:, None])
 
 
 @dataclass(frozen=True)
 class TrainSettings(Part):
-    """What a user may choose for training; 0 means the default of the device.
+    """The user's settings of a training; 0 means the default of the device.
 
     Attributes:
         method: "saga" trains features with a scale; "click-gaussian" features of two levels; "segments" only finds the
@@ -35,7 +35,7 @@ class TrainSettings(Part):
         views: limit of virtual views.
         width, height: pixels of a virtual view.
         pixels: pixels sampled a step.
-        seed: of every random draw.
+        seed: seed of the random numbers.
     """
 
     method: str = "saga"
@@ -49,23 +49,23 @@ class TrainSettings(Part):
 
 
 def no_turn() -> np.ndarray:
-    """[4,4] float64: everything stays where it is."""
+    """The identity, [4,4] float64."""
     return np.eye(4)
 
 
 @dataclass(frozen=True)
 class SamOptions(Part):
-    """How Segment Anything finds masks; the defaults are those of the paper.
+    """Settings of Segment Anything; the defaults are those of the paper.
 
     Attributes:
-        weights: path of its file of weights on the backend's machine.
-        points_per_side: the picture is asked at a grid of so many points squared.
-        iou: lowest quality 0..1 that the model gives a mask.
+        weights: path of its weights file on the backend's machine.
+        points_per_side: points per side of the prompt grid on the image.
+        iou: lowest predicted quality of a mask, 0..1.
         stability: lowest IoU 0..1 of a mask with itself at another cut-off.
         nms: IoU 0..1 of boxes above which the worse of two masks is dropped.
-        least_area: pixels; smaller islands go, smaller holes are filled.
-        crop_layers: how often the picture is also asked in quarters, sixteenths and so on.
-        longest_side: pixels; larger photos are made smaller, views are drawn at this size.
+        least_area: area in pixels below which islands are removed and holes are filled.
+        crop_layers: number of extra passes over quarters, sixteenths and so on.
+        longest_side: longest side in pixels; larger photos are scaled down, and views are rendered at this size.
     """
 
     weights: str = path_field(PathUse.file)
@@ -80,20 +80,20 @@ class SamOptions(Part):
 
 @dataclass(frozen=True, eq=False)
 class TrainSources(Part):
-    """Where a training takes its views and masks from; the defaults need nothing but the cloud.
+    """The views and masks of a training; the defaults need only the cloud.
 
-    With neither views nor cameras, views of the cloud itself are chosen and drawn.
+    Without views and cameras, the backend chooses and renders views of the cloud.
 
     Attributes:
-        views: cameras in the space of the cloud as it was loaded, of any size; they are drawn at the size of the
+        views: cameras in the space of the cloud as it was loaded, of any size; they are rendered at the size of the
             settings.
-        names: of the views, in the same order; mask files are found by them. Empty: view_000, view_001 and so on.
+        names: names of the views, which mask files use. Empty for view_000, view_001 and so on.
         cameras: path of the cameras of photos: a COLMAP folder, a transforms.json, an LLFF folder; "" for none.
         to_object: [4,4] from the world of those cameras to the space of the cloud as it was loaded.
         masks: "builtin": segments of the cloud itself; "files": those of `masks_folder`; "sam": Segment Anything finds
             them in the photos or views and keeps them in `masks_folder`.
         masks_folder: folder with a file for each photo or view.
-        sam: how Segment Anything is run, where it is.
+        sam: settings of Segment Anything.
     """
 
     views: tuple[View, ...] = ()
@@ -107,14 +107,14 @@ class TrainSources(Part):
 
 @dataclass(frozen=True, eq=False)
 class ObjectPoints(Part):
-    """One object that takes part in a query.
+    """An object of a query.
 
     Attributes:
         matrix: [4,4] float64, object to world.
         ids: [M] int32, `saga:id` of its points in order; empty means 0..count-1 of the scene.
-        moved: [K] int32, 0..M-1: those of its points that stand elsewhere than the scene has their ids: copies that
-            were moved by themselves.
-        cloud: K Gaussians, where the moved ones stand (without harmonics), in the space of the scene.
+        moved: [K] int32, 0..M-1: points that are not at the scene's center of their id, because copies were moved
+            separately.
+        cloud: K Gaussians: the moved points (without harmonics) in the space of the scene.
     """
 
     matrix: np.ndarray
@@ -125,15 +125,15 @@ class ObjectPoints(Part):
 
 @dataclass(frozen=True, eq=False)
 class Prompt(Part):
-    """One thing pointed at in one view: clicked pixels, a box or a lasso, all of them "this" or "not this".
+    """A prompt in one view: clicked pixels, a box or a lasso, all of them positive or negative.
 
     Attributes:
-        view: the view it was made in, world space.
-        pixels: column and row, float32, origin at the top left corner. "points": [P,2], each clicked, inside the
-            picture. "box": [2,2], two opposite corners. "lasso": [K,2], the corners in order, K >= 3. Boxes and
-            lassos may reach over the picture's edge.
+        view: the view of the prompt, in world space.
+        pixels: column and row, float32, origin at the top left corner. "points": [P,2], clicked pixels in
+            the image. "box": [2,2], two opposite corners. "lasso": [K,2], the corners in order, K >= 3. Boxes and
+            lassos may extend beyond the image.
         kind: "points", "box" or "lasso".
-        positive: False for "not this".
+        positive: False to exclude.
     """
 
     view: View
@@ -144,13 +144,13 @@ class Prompt(Part):
 
 @dataclass(frozen=True)
 class CleanUp(Part):
-    """What is done to a selection before it is answered, in this order; each step is optional and reported.
+    """The cleanup of a selection, in this order; each step is optional and reported.
 
     Attributes:
-        floaters: drop specks away from the rest, and faint Gaussians far larger than the others.
-        connected: keep only the parts that were clicked.
-        holes: add small gaps that selected Gaussians surround.
-        visible: keep only what is seen in a view of a positive prompt.
+        floaters: drop isolated specks, and faint Gaussians that are much larger than the others.
+        connected: keep only the pieces that were clicked.
+        holes: add small gaps that the selection surrounds.
+        visible: keep only Gaussians that are visible in the view of a positive prompt.
     """
 
     floaters: bool = False
@@ -161,7 +161,7 @@ class CleanUp(Part):
 
 @dataclass(frozen=True)
 class Cleaned(Part):
-    """How many points each step of the clean-up dropped (`holes`: added); 0 where it was not asked for."""
+    """The number of points that each step of the cleanup dropped (`holes`: added); 0 for skipped steps."""
 
     floaters: int = 0
     connected: int = 0

@@ -1,4 +1,4 @@
-"""What the backend answers, one frozen dataclass each; see messages.py for the rules."""
+"""The backend's answers, one frozen dataclass each; see messages.py for the rules."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .parts import Cleaned
 
 @dataclass(frozen=True, eq=False)
 class Welcome(Reply):
-    """The server is ready. `device` is "cuda" or "cpu", `note` says in plain words what was found, `machine` is the
-    name of its machine where clients come from others, `obstacle` why a GPU that is there is not used.
+    """The server is ready. `device` is "cuda" or "cpu", `note` describes the device, `machine` is the name of the
+    machine for remote clients, and `obstacle` is the reason why an existing GPU is not used.
     """
 
     protocol: int = PROTOCOL_VERSION
@@ -28,14 +28,15 @@ class Welcome(Reply):
 
 @dataclass(frozen=True, eq=False)
 class SceneState(Reply):
-    """A scene as the backend has it.
+    """The state of a scene in the backend.
 
     Attributes:
         scene: fingerprint of the cloud.
-        count: its Gaussians.
+        count: number of its Gaussians.
         model_steps: optimizer steps of its model, 0 without one.
-        note: why a model file was not taken, or "".
-        levels: of granularity, from which a click's scale chooses (1: the coarsest, 0: the finest); 0: any scale.
+        note: the reason why a model file was refused, or "".
+        levels: number of granularity levels, of which a click's scale chooses one (1: coarsest, 0: finest); 0 for a
+            continuous scale.
     """
 
     scene: str
@@ -55,13 +56,13 @@ class ModelFile(Reply):
 
 @dataclass(frozen=True, eq=False)
 class Progress(Reply):
-    """How far a request is. A newer one replaces older ones.
+    """The progress of a request. A newer one replaces older ones.
 
     Attributes:
-        phase: what is being done.
-        step, total: of the phase.
-        eta: seconds until its end, negative when unknown.
-        loss: of the newest training step, NaN where nothing is learned.
+        phase: description of the phase.
+        step, total: progress of the phase.
+        eta: seconds until its end, negative if unknown.
+        loss: loss of the newest training step, NaN without one.
     """
 
     phase: str
@@ -78,14 +79,14 @@ class Trained(Reply):
     Attributes:
         scene: fingerprint of the trained cloud.
         steps: optimizer steps.
-        masks, views: how many were used.
-        coverage: share of the surface that virtual views see, 0 to 1; 1 for views that were given.
-        phases, seconds: parallel: what took how long.
-        model_file: where the model was saved, or "".
-        notes: what the user should know: photos, masks that were missing.
+        masks, views: numbers of used masks and views.
+        coverage: share of the surface that virtual views see, 0 to 1; 1 for given views.
+        phases, seconds: names and durations of the phases.
+        model_file: path of the saved model, or "".
+        notes: notes for the user, such as missing photos or masks.
         levels: as in SceneState.
-        unsaved: why the model could not be saved where it was to be, ""; then `model_file` is empty, the backend
-            answers clicks from its memory, and FetchModel gives the file.
+        unsaved: the reason why the model could not be saved, or "". If not empty, `model_file` is empty, the backend
+            answers clicks from its memory, and FetchModel returns the file.
     """
 
     scene: str
@@ -103,7 +104,7 @@ class Trained(Reply):
 
 @dataclass(frozen=True, eq=False)
 class Selection(Reply):
-    """What a click selected.
+    """The selection of a click.
 
     Attributes:
         bits: [ceil(T/8)] uint8, packed bits (numpy.packbits, big bit order) of all points of all objects in order.
@@ -112,8 +113,8 @@ class Selection(Reply):
         scale: the scale used, 0 to 1, and size_units: the same as a size in scene units.
         threshold: the threshold used.
         scores: [T] float32 cosine similarity, or empty.
-        note: why nothing was selected, or "".
-        cleaned: what the clean-up did.
+        note: the reason for an empty selection, or "".
+        cleaned: the results of the cleanup.
     """
 
     bits: np.ndarray
@@ -129,18 +130,18 @@ class Selection(Reply):
 
 @dataclass(frozen=True, eq=False)
 class Clusters(Reply):
-    """A scene as a tree of things and parts. A parent stands before its parts, the larger of siblings first.
+    """A scene as a tree of objects and parts. Parents come before their parts, larger siblings first.
 
     Attributes:
         scene: fingerprint of the cloud.
-        labels: [N] int32 by `saga:id`: the smallest node that holds the Gaussian, -1 for none. A node's Gaussians
-            are those labeled with it or with a node below it.
-        parents: [T] int32, node that a node is a part of; -1: a thing of its own.
-        counts: [T] int32, Gaussians of the node with all its parts.
-        scales: [T] float32, the largest granularity 0 to 1 at which it is one thing.
+        labels: [N] int32 by `saga:id`: the smallest node with the Gaussian, -1 for none. The Gaussians of a node have
+            its label or that of a descendant.
+        parents: [T] int32, parent of each node; -1 for objects.
+        counts: [T] int32, number of Gaussians of the node with all its parts.
+        scales: [T] float32, the largest granularity, 0 to 1, at which the node is one segment.
         sizes: [T] float32, the same as a size in scene units.
-        representatives: [T] int32, `saga:id` of the Gaussian that is most typical of the node.
-        note: why there are no clusters, or "".
+        representatives: [T] int32, `saga:id` of the most typical Gaussian of the node.
+        note: the reason why there are no clusters, or "".
     """
 
     scene: str
@@ -163,19 +164,19 @@ class Colors(Reply):
 
 @dataclass(frozen=True, eq=False)
 class Candidates(Reply):
-    """What a text may mean, the best first.
+    """The candidates for a text, best first.
 
     Attributes:
         scene: fingerprint of the cloud.
-        text: what was looked for.
-        way: "votes" or "clusters", how it was found.
+        text: the search text.
+        way: the search method, "votes" or "clusters".
         bits: [K,ceil(N/8)] uint8, packed bits (numpy.packbits, big bit order) of every candidate by `saga:id`.
-        counts: [K] int32, Gaussians of each.
-        scores: [K] float32, 0 to 1, how well the text fits; above 0.5 it fits better than "object", "things", ...
-        matches: the first so many candidates fit; 0: nothing in the scene does.
+        counts: [K] int32, number of Gaussians of each.
+        scores: [K] float32, 0 to 1, match of the text; above 0.5, it matches better than "object", "things", ...
+        matches: number of candidates that match, the first ones; 0 if none does.
         thumbnails: [K,h,w,3] uint8, sRGB, a picture of each.
-        note: that nothing fits, or that the vectors could not be kept; else "".
-        described: whether the scene was described for this answer: its model's file has, or could have, more in it.
+        note: a note that nothing matches or that the vectors could not be saved, or "".
+        described: whether this answer described the scene, which adds data to its model file.
     """
 
     scene: str
@@ -196,8 +197,8 @@ class Names(Reply):
 
     Attributes:
         scene: fingerprint of the cloud.
-        names: one a node, in the order of Clusters; "" where no word fits.
-        scores: [T] float32, 0 to 1, how well the best word fits.
+        names: one per node, in the order of Clusters; "" if no word matches.
+        scores: [T] float32, 0 to 1, match of the best word.
         note, described: as in Candidates.
     """
 
@@ -210,21 +211,21 @@ class Names(Reply):
 
 @dataclass(frozen=True, eq=False)
 class Recolored(Reply):
-    """The colors that a text asks for: `shift` [n,3] float32 in the order of the request, to be added to each
-    Gaussian's color (0 to 1, the same from all sides). Any share of it may be added."""
+    """New colors for a text: `shift` [n,3] float32 in the order of the request, to add to each Gaussian's color
+    (0 to 1, the same for all directions), completely or in part."""
 
     shift: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class BackendState(Reply):
-    """What the backend takes of its machine, in MB of 2**20 bytes.
+    """The backend's use of its machine, in MB of 2**20 bytes.
 
     Attributes:
-        memory: of the backend's process.
-        available: of the machine, that could still be taken.
-        device: what computes, by name.
-        device_memory, device_total: in use on the GPU, by anybody, and all it has; 0 on the CPU.
+        memory: memory of the backend's process.
+        available: available memory of the machine.
+        device: name of the device.
+        device_memory, device_total: used (by all programs) and total memory of the GPU; 0 on the CPU.
     """
 
     memory: int
@@ -236,7 +237,7 @@ class BackendState(Reply):
 
 @dataclass(frozen=True, eq=False)
 class Weights(Reply):
-    """A file of weights is there and its SHA-256 right: its path on the backend's machine."""
+    """A verified weights file: its path on the backend's machine."""
 
     path: str
 
@@ -252,11 +253,11 @@ class Failed(Reply):
 
     @classmethod
     def of(cls, error: UserError) -> Failed:
-        """What is sent of an error."""
+        """The message for an error."""
         return cls(error.code, error.what, error.why, error.fix)
 
     def error(self) -> UserError:
-        """The error that was sent."""
+        """The error of the message."""
         return UserError(self.what, self.why, self.fix, ErrorCode.of(self.code))
 
 
@@ -267,4 +268,4 @@ class Stopped(Reply):
 
 @dataclass(frozen=True, eq=False)
 class Done(Reply):
-    """The request was carried out; there is nothing more to say."""
+    """The request was carried out, without further data."""

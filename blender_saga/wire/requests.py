@@ -1,4 +1,4 @@
-"""What a client asks of the backend, one frozen dataclass each; see messages.py for the rules."""
+"""Requests to the backend, one frozen dataclass each; see messages.py for the rules."""
 
 from __future__ import annotations
 
@@ -115,14 +115,14 @@ class Click(Request):
     """Select what the prompts point at.
 
     A refinement sends all prompts so far, each with the view in which it was made, in any order. The nearest prompt
-    decides: a Gaussian is selected if it is like a positive prompt by more than the threshold, and less like every
-    negative one. Without a positive prompt the selection is empty.
+    decides: a Gaussian is selected if its similarity to a positive prompt is above the threshold and higher than to
+    every negative prompt. Without a positive prompt, the selection is empty.
 
     Attributes:
         scene: fingerprint of the trained cloud.
-        prompts: what is wanted and what is not.
-        objects: the objects that take part, where they stand; none: the cloud as it was trained.
-        options: how it is answered.
+        prompts: positive and negative prompts.
+        objects: the objects of the query with their transforms; none for the cloud as it was trained.
+        options: options of the selection.
     """
 
     reply = Selection
@@ -135,20 +135,20 @@ class Click(Request):
 
 @dataclass(frozen=True, eq=False)
 class InstantClick(Click):
-    """Select what Segment Anything sees under the prompts. The scene needs no model. Progress is told."""
+    """Select with Segment Anything. The scene needs no model. Progress is sent."""
 
     lane = Lane.pictures
 
 
 @dataclass(frozen=True, eq=False)
 class LookAhead(Request):
-    """Have Segment Anything encode a view before it is clicked in: an instant click there is then quick.
+    """Encode a view with Segment Anything before the first click, so that instant clicks in it are fast.
 
     Attributes:
         scene: fingerprint of the cloud.
-        view: as clicks in it will have it.
+        view: the view of the expected clicks.
         weights: path of Segment Anything's weights on the backend's machine.
-        objects: the objects that take part, where they stand.
+        objects: the objects of the query with their transforms.
     """
 
     reply = Done
@@ -164,11 +164,11 @@ class LookAhead(Request):
 class FetchWeights(Request):
     """Download an official file of Segment Anything's or OpenCLIP's weights. Progress is in MB.
 
-    The user has said yes. A file that is there already is not downloaded again; a broken download goes on.
+    The user has confirmed. An existing file is not downloaded again, and an interrupted download continues.
 
     Attributes:
         kind: "vit_h", "vit_l", "vit_b", or "ViT-B-16" of OpenCLIP.
-        folder: on the backend's machine; "": the user's cache there.
+        folder: folder on the backend's machine; "" for the user's cache there.
     """
 
     reply = Weights
@@ -204,7 +204,7 @@ class Color(Request):
 
     Attributes:
         scene: fingerprint of the trained cloud.
-        scale: granularity 0 to 1 whose gate is applied first; negative: the features as they are.
+        scale: granularity 0 to 1 of the gate to apply; negative for the ungated features.
     """
 
     reply = Colors
@@ -215,19 +215,19 @@ class Color(Request):
 
 @dataclass(frozen=True, eq=False)
 class FindText(Request):
-    """Find what a text means. Progress tells phase, step and total.
+    """Find segments by text. Progress tells phase, step and total.
 
     The first text of a scene has CLIP describe all of its segments, which takes minutes on a CPU. The vectors are kept
-    with the model, so that later texts are quick.
+    with the model, so that later searches are fast.
 
     Attributes:
         scene: fingerprint of the trained cloud.
-        text: what to look for, in a person's words.
+        text: the search text in plain words.
         weights: path of OpenCLIP weights on the backend's machine.
         model_file: the `.saga` file that keeps the vectors; "" keeps them in memory only.
         way: "votes": masks of many views vote (SAGA; needs features), "clusters": clusters are drawn alone
             (Click-Gaussian), "auto": votes where there are features.
-        limit: the most candidates to answer with.
+        limit: largest number of candidates.
     """
 
     reply = Candidates
@@ -247,7 +247,7 @@ class NameSegments(Request):
 
     Attributes:
         scene: fingerprint of the trained cloud.
-        words: to choose from.
+        words: the words to choose from.
         weights, model_file: as in FindText.
     """
 
@@ -262,17 +262,17 @@ class NameSegments(Request):
 
 @dataclass(frozen=True, eq=False)
 class Recolor(Request):
-    """Lead the colors of some Gaussians from one text to another. Progress tells the loss.
+    """Change the colors of some Gaussians from one text to another. Progress tells the loss.
 
     The request holds the Gaussians themselves, with their present colors: it needs no scene and no model.
 
     Attributes:
         cloud: the Gaussians to change, as they stand in a world whose z axis points up.
-        source: what they look like, in a person's words: "red box".
-        text: what they shall look like: "blue box".
+        source: their current look in plain words, for example "red box".
+        text: their new look, for example "blue box".
         weights: as in FindText.
-        steps: of the optimizer; 0: the default.
-        seed: of the order of the views.
+        steps: number of optimizer steps; 0 for the default.
+        seed: seed of the order of the views.
     """
 
     reply = Recolored

@@ -41,9 +41,9 @@ def test_a_backend_of_another_version(
     channel = addon("wire.channel")
     monkeypatch.setattr(channel, "PROTOCOL_VERSION", channel.PROTOCOL_VERSION + 1)
     before = snapshot()
-    refused(lambda: bpy.ops.saga.backend_start(), "do not fit together")
+    refused(lambda: bpy.ops.saga.backend_start(), "have different versions")
     assert session().link.backend.state.value == "failed"
-    refused(lambda: click(Vector(PLACES[1])), "do not fit together")
+    refused(lambda: click(Vector(PLACES[1])), "have different versions")
     assert snapshot() == before
 
 

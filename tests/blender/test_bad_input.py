@@ -251,7 +251,7 @@ def test_a_box_beside_the_picture(box: tuple[int, ...], snapshot: Callable, spla
     before = snapshot()
     corners = dict(zip(("x", "y", "x2", "y2"), box, strict=True))
     call = lambda: bpy.ops.saga.click(**CLICK | corners, box=True)  # noqa: E731
-    refused(call, "The box lies beside the view. Draw it over the thing")
+    refused(call, "The box is outside the view. Draw it over the object")
     assert snapshot() == before
 
 

@@ -283,13 +283,13 @@ def test_train_says_what_is_missing(splat: bpy.types.Object, tmp_path: Path, mon
         {"train": False},
     )
     settings.views_from = "PHOTOS"
-    assert "No folder of photos was given" in draw("train")[0]
+    assert "No folder of photos is chosen" in draw("train")[0]
     settings.photos = str(tmp_path)
     assert draw("train") == (SOURCES, {"train": True})
     settings.masks_from = "FILES"
-    assert "No folder of masks was given" in draw("train")[0]
+    assert "No folder of masks is chosen" in draw("train")[0]
     settings.masks_folder, settings.views_from = str(tmp_path), "VIRTUAL"
-    assert "Mask files need views to belong to" in draw("train")[0]
+    assert "Mask files need photos or cameras" in draw("train")[0]
 
 
 def test_segment_anything_needs_weights(
@@ -300,7 +300,7 @@ def test_segment_anything_needs_weights(
     monkeypatch.setenv("BLENDER_SAGA_PYTHON", str(tmp_path / "python"))
     bpy.context.scene.saga.masks_from = "SAM"
     text, buttons = draw("train")
-    assert "no file was chosen" in text and buttons == {"Download SAM": True, "train": False}
+    assert "no weights file is chosen" in text and buttons == {"Download SAM": True, "train": False}
     progress = SimpleNamespace(phase="downloading", step=120, total=375, eta=30.0)
     job = SimpleNamespace(progress=progress, fraction=0.3)
     monkeypatch.setattr(addon("scene.state.session").downloads, "weights", SimpleNamespace(ended=False, job=job))

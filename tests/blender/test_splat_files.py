@@ -228,7 +228,7 @@ def test_what_a_format_loses_is_reported(tmp_path: Path, capfd: pytest.CaptureFi
 
 def test_targets_that_cannot_be_are_refused(tmp_path: Path) -> None:
     two(tmp_path)
-    refused(lambda: exported(tmp_path / "a.sog"), "only read")
+    refused(lambda: exported(tmp_path / "a.sog"), "only supported for reading")
     refused(lambda: exported(tmp_path / "a.obj"), "its extension is not supported")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.ply", "two.ply"]
 

@@ -247,13 +247,13 @@ def test_defaults_of_the_sidebar_are_those_of_the_message(splat: bpy.types.Objec
 BAD = {
     "no cameras": ({"views_from": "CAMERAS"}, "There are no cameras in the scene. Add cameras"),
     "no collection": ({"views_from": "CAMERAS", "cameras": "none"}, "There is no collection none"),
-    "no photos": ({"views_from": "PHOTOS"}, "No folder of photos was given. Choose the folder"),
+    "no photos": ({"views_from": "PHOTOS"}, "No folder of photos is chosen. Choose the folder"),
     "no such photos": ({"views_from": "PHOTOS", "photos": "/no/such/folder"}, "The folder of photos is missing"),
-    "files of nothing": ({"masks_from": "FILES", "masks_folder": "/"}, "Mask files need views to belong to"),
-    "no weights": ({"masks_from": "SAM"}, "Segment Anything needs its weights: no file was chosen"),
+    "files of nothing": ({"masks_from": "FILES", "masks_folder": "/"}, "Mask files need photos or cameras"),
+    "no weights": ({"masks_from": "SAM"}, "Segment Anything needs its weights: no weights file is chosen"),
     "no masks": (
         {"views_from": "PHOTOS", "photos": "/", "masks_from": "FILES"},
-        "No folder of masks was given. Choose the folder",
+        "No folder of masks is chosen. Choose the folder",
     ),
     "no such masks": (
         {"views_from": "PHOTOS", "photos": "/", "masks_from": "FILES", "masks_folder": "/no/such/folder"},

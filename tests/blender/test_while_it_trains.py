@@ -90,7 +90,7 @@ def test_a_backend_of_another_version(
     (tmp_path / "launch.py").write_text(f"input(); print({line!r}, flush=True); input()")
     monkeypatch.setattr(addon("ui.launch"), "LAUNCH", tmp_path / "launch.py")
     before = snapshot()
-    refused(lambda: bpy.ops.saga.backend_start(), "version 999 of the protocol")
+    refused(lambda: bpy.ops.saga.backend_start(), "protocol version 999")
     refused(lambda: bpy.ops.saga.train(), "The backend is not running.*version 999")
     assert snapshot() == before
 

@@ -75,7 +75,7 @@ def test_a_wrong_key_is_refused_and_the_next_client_is_not(listener: Listener, t
     with pytest.raises(UserError) as caught:
         connect(open_socket(listener.address), OTHER_KEY)
     assert caught.value.code == "wrong_key"
-    assert caught.value.sentence().startswith("The backend refused Blender: it has another key")
+    assert caught.value.sentence().startswith("The backend refused Blender: its key differs")
     with pytest.raises(UserError) as caught:
         refused.result(SECONDS)
     assert caught.value.code == "wrong_key"
@@ -118,8 +118,8 @@ def test_another_version_of_blender_is_refused_with_one_sentence(
     assert isinstance(answer, Failed)
     sentence = UserError(answer.what, answer.why, answer.fix).sentence()
     assert sentence == (
-        "Blender and the backend do not fit together: "
-        f"Blender speaks version {PROTOCOL_VERSION + 1} of the protocol, the backend version {PROTOCOL_VERSION}. "
+        "Blender and the backend have different versions: "
+        f"Blender uses protocol version {PROTOCOL_VERSION + 1}, the backend uses {PROTOCOL_VERSION}. "
         "Stop the backend and start it from this version of the extension"
     )
     with pytest.raises(ChannelClosed):

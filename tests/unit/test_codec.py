@@ -188,7 +188,7 @@ def test_damaged_frames_never_end_in_a_bug(data: st.DataObject) -> None:
     try:
         decode(bytes(frame))
     except WireError as error:
-        assert error.sentence().startswith("A message between Blender and the backend is not usable")
+        assert error.sentence().startswith("A message between Blender and the backend is not valid")
 
 
 @given(st.binary(max_size=200))
@@ -311,5 +311,5 @@ def test_the_senders_mistakes_are_bugs(message: object) -> None:
 
 
 def test_a_header_too_large_to_send() -> None:
-    with pytest.raises(WireError, match="more than fits"):
+    with pytest.raises(WireError, match="it is too large"):
         encode(1, Unload("x" * codec.MAX_HEADER))

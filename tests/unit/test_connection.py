@@ -177,7 +177,7 @@ def test_a_backend_that_reads_nothing_does_not_block_the_sender() -> None:
 
 def test_a_message_that_is_too_large_is_refused_and_costs_no_id() -> None:
     connection, _ = connected(lambda channel: channel.receive())
-    with pytest.raises(UserError, match="more than fits"):
+    with pytest.raises(UserError, match="it is too large"):
         connection.send(Unload("x" * MAX_HEADER))
     assert connection.send(Done()) == 1
     connection.close()

@@ -1,4 +1,4 @@
-"""Requests that the backend works on, as the client sees them."""
+"""The client's jobs: requests to the backend and their results."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ...wire.messages import Cancel, Failed, Progress, Request, Stopped
 from .connection import Connection, Event
 from .reply_checks import RequestInfo, asked, complaint
 
-_LONGEST = 1000  # letters of a sentence
+_LONGEST = 1000  # characters of a sentence
 
 
 class JobState(Enum):
-    """How far a job is; the values are words for the user."""
+    """The state of a job; the values are texts for the user."""
 
     waiting = "waiting"
     running = "running"
@@ -25,16 +25,16 @@ class JobState(Enum):
 
 @dataclass(eq=False)
 class Job:
-    """One request and what became of it.
+    """A request and its result.
 
     Attributes:
-        id: its number on the wire.
+        id: id of the request in messages.
         kind: class name of the request ("Train").
-        state: waiting until the backend says something about it, then running, then one of the three ends.
-        progress: the newest, or None.
-        result: the reply (SceneState, Trained, Selection, Done, ...) once finished.
-        error: what to tell the user once failed.
-        cancelling: whether a cancel was asked for.
+        state: waiting until the first message about it, then running, then one of the three ends.
+        progress: the newest progress, or None.
+        result: the reply (SceneState, Trained, Selection, Done, ...) of a finished job.
+        error: the error of a failed job.
+        cancelling: whether a cancellation was requested.
     """
 
     id: int
@@ -52,14 +52,14 @@ class Job:
 
     @property
     def fraction(self) -> float:
-        """Progress of the present phase, 0 to 1."""
+        """Progress of the current phase, 0 to 1."""
         return self.progress.step / self.progress.total if self.progress and self.progress.total > 0 else 0.0
 
     def outcome(self) -> object:
         """The reply of a finished job.
 
         Raises:
-            UserError: what went wrong, if it failed.
+            UserError: if the job failed.
             Cancelled: if it was cancelled.
         """
         if self.error is not None:
@@ -70,7 +70,7 @@ class Job:
 
 
 def _line(text: str) -> str:
-    """What another process says as one line of a length that can be shown, of letters that can be written."""
+    """A text from another process as one line of limited length with valid characters."""
     return " ".join(text.split())[:_LONGEST].encode("utf-8", "replace").decode()
 
 
@@ -83,7 +83,7 @@ class JobTable:
 
     @property
     def active(self) -> list[Job]:
-        """The jobs that wait or run, oldest first."""
+        """The waiting and running jobs, oldest first."""
         return list(self._jobs.values())
 
     def submit(self, connection: Connection, message: Request) -> Job:
@@ -93,16 +93,16 @@ class JobTable:
         return job
 
     def cancel(self, connection: Connection, job: Job) -> None:
-        """Ask for the end of a job, once; a job that has ended is left alone."""
+        """Request the cancellation of a job once, unless it has ended."""
         if not job.ended and not job.cancelling:
             connection.send(Cancel(job.id))
             job.cancelling = True
 
     def handle(self, event: Event) -> Job | None:
-        """Take in what the backend says.
+        """Process a message from the backend.
 
         Returns:
-            The job it is about, or None if it is about none that we wait for (the answer to a Cancel).
+            The job of the message, or None if there is none (for the answer to a Cancel).
         """
         job_id, message = event
         job = self._jobs.get(job_id)
@@ -115,7 +115,7 @@ class JobTable:
         about = self._asked.pop(job_id)
         if isinstance(message, Failed):
             job.state = JobState.failed
-            what = _line(message.what) or "The backend refused this without a word"
+            what = _line(message.what) or "The backend refused the request without a reason"
             job.error = UserError(what, _line(message.why), _line(message.fix), ErrorCode.of(message.code))
         elif isinstance(message, Stopped):
             job.state = JobState.cancelled
@@ -130,7 +130,7 @@ class JobTable:
         return job
 
     def fail_all(self, error: UserError) -> list[Job]:
-        """End every job with this error, and return them: the backend is gone."""
+        """End all jobs with this error when the backend is gone. Returns the jobs."""
         failed = self.active
         self._jobs.clear()
         self._asked.clear()

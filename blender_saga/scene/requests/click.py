@@ -1,4 +1,4 @@
-"""Clicks: who takes part, what is sent, how the answer becomes the selection of the objects."""
+"""Clicks: choose the objects, send the request, and write the answer to their selection."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from .lookup import is_trained, not_trained, siblings, trained_model
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A click that is under way, with the objects whose points its answer speaks of.
+    """A pending click, with the objects of its answer.
 
     Attributes:
-        request: what the backend works on.
-        points: of each object in the order of the message: `session_uid` and number of points.
-        shown: of each object, [N] bool: the points that took part; None: all.
+        request: the request to the backend.
+        points: `session_uid` and number of points of each object, in the order of the message.
+        shown: [N] bool for each object, the points that took part; None for all.
     """
 
     request: SceneRequest
@@ -67,10 +67,10 @@ def ask(
 
 
 def look_ahead(objects: list[bpy.types.Object], view: View, weights: str) -> SceneRequest:
-    """Have the backend look at a view before it is clicked in.
+    """Prepare a view in the backend before the first click.
 
     Raises:
-        UserError: if there is nothing to look at, no weights, or the backend does not run.
+        UserError: if there is no visible splat, there are no weights, or the backend does not run.
     """
     weights_chosen(weights)
     here = loaded_objects(objects, instant=True)
@@ -79,7 +79,7 @@ def look_ahead(objects: list[bpy.types.Object], view: View, weights: str) -> Sce
 
 @dataclass(frozen=True, eq=False)
 class LoadedObjects:
-    """Objects that share a cloud as a message names them; `load`: what has to be sent before it, or None."""
+    """Objects that share a cloud, in the form of a message; `load` is the scene to send first, or None."""
 
     scene: str
     objects: list[bpy.types.Object]
@@ -89,10 +89,10 @@ class LoadedObjects:
 
 
 def loaded_objects(objects: list[bpy.types.Object], instant: bool) -> LoadedObjects:
-    """Who takes part, and where they stand; `instant`: they need no model."""
+    """The objects of a query with their transforms; with `instant`, they need no model."""
     objects = [o for o in objects if not point_cloud.hidden(o).all()]
     if not objects:
-        raise UserError("All of the splat is hidden", fix="Press Show All", code=ErrorCode.HIDDEN)
+        raise UserError("The whole splat is hidden", fix="Press Show All", code=ErrorCode.HIDDEN)
     first = objects[0]
     model = next(filter(None, map(trained_model, objects)), "")
     if not instant and not model and not is_trained(first):
@@ -106,21 +106,21 @@ def loaded_objects(objects: list[bpy.types.Object], instant: bool) -> LoadedObje
 
 
 def weights_chosen(weights: str) -> None:
-    """Make sure that instant clicks can be answered.
+    """Check that instant clicks are possible.
 
     Raises:
         UserError: without weights.
     """
     if not weights:
-        fix = "Choose their file in the preferences, or download one there"
-        raise UserError("Instant clicks need Segment Anything", "no weights were chosen", fix, ErrorCode.BAD_WEIGHTS)
+        fix = "Choose SAM Weights in the preferences, or download them there"
+        raise UserError("Instant clicks need Segment Anything", "no weights file is chosen", fix, ErrorCode.BAD_WEIGHTS)
 
 
 def needed(objects: list[bpy.types.Object], model: str) -> LoadScene | None:
-    """What has to be sent before a request about objects that share a trained cloud; None if nothing.
+    """The scene to send before a request about objects that share a trained cloud; None if it is loaded.
 
     Raises:
-        UserError: if they do not fit together.
+        UserError: if the objects do not match the cloud.
     """
     means = link.loaded_means(objects[0].saga.fingerprint)
     loaded = means is not None and all_there(objects, means)
@@ -133,7 +133,7 @@ def _shown(obj: bpy.types.Object) -> np.ndarray | None:
 
 
 def _standing(objects: list[bpy.types.Object]) -> tuple[list[bpy.types.Object], list[np.ndarray]]:
-    """Objects and where they stand [4,4]; one that collection instances show too comes once for each place."""
+    """Objects and their world matrices [4,4]; an object in collection instances appears once for each instance."""
     places = [(o, np.array(o.matrix_world, np.float64)) for o in objects]
     shown = instances.instances(bpy.context.view_layer, None)
     places += [(i.original, i.matrix_world) for i in shown if i.original in objects]
@@ -141,14 +141,14 @@ def _standing(objects: list[bpy.types.Object]) -> tuple[list[bpy.types.Object], 
 
 
 def apply(query: Query, mode: str) -> Selection:
-    """Write the answer of an ended query on its objects; returns it.
+    """Write the answer of a finished query to its objects. Returns the answer.
 
     Args:
         query: from `ask`.
         mode: set, add, subtract or intersect (gaussians.selection.SelectMode).
 
     Raises:
-        UserError: if it failed, or the objects have changed since; then nothing is written.
+        UserError: if the query failed, or the objects have changed since; then nothing is written.
         Cancelled: if it was cancelled.
     """
     answer = query.request.outcome()
@@ -156,11 +156,11 @@ def apply(query: Query, mode: str) -> Selection:
     objects = objects_of(query)
     taking_part = sum(_count(o, shown) for o, shown in zip(objects, query.shown, strict=True))
     if answer.total != taking_part:
-        why = f"it speaks of {answer.total:,} points, and {taking_part:,} took part"
+        why = f"it has {answer.total:,} points instead of {taking_part:,}"
         raise UserError(
             "The backend's answer cannot be used", why, "Press Restart; nothing was changed", ErrorCode.WIRE
         )
-    holders = {o.data.session_uid: o for o in objects}  # linked duplicates share their data: written once
+    holders = {o.data.session_uid: o for o in objects}  # linked duplicates share their data, which is written once
     for uid, mask in _by_data(query, objects, unpack(answer.bits, answer.total)).items():
         old = point_cloud.selection(holders[uid])
         point_cloud.set_selection(holders[uid], combine(old, mask, mode))
@@ -171,7 +171,7 @@ def apply(query: Query, mode: str) -> Selection:
 
 
 def _by_data(query: Query, objects: list[bpy.types.Object], values: np.ndarray) -> dict[int, np.ndarray]:
-    """Cut values [T] of all points into those of each data-block; where objects share one, the larger counts."""
+    """Split values [T] of all points by data-block; objects that share one use the larger value."""
     merged: dict[int, np.ndarray] = {}
     start = 0
     for obj, shown in zip(objects, query.shown, strict=True):
@@ -184,12 +184,12 @@ def _by_data(query: Query, objects: list[bpy.types.Object], values: np.ndarray) 
 
 
 def _count(obj: bpy.types.Object, shown: np.ndarray | None) -> int:
-    """Points of an object that took part."""
+    """The number of points of an object that took part."""
     return len(obj.data.points) if shown is None else int(np.count_nonzero(shown))
 
 
 def _spread(values: np.ndarray, shown: np.ndarray | None) -> np.ndarray:
-    """Values of the points that took part as values of all points; 0 for the others."""
+    """Expand values of the points that took part to all points, with 0 for the others."""
     if shown is None:
         return values
     spread = np.zeros(len(shown), values.dtype)
@@ -198,10 +198,10 @@ def _spread(values: np.ndarray, shown: np.ndarray | None) -> np.ndarray:
 
 
 def objects_of(query: Query) -> list[bpy.types.Object]:
-    """The objects that a query was about, an instanced one several times.
+    """The objects of a query; an instanced object appears several times.
 
     Raises:
-        UserError: if one is gone or has another number of points.
+        UserError: if an object is gone or has another number of points.
     """
     by_uid = {o.session_uid: o for o in bpy.data.objects}
     objects = [by_uid.get(uid) for uid, _ in query.points]
@@ -209,15 +209,15 @@ def objects_of(query: Query) -> list[bpy.types.Object]:
         o is not None and len(o.data.points) == count for o, (_, count) in zip(objects, query.points, strict=True)
     )
     if not same:
-        raise UserError("The splats were changed during the click", fix="Click again", code=ErrorCode.CHANGED)
+        raise UserError("The splats have changed during the click", fix="Click again", code=ErrorCode.CHANGED)
     return objects
 
 
 def _load(objects: list[bpy.types.Object], model: str) -> LoadScene:
-    """The Gaussians that are at hand, each id once (duplicates hold the same).
+    """The scene with the existing Gaussians, each id once, because duplicates are equal.
 
     Raises:
-        UserError: if points of another splat were joined in: their ids mean other Gaussians.
+        UserError: if points of another splat were joined, whose ids belong to other Gaussians.
     """
     cloud, record = concatenate([trained_space.to_cloud(o) for o in objects]), objects[0].saga
     ids, first, back = np.unique(
@@ -226,6 +226,6 @@ def _load(objects: list[bpy.types.Object], model: str) -> LoadScene:
     if ids[0] < 0 or ids[-1] >= record.count or not np.array_equal(cloud.opacities, cloud.opacities[first][back]):
         why = "points of another splat were joined to it"
         raise UserError(
-            f"The splat {objects[0].name} does not fit its model", why, "Train it again", ErrorCode.FOREIGN_POINTS
+            f"The splat {objects[0].name} does not match its model", why, "Train it again", ErrorCode.FOREIGN_POINTS
         )
     return LoadScene(record.fingerprint, cloud.take(first), ids.astype(np.int32), record.count, model)

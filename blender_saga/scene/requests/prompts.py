@@ -1,4 +1,4 @@
-"""The clicks and boxes of the present selection, kept in the scene so that undo and saving keep them too."""
+"""The clicks and boxes of the current selection, stored in the scene for undo and saving."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from .cameras import flatten, picture_pixel, view_from_flat
 from .weights import weights
 
 Corners = tuple[int, int, int, int]
-"""Region pixels from the bottom left: where a drag began and ended; twice the same for a click."""
+"""Start and end of a drag in region pixels from the bottom left; equal for a click."""
 
 
 def make_prompt(view: View, corners: Corners, positive: bool) -> Prompt:
-    """A click, or a box where the corners differ.
+    """A click, or a box if the corners differ.
 
     Raises:
-        UserError: if a click is outside of the view, or a box beside it.
+        UserError: if the click or box is outside the view.
     """
     if corners[:2] == corners[2:]:
         return Prompt(view, picture_pixel(view, *corners[:2]), "points", positive)
     pixels = np.array(corners, np.float32).reshape(2, 2)
     pixels[:, 1] = view.height - 1 - pixels[:, 1]
     if (pixels.max(axis=0) < 0).any() or (pixels.min(axis=0) >= (view.width, view.height)).any():
-        raise UserError("The box lies beside the view", fix="Draw it over the thing", code=ErrorCode.BAD_VIEW)
+        raise UserError("The box is outside the view", fix="Draw it over the object", code=ErrorCode.BAD_VIEW)
     return Prompt(view, pixels, "box", positive)
 
 
 def recall(scene: bpy.types.Scene) -> tuple[Prompt, ...]:
-    """The prompts that the scene keeps, oldest first."""
+    """The stored prompts, oldest first."""
     return tuple(_prompt(record) for record in scene.saga.prompts)
 
 
@@ -47,14 +47,14 @@ def _prompt(record: PromptRecord) -> Prompt:
 
 
 def add(scene: bpy.types.Scene, record: dict[str, object]) -> None:
-    """Keep one more, given as the values of a PromptRecord."""
+    """Store a prompt, given as the values of a PromptRecord."""
     new = scene.saga.prompts.add()
     for name, value in record.items():
         setattr(new, name, value)
 
 
 def take(scene: bpy.types.Scene, place: int) -> dict[str, object]:
-    """Remove one and return its values, for `put_back`."""
+    """Remove a prompt and return its values, for `put_back`."""
     record = scene.saga.prompts[place]
     arrays = {name: tuple(getattr(record, name)) for name in ("view", "projection", "corners")}
     values = arrays | {name: getattr(record, name) for name in ("width", "height", "positive", "box")}
@@ -69,23 +69,23 @@ def put_back(scene: bpy.types.Scene, place: int, values: dict[str, object]) -> N
 
 
 def forget(scene: bpy.types.Scene) -> None:
-    """Keep none."""
+    """Remove all prompts."""
     scene.saga.prompts.clear()
     scene.saga.prompts_state = ""
 
 
 def confirm(scene: bpy.types.Scene, objects: list[bpy.types.Object]) -> None:
-    """The selection of these objects is now the answer to the prompts."""
+    """Record that the selection of these objects is the answer to the prompts."""
     scene.saga.prompts_state = state(objects)
 
 
 def hold(scene: bpy.types.Scene, objects: list[bpy.types.Object]) -> bool:
-    """Whether the prompts still stand for the selection: nothing else has changed it or moved an object since."""
+    """Whether the prompts still define the selection: nothing else has changed it or moved an object since."""
     return len(scene.saga.prompts) > 0 and scene.saga.prompts_state == state(objects)
 
 
 def state(objects: list[bpy.types.Object]) -> str:
-    """A short text that differs when another object takes part, one was moved, or something else is selected."""
+    """A digest of the objects, their transforms and their selection."""
     value = 1
     for obj in sorted(set(objects), key=lambda o: o.name):
         value = zlib.adler32(_place(obj.matrix_world) + obj.name.encode(), value)

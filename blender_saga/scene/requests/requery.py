@@ -1,4 +1,4 @@
-"""Asks again while a slider moves: the newest wins, and the viewport follows without anything waiting."""
+"""Repeat the query while a slider moves: the newest request wins, and nothing blocks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..state.undo import push_undo
 from . import click, prompts
 from .lookup import find_splat, granularity, participants
 
-_QUIET_SECONDS = 0.5  # without another change, until what the slider did becomes an undo step
+_QUIET_SECONDS = 0.5  # without a change, before the change of the slider becomes an undo step
 
 LEVEL_SCALES = {"COARSE": 1.0, "MIDDLE": 0.5, "FINE": 0.0}
-"""What each level of granularity is called on the slider."""
+"""The scale of each level of granularity."""
 
 _silent = False
 _pending: click.Query | None = None
@@ -28,7 +28,7 @@ _due = 0.0
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Properties that are set inside ask nothing."""
+    """Properties that are set in this context send no request."""
     global _silent
     before, _silent = _silent, True
     try:
@@ -39,15 +39,15 @@ def silent() -> Iterator[None]:
 
 def _changed(context: bpy.types.Context) -> None:
     if not _silent and not bpy.app.background:
-        with contextlib.suppress(UserError):  # nothing to ask, or nobody: the panel says why
+        with contextlib.suppress(UserError):  # no query or no backend: the panel shows the reason
             ask_again(context)
 
 
 def ask_again(context: bpy.types.Context) -> None:
-    """Send the prompts of the present selection once more, with the settings of the sidebar.
+    """Send the prompts of the current selection again, with the settings of the sidebar.
 
     Raises:
-        UserError: if that is not possible now.
+        UserError: if this is not possible now.
     """
     global _pending
     scene = context.scene
@@ -55,7 +55,7 @@ def ask_again(context: bpy.types.Context) -> None:
         return
     objects = participants(context, find_splat(context, ""))
     if _pending is None and not prompts.hold(scene, objects):
-        raise UserError("The selection was changed by hand", fix="Click again", code=ErrorCode.CHANGED)
+        raise UserError("The selection was edited after the click", fix="Click again", code=ErrorCode.CHANGED)
     scale, threshold = chosen(scene.saga, granularity(objects[0]))
     options = prompts.select_options(scene, scale, threshold, scores=True)
     query = click.ask(objects, prompts.recall(scene), options, prompts.is_instant(scene))
@@ -66,7 +66,7 @@ def ask_again(context: bpy.types.Context) -> None:
 
 
 def chosen(settings: bpy.types.PropertyGroup, levels: int) -> tuple[float, float]:
-    """Scale and threshold as the sidebar says, -1 for automatic; a model that knows levels is asked for one of them."""
+    """Scale and threshold from the sidebar, -1 for automatic; the scale of a level for models with levels."""
     scale = -1.0 if settings.scale_auto else settings.scale
     if levels:
         scale = LEVEL_SCALES[settings.level]
@@ -76,7 +76,7 @@ def chosen(settings: bpy.types.PropertyGroup, levels: int) -> tuple[float, float
 def _answered(query: click.Query, scene_name: str) -> None:
     global _pending, _due
     if query is not _pending:
-        return  # a newer one is under way
+        return  # a newer request is pending
     _pending = None
     scene = bpy.data.scenes.get(scene_name)
     if scene is None:
@@ -94,11 +94,11 @@ def _answered(query: click.Query, scene_name: str) -> None:
 
 
 def show(settings: bpy.types.PropertyGroup, answer: Selection) -> str:
-    """Show on the sliders what an answer chose; returns it in words."""
+    """Show the values of an answer on the sliders. Returns a summary."""
     with silent():
         settings.scale, settings.threshold = answer.scale, max(0.0, answer.threshold)
         settings.size_units = answer.size_units
-    words = f"{answer.count:,} of {answer.total:,} splats, size {answer.size_units:.3g}"
+    words = f"{answer.count:,} of {answer.total:,} Gaussians, size {answer.size_units:.3g}"
     if answer.note:
         words = f"{words}. {answer.note}" if answer.count else answer.note
     status.tell(words)
@@ -106,7 +106,7 @@ def show(settings: bpy.types.PropertyGroup, answer: Selection) -> str:
 
 
 def _watch() -> bool:
-    """Make an undo step of what the slider did, once it rests."""
+    """Add an undo step for a change of the slider, once it rests."""
     global _due
     if not _due or time.monotonic() < _due or _pending is not None:
         return False
@@ -116,13 +116,13 @@ def _watch() -> bool:
 
 
 def start() -> None:
-    """Listen to the settings."""
+    """Start listening to the settings."""
     properties.listeners.append(_changed)
     timer.watchers.append(_watch)
 
 
 def stop() -> None:
-    """Undo `start`, and forget what is under way."""
+    """Undo `start`, and forget the pending query."""
     global _pending, _due
     _pending, _due = None, 0.0
     if _changed in properties.listeners:

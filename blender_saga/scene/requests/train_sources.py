@@ -18,7 +18,7 @@ from .location import backends_path, elsewhere
 from .weights import weights
 
 _MOST_VIEWS = 2000
-"""Their numbers have to fit into the header of one message."""
+"""Limit of the number of views, whose values must fit into the header of one message."""
 
 
 class SourceChoices(Protocol):
@@ -27,8 +27,8 @@ class SourceChoices(Protocol):
     Attributes:
         views_from: "VIRTUAL", "CAMERAS" or "PHOTOS".
         cameras: a collection or its name, "" or None for all cameras of the scene.
-        frame_step: 0 for the present frame, else every so many frames of the scene's range.
-        photos: folder of cameras and photos, or their file.
+        frame_step: 0 for the current frame, otherwise the step through the scene's frame range.
+        photos: folder of cameras and photos, or the file of the cameras.
         masks_from: "BUILTIN", "SAM" or "FILES".
         masks_folder: of mask files; with "SAM" where they are kept, "": beside the model.
     """
@@ -65,22 +65,25 @@ def check(context: bpy.types.Context, choices: SourceChoices) -> None:
         scene_cameras(context, _collection(choices))
     if choices.masks_from == "FILES":
         if choices.views_from == "VIRTUAL":
-            fix = "Choose Photos or Blender Cameras under Views, or masks Built In"
+            fix = "Set Views to Photos or Blender Cameras, or Masks to Built-In"
             raise UserError(
-                "Mask files need views to belong to", "views of the splat itself have none", fix, ErrorCode.NO_VIEWS
+                "Mask files need photos or cameras",
+                "views of the splat itself have no mask files",
+                fix,
+                ErrorCode.NO_VIEWS,
             )
         _folder("masks", choices.masks_folder, "Choose the folder with the mask files")
     if choices.masks_from == "SAM" and not _sam(choices).weights:
-        fix = "Choose the file, or press Download"
-        raise UserError("Segment Anything needs its weights", "no file was chosen", fix, ErrorCode.BAD_WEIGHTS)
+        fix = "Choose a file, or press Download"
+        raise UserError("Segment Anything needs its weights", "no weights file is chosen", fix, ErrorCode.BAD_WEIGHTS)
 
 
 def _folder(what: str, path: str, fix: str) -> Path:
     if not path:
-        raise UserError(f"No folder of {what} was given", fix=fix, code=ErrorCode.NO_FOLDER)
+        raise UserError(f"No folder of {what} is chosen", fix=fix, code=ErrorCode.NO_FOLDER)
     found = Path(backends_path(f"folder of {what}", path))
-    if not elsewhere() and not found.exists():  # the other machine says so itself
-        raise UserError(f"The folder of {what} is missing", f"there is no {found}", fix, code=ErrorCode.NO_FOLDER)
+    if not elsewhere() and not found.exists():  # the other machine reports this itself
+        raise UserError(f"The folder of {what} is missing", f"{found} does not exist", fix, code=ErrorCode.NO_FOLDER)
     return found
 
 
@@ -90,13 +93,13 @@ def sources_of(
     """The views and masks of a training, as the request names them.
 
     Args:
-        context: whose scene and view layer are looked at.
+        context: the context of the scene and view layer.
         obj: the splat.
         choices: the user's.
-        to_points: [4,4] from the space in which the cloud is sent to that of the object's points.
+        to_points: [4,4] from the space of the sent cloud to object space.
 
     Raises:
-        UserError: what is missing.
+        UserError: if something is missing.
     """
     check(context, choices)
     names: tuple[str, ...] = ()
@@ -108,9 +111,9 @@ def sources_of(
     if choices.views_from == "CAMERAS":
         seen = camera_views(context, scene_cameras(context, _collection(choices)), choices.frame_step, obj)
         if len(seen) > _MOST_VIEWS:
-            fix = "Choose fewer cameras or a larger step between frames"
+            fix = "Choose fewer cameras or a larger frame step"
             raise UserError(
-                f"{len(seen)} views are too many", f"{_MOST_VIEWS} at most", fix, code=ErrorCode.TOO_MANY_VIEWS
+                f"{len(seen)} views are too many", f"the limit is {_MOST_VIEWS}", fix, code=ErrorCode.TOO_MANY_VIEWS
             )
         names = tuple(name for name, _ in seen)
         views = tuple(view.of_object(to_points) for _, view in seen)
@@ -121,7 +124,7 @@ def sources_of(
 def _masks_folder(obj: bpy.types.Object, choices: SourceChoices) -> str:
     if choices.masks_from == "BUILTIN":
         return ""
-    if choices.masks_folder or elsewhere():  # without one the other machine chooses
+    if choices.masks_folder or elsewhere():  # without a folder, the other machine chooses
         return backends_path("folder of masks", choices.masks_folder)
     model = model_path(obj, obj.saga.fingerprint)
     return str(model.with_name(f"{model.stem}_masks"))
