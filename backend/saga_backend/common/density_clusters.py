@@ -1,19 +1,21 @@
 """HDBSCAN (Campello et al. 2013) of some thousand vectors, in steps that can be cancelled.
 
-The package `hdbscan` makes the clusters from the minimum spanning tree. The tree itself is found here: the package
-holds Python's lock for seconds meanwhile, and every click would wait for it.
+The package `hdbscan` makes the clusters from a graph of distances. It is given the minimum spanning tree, which is
+found here: the package holds Python's lock for seconds while it finds one, and every click would wait for it.
 """
 
 from __future__ import annotations
 
 import numba
 import numpy as np
-from hdbscan.hdbscan_ import _tree_to_labels, label  # the two steps of the package after its spanning tree
+from hdbscan import HDBSCAN
+from scipy.sparse import csr_matrix
 
 from .neighbors import nearest
 from .progress import Control
 
 _STEPS = 512  # vectors joined to the tree between two looks at the control
+_SHORTEST = 1e-9  # length of an edge: in a sparse graph, 0 would be no edge
 
 
 def hdbscan(
@@ -44,8 +46,20 @@ def hdbscan(
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     edges = spanning_tree(vectors, smallest, control, phase)
     edges[:, 2] = np.maximum(edges[:, 2], alike)
-    tree = label(edges[np.argsort(edges[:, 2], kind="stable")])
-    return _tree_to_labels(vectors, tree, smallest, cluster_selection_epsilon=epsilon)[0].astype(np.int32)
+    return tree_clusters(edges, smallest, epsilon)
+
+
+def tree_clusters(edges: np.ndarray, smallest: int, epsilon: float = 0.0) -> np.ndarray:
+    """[n] int32, the cluster of each vector, -1 for noise, from the edges [n-1,3] of a spanning tree (spanning_tree).
+
+    With one sample a core, the package takes the lengths as they are: no edge is shorter than the shortest at its ends.
+    """
+    ends, count = edges[:, :2].astype(np.int32), len(edges) + 1
+    lengths = np.maximum(edges[:, 2], _SHORTEST)
+    both = (np.tile(lengths, 2), (np.concatenate([ends[:, 0], ends[:, 1]]), np.concatenate([ends[:, 1], ends[:, 0]])))
+    options = {"min_cluster_size": smallest, "min_samples": 1, "cluster_selection_epsilon": float(epsilon)}
+    clusterer = HDBSCAN(metric="precomputed", **options)
+    return clusterer.fit(csr_matrix(both, shape=(count, count))).labels_.astype(np.int32)
 
 
 def spanning_tree(vectors: np.ndarray, smallest: int, control: Control, phase: str = "clustering") -> np.ndarray:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from hdbscan.hdbscan_ import _tree_to_labels, label  # the two steps of the package after its spanning tree
 
 from blender_saga.errors import UserError
 
+from ..common.density_clusters import tree_clusters
 from ..common.progress import Control
 from ..methods.saga.model import DEFAULT_THRESHOLD, AffinityModel
 from ..segments.lookup import snapped
@@ -116,8 +116,7 @@ def group_masks(distances: np.ndarray, smallest: int, control: Control) -> np.nd
     for begin in range(0, count - 1, _STEPS):
         control.progress("grouping masks", begin, count)
         _join(distances, core, (best, nearest, state, last), edges[begin : begin + _STEPS])
-    tree = label(edges[np.argsort(edges[:, 2], kind="stable")])
-    return _tree_to_labels(distances, tree, smallest)[0]
+    return tree_clusters(edges, smallest)
 
 
 @numba.njit(cache=True, nogil=True)
