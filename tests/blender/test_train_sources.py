@@ -292,7 +292,9 @@ def test_a_flat_splat(splat: bpy.types.Object, sent: list) -> None:
 def test_too_many_views(splat: bpy.types.Object, sent: list) -> None:
     camera()
     bpy.context.scene.frame_end = 2001
-    refused(lambda: bpy.ops.saga.train(views_from="CAMERAS", frame_step=1), "2001 views are too many: 2000 at most")
+    refused(
+        lambda: bpy.ops.saga.train(views_from="CAMERAS", frame_step=1), "2001 views are too many: the limit is 2000"
+    )
 
 
 # --- with the real backend ------------------------------------------------------------------------------------------
