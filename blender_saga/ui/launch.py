@@ -15,7 +15,7 @@ from ..client.support.log_files import own_path
 from ..errors import ErrorCode, UserError
 from ..scene.state.downloads import downloads
 from ..scene.state.link import link
-from ..scene.state.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, user_folder
+from ..scene.state.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, extension_version, user_folder
 
 
 def preferences() -> bpy.types.AddonPreferences:
@@ -102,7 +102,8 @@ def _remote() -> Remote:
 def launch_with(python: Path) -> Launch:
     """The backend started with a Python that has its packages."""
     home = environment().holds(python) or backend_folder()
-    return Launch(python, LAUNCH, ADDON_DIR, log_path(), preferences().device, home / "compiled")
+    compiled = home / "compiled" / extension_version()  # numba cannot read what it compiled from other names of types
+    return Launch(python, LAUNCH, ADDON_DIR, log_path(), preferences().device, compiled)
 
 
 def _python() -> Path:

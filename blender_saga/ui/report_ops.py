@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from ..client.support.report import Redactor, Section, compose, packages
 from ..scene.state.downloads import downloads
 from ..scene.state.link import link
 from ..scene.state.log import journal, private_in_file, texts_of
-from ..scene.state.paths import ADDON_DIR
+from ..scene.state.paths import ADDON_DIR, extension_version
 from ..scene.state.status import status
 from ..wire.messages import PROTOCOL_VERSION
 from .launch import backend_folder, environment, log_path, own_python, preferences
@@ -66,11 +65,10 @@ def _harmless() -> set[str]:
 
 
 def _versions() -> list[str]:
-    manifest = tomllib.loads((ADDON_DIR / "blender_manifest.toml").read_text(encoding="utf-8"))
     build = bpy.app.build_hash.decode(errors="replace")
     return [
         f"Blender {bpy.app.version_string} ({build}), Python {platform.python_version()}",
-        f"Extension {manifest['version']}, protocol {PROTOCOL_VERSION}",
+        f"Extension {extension_version()}, protocol {PROTOCOL_VERSION}",
         f"{platform.system()} {platform.release()}, {platform.machine()}",
     ]
 

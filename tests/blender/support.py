@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from types import ModuleType
 
 PACKAGE = "bl_ext.user_default.blender_saga"
+
+
+def compiled(home: Path) -> Path:
+    """Where this version of the extension keeps what numba compiled."""
+    return home / "compiled" / addon("scene.state.paths").extension_version()
 
 
 def addon(name: str) -> ModuleType:

@@ -14,7 +14,7 @@ import bpy
 import pytest
 
 from tests.blender.clouds import random_cloud, write_inria
-from tests.blender.support import PACKAGE, addon
+from tests.blender.support import PACKAGE, addon, compiled
 
 ICONS = {item.identifier for item in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items}
 PANELS = {
@@ -159,7 +159,7 @@ def test_an_older_environment_works_until_the_upgrade(old_environment: Path) -> 
     assert "installed for another version. Upgrade needs about 7 GB; the old version works until then" in text
     assert buttons == {"Upgrade": True, "Start": True, "Stop": False, "copy_report": True}
     launch = addon("ui.launch").backend_launch()
-    assert launch.python == old_environment and launch.cache_dir == old_environment.parents[1] / "compiled"
+    assert launch.python == old_environment and launch.cache_dir == compiled(old_environment.parents[1])
 
 
 def test_a_gpu_that_cannot_be_used_is_told(own_python: None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import bpy
@@ -15,6 +16,11 @@ ADDON_DIR = Path(__file__).resolve().parents[2]
 
 LAUNCH = ADDON_DIR / "backend" / "launch.py"
 REQUIREMENTS = ADDON_DIR / "backend" / "requirements" / "backend.txt"
+
+
+def extension_version() -> str:
+    """The version in the extension's manifest."""
+    return str(tomllib.loads((ADDON_DIR / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
 
 
 def user_folder(name: str) -> Path:
