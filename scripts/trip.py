@@ -35,11 +35,13 @@ import numpy as np
 
 from blender_saga.wire.channel import Channel, Listener, connect, open_socket
 from blender_saga.wire.messages import Click, LoadScene, ObjectPoints, Prompt, Selection, Train, TrainSettings
+from saga_backend.common.device import find_device
 from saga_backend.evaluation.metrics import deepest_pixel
 from saga_backend.evaluation.simulated import label_maps
 from saga_backend.evaluation.synthetic import LabeledScene, standard_scene
 from saga_backend.rasterizer.cpu import all_pixels, contributions
 from saga_backend.serving.server import Server
+from saga_backend.serving.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 HOUSES = (ROOT / "backend" / "saga_backend", ROOT / "blender_saga")
@@ -171,7 +173,8 @@ def record() -> Recorder:
     scene = standard_scene(objects=4, views=8, seed=0)
     key = secrets.token_bytes(32)
     listener = Listener(key)
-    server = Server(listener, "cpu")
+    # Without the warm-up, whose own thread would be followed as well.
+    server = Server(listener, "cpu", lambda wanted: (find_device(wanted), Session(wanted)))
     channel = open_socket(listener.address)
     connect(channel, key)
     _ask(channel, 1, LoadScene("trip", scene.cloud))
