@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, StringProperty
 from ..errors import ErrorCode, UserError
 from ..scene.files import adopt
 from ..scene.requests import prompts
-from ..scene.requests.lookup import find_splat, participants
+from ..scene.requests.lookup import active_first, with_selection
 from ..scene.splat import point_cloud
 from .operator_base import make_active
 from .reporting import Result, reported
@@ -36,7 +36,7 @@ class SAGA_OT_split(bpy.types.Operator):
 
         Linked duplicates share their selection: only the active one is split, the others keep all points.
         """
-        selected = _with_selection(context, self.object)
+        selected = with_selection(context, self.object)
         partial = [o for o in selected if not point_cloud.selection(o).all()] or selected[:1]
         parts = [point_cloud.split(o) for o in partial]
         prompts.forget(context.scene)
@@ -59,7 +59,7 @@ class SAGA_OT_invert(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Change the object, or all objects that share its model."""
-        holders = {o.data.session_uid: o for o in _objects(context, self.object)}  # invert shared data once
+        holders = {o.data.session_uid: o for o in active_first(context, self.object)}  # invert shared data once
         for obj in holders.values():
             point_cloud.set_selection(obj, ~point_cloud.selection(obj) & ~point_cloud.hidden(obj))
         prompts.forget(context.scene)
@@ -78,7 +78,7 @@ class SAGA_OT_clear(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Change the object, or all objects that share its model."""
-        for obj in _objects(context, self.object):
+        for obj in active_first(context, self.object):
             point_cloud.set_selection(obj, np.zeros(len(obj.data.points), np.bool_))
         prompts.forget(context.scene)
         return {"FINISHED"}
@@ -96,7 +96,7 @@ class SAGA_OT_duplicate(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Make one copy for each object with a selection."""
-        copies = [point_cloud.duplicate(o) for o in _with_selection(context, self.object)]
+        copies = [point_cloud.duplicate(o) for o in with_selection(context, self.object)]
         prompts.forget(context.scene)
         if context.mode == "OBJECT":
             make_active(context, copies[0])
@@ -117,7 +117,7 @@ class SAGA_OT_delete(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Delete from every object with a selection; refuse to empty an object."""
-        objects = _with_selection(context, self.object)
+        objects = with_selection(context, self.object)
         for obj in objects:
             if point_cloud.selection(obj).all():
                 what, fix = f"All Gaussians of {obj.name} are selected", "Delete the object instead (X)"
@@ -143,9 +143,9 @@ class SAGA_OT_hide(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Hide in all objects; isolating hides objects without a selection completely."""
-        if not _with_selection(context, self.object):
+        if not with_selection(context, self.object):
             return {"CANCELLED"}
-        for obj in _objects(context, self.object):
+        for obj in active_first(context, self.object):
             chosen = point_cloud.selection(obj)
             point_cloud.set_hidden(obj, point_cloud.hidden(obj) | (~chosen if self.others else chosen))
             if not self.others:
@@ -165,7 +165,7 @@ class SAGA_OT_show_all(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Change the object, or all objects that share its model."""
-        for obj in _objects(context, self.object):
+        for obj in active_first(context, self.object):
             point_cloud.set_hidden(obj, np.zeros(len(obj.data.points), np.bool_))
         return {"FINISHED"}
 
@@ -190,27 +190,6 @@ class SAGA_OT_adopt(bpy.types.Operator):
         obj.hide_set(True)
         self.report({"INFO"}, f"Converted {obj.name} to a splat with {len(splat.data.points):,} Gaussians")
         return {"FINISHED"}
-
-
-def _with_selection(context: bpy.types.Context, name: str) -> list[bpy.types.Object]:
-    """The objects of `_objects` with a selection, one for each data-block.
-
-    Raises:
-        UserError: if no object has a selection.
-    """
-    objects = _objects(context, name)
-    selected = {o.data.session_uid: o for o in reversed(objects) if point_cloud.selection(o).any()}
-    if not selected:
-        raise UserError(
-            f"Nothing is selected in {objects[0].name}", fix="Click on an object first", code=ErrorCode.NO_SELECTION
-        )
-    return list(reversed(selected.values()))
-
-
-def _objects(context: bpy.types.Context, name: str) -> list[bpy.types.Object]:
-    """The named object, or the active object followed by those that share its model."""
-    obj = find_splat(context, name)
-    return [obj] if name else sorted(participants(context, obj), key=lambda o: o != obj)
 
 
 CLASSES = (

@@ -7,7 +7,7 @@ from bpy.props import FloatProperty, IntProperty, StringProperty
 
 from ..errors import Cancelled, ErrorCode, UserError
 from ..scene.requests import prompts, recolor
-from ..scene.requests.lookup import find_splat, participants
+from ..scene.requests.lookup import active_first
 from ..scene.requests.weights import clip_weights
 from ..scene.splat import point_cloud
 from ..scene.state.status import status
@@ -38,16 +38,12 @@ class _Words:
     seed: IntProperty(name="Seed", description="Seed of the random numbers", min=0, options=_ONCE)
 
     def _ask(self, context: bpy.types.Context) -> recolor.RecolorRequest:
-        obj = find_splat(context, self.object)
+        objects = active_first(context, self.object)
         for words, what in ((self.source, "From"), (self.text, "To")):
             if not words.strip():
                 raise UserError(f"The text '{what}' is empty", fix="Enter a description, for example: red box")
         message = Recolor(no_gaussians(), self.source, self.text, clip_weights(self.weights), self.steps, self.seed)
-        return recolor.ask([obj] if self.object else _active_first(context, obj), message)
-
-
-def _active_first(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.types.Object]:
-    return sorted(participants(context, obj), key=lambda other: other != obj)
+        return recolor.ask(objects, message)
 
 
 class SAGA_OT_recolor(_Words, bpy.types.Operator):

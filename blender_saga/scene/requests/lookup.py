@@ -62,6 +62,31 @@ def participants(context: bpy.types.Context, obj: bpy.types.Object) -> list[bpy.
     return visible
 
 
+def active_first(context: bpy.types.Context, name: str) -> list[bpy.types.Object]:
+    """The named splat, or the active one followed by the `participants` that share its model.
+
+    Raises:
+        UserError: as `find_splat` and `participants`.
+    """
+    obj = find_splat(context, name)
+    return [obj] if name else sorted(participants(context, obj), key=lambda other: other != obj)
+
+
+def with_selection(context: bpy.types.Context, name: str) -> list[bpy.types.Object]:
+    """The objects of `active_first` with a selection, one for each data-block.
+
+    Raises:
+        UserError: if no object has a selection.
+    """
+    objects = active_first(context, name)
+    selected = {o.data.session_uid: o for o in reversed(objects) if point_cloud.selection(o).any()}
+    if not selected:
+        raise UserError(
+            f"Nothing is selected in {objects[0].name}", fix="Click on an object first", code=ErrorCode.NO_SELECTION
+        )
+    return list(reversed(selected.values()))
+
+
 def trained_model(obj: bpy.types.Object) -> str:
     """Absolute path of a splat's model file; "" before training and while the newest model is not saved."""
     if link.holds(obj.saga.fingerprint):
