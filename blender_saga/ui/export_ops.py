@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from bpy_extras.io_utils import ExportHelper
 
 from ..gaussians.formats.registry import FORMATS, format_for
-from ..scene.files.export_splat import ExportOptions, Piece, pieces_of, write_pieces
+from ..scene.files.export_splat import ExportOptions, one_each, pieces_of, write_pieces
 from ..scene.files.import_splat import AXES
 from ..scene.splat.evaluated import Placed, named, selected, visible
 from ..scene.state.paths import absolute
@@ -124,7 +124,7 @@ class SAGA_OT_export_splat(bpy.types.Operator, ExportHelper):
             int(self.spz_version),
         )
         pieces = pieces_of(self._placed(context), options)
-        groups = [(path, pieces)] if not self.one_each else _one_each(path, pieces)
+        groups = [(path, pieces)] if not self.one_each else one_each(path, pieces)
         for target, group in groups:
             count, losses = write_pieces(target, group, options)
             for loss in losses:
@@ -144,18 +144,6 @@ def _with_ending(name: str, ending: str) -> str:
             if name.lower().endswith(suffix):
                 return name if suffix == ending else name[: -len(suffix)] + ending
     return name + ending
-
-
-def _one_each(path: Path, pieces: list[Piece]) -> list[tuple[Path, list[Piece]]]:
-    """One file for each piece, named by file and object, with a number if an object is placed more than once."""
-    ending = next(suffix for kind in FORMATS for suffix in kind.suffixes if path.name.lower().endswith(suffix))
-    stem = path.name[: -len(ending)]
-    groups: dict[str, Piece] = {}
-    for piece in pieces:
-        name = f"{stem}-{bpy.path.clean_name(piece.placed.original.name)}"
-        number = sum(key.startswith(name) for key in groups)
-        groups[f"{name}-{number + 1}" if name in groups else name] = piece
-    return [(path.with_name(name + ending), [piece]) for name, piece in groups.items()]
 
 
 def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:

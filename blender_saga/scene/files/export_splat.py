@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import ErrorCode, UserError
 from ...gaussians.axes import axes_matrix
 from ...gaussians.cloud import GaussianCloud, concatenate
-from ...gaussians.formats.registry import PLY, WriteOptions, format_for, write_splat
+from ...gaussians.formats.registry import FORMATS, PLY, WriteOptions, format_for, write_splat
 from ...gaussians.loaded import normalize
 from ...gaussians.ply import write_rows
 from ...gaussians.transforms import RDF_TO_BLENDER, transform_cloud
@@ -122,6 +122,18 @@ def _flags(obj: bpy.types.Object, name: str) -> np.ndarray:
     if not _is(obj, name, "BOOLEAN"):
         return np.zeros(len(obj.data.points), bool)
     return read(obj.data.attributes[name])
+
+
+def one_each(path: Path, pieces: list[Piece]) -> list[tuple[Path, list[Piece]]]:
+    """One file for each piece, named by file and object, with a number if an object is placed more than once."""
+    ending = next(suffix for kind in FORMATS for suffix in kind.suffixes if path.name.lower().endswith(suffix))
+    stem = path.name[: -len(ending)]
+    groups: dict[str, Piece] = {}
+    for piece in pieces:
+        name = f"{stem}-{bpy.path.clean_name(piece.placed.original.name)}"
+        number = sum(key.startswith(name) for key in groups)
+        groups[f"{name}-{number + 1}" if name in groups else name] = piece
+    return [(path.with_name(name + ending), [piece]) for name, piece in groups.items()]
 
 
 def write_pieces(path: Path, pieces: list[Piece], options: ExportOptions) -> tuple[int, tuple[str, ...]]:
