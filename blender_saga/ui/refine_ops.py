@@ -10,7 +10,6 @@ from ..errors import ErrorCode, UserError
 from ..scene.edit import grow
 from ..scene.requests import prompts, requery
 from ..scene.requests.lookup import find_splat, granularity, participants
-from ..scene.splat import point_cloud
 from .granularity import neighbor_level
 from .reporting import Result, reported
 
@@ -106,15 +105,7 @@ class SAGA_OT_grow(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Grow in the active object and all that share its model."""
         objects = participants(context, find_splat(context, ""))
-        before = {o: point_cloud.selection(o) for o in objects}
-        if not any(mask.any() for mask in before.values()):
-            raise UserError("Nothing is selected", fix="Click on an object first", code=ErrorCode.NO_SELECTION)
-        for obj, mask in before.items():
-            places, scales = point_cloud.positions(obj), point_cloud.scales(obj)
-            step, change = grow.usual_step(scales, mask), grow.grow if self.steps > 0 else grow.shrink
-            for _ in range(abs(self.steps)):
-                mask = change(places, mask, step)
-            point_cloud.set_selection(obj, mask)
+        grow.grow_selections(objects, self.steps)
         prompts.forget(context.scene)
         return {"FINISHED"}
 

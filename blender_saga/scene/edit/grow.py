@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import bpy
 import numpy as np
+
+from ...errors import ErrorCode, UserError
+from ..splat import point_cloud
 
 _MIN_CELLS, _MAX_CELLS = 40, 4000  # along the longest side of the cloud
 _OFFSETS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def grow_selections(objects: list[bpy.types.Object], steps: int) -> None:
+    """Grow the selection of each splat by a number of its usual steps; a negative number shrinks it.
+
+    Raises:
+        UserError: if no object has a selection; then nothing is changed.
+    """
+    before = {o: point_cloud.selection(o) for o in objects}  # read first: duplicates share their points
+    if not any(mask.any() for mask in before.values()):
+        raise UserError("Nothing is selected", fix="Click on an object first", code=ErrorCode.NO_SELECTION)
+    for obj, mask in before.items():
+        positions, step = point_cloud.positions(obj), usual_step(point_cloud.scales(obj), mask)
+        change = grow if steps > 0 else shrink
+        for _ in range(abs(steps)):
+            mask = change(positions, mask, step)
+        point_cloud.set_selection(obj, mask)
 
 
 def grow(positions: np.ndarray, mask: np.ndarray, step: float) -> np.ndarray:
