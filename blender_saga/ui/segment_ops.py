@@ -5,11 +5,8 @@ from __future__ import annotations
 import bpy
 from bpy.props import IntProperty, StringProperty
 
-from ..errors import ErrorCode, UserError
-from ..gaussians.selection import combine
 from ..scene.requests import prompts, segments
-from ..scene.requests.lookup import find_splat, participants, siblings
-from ..scene.splat import point_cloud
+from ..scene.requests.lookup import find_splat
 from ..wire.messages import Cluster, Color
 from .operator_base import Asking, Combining, make_active
 from .reporting import Result, reported
@@ -71,18 +68,7 @@ class SAGA_OT_segment_select(Combining, bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Select in all visible objects that share the model."""
-        objects = {o.data.session_uid: o for o in participants(context, find_splat(context, ""))}.values()
-        masks = [segments.members(o, self.node) & ~point_cloud.hidden(o) for o in objects]
-        if not any(mask.any() for mask in masks):
-            raise UserError(
-                "This segment is not visible",
-                "it is hidden or deleted",
-                fix="Press Show All, or choose another segment",
-                code=ErrorCode.HIDDEN,
-            )
-        for obj, mask in zip(objects, masks, strict=True):
-            point_cloud.set_selection(obj, combine(point_cloud.selection(obj), mask, self.mode.lower()))
-        prompts.forget(context.scene)
+        segments.select(context, find_splat(context, ""), self.node, self.mode.lower())
         return {"FINISHED"}
 
 
@@ -98,17 +84,7 @@ class SAGA_OT_segment_hide(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Hide in all objects that share the model; show if the segment is completely hidden."""
-        objects = list({o.data.session_uid: o for o in siblings(find_splat(context, ""))}.values())
-        masks = [segments.members(o, self.node) for o in objects]
-        hide = any((mask & ~point_cloud.hidden(o)).any() for o, mask in zip(objects, masks, strict=True))
-        for obj, mask in zip(objects, masks, strict=True):
-            before = point_cloud.hidden(obj)
-            point_cloud.set_hidden(obj, before | mask if hide else before & ~mask)
-            if hide:
-                point_cloud.set_selection(obj, point_cloud.selection(obj) & ~mask)
-        for obj in siblings(find_splat(context, "")):
-            for thing in obj.saga.segments:
-                thing.hidden = hide if thing.node == self.node else thing.hidden
+        segments.toggle_hidden(find_splat(context, ""), self.node)
         return {"FINISHED"}
 
 
@@ -125,17 +101,7 @@ class SAGA_OT_segments_split(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Split one object; Gaussians without a segment stay in it."""
         obj = find_splat(context, self.object)
-        parts = []
-        for name, node in [(thing.name, thing.node) for thing in obj.saga.segments if thing.parent < 0]:
-            mask = segments.members(obj, node)
-            if mask.any() and not mask.all():
-                point_cloud.set_selection(obj, mask)
-                parts.append(point_cloud.split(obj))
-                parts[-1].name = name
-        if not parts:
-            raise UserError(
-                f"There is nothing to split in {obj.name}", fix="Press Segment Scene first", code=ErrorCode.IDLE
-            )
+        parts = segments.split_all(obj)
         prompts.forget(context.scene)
         if context.mode == "OBJECT":
             make_active(context, obj)

@@ -1,4 +1,4 @@
-"""Requests about the whole scene: the tree of objects and parts, and the features as colors."""
+"""Requests about the whole scene (the tree of objects and parts, the features as colors), and edits of segments."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..state.request import SceneRequest
 from ..state.searches import searches
 from . import click, text
 from .lookup import is_trained, not_trained, require_rows, siblings, trained_model
+from .select_members import select_members
 
 CLUSTER, PCA = "saga:cluster", "saga:pca"
 
@@ -119,3 +120,48 @@ def members(obj: bpy.types.Object, node: int) -> np.ndarray:
         if thing.parent in below:
             below.add(thing.node)
     return np.isin(attributes.read(attribute), list(below))
+
+
+def select(context: bpy.types.Context, obj: bpy.types.Object, node: int, mode: str = "set") -> None:
+    """Select a segment with its parts in all visible objects that share the model; see `select_members`."""
+    select_members(context, obj, lambda each: members(each, node), mode, "segment")
+
+
+def toggle_hidden(obj: bpy.types.Object, node: int) -> None:
+    """Hide a segment with its parts in all objects that share the model; show it if it is completely hidden.
+
+    Raises:
+        UserError: if an object has no segments; then nothing is changed.
+    """
+    sharing = siblings(obj)
+    objects = list({o.data.session_uid: o for o in sharing}.values())
+    masks = [members(o, node) for o in objects]
+    hide = any((mask & ~point_cloud.hidden(o)).any() for o, mask in zip(objects, masks, strict=True))
+    for each, mask in zip(objects, masks, strict=True):
+        before = point_cloud.hidden(each)
+        point_cloud.set_hidden(each, before | mask if hide else before & ~mask)
+        if hide:
+            point_cloud.set_selection(each, point_cloud.selection(each) & ~mask)
+    for sibling in sharing:
+        for record in sibling.saga.segments:
+            record.hidden = hide if record.node == node else record.hidden
+
+
+def split_all(obj: bpy.types.Object) -> list[bpy.types.Object]:
+    """Split every segment that is part of no other off as a new object with its name; the rest stays in `obj`.
+
+    Raises:
+        UserError: if there is no segment to split off.
+    """
+    parts = []
+    for name, node in [(record.name, record.node) for record in obj.saga.segments if record.parent < 0]:
+        mask = members(obj, node)
+        if mask.any() and not mask.all():
+            point_cloud.set_selection(obj, mask)
+            parts.append(point_cloud.split(obj))
+            parts[-1].name = name
+    if not parts:
+        raise UserError(
+            f"There is nothing to split in {obj.name}", fix="Press Segment Scene first", code=ErrorCode.IDLE
+        )
+    return parts

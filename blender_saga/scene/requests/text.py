@@ -6,12 +6,12 @@ import bpy
 import numpy as np
 
 from ...errors import ErrorCode, UserError
-from ...gaussians.selection import combine, unpack
+from ...gaussians.selection import unpack
 from ...wire.messages import Candidates, Names
 from ..splat import point_cloud
 from ..state.searches import searches
-from . import prompts
-from .lookup import participants, require_rows, siblings
+from .lookup import require_rows, siblings
+from .select_members import select_members
 
 
 def of(obj: bpy.types.Object) -> Candidates | None:
@@ -54,18 +54,7 @@ def select(context: bpy.types.Context, obj: bpy.types.Object, number: int, mode:
     if answer is None or not 0 <= number < len(answer.counts):
         raise UserError("There is no such candidate", fix="Enter a text and press Find", code=ErrorCode.NO_CANDIDATE)
     inside = unpack(answer.bits[number], obj.saga.count)
-    objects = list({o.data.session_uid: o for o in participants(context, obj)}.values())
-    masks = [inside[point_cloud.ids(o)] & ~point_cloud.hidden(o) for o in objects]
-    if not any(mask.any() for mask in masks):
-        raise UserError(
-            "This candidate is not visible",
-            "it is hidden or deleted",
-            fix="Press Show All, or choose another candidate",
-            code=ErrorCode.HIDDEN,
-        )
-    for each, mask in zip(objects, masks, strict=True):
-        point_cloud.set_selection(each, combine(point_cloud.selection(each), mask, mode))
-    prompts.forget(context.scene)
+    select_members(context, obj, lambda each: inside[point_cloud.ids(each)], mode, "candidate")
     searches.choose(number)
 
 
