@@ -9,8 +9,8 @@ from ..client.install.installation import Installation, prepare
 from ..errors import ErrorCode, UserError
 from ..scene.state import session
 from ..scene.state.downloads import downloads
+from ..scene.state.launch import backend_launch, environment, launch_with
 from ..scene.state.link import link
-from .launch import backend_launch, environment, launch_with
 from .operator_base import wait_property
 from .reporting import Result, reported
 

@@ -9,10 +9,10 @@ from ..client.install.environment import EnvironmentState
 from ..client.install.installation import Installation
 from ..scene.requests.location import elsewhere, machine
 from ..scene.state.downloads import downloads
+from ..scene.state.launch import check_launch, environment, own_python
 from ..scene.state.link import link
 from ..wire.messages import BackendState
 from .drawing import draw_buttons, draw_progress, draw_text
-from .launch import check_launch, environment, own_python
 from .panel_base import SagaPanel, reason
 
 _STATE_ICONS = {

@@ -9,9 +9,9 @@ from bpy.props import StringProperty
 
 from ..scene.requests import save_model
 from ..scene.requests.lookup import find_splat
+from ..scene.state.launch import ensure_started
 from ..scene.state.paths import absolute, model_path
 from ..scene.state.status import status
-from .launch import ensure_started
 from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}

@@ -10,10 +10,10 @@ from bpy.props import BoolProperty, EnumProperty
 
 from ..errors import Cancelled, UserError
 from ..scene.requests import segments
+from ..scene.state.launch import ensure_started
 from ..scene.state.properties import MODES
 from ..scene.state.status import status
 from ..scene.state.undo import push_undo
-from .launch import ensure_started
 from .reporting import Result, reported
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from ..scene.requests import click
 from ..scene.requests.lookup import find_splat, is_trained, not_trained
 from ..scene.requests.weights import clip_weights, weights, weights_property
 from ..scene.state.downloads import downloads
+from ..scene.state.launch import preferences, usable_backend
 from .drawing import draw_progress, draw_text, remaining
-from .launch import preferences, usable_backend
 
 
 def reason(check: Callable[[], object]) -> str:

@@ -10,10 +10,10 @@ from ..scene.requests import prompts, recolor
 from ..scene.requests.lookup import active_first
 from ..scene.requests.weights import clip_weights
 from ..scene.splat import point_cloud
+from ..scene.state.launch import ensure_started
 from ..scene.state.status import status
 from ..wire.messages import Recolor
 from ..wire.parts import no_gaussians
-from .launch import ensure_started
 from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}

@@ -8,11 +8,11 @@ from ..errors import ErrorCode, UserError
 from ..scene.requests import recolor
 from ..scene.requests.lookup import find_splat, participants
 from ..scene.splat import point_cloud
+from ..scene.state.launch import usable_backend
 from ..scene.state.request import SceneRequest
 from ..scene.state.searches import searches
 from ..wire.messages import Recolor
 from .drawing import draw_progress, draw_text, remaining
-from .launch import usable_backend
 from .panel_base import SagaPanel, draw_missing_clip, reason
 
 

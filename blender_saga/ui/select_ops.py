@@ -11,9 +11,9 @@ from ..scene.requests.cameras import flat_matrices, view_from_flat
 from ..scene.requests.lookup import find_splat, granularity, participants
 from ..scene.splat.point_cloud import selection
 from ..scene.state import timer
+from ..scene.state.launch import ensure_started
 from ..scene.state.properties import MODES
 from ..wire.messages import Prompt
-from .launch import ensure_started
 from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}  # not reused from the last call

@@ -10,6 +10,7 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from ..errors import Cancelled, UserError
 from ..scene.requests import train
 from ..scene.requests.lookup import find_splat
+from ..scene.state.launch import backend_launch, ensure_started
 from ..scene.state.link import link
 from ..scene.state.properties import MASKS_FROM, METHODS, RECIPES, VIEWS_FROM
 from ..scene.state.sam_settings import CHOICES, SamChoices
@@ -17,7 +18,6 @@ from ..scene.state.status import status
 from ..scene.state.trainings import trainings
 from ..scene.state.undo import push_undo
 from ..wire.messages import Trained, TrainSettings
-from .launch import backend_launch, ensure_started
 from .operator_base import wait_property
 from .reporting import Result, reported
 

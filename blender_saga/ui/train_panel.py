@@ -10,13 +10,13 @@ from ..scene.requests.location import elsewhere, machine
 from ..scene.requests.lookup import find_splat
 from ..scene.requests.train import unfinished
 from ..scene.requests.weights import weights_property
+from ..scene.state.launch import preferences, usable_backend
 from ..scene.state.link import link
 from ..scene.state.request import SceneRequest
 from ..scene.state.sam_settings import CHOICES
 from ..scene.state.trainings import trainings
 from ..wire.messages import Trained
 from .drawing import curve_width, draw_curve, draw_progress, draw_text, remaining
-from .launch import preferences, usable_backend
 from .panel_base import SagaPanel, draw_fetch, reason
 
 

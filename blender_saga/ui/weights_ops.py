@@ -9,11 +9,11 @@ from ..errors import Cancelled, ErrorCode, UserError
 from ..scene.requests.location import elsewhere, machine
 from ..scene.requests.weights import weights_property
 from ..scene.state.downloads import downloads
+from ..scene.state.launch import ensure_started, preferences
 from ..scene.state.link import link
 from ..scene.state.request import SceneRequest
 from ..scene.state.status import status
 from ..wire.messages import FetchWeights, Weights
-from .launch import ensure_started, preferences
 from .operator_base import wait_property
 from .reporting import Result, reported
 

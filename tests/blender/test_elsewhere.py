@@ -48,7 +48,7 @@ def tunnel(served: Served) -> Iterator[Tunnel]:
 @pytest.fixture
 def chosen(served: Served, tunnel: Tunnel) -> Iterator[object]:
     """The preferences, with the backend elsewhere; afterwards as they were."""
-    preferences = addon("ui.launch").preferences()
+    preferences = addon("scene.state.launch").preferences()
     preferences.backend_where = "ELSEWHERE"
     preferences.remote_address = f"127.0.0.1:{tunnel.address[1]}"
     preferences.remote_key = served.key
@@ -213,7 +213,7 @@ def test_whole_paths_of_any_system(chosen: object, path: str, whole: bool) -> No
 
 def test_the_key_is_hidden_and_in_no_report(chosen: object, served: Served) -> None:
     assert chosen.bl_rna.properties["remote_key"].subtype == "PASSWORD"
-    assert served.key.strip() not in addon("ui.report_ops").report_text()
+    assert served.key.strip() not in addon("scene.state.report").report_text()
 
 
 def test_panels_say_where_it_runs(chosen: object, splat: bpy.types.Object, tunnel: Tunnel) -> None:

@@ -47,7 +47,7 @@ def test_install_waits_for_the_end_when_a_script_calls_it(pretend: Callable) -> 
     assert bpy.ops.saga.backend_install() == {"FINISHED"}
     assert done and addon("scene.state.session").downloads.installation.text == "Fetching torch"
     assert [launch.python for launch in tried] == [Path("python")]
-    assert tried[0].cache_dir == compiled(addon("ui.launch").backend_folder())
+    assert tried[0].cache_dir == compiled(addon("scene.state.launch").backend_folder())
 
 
 def test_install_that_fails_is_one_sentence(pretend: Callable) -> None:

@@ -27,7 +27,7 @@ def fake_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start launches the fake."""
     monkeypatch.setenv("BLENDER_SAGA_PYTHON", sys.executable)
     monkeypatch.setenv("SAGA_TEST_SESSION", "geometric_session")
-    monkeypatch.setattr(addon("ui.launch"), "LAUNCH", ROOT / "tests" / "fakes" / "launch_fake.py")
+    monkeypatch.setattr(addon("scene.state.launch"), "LAUNCH", ROOT / "tests" / "fakes" / "launch_fake.py")
 
 
 @pytest.fixture

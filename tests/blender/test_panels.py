@@ -144,7 +144,7 @@ def test_installed_and_stopped(own_python: None) -> None:
 def old_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An environment that was installed by another version of the extension; gives its Python."""
     monkeypatch.delenv("BLENDER_SAGA_PYTHON", raising=False)
-    folder = addon("ui.launch").backend_folder()
+    folder = addon("scene.state.launch").backend_folder()
     python = addon("client.install.uv").interpreter(folder / "environment-7")
     python.parent.mkdir(parents=True)
     python.touch()
@@ -158,7 +158,7 @@ def test_an_older_environment_works_until_the_upgrade(old_environment: Path) -> 
     text, buttons = draw("backend")
     assert "installed for another version. Upgrade needs about 7 GB; the old version works until then" in text
     assert buttons == {"Upgrade": True, "Start": True, "Stop": False, "copy_report": True}
-    launch = addon("ui.launch").backend_launch()
+    launch = addon("scene.state.launch").backend_launch()
     assert launch.python == old_environment and launch.cache_dir == compiled(old_environment.parents[1])
 
 
@@ -307,7 +307,7 @@ def test_segment_anything_needs_weights(
     text, buttons = draw("train")
     assert "30 s left Downloading: 120 of 375 MB" in text and buttons == {"cancel": True, "train": False}
     monkeypatch.setattr(addon("scene.state.session").downloads, "weights", None)
-    preferences = addon("ui.launch").preferences()
+    preferences = addon("scene.state.launch").preferences()
     preferences.sam_weights = "/weights/sam.pth"
     try:
         assert draw("train") == (SOURCES, {"train": True})

@@ -207,7 +207,7 @@ def test_bad_input(chosen: bpy.types.Object, snapshot: object) -> None:
     refused(lambda: bpy.ops.saga.recolor(source="red box"), "The text 'To' is empty")
     refused(lambda: bpy.ops.saga.recolor(text="blue box", source=" "), "The text 'From' is empty")
     refused(lambda: bpy.ops.saga.recolor(source="red box", text="nothing"), "say the same")  # the backend's word
-    addon("ui.launch").preferences().clip_weights = ""
+    addon("scene.state.launch").preferences().clip_weights = ""
     refused(lambda: bpy.ops.saga.recolor(**WORDS), "no weights file is chosen")
     refused(lambda: bpy.ops.saga.recolor(**WORDS, object="nobody"), "no object nobody")
     assert snapshot() == before
@@ -239,5 +239,5 @@ def test_the_panel_says_what_is_missing_and_shows_the_preview(chosen: bpy.types.
     bpy.ops.saga.recolor_apply()
     layout = draw()
     assert layout.buttons == {"Preview": False} and "Nothing is selected" in " ".join(layout.texts)
-    addon("ui.launch").preferences().clip_weights = ""
+    addon("scene.state.launch").preferences().clip_weights = ""
     assert "needs CLIP" in " ".join(draw().texts)

@@ -20,7 +20,7 @@ __all__ = ["fake_backend", "splat", "trained"]  # fixtures
 
 
 def report() -> str:
-    return addon("ui.report_ops").report_text()
+    return addon("scene.state.report").report_text()
 
 
 def log() -> str:
@@ -44,12 +44,12 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "golden act.blend"))
     bpy.context.scene.saga.text = "a purple unicorn"
     key = secrets.token_hex(32)
-    preferences = addon("ui.launch").preferences()
+    preferences = addon("scene.state.launch").preferences()
     preferences.remote_key, preferences.clip_weights = "hidden-behind-the-mill", "/data/basilisk weights/clip.pt"
     session = addon("scene.state.session")
     session.status.tell(f"The model {folder}/marble swan.saga cannot be saved", failed=True)
     session.status.tell("Nothing looks like a purple unicorn", failed=True)
-    path = addon("ui.launch").log_path()
+    path = addon("scene.state.launch").log_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["the key hidden-behind-the-mill of /data/basilisk weights/clip.pt", f"torch warns of {home}/.cache/x"]
     lines += [f"INFO model saved at {folder}/velvet hammer.saga", f"key {key}"]

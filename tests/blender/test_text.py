@@ -23,9 +23,9 @@ CLIP = "weights.pt"
 def clip(tmp_path: Path) -> str:
     """Weights, chosen in the preferences."""
     path = str(tmp_path / CLIP)
-    addon("ui.launch").preferences().clip_weights = path
+    addon("scene.state.launch").preferences().clip_weights = path
     yield path
-    addon("ui.launch").preferences().clip_weights = ""
+    addon("scene.state.launch").preferences().clip_weights = ""
 
 
 def draw(obj: bpy.types.Object) -> Layout:
@@ -96,7 +96,7 @@ def test_without_weights_or_words(trained: bpy.types.Object, clip: str) -> None:
     refused(lambda: bpy.ops.saga.name_segments(words=" , "), "The list of words is empty")
     refused(lambda: bpy.ops.saga.name_segments(words="chair"), "Press Segment Scene first")
     refused(lambda: bpy.ops.saga.text_candidate(index=0), "no such candidate")
-    addon("ui.launch").preferences().clip_weights = ""
+    addon("scene.state.launch").preferences().clip_weights = ""
     refused(lambda: bpy.ops.saga.find_text(text="chair"), "no weights file is chosen")
     assert bpy.ops.saga.find_text(text="thing 0", weights=clip) == {"FINISHED"}
 

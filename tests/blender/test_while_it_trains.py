@@ -32,7 +32,7 @@ def fake_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start launches the fake."""
     monkeypatch.setenv("BLENDER_SAGA_PYTHON", sys.executable)
     monkeypatch.setenv("SAGA_TEST_SESSION", "geometric_session")
-    monkeypatch.setattr(addon("ui.launch"), "LAUNCH", FAKE)
+    monkeypatch.setattr(addon("scene.state.launch"), "LAUNCH", FAKE)
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_a_backend_of_another_version(
 ) -> None:
     line = json.dumps({"address": ["127.0.0.1", 1], "protocol": 999})
     (tmp_path / "launch.py").write_text(f"input(); print({line!r}, flush=True); input()")
-    monkeypatch.setattr(addon("ui.launch"), "LAUNCH", tmp_path / "launch.py")
+    monkeypatch.setattr(addon("scene.state.launch"), "LAUNCH", tmp_path / "launch.py")
     before = snapshot()
     refused(lambda: bpy.ops.saga.backend_start(), "protocol version 999")
     refused(lambda: bpy.ops.saga.train(), "The backend is not running.*version 999")
@@ -190,7 +190,7 @@ def test_the_extension_is_disabled_and_enabled_while_it_trains(training: object,
     finally:
         bpy.ops.preferences.addon_enable(module=PACKAGE)
     assert session().link.backend is None and session().trainings.request is None
-    addon("ui.launch").LAUNCH = FAKE  # in case Blender has loaded the module anew
+    addon("scene.state.launch").LAUNCH = FAKE  # in case Blender has loaded the module anew
     obj = bpy.data.objects[name]
     assert obj.saga.fingerprint  # the record in the file outlives the extension
     bpy.ops.saga.backend_start()

@@ -42,7 +42,7 @@ def pictures(window: Window) -> Steps:
 
     with window.context():
         bpy.ops.saga.backend_stop()
-    preferences = addon("ui.launch").preferences()
+    preferences = addon("scene.state.launch").preferences()
     preferences.remote_key = "00" * 32
     with window.context():
         bpy.ops.saga.backend_start("INVOKE_DEFAULT")

@@ -65,7 +65,7 @@ def words(window: Window) -> Steps:
     In `labels.npy` the red box is 2. What is measured is printed and asserted: this is the one place where the whole
     way is gone in a real window.
     """
-    addon("ui.launch").preferences().clip_weights = str(window.out / "clip.pt")
+    addon("scene.state.launch").preferences().clip_weights = str(window.out / "clip.pt")
     for name in ("text_panel.SAGA_PT_text", "recolor_panel.SAGA_PT_recolor"):
         _opened(name)
     yield from story.import_splat(window)

@@ -68,7 +68,7 @@ def _cancelled(window: Window, measured: dict) -> Steps:
     yield lambda: not job.running
     measured["cancel s"] = round(time.monotonic() - began, 2)
     assert job.cancelled and job.error is None, job.error
-    assert not addon("ui.launch").environment().usable
+    assert not addon("scene.state.launch").environment().usable
     yield window.redrawn()
     window.grab("3_cancelled")
 
@@ -84,9 +84,9 @@ def _installed(window: Window, measured: dict) -> Steps:
 
     yield ended
     assert job.error is None, job.error
-    environment = addon("ui.launch").environment()
+    environment = addon("scene.state.launch").environment()
     assert environment.state.value == "ready"
-    folder = addon("ui.launch").backend_folder()
+    folder = addon("scene.state.launch").backend_folder()
     measured |= {"install s": round(time.monotonic() - began, 1), "told at s": texts, "redraws": window.draws - before}
     measured["environment GB"] = round(_disk(environment.current.folder) / 1e9, 2)
     measured["backend folder GB"] = round(_disk(folder) / 1e9, 2)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import bpy
 
-from ..client.connection.connection import ConnectionState
-from ..client.connection.process import Launch
-from ..client.connection.remote import Remote, remote_of
-from ..client.install.versions import Environments
-from ..client.support.log_files import own_path
-from ..errors import ErrorCode, UserError
-from ..scene.state.downloads import downloads
-from ..scene.state.link import link
-from ..scene.state.paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, extension_version, user_folder
+from ...client.connection.connection import ConnectionState
+from ...client.connection.process import Launch
+from ...client.connection.remote import Remote, remote_of
+from ...client.install.versions import Environments
+from ...client.support.log_files import own_path
+from ...errors import ErrorCode, UserError
+from .downloads import downloads
+from .link import link
+from .paths import ADDON_DIR, LAUNCH, PACKAGE, REQUIREMENTS, absolute, extension_version, user_folder
 
 
 def preferences() -> bpy.types.AddonPreferences:
