@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 import pytest
 
+from blender_saga.wire.messages import PROTOCOL_VERSION
 from saga_backend import __version__
 from tests.blender.clouds import random_cloud, write_inria
 from tests.blender.support import PACKAGE, addon
@@ -69,7 +70,7 @@ def test_nothing_of_the_users_own_leaves(planted: list[str]) -> None:
 
 def test_it_says_what_support_needs(planted: list[str]) -> None:
     text = report()
-    versions = f"Blender {bpy.app.version_string}", f"Extension {__version__}, protocol 3"
+    versions = f"Blender {bpy.app.version_string}", f"Extension {__version__}, protocol {PROTOCOL_VERSION}"
     for words in (*versions, "Driver:", "Free space"):
         assert words in text
     assert "saga.import_splat: finished" in text and "SAGA_OT_import_splat" not in text
