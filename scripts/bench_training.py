@@ -16,7 +16,7 @@ from blender_saga.wire.messages import TrainSettings
 from saga_backend.common.neighbors import nearest
 from saga_backend.common.progress import Control
 from saga_backend.methods.saga.batch import Batch, sample, training_view
-from saga_backend.methods.saga.prototypes import PrototypeTrainer, prototypes
+from saga_backend.methods.saga.prototypes import PrototypeTrainer, find_prototypes
 from saga_backend.methods.saga.settings import PAPER, PROTOTYPES
 from saga_backend.methods.saga.step import Parameters, Stepper
 from saga_backend.methods.saga.torch_step import TorchStepper
@@ -46,7 +46,7 @@ def training_step(case: Case) -> Iterator[Line]:
     ours = stepper(Parameters(features.copy(), gate.copy()), neighbors, case.device)
     pixels = Line("training_step", case, times(lambda: ours.step(next(turn), 1e-3), case.runs(30)), "paper")
     segments = from_levels(labels, scales, np.ones(len(scales)))
-    trainer = PrototypeTrainer(prototypes(segments, rows), scale_table(segments), PROTOTYPES)
+    trainer = PrototypeTrainer(find_prototypes(segments, rows), scale_table(segments), PROTOTYPES)
     where = replace(case, device="cpu")
     coded = Line("training_step", where, times(lambda: trainer.step(0), case.runs(100)), "prototypes")
     plain = PlainTrainer(Parameters(features, gate), neighbors, case.device)

@@ -16,8 +16,8 @@ from saga_backend.methods.saga.prototypes import (
     Prototypes,
     PrototypeTrainer,
     features_of,
-    prototypes,
-    worth_telling_apart,
+    find_prototypes,
+    trainable_segments,
 )
 from saga_backend.methods.saga.settings import RECIPES, SagaSettings
 from saga_backend.methods.saga.step import ContrastResult
@@ -37,7 +37,7 @@ def test_prototypes_by_loops(rng):
     segments = from_sets(random_sets(rng), rng.normal(size=(N, 3)))
     rows = [random_rows(rng) for _ in range(3)]  # without shares that are too close to a half for float32
     rows = [part.take((np.abs(segments.holding(part) - 0.5) > 1e-5).all(axis=1)) for part in rows]
-    found = prototypes(segments, rows)
+    found = find_prototypes(segments, rows)
     counts: dict[frozenset[int], int] = {}
     for part in rows:
         for row in dense(part, N):
@@ -57,17 +57,17 @@ def test_prototypes_by_loops(rng):
 def test_what_is_in_no_segment_is_the_rest():
     segments = from_sets([np.arange(9) < 3], np.eye(3).repeat(3, axis=0))
     rows = Contributions(np.arange(10), np.arange(9, dtype=np.int32), np.full(9, 0.9, np.float32))
-    found = prototypes(segments, [rows])
+    found = find_prototypes(segments, [rows])
     assert sorted(found.members.tolist()) == [[False, True], [True, False]]
 
 
 def test_stages_on_the_way_to_the_whole_scene_are_not_trained_on():
     segments = from_sets([np.arange(9) < n for n in (2, 4, 6, 9)], np.arange(27.0).reshape(9, 3))
-    assert worth_telling_apart(segments).all()
+    assert trainable_segments(segments).all()
     stages = replace(segments, prominence=np.array([0.01, 0.3, 0.05, 0.1], np.float32))
-    assert worth_telling_apart(stages).tolist() == [True, True, False, False]  # the first is small
+    assert trainable_segments(stages).tolist() == [True, True, False, False]  # the first is small
     fleeting = replace(segments.take(np.arange(4) > 1), prominence=np.full(2, 0.01, np.float32))
-    assert worth_telling_apart(fleeting).all()  # something must be told apart
+    assert trainable_segments(fleeting).all()  # no segment would remain
 
 
 def test_features_of_by_loops(rng):
@@ -105,13 +105,13 @@ def random_prototypes(rng, number: int = 14, segments: int = 9) -> Prototypes:
 
 def loss_by_autograd(trainer, contrast, chosen, codes, gate) -> tuple[torch.Tensor, bool]:
     """Eq. 13 without the norm term, of prototypes whose features are sums of codes; float64."""
-    members = torch.tensor(trainer._found.members[chosen].astype(np.float64))
+    members = torch.tensor(trainer._prototypes.members[chosen].astype(np.float64))
     units = torch.nn.functional.normalize(members @ codes, dim=1)
     scales = torch.tensor(contrast.scales.astype(np.float64))
     opened = torch.sigmoid(scales[:, None] * gate[0] + gate[1])
     gated = torch.nn.functional.normalize(units[None] * opened[:, None], dim=2)
     cosines = gated @ gated.transpose(1, 2)
-    bits = bits_to_bool(contrast.identities, trainer._found.members.shape[1])
+    bits = bits_to_bool(contrast.identities, trainer._prototypes.members.shape[1])
     shared = (bits[:, :, None] & bits[:, None]).any(axis=-1)
     terms = pair_terms(cosines.detach().numpy(), shared, contrast.weights, contrast.seed)
     return (torch.tensor(terms.coefficients) * cosines.clamp_min(0)).sum(), terms.sure
@@ -255,10 +255,10 @@ def test_a_training_that_stays_wrong_is_stopped_with_the_reason(rng, recipe, bro
 def test_parameters_gone_nan_are_noticed(rng, what):
     """Not only a loss that says so: similarities that are no numbers fall out of every comparison."""
     data = things_of_parts(rng)
-    trainer = PrototypeTrainer(prototypes(data.segments, data.rows), data.quantiles, SagaSettings(steps=10))
+    trainer = PrototypeTrainer(find_prototypes(data.segments, data.rows), data.quantiles, SagaSettings(steps=10))
     getattr(trainer, what)[:, 0] = np.nan
     assert not np.isfinite(trainer.step(0))
-    one = PrototypeTrainer(prototypes(data.segments, data.rows), data.quantiles, SagaSettings(steps=10))
+    one = PrototypeTrainer(find_prototypes(data.segments, data.rows), data.quantiles, SagaSettings(steps=10))
     one.codes[0, 0] = np.nan
     assert not np.isfinite(one.step(0))
     assert np.isfinite(one.codes[1:]).all()

@@ -13,12 +13,12 @@ from ...rasterizer.contributions import Contributions
 
 @dataclass(frozen=True, eq=False)
 class TrainingView:
-    """A view's sampled pixels: their rows, their masks, and which of them some mask covers.
+    """The sampled pixels of a view, with their rows and masks.
 
     Attributes:
         rows: [P,N] sparse blending weights of the sampled pixels.
-        masks: the masks over the same pixels.
-        covered: [C] int64, pixels in at least one mask; batches draw from these alone.
+        masks: masks at the same pixels.
+        covered: [C] int64, pixels in at least one mask; batches are drawn from these.
         sizes: [P] float32, mean area of the masks that cover a pixel (m_p of A.1), 0 without a mask.
     """
 
@@ -29,11 +29,11 @@ class TrainingView:
 
 
 def training_view(rows: Contributions, masks: SampledMasks) -> TrainingView | None:
-    """The view prepared for sampling; None if no mask covers a pixel with Gaussians."""
+    """Prepare a view for sampling; None if fewer than two pixels have a mask and a Gaussian."""
     members = masks.members()
-    number = members.sum(axis=1)
-    sizes = (members @ masks.areas) / np.maximum(number, 1)
-    covered = np.flatnonzero((number > 0) & (np.diff(rows.offsets) > 0))
+    counts = members.sum(axis=1)
+    sizes = (members @ masks.areas) / np.maximum(counts, 1)
+    covered = np.flatnonzero((counts > 0) & (np.diff(rows.offsets) > 0))
     return TrainingView(rows, masks, covered, sizes.astype(np.float32)) if len(covered) > 1 else None
 
 
@@ -70,17 +70,18 @@ def sample(view: TrainingView, quantiles: np.ndarray, counts: tuple[int, int], r
         counts: (Np, Ns), pixels and scales.
         rng: random generator.
     """
-    pixels, levels = counts
-    chosen = rng.choice(view.covered, min(pixels, len(view.covered)), replace=False)
-    scales = (np.arange(levels) + rng.random(levels)) / levels  # stratified: one sample in each of Ns equal parts
-    in_units = np.interp(scales, np.linspace(0, 1, len(quantiles)), quantiles)
-    vectors = identities(view.masks.bits[chosen], view.masks.scales, in_units)
+    pixel_count, scale_count = counts
+    pixels = rng.choice(view.covered, min(pixel_count, len(view.covered)), replace=False)
+    # stratified: one sample in each of Ns equal parts
+    scales = (np.arange(scale_count) + rng.random(scale_count)) / scale_count
+    sizes = np.interp(scales, np.linspace(0, 1, len(quantiles)), quantiles)
+    vectors = identities(view.masks.bits[pixels], view.masks.scales, sizes)
     seed = int(rng.integers(1 << 31))
-    return Batch(vectors, scales.astype(np.float32), 1 / view.sizes[chosen], seed, view.rows.take(chosen))
+    return Batch(vectors, scales.astype(np.float32), 1 / view.sizes[pixels], seed, view.rows.take(pixels))
 
 
 def identities(bits: np.ndarray, mask_scales: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """[S,P,W] uint64 bit vectors V(s, p) of Eq. 6: the masks below the scale and the smallest of the others.
+    """[S,P,W] uint64 bit vectors V(s, p) of Eq. 6: all masks below the scale and the smallest mask above it.
 
     Args:
         bits: [P,W] uint64, bit m is set if mask m covers the pixel.
@@ -98,14 +99,14 @@ def _identities(bits, below, out):
     words = bits.shape[1]
     for p in numba.prange(len(bits)):
         for k in range(len(below)):
-            first = True  # whether the smallest mask at or above the scale is still to come
+            pending = True  # until the smallest mask at or above the scale is found
             for w in range(words):
                 word = bits[p, w]
                 under = min(max(below[k] - 64 * w, 0), 64)
                 low = ~np.uint64(0) if under == 64 else (np.uint64(1) << np.uint64(under)) - np.uint64(1)
                 kept = word & low
                 rest = word & ~low
-                if first and rest != 0:
+                if pending and rest != 0:
                     kept |= rest & (~rest + np.uint64(1))  # its lowest bit
-                    first = False
+                    pending = False
                 out[k, p, w] = kept

@@ -1,6 +1,6 @@
 """Smoothed unit features blended into pixels (Eq. 10 and local feature smoothing), on the CPU: value and gradient.
 
-Only the Gaussians that the sampled pixels see are smoothed, and only their neighbors get a gradient.
+Only the Gaussians in the rows of the sampled pixels are smoothed, and only their neighbors get a gradient.
 """
 
 from __future__ import annotations
@@ -14,56 +14,56 @@ from ...rasterizer.contributions import Contributions
 
 
 @dataclass(frozen=True, eq=False)
-class Blended:
-    """Result of `blend`, with what the way back needs.
+class BlendResult:
+    """Result of `blend`, with the values that `blend_gradient` needs.
 
     Attributes:
         pixels: [P,D] float32, blended features F(p).
-        seen: [U] int32, Gaussians in the rows, each once.
-        local: [nnz] int32, position in `seen` of every row entry.
-        units: [U,D] float32, their smoothed unit features.
+        ids: [U] int32, Gaussians in the rows, each once.
+        positions: [nnz] int32, position in `ids` of every row entry.
+        units: [U,D] float32, smoothed unit features of these Gaussians.
         norms: [U] float32, lengths before normalizing.
     """
 
     pixels: np.ndarray
-    seen: np.ndarray
-    local: np.ndarray
+    ids: np.ndarray
+    positions: np.ndarray
     units: np.ndarray
     norms: np.ndarray
 
 
 def smooth(features: np.ndarray, neighbors: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the neighbors [N,K] of the Gaussians `ids` [U], as unit vectors [U,D] and their former lengths [U]."""
+    """Mean over the neighbors [N,K] of the Gaussians `ids` [U]: unit vectors [U,D] and former lengths [U]."""
     units, norms = np.empty((len(ids), features.shape[1]), np.float32), np.empty(len(ids), np.float32)
     _smooth(features, neighbors, ids, units, norms)
     return units, norms
 
 
-def blend(features: np.ndarray, neighbors: np.ndarray, rows: Contributions) -> Blended:
+def blend(features: np.ndarray, neighbors: np.ndarray, rows: Contributions) -> BlendResult:
     """Render features [N,D] at the rows' pixels."""
-    seen, local = np.unique(rows.ids, return_inverse=True)
-    seen, local = seen.astype(np.int32), local.astype(np.int32)
-    units, norms = smooth(features, neighbors, seen)
-    pixels = Contributions(rows.offsets, local, rows.weights).blend(units)
-    return Blended(pixels, seen, local, units, norms)
+    ids, positions = np.unique(rows.ids, return_inverse=True)
+    ids, positions = ids.astype(np.int32), positions.astype(np.int32)
+    units, norms = smooth(features, neighbors, ids)
+    pixels = Contributions(rows.offsets, positions, rows.weights).blend(units)
+    return BlendResult(pixels, ids, positions, units, norms)
 
 
 def blend_gradient(
-    blended: Blended, neighbors: np.ndarray, rows: Contributions, upstream: np.ndarray, out: np.ndarray
+    blended: BlendResult, neighbors: np.ndarray, rows: Contributions, upstream: np.ndarray, out: np.ndarray
 ) -> np.ndarray:
     """Add d loss / d features to `out` [N,D], given d loss / d pixels `upstream` [P,D].
 
     Returns:
-        [T] int32: the Gaussians whose gradient was touched, each once.
+        [T] int32: the Gaussians with a changed gradient, each once.
     """
     inner = np.zeros_like(blended.units)
-    scatter_rows(rows.offsets, blended.local, rows.weights, upstream, inner)
-    along = (inner * blended.units).sum(axis=1, keepdims=True)
-    inner = (inner - along * blended.units) / (blended.norms[:, None] * neighbors.shape[1])
-    around = neighbors[blended.seen]
-    _scatter_neighbors(around, inner, out)
+    scatter_rows(rows.offsets, blended.positions, rows.weights, upstream, inner)
+    radial = (inner * blended.units).sum(axis=1, keepdims=True)
+    inner = (inner - radial * blended.units) / (blended.norms[:, None] * neighbors.shape[1])
+    neighborhoods = neighbors[blended.ids]
+    _scatter_neighbors(neighborhoods, inner, out)
     touched = np.zeros(len(neighbors), bool)
-    touched[around.ravel()] = True
+    touched[neighborhoods.ravel()] = True
     return np.flatnonzero(touched).astype(np.int32)
 
 
@@ -87,8 +87,8 @@ def _smooth(features, neighbors, ids, units, norms):
 
 
 @numba.njit(parallel=True, cache=True)
-def scatter_rows(offsets, local, weights, upstream, out):
-    """out[local] += w upstream[pixel]; threads share out the channels, so that no two write the same number."""
+def scatter_rows(offsets, ids, weights, upstream, out):
+    """out[id] += weight * upstream[pixel]; each thread has its own channels, so no two write to the same place."""
     channels = out.shape[1]
     parts = 4
     for part in numba.prange(parts):
@@ -96,17 +96,17 @@ def scatter_rows(offsets, local, weights, upstream, out):
         for p in range(len(offsets) - 1):
             for e in range(offsets[p], offsets[p + 1]):
                 for c in range(begin, end):
-                    out[local[e], c] += weights[e] * upstream[p, c]
+                    out[ids[e], c] += weights[e] * upstream[p, c]
 
 
 @numba.njit(parallel=True, cache=True)
-def _scatter_neighbors(around, inner, out):
+def _scatter_neighbors(neighborhoods, inner, out):
     channels = out.shape[1]
     parts = 4
     for part in numba.prange(parts):
         begin, end = part * channels // parts, (part + 1) * channels // parts
-        for u in range(len(around)):
-            for n in range(around.shape[1]):
-                target = around[u, n]
+        for u in range(len(neighborhoods)):
+            for n in range(neighborhoods.shape[1]):
+                target = neighborhoods[u, n]
                 for c in range(begin, end):
                     out[target, c] += inner[u, c]

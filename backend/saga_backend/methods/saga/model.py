@@ -13,22 +13,23 @@ from .threshold import valley
 
 DEFAULT_THRESHOLD = 0.7
 _PROBE_SCALES = np.arange(0.0, 1.0001, 0.05)
-_PROBE_SAMPLE = 20_000  # Gaussians looked at when the scale is chosen
-_SAME = 0.85  # IoU from which two selections are the same thing
-_BEYOND = 6  # slider positions that a run up to the slider's end is longer than it looks: beyond, nothing would change
-_MOST = 0.7  # a selection that holds more than this share is the scene, not a thing in it
+_PROBE_SAMPLE = 20_000  # number of Gaussians in the sample that decides the scale
+_SAME = 0.85  # minimum IoU of two selections of the same object
+_END_BONUS = 6  # slider positions added to a run that reaches the slider's end: larger scales would not change it
+_SCENE_SHARE = 0.7  # a selection with more than this share of the cloud is the scene, not an object in it
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a query selected.
+    """The selection of a query.
 
     Attributes:
         mask: [N] bool.
         scores: [N] float32, cosine similarity with the best positive click, -1..1.
-        scale: 0..1, the one used; size_units: the same as a mask scale (SAGA Eq. 2), scene units.
-        threshold: the one used.
-        note: why nothing was selected, or "".
+        scale: 0..1, scale of the selection.
+        size_units: the same scale as a mask scale (SAGA Eq. 2), scene units.
+        threshold: minimum score of the selection.
+        note: why the selection is empty, or "".
     """
 
     mask: np.ndarray
@@ -74,58 +75,62 @@ class AffinityModel:
     ) -> Answer:
         """Select the Gaussians that are similar to the clicked pixels.
 
-        A Gaussian is selected if its best similarity with a positive click exceeds the threshold and its best
-        similarity with a negative one: the nearest prototype decides.
+        A Gaussian is selected if its highest similarity with a positive click exceeds both the threshold and its
+        highest similarity with a negative click.
 
         Args:
             rows: rows of the P clicked pixels; ids index this model.
             positive: [P] bool, False for "not this".
-            scale: 0..1; None: chosen from the click, see `choose_scale`.
-            threshold: cosine; None: the valley of this click's scores, or DEFAULT_THRESHOLD without a valley.
+            scale: 0..1; None: the result of `choose_scale`.
+            threshold: cosine; None: the valley of the scores, or DEFAULT_THRESHOLD without a valley.
         """
         default = DEFAULT_THRESHOLD if threshold is None else threshold
         clicks = rows.blend(self.features)
-        shown = rows.alphas() >= SHOWN_ALPHA
+        visible = rows.alphas() >= SHOWN_ALPHA
         positive = np.asarray(positive, dtype=bool)
-        yes, no = clicks[shown & positive], clicks[shown & ~positive]
-        if not len(yes):
+        positives, negatives = clicks[visible & positive], clicks[visible & ~positive]
+        if not len(positives):
             note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
             scale = 1.0 if scale is None else scale
             empty = np.zeros(len(self.features), bool)
             return Answer(empty, np.zeros(len(empty), np.float32), scale, self.size_of(scale), default, note)
-        scale = self.choose_scale(yes, default) if scale is None else scale
+        scale = self.choose_scale(positives, default) if scale is None else scale
         scale_gate = self.scale_gate(scale)
-        scores = _best_cosine(self.features, yes, scale_gate)
+        scores = _best_cosine(self.features, positives, scale_gate)
         threshold = (valley(scores, default) or default) if threshold is None else threshold
         mask = scores > threshold
-        if len(no):
-            mask &= scores > _best_cosine(self.features, no, scale_gate)
-        note = "" if mask.any() else "No Gaussian is that similar to the click; lower the threshold"
+        if len(negatives):
+            mask &= scores > _best_cosine(self.features, negatives, scale_gate)
+        note = "" if mask.any() else "No Gaussian is similar enough to the click; lower the threshold"
         return Answer(mask, scores, scale, self.size_of(scale), threshold, note)
 
     def choose_scale(self, clicks: np.ndarray, threshold: float) -> float:
-        """The scale of the most stable selection while the slider moves.
+        """The scale of the most stable selection along the slider.
 
         Neighboring slider positions with nearly equal selections form a run. The best run has the largest product of
-        its length and the square root of its selection's size; its most typical selection determines the scale.
+        its length and the square root of its median selection size. Its most typical selection determines the scale.
 
         Args:
             clicks: [P,D] blended features of the positive clicks.
             threshold: cosine similarity.
         """
-        chosen = np.stack([_best_cosine(self._probe, clicks, self.scale_gate(s)) > threshold for s in _PROBE_SCALES])
-        sizes = chosen.sum(axis=1)
-        breaks = [i + 1 for i, (a, b) in enumerate(pairwise(chosen)) if _iou(a, b) < _SAME]
-        runs = [slice(a, b) for a, b in pairwise([0, *breaks, len(chosen)])]
-        stable = [run for run in runs if 0 < np.median(sizes[run]) <= _MOST * chosen.shape[1]] or runs
+        selections = np.stack(
+            [_best_cosine(self._probe, clicks, self.scale_gate(s)) > threshold for s in _PROBE_SCALES]
+        )
+        sizes = selections.sum(axis=1)
+        breaks = [i + 1 for i, (a, b) in enumerate(pairwise(selections)) if _iou(a, b) < _SAME]
+        runs = [slice(a, b) for a, b in pairwise([0, *breaks, len(selections)])]
+        stable = [run for run in runs if 0 < np.median(sizes[run]) <= _SCENE_SHARE * selections.shape[1]] or runs
 
         def weight(run: slice) -> float:
-            length = run.stop - run.start + (_BEYOND if run.stop == len(chosen) else 0)
+            length = run.stop - run.start + (_END_BONUS if run.stop == len(selections) else 0)
             return length * float(np.median(sizes[run])) ** 0.5
 
         best = max(stable, key=weight)
-        likeness = [sum(_iou(chosen[i], other) for other in chosen[best]) for i in range(best.start, best.stop)]
-        return float(_PROBE_SCALES[best.start + int(np.argmax(likeness))])
+        similarity = [
+            sum(_iou(selections[i], other) for other in selections[best]) for i in range(best.start, best.stop)
+        ]
+        return float(_PROBE_SCALES[best.start + int(np.argmax(similarity))])
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,11 +1,11 @@
 """The contrastive part of SAGA's loss over pixel pairs (Eq. 7 to 9 and A.1), on the CPU: value and gradient.
 
-With cos_k(i, j) the similarity of pixels i and j at scale k and R_k(i, j) whether they share a mask, a pair is
-inconsistent (R changes with k), consistently positive or consistently negative. Per scale
+Let cos_k(i, j) be the similarity of pixels i and j at scale k, and R_k(i, j) 1 if they share a mask, else 0. A pair is
+inconsistent (R changes with k), consistently positive or consistently negative. The loss of a scale is
 
     loss = sum over (in + some pos) of w (1 - 2 R) max(cos, 0) / number + the same over (in + some neg),
 
-where "some" are |in| / 2 random pairs plus the hard ones (pos below 0.75, neg above 0.5). The loss is the mean over
+where "some" are |in| / 2 random pairs and all hard pairs (pos below 0.75, neg above 0.5). The total is the mean over
 scales. torch_step.py has the same loss in tensor operations.
 """
 
@@ -20,7 +20,7 @@ _IN, _POSITIVE, _NEGATIVE = 0, 1, 2
 
 
 def pair_weights(inverse_sizes: np.ndarray) -> tuple[float, float]:
-    """(slope, offset) that take 1/(m_p1 m_p2) of all pairs p1 != p2 to [1, 10] (A.1).
+    """(slope, offset) that map 1/(m_p1 m_p2) of all pairs p1 != p2 to [1, 10] (A.1).
 
     Args:
         inverse_sizes: [P] 1 / m_p.
@@ -47,7 +47,7 @@ def correspondences(identities: np.ndarray) -> np.ndarray:
 def pair_loss(
     features: np.ndarray, shared: np.ndarray, inverse_sizes: np.ndarray, seed: int
 ) -> tuple[float, np.ndarray]:
-    """Loss and its gradient.
+    """The loss and its gradient.
 
     Args:
         features: [S,P,D] float32 unit vectors, gated at each scale.
@@ -109,7 +109,7 @@ def _correspondences(identities, out):
 
 @numba.njit(parallel=True, cache=True)
 def _count_kinds(shared, full):
-    """Pairs i > j: inconsistent, positive at every scale, negative at every scale."""
+    """Numbers of pairs i > j: inconsistent, positive at every scale, negative at every scale."""
     inconsistent, positive, negative = 0, 0, 0
     for i in numba.prange(len(shared)):
         for j in range(i):
@@ -123,8 +123,8 @@ def _count_kinds(shared, full):
 
 
 @numba.njit(inline="always")
-def _takes_part(bits, full, chosen, cosine):
-    """Whether a pair is in the first (positive) and in the second (negative) sum; chosen: drawn at random."""
+def _counts_in_sums(bits, full, chosen, cosine):
+    """Whether a pair counts in the first (positive) and the second (negative) sum; chosen: random choice for both."""
     if bits == full:
         return chosen[0] or cosine < HARD_POSITIVE, False
     if bits == 0:
@@ -139,7 +139,7 @@ def _count_row(i, cosines, shared, choice, counts):
         h = pair_hash(i, j, seed)
         chosen = (h < limits[0], h < limits[1])
         for k in range(len(cosines)):
-            first, second = _takes_part(shared[i, j], full, chosen, cosines[k, i, j])
+            first, second = _counts_in_sums(shared[i, j], full, chosen, cosines[k, i, j])
             counts[i, k, 0] += first
             counts[i, k, 1] += second
 
@@ -161,7 +161,7 @@ def _coefficient_row(i, cosines, shared, choice, weighting, out):
         weight = slope * inverse_sizes[i] * inverse_sizes[j] + offset
         for k in range(len(cosines)):
             cosine = cosines[k, i, j]
-            first, second = _takes_part(shared[i, j], full, chosen, cosine)
+            first, second = _counts_in_sums(shared[i, j], full, chosen, cosine)
             value = np.float32(0.0)
             if cosine > 0.0:
                 sign = np.float32(1 - 2 * ((shared[i, j] >> k) & 1))

@@ -14,16 +14,16 @@ class SagaSettings:
     """Hyper-parameters.
 
     Attributes:
-        recipe: "prototypes" trains a code for every segment on which the masks agree (prototypes.py), "paper" a feature
-            for every Gaussian on pixels with the masks as they are.
+        recipe: "prototypes" trains one code per consensus segment (prototypes.py); "paper" trains one feature per
+            Gaussian on pixels and the original masks.
         steps: optimizer steps.
-        pixels: Np, pixels (or prototypes, at most) a step.
-        scales: Ns, scales a step, at most 8.
-        channels: D.
-        rate: Adam's learning rate; it falls to a twentieth along a cosine.
-        seed: of every draw.
+        pixels: Np, pixels per step; maximum number of prototypes per step.
+        scales: Ns, scales per step, at most 8.
+        channels: D, channels of a feature.
+        rate: Adam's first learning rate; a cosine schedule lowers it to a twentieth.
+        seed: seed of all random generators.
         device: "cpu" or a torch device.
-        snapshots: how many times a model is published during training, about.
+        snapshots: approximate number of snapshots during training.
     """
 
     recipe: str = "prototypes"

@@ -28,7 +28,7 @@ class Parameters:
 
 @dataclass(frozen=True, eq=False)
 class StepResult:
-    """Loss of a step, the gate's gradient [2,D], and the rows [T] of the features that got a gradient."""
+    """Loss of a step, gradient [2,D] of the gate, and the Gaussians [T] with a gradient."""
 
     loss: float
     gate_gradient: np.ndarray
@@ -36,13 +36,13 @@ class StepResult:
 
 
 def gates(gate: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """[S,D] float32: S(s) of every scale [S]."""
+    """[S,D] float32: the scale gate S(s) at every scale [S]."""
     return (1 / (1 + np.exp(-(np.asarray(scales)[:, None] * gate[0] + gate[1])))).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class ContrastResult:
-    """Loss of the pairs and its gradients with respect to the pixels' features [P,D] and the gate [2,D]."""
+    """Loss of the pairs, and its gradients with respect to the features of the pixels [P,D] and the gate [2,D]."""
 
     loss: float
     pixels: np.ndarray
@@ -50,18 +50,18 @@ class ContrastResult:
 
 
 def contrast_step(pixels: np.ndarray, gate: np.ndarray, contrast: Contrast) -> ContrastResult:
-    """The loss over pixel pairs (Eq. 13 without the norm term), with the features [P,D] gated at every scale."""
-    opened = gates(gate, contrast.scales)
-    gated = pixels[None] * opened[:, None]
+    """The loss over pixel pairs (Eq. 13 without the norm term); every scale gates the features `pixels` [P,D]."""
+    scale_gates = gates(gate, contrast.scales)
+    gated = pixels[None] * scale_gates[:, None]
     lengths = np.maximum(np.linalg.norm(gated, axis=2, keepdims=True), 1e-8)
     units = gated / lengths
     loss, d_units = pair_loss(units, correspondences(contrast.identities), contrast.weights, contrast.seed)
     if not np.isfinite(lengths).all():  # NaN similarities would drop out of the pairs silently
         loss = float("nan")
     d_gated = (d_units - (d_units * units).sum(axis=2, keepdims=True) * units) / lengths
-    d_opened = (d_gated * pixels[None]).sum(axis=1) * opened * (1 - opened)
-    gate_gradient = np.stack([contrast.scales @ d_opened, d_opened.sum(axis=0)])
-    return ContrastResult(loss, (d_gated * opened[:, None]).sum(axis=0), gate_gradient)
+    d_gates = (d_gated * pixels[None]).sum(axis=1) * scale_gates * (1 - scale_gates)
+    gate_gradient = np.stack([contrast.scales @ d_gates, d_gates.sum(axis=0)])
+    return ContrastResult(loss, (d_gated * scale_gates[:, None]).sum(axis=0), gate_gradient)
 
 
 def step(parameters: Parameters, neighbors: np.ndarray, batch: Batch, gradient: np.ndarray) -> StepResult:
@@ -81,7 +81,7 @@ class Stepper:
     def __init__(self, parameters: Parameters, neighbors: np.ndarray) -> None:
         self._parameters, self._neighbors = parameters, neighbors
         self._features, self._gate = RowAdam(parameters.features), RowAdam(parameters.gate)
-        self._both = np.arange(2, dtype=np.int32)
+        self._gate_rows = np.arange(2, dtype=np.int32)
 
     def step(self, batch: Batch, rate: float) -> float:
         """One optimizer step; returns the loss."""
@@ -91,7 +91,7 @@ class Stepper:
             return result.loss
         self._features.step(result.touched, rate)
         self._gate.gradient[:] = result.gate_gradient
-        self._gate.step(self._both, rate)
+        self._gate.step(self._gate_rows, rate)
         return result.loss
 
     def parameters(self) -> Parameters:

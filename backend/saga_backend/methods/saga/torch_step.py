@@ -1,6 +1,6 @@
-"""The same step in tensor operations with autograd: used on the GPU and as reference for the CPU code.
+"""The step of step.py in tensor operations with autograd, for the GPU and as a reference for the CPU code.
 
-Both draw the same pixels, scales and pairs, so that they agree to rounding on any device.
+Both draw the same pixels, scales and pairs, so their results agree up to rounding on any device.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOW_32 = 0xFFFFFFFF
 
 @dataclass(frozen=True, eq=False)
 class TorchResult:
-    """Loss (a tensor with a graph behind it) and the Gaussians [T] int64 whose features it depends on."""
+    """Loss (a tensor with its graph) and the Gaussians [T] int64 with a gradient."""
 
     loss: torch.Tensor
     touched: torch.Tensor
@@ -32,23 +32,24 @@ def torch_step(features: torch.Tensor, gate: torch.Tensor, neighbors: torch.Tens
     """Loss of one batch (Eq. 13).
 
     Args:
-        features: [N,D], gate: [2,D], as in `Parameters`.
+        features: [N,D], see `Parameters`.
+        gate: [2,D], see `Parameters`.
         neighbors: [N,K] int64.
-        batch: the sample.
+        batch: pixels, scales and identities.
     """
     device = features.device
-    seen, local = np.unique(batch.rows.ids, return_inverse=True)
-    around = neighbors[torch.as_tensor(seen, device=device).long()]
-    units = normalize(features[around].mean(dim=1), dim=1)
+    ids, positions = np.unique(batch.rows.ids, return_inverse=True)
+    neighborhoods = neighbors[torch.as_tensor(ids, device=device).long()]
+    units = normalize(features[neighborhoods].mean(dim=1), dim=1)
     owner = torch.as_tensor(np.repeat(np.arange(len(batch.rows)), np.diff(batch.rows.offsets)), device=device)
     weights = torch.as_tensor(batch.rows.weights, device=device)[:, None]
     pixels = torch.zeros(len(batch.rows), features.shape[1], device=device)
-    pixels = pixels.index_add(0, owner, units[torch.as_tensor(local, device=device)] * weights)  # Eq. 10
+    pixels = pixels.index_add(0, owner, units[torch.as_tensor(positions, device=device)] * weights)  # Eq. 10
     scales = torch.as_tensor(batch.scales, device=device)
-    opened = torch.sigmoid(scales[:, None] * gate[0] + gate[1])  # Eq. 3
-    gated = normalize(pixels[None] * opened[:, None], dim=2)
+    scale_gates = torch.sigmoid(scales[:, None] * gate[0] + gate[1])  # Eq. 3
+    gated = normalize(pixels[None] * scale_gates[:, None], dim=2)
     norm_term = (1 - pixels.norm(dim=1)).mean()  # Eq. 11
-    return TorchResult(_pair_loss(gated, batch) + norm_term, around.unique())
+    return TorchResult(_pair_loss(gated, batch) + norm_term, neighborhoods.unique())
 
 
 def _pair_loss(gated: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -81,13 +82,13 @@ def _shared(identities: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def _limit(half: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
-    """Hash values below this are drawn, so that about `half` of the members are."""
+    """The upper limit of the hash values in the sum; about `half` members have a smaller one."""
     chance = (half / members.sum().clamp_min(1)).double().clamp_max(1)
     return (chance * 2.0**32).clamp_max(2.0**32 - 1).long()
 
 
 def _pair_hash(pixels: int, seed: int, device: torch.device) -> torch.Tensor:
-    """[P,P] int64 of pairs.pair_hash: products wrap at 64 bits, which leaves their low 32 bits right."""
+    """[P,P] int64, pairs.pair_hash of all pairs. Products overflow 64 bits, but their low 32 bits are correct."""
     index = torch.arange(pixels, device=device)
     h = ((index[:, None] * 0x9E3779B1) & _LOW_32) ^ ((index[None] * 0x85EBCA77) & _LOW_32) ^ seed
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
@@ -104,7 +105,7 @@ class TorchStepper:
         ]
         self._neighbors = torch.as_tensor(neighbors, device=device).long()
         self._moments = [(torch.zeros_like(v), torch.zeros_like(v)) for v in self._values]
-        self._both = torch.arange(2, device=device)
+        self._gate_rows = torch.arange(2, device=device)
         self._count = 0
 
     def step(self, batch: Batch, rate: float) -> float:
@@ -116,7 +117,7 @@ class TorchStepper:
         self._count += 1
         rate *= (1 - BETA2**self._count) ** 0.5 / (1 - BETA1**self._count)
         with torch.no_grad():
-            for i, rows in enumerate((result.touched, self._both)):
+            for i, rows in enumerate((result.touched, self._gate_rows)):
                 first, second = self._moments[i]
                 g = gradients[i][rows]
                 first[rows] = BETA1 * first[rows] + (1 - BETA1) * g

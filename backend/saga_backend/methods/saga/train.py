@@ -1,4 +1,4 @@
-"""The training of SAGA: by prototypes, or the paper's loop over pixels."""
+"""The training of SAGA: on prototypes, or the loop over pixels of the paper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..loop import Trainer, Watchers, run
 from .batch import Batch, TrainingView, sample, training_view
 from .blend import smooth
 from .model import AffinityModel
-from .prototypes import PrototypeTrainer, features_of, prototypes, worth_telling_apart
+from .prototypes import PrototypeTrainer, features_of, find_prototypes, trainable_segments
 from .settings import SagaSettings
 from .step import Parameters, Stepper
 
@@ -34,11 +34,11 @@ class SagaInput:
 
     Attributes:
         means: [N,3] centers, scene units.
-        seen: [N] bool, which Gaussians some view sees.
-        rows: of every view's sampled pixels.
-        masks: over the same pixels; the recipe "paper" trains on them.
-        segments: on which the masks agree; the recipe "prototypes" trains on them.
-        quantiles: [Q] their scale table.
+        seen: [N] bool, the Gaussians that at least one view sees.
+        rows: rows of the sampled pixels of every view.
+        masks: masks at the same pixels, for the recipe "paper".
+        segments: consensus segments of the masks, for the recipe "prototypes".
+        quantiles: [Q] scale table of the segments.
     """
 
     means: np.ndarray
@@ -64,33 +64,35 @@ def train_saga(
     Args:
         data: the frozen geometry and the masks.
         settings: hyper-parameters.
-        control: progress and cancel.
-        publish: gets a snapshot now and then, for queries while training runs.
-        checkpoint: keeps the training; None: nobody does.
+        control: progress and cancellation.
+        publish: receives snapshots for queries during training; None: no snapshots.
+        checkpoint: checkpoint of the training; None: no checkpoint.
 
     Raises:
-        UserError: if there is nothing to learn from, or if the features stop being numbers.
+        UserError: if there is no usable mask, or if the features become NaN.
         Cancelled: if the control was cancelled.
     """
     control.progress("starting features", 0, 1)
-    by_prototypes = settings.recipe == "prototypes"
-    trainer: Trainer[AffinityModel] = _ByPrototypes(data, settings) if by_prototypes else _ByPixels(data, settings)
+    on_prototypes = settings.recipe == "prototypes"
+    trainer: Trainer[AffinityModel] = (
+        _PrototypeTraining(data, settings) if on_prototypes else _PixelTraining(data, settings)
+    )
     every = max(1, settings.steps // settings.snapshots)
     watchers = Watchers(control, publish, checkpoint or Checkpoint())
     return run(trainer, settings.steps, range(0, settings.steps, every), watchers)
 
 
-class _ByPrototypes:
-    """A code for every segment; see prototypes.py."""
+class _PrototypeTraining:
+    """Trains one code per segment; see prototypes.py."""
 
     def __init__(self, data: SagaInput, settings: SagaSettings) -> None:
         if not len(data.segments):
             why = "the masks of different views agree on nothing, or there are none"
             fix = "Use other masks, more views, or the recipe 'paper'"
             raise UserError("There is nothing to learn from", why, fix, ErrorCode.NO_MASKS)
-        self._data, self._segments = data, data.segments.take(worth_telling_apart(data.segments))
+        self._data, self._segments = data, data.segments.take(trainable_segments(data.segments))
         self._neighbors, _ = nearest(data.means, SMOOTHING_NEIGHBORS)
-        self._trainer = PrototypeTrainer(prototypes(self._segments, data.rows), data.quantiles, settings)
+        self._trainer = PrototypeTrainer(find_prototypes(self._segments, data.rows), data.quantiles, settings)
 
     def step(self, index: int) -> float:
         return self._trainer.step(index)
@@ -103,13 +105,13 @@ class _ByPrototypes:
 
     def model(self, steps: int) -> AffinityModel:
         features = features_of(self._segments, self._trainer.codes)
-        return _finished(
+        return _build_model(
             Parameters(features, self._trainer.gate), self._data, self._neighbors, self._data.quantiles, steps
         )
 
 
-class _ByPixels:
-    """The paper's loop: pixels of a random view, their masks, features of all Gaussians."""
+class _PixelTraining:
+    """The loop of the paper: pixels and masks of a random view train the features of all Gaussians."""
 
     def __init__(self, data: SagaInput, settings: SagaSettings) -> None:
         self._views = [v for v in map(training_view, data.rows, data.masks) if v is not None]
@@ -119,7 +121,7 @@ class _ByPixels:
         self._data, self._settings = data, settings
         self._quantiles = scale_quantiles(data.masks)
         self._neighbors, _ = nearest(data.means, SMOOTHING_NEIGHBORS)
-        self._stepper = stepper(_noise(len(data.means), settings), self._neighbors, settings.device)
+        self._stepper = make_stepper(_random_parameters(len(data.means), settings), self._neighbors, settings.device)
         self._rng = np.random.default_rng(settings.seed + 1)
 
     def step(self, index: int) -> float:
@@ -136,22 +138,22 @@ class _ByPixels:
         self._stepper.resume(state)
 
     def model(self, steps: int) -> AffinityModel:
-        return _finished(self._stepper.parameters(), self._data, self._neighbors, self._quantiles, steps)
+        return _build_model(self._stepper.parameters(), self._data, self._neighbors, self._quantiles, steps)
 
 
-def _noise(count: int, settings: SagaSettings) -> Parameters:
+def _random_parameters(count: int, settings: SagaSettings) -> Parameters:
     rng = np.random.default_rng(settings.seed)
     features = rng.standard_normal((count, settings.channels)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     return Parameters(features, rng.uniform(-1, 1, (2, settings.channels)).astype(np.float32))
 
 
-def _finished(
+def _build_model(
     parameters: Parameters, data: SagaInput, neighbors: np.ndarray, quantiles: np.ndarray, steps: int
 ) -> AffinityModel:
-    """The features as the paper saves them: smoothed unit vectors. Unseen Gaussians copy a neighbor."""
-    everyone = np.arange(len(data.means), dtype=np.int32)
-    features, _ = smooth(parameters.features, neighbors, everyone)
+    """The model with smoothed unit vectors, as in the paper. Unseen Gaussians copy their nearest seen neighbor."""
+    all_ids = np.arange(len(data.means), dtype=np.int32)
+    features, _ = smooth(parameters.features, neighbors, all_ids)
     if data.seen.any() and not data.seen.all():
         closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
         features[~data.seen] = features[data.seen][closest[:, 0]]
@@ -161,8 +163,8 @@ def _finished(
 def scale_quantiles(masks: list[SampledMasks]) -> np.ndarray:
     """[Q] mask scales (scene units) at evenly spaced quantiles 0..1, the table of the paper's quantile transform.
 
-    A mask counts by the square root of its area, its extent in the picture. The paper counts masks alike, which leaves
-    the few large things a sliver at the end of the slider.
+    The weight of a mask is the square root of its area, its extent in the picture. With the equal weights of the paper,
+    the few large objects get only a small part of the slider.
     """
     scales = np.concatenate([m.scales for m in masks])
     weights = np.sqrt(np.concatenate([m.areas for m in masks]).astype(np.float64))
@@ -171,7 +173,7 @@ def scale_quantiles(masks: list[SampledMasks]) -> np.ndarray:
     return np.interp(np.linspace(0, 1, _QUANTILES), middle / weights.sum(), scales[order]).astype(np.float32)
 
 
-class _Steps(Protocol):
+class _AnyStepper(Protocol):
     """The interface of step.Stepper and torch_step.TorchStepper."""
 
     def step(self, batch: Batch, rate: float) -> float: ...
@@ -180,8 +182,8 @@ class _Steps(Protocol):
     def resume(self, state: State) -> None: ...
 
 
-def stepper(parameters: Parameters, neighbors: np.ndarray, device: str) -> _Steps:
-    """The stepper for a device."""
+def make_stepper(parameters: Parameters, neighbors: np.ndarray, device: str) -> _AnyStepper:
+    """Make the stepper for a device."""
     if device == "cpu":
         return Stepper(parameters, neighbors)
     from .torch_step import TorchStepper  # the import of torch takes seconds, and the CPU does not need it
