@@ -15,7 +15,7 @@ from saga_backend.common.neighbors import nearest
 from saga_backend.methods.click_gaussian.levels import level_view
 from saga_backend.methods.click_gaussian.model import LevelModel, model_of
 from saga_backend.methods.click_gaussian.settings import BY_NAME, PAPER
-from saga_backend.methods.click_gaussian.train import stepper
+from saga_backend.methods.click_gaussian.train import make_stepper
 from saga_backend.rasterizer.cpu import all_pixels
 from saga_backend.rasterizer.select import rasterizer
 
@@ -65,7 +65,7 @@ def click_step(case: Case) -> Iterator[Line]:
     for what, pixels, around in (("paper", PAPER.pixels, PAPER.around), ("1,500 pixels", 1500, 4000)):
         settings = replace(BY_NAME["paper"], pixels=pixels, around=around, device=case.device)
         features = random.standard_normal((case.n, 24)).astype(np.float32)
-        steps = stepper(features, neighbors, settings)
+        steps = make_stepper(features, neighbors, settings)
         some, masks = view.sample(pixels, random)
         ids = np.sort(random.integers(0, case.n, around)).astype(np.int32)
         measured = times(lambda s=steps, r=some, m=masks, i=ids: s.step(r, m, i, clusters), case.runs(5))

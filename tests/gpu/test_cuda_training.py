@@ -30,7 +30,7 @@ def test_steps_agree_with_the_cpu() -> None:
 
 def test_steps_of_click_gaussian_agree_with_the_cpu() -> None:
     from saga_backend.methods.click_gaussian.settings import PAPER
-    from saga_backend.methods.click_gaussian.train import stepper
+    from saga_backend.methods.click_gaussian.train import make_stepper
 
     rng = np.random.default_rng()
     _, _, batch = random_case(rng)
@@ -40,8 +40,8 @@ def test_steps_of_click_gaussian_agree_with_the_cpu() -> None:
     clusters = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in clusters]
     labels = rng.integers(0, 5, (2, len(batch.rows))).astype(np.int32)
     sample = batch.rows, labels, rng.integers(0, 60, 15).astype(np.int32), clusters
-    on_cpu = stepper(features.copy(), neighbors, PAPER)
-    on_gpu = stepper(features.copy(), neighbors, replace(PAPER, device="cuda"))
+    on_cpu = make_stepper(features.copy(), neighbors, PAPER)
+    on_gpu = make_stepper(features.copy(), neighbors, replace(PAPER, device="cuda"))
     for _ in range(3):
         assert on_cpu.step(*sample) == pytest.approx(on_gpu.step(*sample), abs=1e-3)
     assert np.quantile(np.abs(on_cpu.features() - on_gpu.features()), 0.95) < 1e-3

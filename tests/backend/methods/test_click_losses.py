@@ -10,7 +10,7 @@ import torch
 
 from saga_backend.methods.click_gaussian.contrast import contrast
 from saga_backend.methods.click_gaussian.guidance import guide, nearest_cluster
-from saga_backend.methods.click_gaussian.regularize import rendered, spatial, sphere
+from saga_backend.methods.click_gaussian.regularize import rendered_loss, spatial_loss, sphere_loss
 from saga_backend.methods.click_gaussian.settings import BY_NAME, PAPER, ClickSettings, Weights
 from saga_backend.methods.click_gaussian.step import Stepper, pixel_loss
 from saga_backend.methods.click_gaussian.torch_step import TorchStepper
@@ -90,7 +90,7 @@ def test_a_fine_negative_leaves_the_coarse_half_alone(rng) -> None:
 
 def test_sphere_is_eq_10(rng) -> None:
     features, out = rng.standard_normal((9, 6)).astype(np.float32), np.zeros((9, 6), np.float32)
-    loss = sphere(features, 2, 0.7, out)
+    loss = sphere_loss(features, 2, 0.7, out)
     slow = leaf(features)
     terms = [(f[:3].norm() - 1) ** 2 + (f[3:].norm() - 1) ** 2 for f in slow]
     wanted = 0.7 * sum(terms) / 9
@@ -101,7 +101,7 @@ def test_sphere_is_eq_10(rng) -> None:
 
 def test_rendered_is_eq_11(rng) -> None:
     pixels = rng.standard_normal((9, 6)).astype(np.float32)
-    loss, gradient = rendered(pixels, 2**0.5, 0.7)
+    loss, gradient = rendered_loss(pixels, 2**0.5, 0.7)
     slow = leaf(pixels)
     wanted = 0.7 * sum((p.norm() - 2**0.5) ** 2 for p in slow) / 9
     wanted.backward()
@@ -113,7 +113,7 @@ def test_spatial_is_eq_12(rng) -> None:
     features, out = rng.standard_normal((12, 6)).astype(np.float32), np.zeros((12, 6), np.float32)
     neighbors = np.array([rng.permutation([j for j in range(12) if j != i])[:3] for i in range(12)], np.int32)
     ids = rng.integers(0, 12, 8).astype(np.int32)  # one of them twice, as it comes
-    loss = spatial(features, ids, neighbors, 0.7, out)
+    loss = spatial_loss(features, ids, neighbors, 0.7, out)
     slow = leaf(features)
     wanted = -0.7 * sum(cosine(slow[i], slow[k]) for i in ids for k in neighbors[i]) / (8 * 3)
     wanted.backward()

@@ -1,4 +1,4 @@
-"""Global Feature-guided Learning (section 3.4): clusters of all masks' mean features, and the loss toward them."""
+"""Global Feature-guided Learning (section 3.4): clusters of the mean features of all masks, and their loss."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from .levels import LevelView
 from .settings import ClickSettings
 
 _BLOCK = 1024  # Gaussians that share a thread's buffers
-_FEWEST = 4  # minimum mask features of a cluster, even with few views
+_MIN_FEATURES = 4  # minimum number of mask features of a cluster, even with few views
 
 
 def global_clusters(
     features: np.ndarray, views: Sequence[LevelView], settings: ClickSettings, control: Control
 ) -> list[np.ndarray]:
-    """The clusters of every level, [C,D_l] float32 unit vectors: global feature candidates.
+    """Find the clusters of every level, [C,D_l] float32 unit vectors: the global feature candidates.
 
     Args:
         features: [N,D].
-        views: all of them.
-        settings: levels, epsilons, share.
-        control: may cancel.
+        views: all views.
+        settings: levels, epsilons and share.
+        control: progress and cancellation.
     """
     means: list[list[np.ndarray]] = [[] for _ in range(settings.levels)]
     for index, view in enumerate(views):
         control.progress("finding clusters", index, len(views))
         pixels = view.rows.blend(features)
         for level, labels in enumerate(view.labels):
-            means[level].append(_unit(_mean_by(pixels[:, settings.span(level)], labels)))
-    smallest = max(_FEWEST, round(settings.share * len(views)))
+            means[level].append(_unit(_mask_means(pixels[:, settings.span(level)], labels)))
+    smallest = max(_MIN_FEATURES, round(settings.share * len(views)))
     return [
-        _clusters(np.concatenate(level), smallest, epsilon, control)
+        _find_clusters(np.concatenate(level), smallest, epsilon, control)
         for level, epsilon in zip(means, settings.epsilons, strict=True)
     ]
 
 
-def _mean_by(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """[M,D] mean feature of every mask's pixels (Eq. 6)."""
-    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    member = sparse.csr_matrix((1 / counts[place], (place, np.arange(len(labels)))))
-    return np.asarray(member @ pixels, np.float32)
+def _mask_means(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """[M,D] mean feature of the pixels of every mask (Eq. 6)."""
+    _, masks, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    weights = sparse.csr_matrix((1 / counts[masks], (masks, np.arange(len(labels)))))
+    return np.asarray(weights @ pixels, np.float32)
 
 
-def _clusters(vectors: np.ndarray, smallest: int, epsilon: float, control: Control) -> np.ndarray:
-    found = hdbscan(vectors, smallest, control, "finding clusters", epsilon=epsilon)
-    number = found.max(initial=-1) + 1
-    centers = [vectors[found == index].mean(axis=0) for index in range(number)] or [vectors.mean(axis=0)]
+def _find_clusters(vectors: np.ndarray, smallest: int, epsilon: float, control: Control) -> np.ndarray:
+    labels = hdbscan(vectors, smallest, control, "finding clusters", epsilon=epsilon)
+    number = labels.max(initial=-1) + 1
+    centers = [vectors[labels == index].mean(axis=0) for index in range(number)] or [vectors.mean(axis=0)]
     return _unit(np.stack(centers))
 
 
@@ -62,18 +62,18 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def guide(
     features: np.ndarray, clusters: np.ndarray, span: slice, settings: tuple[float, ...], out: np.ndarray
 ) -> float:
-    """Loss of one level that pulls every Gaussian to its most similar cluster and away from others (Eq. 7 to 9).
+    """Loss of one level: it pulls every Gaussian to its most similar cluster and away from the others (Eq. 7 to 9).
 
     Args:
         features: [N,D] float32.
         clusters: [C,D_l] float32 unit vectors.
         span: channels of the level.
-        settings: weight of the loss, tau_g from which a Gaussian belongs, the level's margin.
-        out: [N,D], to which the gradient is added.
+        settings: (weight of the loss, tau_g, margin of the level).
+        out: [N,D], receives the gradient as a sum.
     """
     weight, belongs, margin = map(np.float32, settings)
-    both = clusters, np.ascontiguousarray(clusters.T)
-    return float(weight) * _guide(features, both, (span.start, span.stop), (weight, belongs, margin), out)
+    layouts = clusters, np.ascontiguousarray(clusters.T)
+    return float(weight) * _guide(features, layouts, (span.start, span.stop), (weight, belongs, margin), out)
 
 
 def nearest_cluster(features: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,17 +100,17 @@ def _nearest(features, clusters, labels, cosines):
 
 
 @numba.njit(parallel=True, cache=True)
-def _guide(features, both, span, settings, out):
+def _guide(features, layouts, span, settings, out):
     total = 0.0
     for block in numba.prange(-(-len(features) // _BLOCK)):
-        total += _guide_block(features, both, (block * _BLOCK, *span), settings, out)
+        total += _guide_block(features, layouts, (block * _BLOCK, *span), settings, out)
     return total / len(features)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _guide_block(features, both, place, settings, out):
-    clusters, columns = both
-    first, begin, end = place
+def _guide_block(features, layouts, bounds, settings, out):
+    clusters, columns = layouts
+    first, begin, end = bounds
     weight, belongs, margin = settings
     factors, pull = np.empty(len(clusters), np.float32), np.empty(end - begin, np.float32)
     total = 0.0
@@ -119,28 +119,28 @@ def _guide_block(features, both, place, settings, out):
         for c in range(begin, end):
             square += features[n, c] * features[n, c]
         length = max(np.sqrt(square), np.float32(1e-8))
-        mine = _factors(features[n, begin:end], columns, length, (belongs, margin), factors)
+        loss = _factors(features[n, begin:end], columns, length, (belongs, margin), factors)
         pull[:] = 0
         for k in range(len(clusters)):
             if factors[k] != 0:
                 for c in range(end - begin):
                     pull[c] += factors[k] * clusters[k, c]
         for c in range(begin, end):
-            out[n, c] += weight / len(features) * (pull[c - begin] - mine * features[n, c] / length) / length
-        total += mine
+            out[n, c] += weight / len(features) * (pull[c - begin] - loss * features[n, c] / length) / length
+        total += loss
     return total
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _factors(feature, columns, length, limits, out):
-    """Write the factor of each cluster's cosine to `out`; returns the sum of the counted cosines."""
+    """Write the factor of the cosine of each cluster to `out`; returns the loss, the weighted sum of the cosines."""
     belongs, margin = limits
     number = columns.shape[1]
     out[:] = 0
     for c in range(len(feature)):
-        mine = feature[c] / length
-        for k in range(number):  # over contiguous numbers: several at once
-            out[k] += mine * columns[c, k]
+        channel = feature[c] / length
+        for k in range(number):  # contiguous memory, for vector instructions
+            out[k] += channel * columns[c, k]
     best = np.argmax(out)
     highest, total = out[best], np.float32(0.0)
     for k in range(number):

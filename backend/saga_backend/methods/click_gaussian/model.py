@@ -1,4 +1,4 @@
-"""A trained Click-Gaussian model: features of a few levels, clusters of the whole scene, and their lookup by clicks."""
+"""A trained Click-Gaussian model: features of a few levels, clusters of the whole scene, and the lookup by clicks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .guidance import nearest_cluster
 LIKE = 0.9
 """Minimum cosine of a click's feature and its clusters (section 4.1), see `LevelClusters.like`."""
 _BELONGS = 0.5  # minimum cosine of a Gaussian and its cluster
-_LEAST = 0.7  # minimum cosine of the most similar cluster if none reaches LIKE
+_MIN_BEST = 0.7  # minimum cosine of the most similar cluster if none reaches LIKE
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class LevelClusters:
     sizes: np.ndarray
     like: float = LIKE
 
-    def likeness(self, features: np.ndarray) -> np.ndarray:
+    def cosines(self, features: np.ndarray) -> np.ndarray:
         """[P,C] float32: cosine of features [P,D] with every cluster."""
         part = features[:, self.span[0] : self.span[1]]
         return part @ self.centers.T / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
@@ -80,25 +80,25 @@ class LevelModel:
     ) -> Answer:
         """Select the clusters of the clicks.
 
-        A negative click takes away its cluster of the coarsest level at which it shows another one than every positive
-        click does.
+        A negative click removes its cluster of the coarsest level at which this cluster differs from those of all
+        positive clicks.
 
         Args:
             rows: rows of the P clicked pixels; ids index this model.
             positive: [P] bool, False for "not this".
             scale: 0..1, see `level_of`.
-            threshold: minimum cosine of a cluster; None: that of each level.
+            threshold: minimum cosine of a cluster; None: the minimum of each level.
         """
-        shown = rows.alphas() >= SHOWN_ALPHA
-        pixels, positive = rows.take(shown).blend(self.features), np.asarray(positive, bool)[shown]
+        visible = rows.alphas() >= SHOWN_ALPHA
+        pixels, positive = rows.take(visible).blend(self.features), np.asarray(positive, bool)[visible]
         level = self.level_of(scale)
         clusters = self.levels[level]
-        meant = self._meant(level, pixels[positive], threshold)
-        mask = members(clusters.labels, meant)
+        chosen = self._clusters_of(level, pixels[positive], threshold)
+        mask = members(clusters.labels, chosen)
         for pixel in pixels[~positive]:
-            mask &= ~self._refused(pixel[None], pixels[positive], (level, threshold))
-        size, limit = float(clusters.sizes[meant].max(initial=0.0)), clusters.like if threshold is None else threshold
-        return Answer(mask, mask.astype(np.float32), self.scale_of(level), size, limit, _note(positive, meant, mask))
+            mask &= ~self._removal(pixel[None], pixels[positive], level, threshold)
+        size, limit = float(clusters.sizes[chosen].max(initial=0.0)), clusters.like if threshold is None else threshold
+        return Answer(mask, mask.astype(np.float32), self.scale_of(level), size, limit, _note(positive, chosen, mask))
 
     def scores(self, rows: Contributions, positive: np.ndarray, level: int) -> np.ndarray:
         """[N] float32: highest cosine of every Gaussian with a positive click [P] at a level."""
@@ -110,46 +110,46 @@ class LevelModel:
     def propagate(self, rows: Contributions, inside: np.ndarray, scale: float | None = None) -> Answer:
         """Select the clusters of a mask in one view: label propagation (section 4.1).
 
-        The target's clusters are those of which most pixels in the view lie within the mask.
+        A cluster is selected if most of its pixels in the view are inside the mask.
 
         Args:
-            rows: of the view's P pixels.
-            inside: [P] bool, those of the mask.
+            rows: rows of the P pixels of the view.
+            inside: [P] bool, the pixels inside the mask.
             scale: 0..1, see `level_of`.
         """
         level = self.level_of(scale)
         clusters = self.levels[level]
-        likeness = clusters.likeness(rows.blend(self.features))
-        shows = (rows.alphas() >= SHOWN_ALPHA) & (likeness.max(axis=1, initial=-1) > LIKE)
-        at = likeness.argmax(axis=1)
-        seen = np.bincount(at[shows], minlength=len(clusters.centers))
-        within = np.bincount(at[shows & inside], minlength=len(clusters.centers))
-        meant = np.flatnonzero(2 * within > seen)
-        mask = members(clusters.labels, meant)
+        cosines = clusters.cosines(rows.blend(self.features))
+        visible = (rows.alphas() >= SHOWN_ALPHA) & (cosines.max(axis=1, initial=-1) > LIKE)
+        best = cosines.argmax(axis=1)
+        counts = np.bincount(best[visible], minlength=len(clusters.centers))
+        counts_inside = np.bincount(best[visible & inside], minlength=len(clusters.centers))
+        chosen = np.flatnonzero(2 * counts_inside > counts)
+        mask = members(clusters.labels, chosen)
         note = "" if mask.any() else "The mask shows no cluster of this level; try another level"
-        return Answer(
-            mask, mask.astype(np.float32), self.scale_of(level), float(clusters.sizes[meant].max(initial=0)), LIKE, note
-        )
+        size = float(clusters.sizes[chosen].max(initial=0))
+        return Answer(mask, mask.astype(np.float32), self.scale_of(level), size, LIKE, note)
 
-    def _meant(self, level: int, pixels: np.ndarray, threshold: float | None) -> np.ndarray:
-        """The clusters of pixels' features [P,D] at a level."""
+    def _clusters_of(self, level: int, pixels: np.ndarray, threshold: float | None) -> np.ndarray:
+        """The clusters of the features of pixels [P,D] at a level."""
         limit = self.levels[level].like if threshold is None else threshold
-        likeness = self.levels[level].likeness(pixels)
-        meant = likeness > limit
-        if likeness.size:
-            best, lonely = likeness.argmax(axis=1), ~meant.any(axis=1)
-            lonely &= likeness.max(axis=1) > min(_LEAST, limit)
-            meant[lonely, best[lonely]] = True
-        return np.flatnonzero(meant.any(axis=0))
+        cosines = self.levels[level].cosines(pixels)
+        chosen = cosines > limit
+        if cosines.size:
+            best, uncertain = cosines.argmax(axis=1), ~chosen.any(axis=1)
+            uncertain &= cosines.max(axis=1) > min(_MIN_BEST, limit)
+            chosen[uncertain, best[uncertain]] = True
+        return np.flatnonzero(chosen.any(axis=0))
 
-    def _refused(self, pixel: np.ndarray, wanted: np.ndarray, about: tuple[int, float | None]) -> np.ndarray:
+    def _removal(
+        self, negative: np.ndarray, positives: np.ndarray, coarsest: int, threshold: float | None
+    ) -> np.ndarray:
         """[N] bool: the Gaussians that a negative click removes."""
-        begin, threshold = about
-        for level in range(begin, len(self.levels)):
-            refused = self._meant(level, pixel, threshold)
-            refused = refused[~np.isin(refused, self._meant(level, wanted, threshold))]
-            if len(refused):
-                return members(self.levels[level].labels, refused)
+        for level in range(coarsest, len(self.levels)):
+            clusters = self._clusters_of(level, negative, threshold)
+            clusters = clusters[~np.isin(clusters, self._clusters_of(level, positives, threshold))]
+            if len(clusters):
+                return members(self.levels[level].labels, clusters)
         return np.zeros(len(self.features), bool)
 
 
@@ -159,44 +159,44 @@ def model_of(
     spans: list[slice],
     means: np.ndarray,
     steps: int,
-    apart: bool = True,
+    distinct: bool = True,
 ) -> LevelModel:
-    """The model, with the cluster of every Gaussian.
+    """Build the model and assign every Gaussian to a cluster.
 
     Args:
         features: [N,D] float32.
-        clusters: of every level its centers [C,D_l].
-        spans: of every level its channels.
+        clusters: centers [C,D_l] of the clusters of every level.
+        spans: channels of every level.
         means: [N,3] centers of the Gaussians, scene units.
-        steps: optimizer steps.
-        apart: whether all clusters are different objects; if False, clusters with a cosine above LIKE are one.
+        steps: number of optimizer steps.
+        distinct: True if all clusters are different objects; False merges clusters with a cosine above LIKE at a click.
     """
     levels = []
     for centers, span in zip(clusters, spans, strict=True):
         labels, cosines = nearest_cluster(features[:, span], centers)
         labels[cosines <= _BELONGS] = -1
         sizes = [mask_scale(means[labels == k]) if (labels == k).any() else 0.0 for k in range(len(centers))]
-        found = labels.astype(np.int16), np.array(sizes, np.float32), _closest(centers) if apart else LIKE
-        levels.append(LevelClusters((span.start, span.stop), centers, *found))
+        like = _highest_cosine(centers) if distinct else LIKE
+        channels, table = (span.start, span.stop), np.array(sizes, np.float32)
+        levels.append(LevelClusters(channels, centers, labels.astype(np.int16), table, like))
     return LevelModel(features, tuple(levels), steps)
 
 
-def _closest(centers: np.ndarray) -> float:
+def _highest_cosine(centers: np.ndarray) -> float:
     """The highest cosine of two clusters [C,D], from LIKE to 1."""
     cosines = (centers @ centers.T)[np.triu_indices(len(centers), 1)].astype(np.float64)
     return float(np.clip(cosines.max(initial=LIKE), LIKE, 1))
 
 
 def members(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """[N] bool: the Gaussians of some clusters.
+    """[N] bool: the Gaussians of the given clusters.
 
     Args:
         labels: [N] int16, -1 for none.
-        clusters: their numbers.
+        clusters: cluster numbers.
     """
-    selected = np.zeros(
-        int(max(labels.max(initial=-1), clusters.max(initial=-1))) + 2, np.uint8
-    )  # the last entry is for no cluster
+    count = int(max(labels.max(initial=-1), clusters.max(initial=-1))) + 1
+    selected = np.zeros(count + 1, np.uint8)  # the last entry is for no cluster
     selected[clusters] = 1
     out = np.empty(len(labels), np.uint8)
     _members(labels, selected, out)
@@ -209,11 +209,11 @@ def _members(labels, selected, out):
         out[n] = selected[labels[n]]
 
 
-def _note(positive: np.ndarray, meant: np.ndarray, mask: np.ndarray) -> str:
+def _note(positive: np.ndarray, chosen: np.ndarray, mask: np.ndarray) -> str:
     if mask.any():
         return ""
     if not positive.any():
         return "There are only negative clicks"
-    return (
-        "The negative clicks take all of it away" if len(meant) else "No cluster is like the click; try another level"
-    )
+    if len(chosen):
+        return "The negative clicks remove the whole selection"
+    return "No cluster is similar to the click; try another level"

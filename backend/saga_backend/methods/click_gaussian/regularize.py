@@ -1,4 +1,4 @@
-"""The regularizers (Eq. 10 to 12) on the CPU: value and gradient."""
+"""The regularization losses (Eq. 10 to 12) on the CPU: value and gradient."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import numba
 import numpy as np
 
 
-def sphere(features: np.ndarray, parts: int, weight: float, out: np.ndarray) -> float:
-    """Every part of every feature has length 1 (Eq. 10).
+def sphere_loss(features: np.ndarray, parts: int, weight: float, out: np.ndarray) -> float:
+    """Pull every part of every feature to length 1 (Eq. 10); returns the loss.
 
     Args:
         features: [N,D] float32.
-        parts: into how many equal parts the channels fall.
-        weight: of the loss.
-        out: [N,D], to which the gradient is added.
+        parts: number of equal parts of the channels.
+        weight: weight of the loss.
+        out: [N,D], receives the gradient as a sum.
     """
     return weight * _sphere(features, parts, np.float32(weight), out)
 
 
-def rendered(pixels: np.ndarray, radius: float, weight: float) -> tuple[float, np.ndarray]:
-    """Pixels' features [P,D] have a level's length (Eq. 11, over the sampled pixels): loss and gradient [P,D]."""
+def rendered_loss(pixels: np.ndarray, radius: float, weight: float) -> tuple[float, np.ndarray]:
+    """Pull features of sampled pixels [P,D] to the length of a level (Eq. 11); returns loss and gradient [P,D]."""
     lengths = np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-8)
-    away = lengths - np.float32(radius)
-    loss = weight * float(np.square(away, dtype=np.float64).mean())
-    return loss, np.float32(2 * weight / len(pixels)) * away * pixels / lengths
+    errors = lengths - np.float32(radius)
+    loss = weight * float(np.square(errors, dtype=np.float64).mean())
+    return loss, np.float32(2 * weight / len(pixels)) * errors * pixels / lengths
 
 
-def spatial(features: np.ndarray, ids: np.ndarray, neighbors: np.ndarray, weight: float, out: np.ndarray) -> float:
-    """Sampled Gaussians and their neighbors are alike (Eq. 12).
+def spatial_loss(features: np.ndarray, ids: np.ndarray, neighbors: np.ndarray, weight: float, out: np.ndarray) -> float:
+    """Pull sampled Gaussians and their neighbors together (Eq. 12); returns the loss.
 
     Args:
         features: [N,D] float32.
         ids: [S] int32 sampled Gaussians.
-        neighbors: [N,K] int32, of every Gaussian, without itself.
-        weight: of the loss.
-        out: [N,D], to which the gradient is added.
+        neighbors: [N,K] int32, neighbors of every Gaussian, without itself.
+        weight: weight of the loss.
+        out: [N,D], receives the gradient as a sum.
     """
     cosines, inverse = np.empty((len(ids), neighbors.shape[1]), np.float32), np.empty(len(features), np.float32)
     _cosines(features, ids, neighbors, inverse, cosines)
@@ -48,18 +48,18 @@ def _sphere(features, parts, weight, out):
     count, channels = features.shape
     width = channels // parts
     for n in numba.prange(count):
-        mine = np.float32(0.0)
+        loss = np.float32(0.0)
         for part in range(parts):
             square = np.float32(0.0)
             for c in range(part * width, (part + 1) * width):
                 square += features[n, c] * features[n, c]
             length = max(np.sqrt(square), np.float32(1e-8))
-            away = length - np.float32(1.0)
-            mine += away * away
-            factor = np.float32(2.0) * weight * away / (length * count)
+            error = length - np.float32(1.0)
+            loss += error * error
+            factor = np.float32(2.0) * weight * error / (length * count)
             for c in range(part * width, (part + 1) * width):
                 out[n, c] += factor * features[n, c]
-        total += mine
+        total += loss
     return total / count
 
 
@@ -73,7 +73,7 @@ def _inverse_length(feature):
 
 @numba.njit(parallel=True, cache=True)
 def _cosines(features, ids, neighbors, inverse, out):
-    """Cosines [S,K], and 1 / length of all Gaussians concerned; threads that meet at one write the same number."""
+    """Cosines [S,K], and 1 / length of these Gaussians; threads write the same number if they share a Gaussian."""
     for s in numba.prange(len(ids)):
         i = ids[s]
         inverse[i] = _inverse_length(features[i])
@@ -87,9 +87,9 @@ def _cosines(features, ids, neighbors, inverse, out):
 
 
 @numba.njit(parallel=True, cache=True)
-def _pull(features, known, ids, neighbors, weight, out):
-    """Threads share out the channels, so that no two write the same number."""
-    inverse, cosines = known
+def _pull(features, factors, ids, neighbors, weight, out):
+    """Add the gradient to `out`; each thread has its own channels, so no two write to the same place."""
+    inverse, cosines = factors
     channels = features.shape[1]
     parts = 4
     for part in numba.prange(parts):

@@ -12,11 +12,11 @@ class Weights:
     """Weights of the loss terms (Eq. 5 and 13); 0 disables a term.
 
     Attributes:
-        negative: of pixels in different masks, beside those in the same.
+        negative: pixels in different masks, relative to pixels in the same mask.
         guidance: lambda 1, Global Feature-guided Learning (Eq. 9).
-        sphere: lambda 2, lengths of the Gaussians' features (Eq. 10).
-        rendered: lambda 3, lengths of the pixels' features (Eq. 11).
-        spatial: lambda 4, neighbors are alike (Eq. 12).
+        sphere: lambda 2, lengths of the features of Gaussians (Eq. 10).
+        rendered: lambda 3, lengths of the features of pixels (Eq. 11).
+        spatial: lambda 4, similarity of neighbors (Eq. 12).
     """
 
     negative: float = 0.1
@@ -31,24 +31,24 @@ class ClickSettings:
     """Hyper-parameters.
 
     Attributes:
-        recipe: "prototypes": the masks of a pixel are the segments on which all views agree, and few pixels a step;
-            "paper": the masks as they are, 10,000 pixels; "three-levels": the paper's, of three levels (0.B.0.1).
+        recipe: "prototypes" trains on the consensus segments, with few pixels per step; "paper" trains on the original
+            masks, with 10,000 pixels; "three-levels" is the paper's recipe with three levels (0.B.0.1).
         steps: optimizer steps.
-        pixels: pixels of one view a step.
-        levels: of granularity, coarsest first.
-        channels: D of all levels together; a multiple of `levels`.
-        margins: tau of every level, the cosine up to which pixels of different masks may be alike.
-        prior: a level's feature holds those of the coarser ones (granularity prior).
-        weights: of the terms.
-        rate: Adam's.
-        guided_from: share of the steps after which guidance sets in; 2,000 of 3,000.
+        pixels: pixels of one view per step.
+        levels: number of granularity levels, coarsest first.
+        channels: D, channels of all levels together; a multiple of `levels`.
+        margins: tau of every level, the maximum cosine of pixels in different masks without a loss.
+        prior: True if the feature of a level contains the features of the coarser ones (granularity prior).
+        weights: weights of the loss terms.
+        rate: Adam's learning rate.
+        guided_from: share of the steps before guidance starts; 2,000 of 3,000.
         refresh: steps between two updates of the global clusters.
-        belongs: tau_g, the cosine from which a Gaussian belongs to a cluster.
-        epsilons: of every level, distance of unit vectors below which HDBSCAN does not part clusters.
-        share: of the views, so many mask features make a cluster at least.
-        around: Gaussians a step that are compared with their neighbors.
+        belongs: tau_g, the minimum cosine of a Gaussian and its cluster.
+        epsilons: distance of unit vectors of every level below which HDBSCAN does not split clusters.
+        share: minimum number of mask features of a cluster, as a share of the number of views.
+        around: number of Gaussians per step for the comparison with their neighbors.
         neighbors: K of Eq. 12.
-        seed: of every draw.
+        seed: seed of all random generators.
         device: "cpu" or a torch device.
     """
 
@@ -82,7 +82,7 @@ class ClickSettings:
         return slice(0, own.stop) if self.prior else own
 
     def own(self, level: int) -> slice:
-        """The channels that a level has beside those of the coarser ones."""
+        """The channels of a level without the channels of the coarser ones."""
         width = self.channels // self.levels
         return slice(level * width, (level + 1) * width)
 

@@ -10,7 +10,7 @@ from ..saga.blend import scatter_rows
 from ..saga.optimizer import RowAdam
 from .contrast import contrast
 from .guidance import guide
-from .regularize import rendered, spatial, sphere
+from .regularize import rendered_loss, spatial_loss, sphere_loss
 from .settings import ClickSettings
 
 
@@ -19,17 +19,17 @@ class Stepper:
 
     Args:
         features: [N,D] float32, changed in place.
-        neighbors: [N,K] int32, of every Gaussian, without itself.
+        neighbors: [N,K] int32, neighbors of every Gaussian, without itself.
         settings: hyper-parameters.
     """
 
     def __init__(self, features: np.ndarray, neighbors: np.ndarray, settings: ClickSettings) -> None:
         self._neighbors, self._settings = neighbors, settings
         self._adam = RowAdam(features)
-        self._everyone = np.arange(len(features), dtype=np.int32)
+        self._all_ids = np.arange(len(features), dtype=np.int32)
 
     def features(self) -> np.ndarray:
-        """[N,D] in place; later steps change them."""
+        """[N,D], the features in place; later steps change them."""
         return self._adam.values
 
     def state(self) -> State:
@@ -46,15 +46,15 @@ class Stepper:
         """One optimizer step; returns the loss.
 
         Args:
-            rows: of the P sampled pixels.
-            labels: [L,P] int32, their masks at every level.
-            around: [S] int32, the Gaussians that are compared with their neighbors.
-            clusters: of every level, global clusters; None before guidance sets in.
+            rows: rows of the P sampled pixels.
+            labels: [L,P] int32, masks of these pixels at every level.
+            around: [S] int32, Gaussians for the comparison with their neighbors.
+            clusters: global clusters of every level; None before guidance starts.
         """
         gradient = self._adam.gradient
         loss = self.loss(rows, labels, around, clusters, gradient)
         if np.isfinite(loss):  # skip the update of a failed step
-            self._adam.step(self._everyone, self._settings.rate)
+            self._adam.step(self._all_ids, self._settings.rate)
         else:
             gradient[:] = 0
         return loss
@@ -71,9 +71,9 @@ class Stepper:
         features, s = self._adam.values, self._settings
         loss, upstream = pixel_loss(rows.blend(features), labels, s)
         scatter_rows(rows.offsets, rows.ids, rows.weights, upstream, out)
-        loss += sphere(features, s.levels, s.weights.sphere, out)
+        loss += sphere_loss(features, s.levels, s.weights.sphere, out)
         if s.weights.spatial:
-            loss += spatial(features, around, self._neighbors, s.weights.spatial, out)
+            loss += spatial_loss(features, around, self._neighbors, s.weights.spatial, out)
         if clusters is not None:
             for level, centers in enumerate(clusters):
                 weights = (s.weights.guidance, s.belongs, s.margins[level])
@@ -82,14 +82,16 @@ class Stepper:
 
 
 def pixel_loss(pixels: np.ndarray, labels: np.ndarray, settings: ClickSettings) -> tuple[float, np.ndarray]:
-    """What pixels' features [P,D] lose by their masks [L,P] and by their lengths; and its gradient [P,D]."""
+    """Contrastive loss and length loss of features of pixels [P,D] with masks [L,P], and the gradient [P,D]."""
     loss, gradient = 0.0, np.zeros_like(pixels)
     for level, masks in enumerate(labels):
         span, own = settings.span(level), settings.own(level)
         part, weights = np.ascontiguousarray(pixels[:, span]), settings.weights
-        apart, pull = contrast(part, masks, settings.margins[level], weights.negative, own.start - span.start)
-        radius = np.sqrt((span.stop - span.start) / (own.stop - own.start))  # of so many parts of length 1
-        long, stretch = rendered(part, radius, weights.rendered)
-        gradient[:, span] += pull + stretch
-        loss += apart + long
+        pair_loss, pair_gradient = contrast(
+            part, masks, settings.margins[level], weights.negative, own.start - span.start
+        )
+        radius = np.sqrt((span.stop - span.start) / (own.stop - own.start))  # the feature consists of parts of length 1
+        length_loss, length_gradient = rendered_loss(part, radius, weights.rendered)
+        gradient[:, span] += pair_gradient + length_gradient
+        loss += pair_loss + length_loss
     return loss, gradient

@@ -6,11 +6,11 @@ import numpy as np
 
 from .model import LIKE, LevelClusters, LevelModel
 
-_MOST = 8  # levels
+_MAX_LEVELS = 8
 
 
 def arrays_of(model: LevelModel) -> dict[str, np.ndarray]:
-    """The arrays, all by names that begin with "levels."."""
+    """The arrays of a model by name; all names begin with "levels."."""
     out: dict[str, np.ndarray] = {
         "levels.features": model.features.astype(np.float16),
         "levels.spans": np.array([level.span for level in model.levels], np.int64),
@@ -24,21 +24,21 @@ def arrays_of(model: LevelModel) -> dict[str, np.ndarray]:
 
 
 def from_arrays(tensors: dict[str, np.ndarray], count: int, steps: int) -> LevelModel | None:
-    """The model; None if the arrays do not describe one.
+    """The model of a file; None if its arrays do not describe one.
 
     Args:
-        tensors: of a `.saga` file; its numbers are finite.
-        count: N, Gaussians of the file's cloud.
-        steps: optimizer steps.
+        tensors: arrays of a `.saga` file, all finite.
+        count: N, number of Gaussians in the cloud of the file.
+        steps: number of optimizer steps.
     """
     features, spans = tensors.get("levels.features", np.zeros(0)), tensors.get("levels.spans", np.zeros(0))
     if features.ndim != 2 or len(features) != count or spans.ndim != 2 or spans.shape[1] != 2:
         return None
-    if spans.dtype != np.int64 or not 0 < len(spans) <= _MOST:
+    if spans.dtype != np.int64 or not 0 < len(spans) <= _MAX_LEVELS:
         return None
     levels = [_level(tensors, number, span, features.shape) for number, span in enumerate(spans.tolist())]
-    whole = [level for level in levels if level is not None]
-    return LevelModel(features.astype(np.float32), tuple(whole), steps) if len(whole) == len(levels) else None
+    valid = [level for level in levels if level is not None]
+    return LevelModel(features.astype(np.float32), tuple(valid), steps) if len(valid) == len(levels) else None
 
 
 def _level(

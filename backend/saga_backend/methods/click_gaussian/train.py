@@ -1,4 +1,4 @@
-"""The training of Click-Gaussian: pixels of a random view, their masks at every level, features of all Gaussians."""
+"""The training of Click-Gaussian: on prototypes, or the loop over pixels of the paper."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ...segments.segments import Segments
 from ..checkpoint import Checkpoint, State, draws_of, go_on_drawing, part_of, prefixed
 from ..loop import Trainer, Watchers, run
 from .guidance import global_clusters
-from .joining import join_levels
 from .levels import LevelView, SegmentLevels, level_view, levels_of_masks
+from .merging import merge_levels
 from .model import LevelModel, model_of
 from .prototypes import CodeTrainer
 from .settings import ClickSettings
@@ -32,10 +32,10 @@ class ClickInput:
 
     Attributes:
         means: [N,3] centers, scene units.
-        seen: [N] bool, which Gaussians some view sees.
-        rows: of every view's sampled pixels.
-        masks: over the same pixels.
-        segments: on which the masks agree; the recipe "prototypes" takes its levels from them.
+        seen: [N] bool, the Gaussians that at least one view sees.
+        rows: rows of the sampled pixels of every view.
+        masks: masks at the same pixels.
+        segments: consensus segments of the masks; they provide the levels of the recipe "prototypes".
     """
 
     means: np.ndarray
@@ -57,9 +57,9 @@ def train_click_gaussian(
     Args:
         data: the frozen geometry and the masks.
         settings: hyper-parameters.
-        control: progress and cancel.
-        publish: receives snapshots for queries during training, once the features are usable.
-        checkpoint: checkpoint of the training; None: none.
+        control: progress and cancellation.
+        publish: receives snapshots for queries as soon as the features are usable; None: no snapshots.
+        checkpoint: checkpoint of the training; None: no checkpoint.
 
     Raises:
         UserError: if there is no usable mask, or if the features become NaN.
@@ -73,15 +73,15 @@ def train_click_gaussian(
         why = "no mask covers anything in any view"
         raise UserError("There is nothing to learn from", why, "Use other masks or more views", ErrorCode.NO_MASKS)
     if levels is not None:
-        trainer: Trainer[LevelModel] = _ByPrototypes(data, views, settings, levels)
+        trainer: Trainer[LevelModel] = _PrototypeTraining(data, views, settings, levels)
     else:
-        trainer = _ByPixels(data, views, (settings, control))
+        trainer = _PixelTraining(data, views, settings, control)
     due = range(settings.begin, settings.steps, settings.refresh)
     return run(trainer, settings.steps, due, Watchers(control, publish, checkpoint or Checkpoint()))
 
 
-class _ByPrototypes:
-    """A code for every segment; see prototypes.py."""
+class _PrototypeTraining:
+    """Trains one code per segment; see prototypes.py."""
 
     def __init__(
         self, data: ClickInput, views: list[LevelView], settings: ClickSettings, levels: SegmentLevels
@@ -99,30 +99,28 @@ class _ByPrototypes:
         self._trainer.resume(state)
 
     def model(self, steps: int) -> LevelModel:
-        return _finished(self._trainer.features(), self._trainer.clusters(), self._data, (self._settings, steps))
+        return _build_model(self._trainer.features(), self._trainer.clusters(), self._data, self._settings, steps)
 
 
-class _ByPixels:
-    """The paper's loop."""
+class _PixelTraining:
+    """The loop of the paper: pixels and masks of a random view train the features of all Gaussians."""
 
-    def __init__(self, data: ClickInput, views: list[LevelView], how: tuple[ClickSettings, Control]) -> None:
-        self._data, self._views = data, views
-        self._settings, self._control = settings, _ = how
+    def __init__(self, data: ClickInput, views: list[LevelView], settings: ClickSettings, control: Control) -> None:
+        self._data, self._views, self._settings, self._control = data, views, settings, control
         neighbors = nearest(data.means, settings.neighbors + 1)[0][:, 1:]  # the nearest is the Gaussian itself
         self._rng = np.random.default_rng(settings.seed)
         noise = self._rng.standard_normal((len(data.means), settings.channels)).astype(np.float32)
         width = settings.channels // settings.levels
-        self._stepper = stepper(noise / np.float32(np.sqrt(width)), np.ascontiguousarray(neighbors), settings)
+        self._stepper = make_stepper(noise / np.float32(np.sqrt(width)), np.ascontiguousarray(neighbors), settings)
         self._clusters: list[np.ndarray] | None = None
 
     def step(self, index: int) -> float:
         s, rng, count = self._settings, self._rng, len(self._data.means)
         if s.weights.guidance and index in range(s.begin, s.steps, s.refresh):
-            self._clusters = self._found()
+            self._clusters = self._find_clusters()
         rows, labels = self._views[rng.integers(len(self._views))].sample(s.pixels, rng)
-        around = np.sort(rng.integers(count, size=min(s.around, count))).astype(
-            np.int32
-        )  # sorted for sequential memory access
+        # Sorted ids read the memory in sequence.
+        around = np.sort(rng.integers(count, size=min(s.around, count))).astype(np.int32)
         return self._stepper.step(rows, labels, around, self._clusters)
 
     def state(self) -> State:
@@ -131,28 +129,27 @@ class _ByPixels:
 
     def resume(self, state: State) -> None:
         s, clusters = self._settings, part_of(state, "clusters")
-        found = [clusters[str(level)] for level in range(s.levels) if str(level) in clusters]
+        saved = [clusters[str(level)] for level in range(s.levels) if str(level) in clusters]
         widths = [s.span(level).stop - s.span(level).start for level in range(s.levels)]
-        if found and [(c.dtype, c.shape[1:]) for c in found] != [(np.float32, (width,)) for width in widths]:
-            raise ValueError("its clusters are of another kind")
+        if saved and [(c.dtype, c.shape[1:]) for c in saved] != [(np.float32, (width,)) for width in widths]:
+            raise ValueError("the clusters have other types or widths")
         go_on_drawing(self._rng, state["draws"])
         self._stepper.resume(state)
-        self._clusters = found or None
+        self._clusters = saved or None
 
     def model(self, steps: int) -> LevelModel:
         features = self._stepper.features().copy()
-        clusters = join_levels(features, self._found(), self._views, self._settings)
-        return _finished(features, clusters, self._data, (self._settings, steps))
+        clusters = merge_levels(features, self._find_clusters(), self._views, self._settings)
+        return _build_model(features, clusters, self._data, self._settings, steps)
 
-    def _found(self) -> list[np.ndarray]:
+    def _find_clusters(self) -> list[np.ndarray]:
         return global_clusters(self._stepper.features(), self._views, self._settings, self._control)
 
 
-def _finished(
-    features: np.ndarray, clusters: list[np.ndarray], data: ClickInput, trained: tuple[ClickSettings, int]
+def _build_model(
+    features: np.ndarray, clusters: list[np.ndarray], data: ClickInput, settings: ClickSettings, steps: int
 ) -> LevelModel:
     """The model. Unseen Gaussians copy their nearest seen neighbor."""
-    settings, steps = trained
     if data.seen.any() and not data.seen.all():
         closest, _ = nearest(data.means[data.seen], 1, data.means[~data.seen])
         features[~data.seen] = features[data.seen][closest[:, 0]]
@@ -166,18 +163,18 @@ def training_views(data: ClickInput, settings: ClickSettings, levels: SegmentLev
     Args:
         data: rows and masks.
         settings: number of levels.
-        levels: of the segments, in place of the masks.
+        levels: levels of the segments; None: levels of the masks.
     """
     if settings.recipe == "prototypes" and levels is None:
         return []  # there are no segments
-    found = []
+    views = []
     for rows, masks in zip(data.rows, data.masks, strict=True):
         labels = levels_of_masks(masks, settings.levels) if levels is None else levels.of(rows)
-        found.append(level_view(rows, labels))
-    return [view for view in found if view is not None]
+        views.append(level_view(rows, labels))
+    return [view for view in views if view is not None]
 
 
-class _Steps(Protocol):
+class _AnyStepper(Protocol):
     """The interface of step.Stepper and torch_step.TorchStepper."""
 
     def step(
@@ -188,8 +185,8 @@ class _Steps(Protocol):
     def resume(self, state: State) -> None: ...
 
 
-def stepper(features: np.ndarray, neighbors: np.ndarray, settings: ClickSettings) -> _Steps:
-    """The stepper for a device."""
+def make_stepper(features: np.ndarray, neighbors: np.ndarray, settings: ClickSettings) -> _AnyStepper:
+    """Make the stepper for a device."""
     if settings.device == "cpu":
         return Stepper(features, neighbors, settings)
     from .torch_step import TorchStepper  # the import of torch takes seconds, and the CPU does not need it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saga_backend.methods.click_gaussian.joining import join
+from saga_backend.methods.click_gaussian.merging import merge_clusters
 from saga_backend.methods.click_gaussian.model import model_of
 from saga_backend.rasterizer.contributions import Contributions
 from tests.helpers.twins import unit
@@ -30,7 +30,7 @@ def views(centers: np.ndarray, plans: list[list[tuple[int, int, int]]]) -> list[
 def test_what_most_masks_hold_together_is_one(rng, often: int, left: int) -> None:
     centers = near(rng, 2, 0.95)
     together, apart = [(0, 1, 30), (1, 1, 10)], [(0, 1, 30), (1, 2, 10)]
-    found = join(centers, views(centers, often * [together] + (10 - often) * [apart]))
+    found = merge_clusters(centers, views(centers, often * [together] + (10 - often) * [apart]))
     assert len(found) == left
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     if left == 1:  # by their pixels
@@ -40,8 +40,8 @@ def test_what_most_masks_hold_together_is_one(rng, often: int, left: int) -> Non
 def test_what_is_not_alike_is_never_one(rng) -> None:
     centers = near(rng, 2, 0.85)
     shown = views(centers, 5 * [[(0, 1, 30), (1, 1, 10)]])
-    np.testing.assert_allclose(join(centers, shown), centers, atol=1e-6)
-    assert len(join(centers, shown, 0.8)) == 1
+    np.testing.assert_allclose(merge_clusters(centers, shown), centers, atol=1e-6)
+    assert len(merge_clusters(centers, shown, 0.8)) == 1
 
 
 def test_what_lies_between_two_things_does_not_join_them(rng) -> None:
@@ -49,7 +49,7 @@ def test_what_lies_between_two_things_does_not_join_them(rng) -> None:
     centers = near(rng, 3, 0.95)
     usual = [(0, 1, 100), (1, 2, 100), (2, 1, 5), (2, 2, 5)]
     merged = [(0, 1, 100), (1, 1, 100), (2, 1, 10)]
-    found = join(centers, views(centers, 8 * [usual] + 2 * [merged]))
+    found = merge_clusters(centers, views(centers, 8 * [usual] + 2 * [merged]))
     assert len(found) == 2
     assert (found @ centers[:2].T).max(axis=0).min() > 0.999
 
@@ -57,16 +57,16 @@ def test_what_lies_between_two_things_does_not_join_them(rng) -> None:
 def test_pixels_that_no_mask_covers_say_nothing(rng) -> None:
     centers = near(rng, 2, 0.95)
     shown = views(centers, 9 * [[(0, 0, 30), (1, 0, 30)]] + [[(0, 1, 5), (1, 2, 5)]])
-    assert len(join(centers, shown)) == 2
+    assert len(merge_clusters(centers, shown)) == 2
 
 
 def test_the_order_of_views_and_clusters_does_not_matter(rng) -> None:
     centers = near(rng, 5, 0.95)
     plan = [[(int(c), int(rng.integers(3)), int(rng.integers(1, 40))) for c in range(5)] for _ in range(12)]
     shown = views(centers, plan)
-    found = join(centers, shown)
+    found = merge_clusters(centers, shown)
     order = rng.permutation(5)
-    other = join(np.ascontiguousarray(centers[order]), [shown[v] for v in rng.permutation(12)])
+    other = merge_clusters(np.ascontiguousarray(centers[order]), [shown[v] for v in rng.permutation(12)])
     assert len(other) == len(found)
     np.testing.assert_allclose((other @ found.T).max(axis=1), 1, atol=1e-5)
 
