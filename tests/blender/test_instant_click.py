@@ -59,21 +59,20 @@ def test_clicks_say_which_weights_there_are(splat, weights):
 
 
 def test_a_view_that_rests_is_looked_at_before_it_is_clicked(splat, weights):
-    ahead, cameras = addon("ui.ahead"), addon("scene.requests.cameras")
+    resting, cameras = addon("scene.requests.look_ahead").RestingView(), addon("scene.requests.cameras")
     matrices = camera_matrices(Eye())
     flat = [cameras.flatten(matrix) for matrix in matrices]
     a, b, c = (cameras.view_from_flat(*flat, (WIDTH, HEIGHT + more)) for more in range(3))
 
     def consider(view: object, now: float) -> bool:
-        return ahead.consider(bpy.context, view, now)
+        return resting.consider(bpy.context, view, now)
 
     assert not consider(a, 0) and not consider(a, 0.5) and consider(a, 1) and not consider(a, 2)
-    sent = ahead._watched.request
+    sent = resting.request
     sent.wait()
     assert type(sent.outcome()).__name__ == "Done" and type(sent.message).__name__ == "LookAhead"
     assert not consider(b, 3) and consider(b, 4)  # another view
     weights.sam_weights = ""
     assert not consider(c, 5) and not consider(c, 6)
-    ahead.stop()
-    ahead.start()
-    assert ahead._watched.key == b""
+    resting.forget()
+    assert resting.request is None and not consider(c, 7)  # a first view again
