@@ -6,6 +6,8 @@ import textwrap
 
 import bpy
 
+from ..scene.requests.refine import shown_levels
+
 _CHARACTER_PIXELS = 6.5  # mean width of a character of Blender's interface font at scale 1
 _MARGIN_PIXELS = 60.0
 _BLOCK_PIXELS = (
@@ -84,3 +86,10 @@ def remaining(seconds: float) -> str:
         return f"{seconds:.0f} s left"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes} min {rest:02d} s left"
+
+
+def draw_levels(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, count: int) -> None:
+    """Draw the switch between objects and parts, which replaces the scale slider for models with `count` levels."""
+    row = layout.row(align=True)
+    for name in shown_levels(count):
+        row.prop_enum(settings, "level", name)

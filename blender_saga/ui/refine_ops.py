@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import bpy
-import numpy as np
 from bpy.props import FloatProperty, IntProperty
 
-from ..errors import ErrorCode, UserError
 from ..scene.edit import grow
-from ..scene.requests import prompts, requery
-from ..scene.requests.lookup import find_splat, granularity, participants
-from .granularity import neighbor_level
+from ..scene.requests import prompts, refine
+from ..scene.requests.lookup import find_splat, participants
 from .reporting import Result, reported
 
 
@@ -25,23 +22,7 @@ class SAGA_OT_scale_step(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Change the slider or the switch; the selection follows when the backend answers."""
-        settings, levels = context.scene.saga, granularity(find_splat(context, ""))
-        if not len(settings.prompts):
-            raise UserError(
-                "There is no click to change the scale of", fix="Click on an object first", code=ErrorCode.IDLE
-            )
-        before = settings.level, settings.scale_auto, settings.scale
-        with requery.silent():
-            if levels:
-                settings.level = neighbor_level(settings.level, levels, self.step > 0)
-            else:
-                settings.scale_auto, settings.scale = False, float(np.clip(settings.scale + self.step, 0, 1))
-        try:
-            requery.ask_again(context)
-        except UserError:
-            with requery.silent():
-                settings.level, settings.scale_auto, settings.scale = before
-            raise
+        refine.step_scale(context, self.step)
         return {"FINISHED"}
 
 
@@ -58,21 +39,8 @@ class SAGA_OT_prompt_remove(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Select again with the other clicks; clear the selection if none is left."""
-        settings = context.scene.saga
-        count = len(settings.prompts)
-        if self.index >= count or not count:
-            raise UserError(
-                "There is no such click", fix="Choose one from the list of clicks", code=ErrorCode.NO_PROMPT
-            )
-        place = count - 1 if self.index < 0 else self.index
-        taken = prompts.take(context.scene, place)
-        if not len(settings.prompts):
+        if not refine.remove_click(context, self.index):
             return bpy.ops.saga.clear("EXEC_DEFAULT", True)  # one undo step, like the answers to other clicks
-        try:
-            requery.ask_again(context)
-        except UserError:
-            prompts.put_back(context.scene, place, taken)
-            raise
         return {"FINISHED"}
 
 

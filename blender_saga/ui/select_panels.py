@@ -8,8 +8,7 @@ import numpy as np
 from ..scene.requests.lookup import find_splat, granularity, participants
 from ..scene.splat import point_cloud
 from . import tool
-from .drawing import draw_buttons, draw_text
-from .granularity import draw_levels
+from .drawing import draw_buttons, draw_levels, draw_text
 from .panel_base import SagaPanel, check_clickable, draw_fetch, reason
 
 _SLIDERS = (("scale", "scale_auto"), ("threshold", "threshold_auto"))

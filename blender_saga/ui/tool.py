@@ -6,7 +6,7 @@ import bpy
 
 from ..scene.requests.lookup import granularity
 from ..scene.state import timer
-from .granularity import draw_levels
+from .drawing import draw_levels
 
 IDNAME = "saga.click_tool"
 KEY = {"type": "W", "value": "PRESS", "shift": True, "alt": True}
