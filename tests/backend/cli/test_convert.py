@@ -97,7 +97,7 @@ def test_bad_files_and_targets_are_refused(tmp_path: Path, capsys: pytest.Captur
     for words, reason in (
         (("info", tmp_path / "bad.spz"), "bad.spz cannot be read"),
         (("info", tmp_path / "none.spz"), "No such file"),
-        (("convert", tmp_path / "a.spz", tmp_path / "b.sog"), "only read"),
+        (("convert", tmp_path / "a.spz", tmp_path / "b.sog"), "only supported for reading"),
         (("convert", tmp_path / "a.spz", tmp_path / "none" / "b.ply"), "its folder does not exist"),
     ):
         assert run(*words) == 2

@@ -71,7 +71,7 @@ def test_a_folder_of_masks_is_made_once(scene, tmp_path, capsys):
     [
         (["--longest-side", "3"], "longest_side is 3"),
         (["--crop-layers", "9"], "crop_layers is 9"),
-        (["--address", "host:1"], "--address is of a Ray cluster"),
+        (["--address", "host:1"], "--address applies to a Ray cluster"),
         (["--sam", "vit_b", "--weights", "nowhere"], "the download was declined"),
         (["--sam", "gone.pth"], "there is no such file"),
     ],

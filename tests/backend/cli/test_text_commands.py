@@ -150,7 +150,7 @@ def test_find_says_that_nothing_fits_and_writes_nothing(folder, clip, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ([], "no file of its weights was given"), (["--clip", "none.pt"], "No such file"),
+        ([], "there is no CLIP weights file"), (["--clip", "none.pt"], "No such file"),
         (["--clip", "x.pt", "--scene", "none.ply"], "none.ply"), (["--clip", "x.pt", "--out", "a.png"], "a.png"),
         (["--clip", "x.pt", "--pictures", "none/there"], "none/there"),
     ],
@@ -186,8 +186,8 @@ def test_evaluate_text_by_the_names_of_labels(folder, clip, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--labels", "labels.npy", "--text"], "no file of its weights"),
-        (["--labels", "labels.npy", "--clip", "x.pt"], "--clip is about texts"),
+        (["--labels", "labels.npy", "--text"], "there is no CLIP weights file"),
+        (["--labels", "labels.npy", "--clip", "x.pt"], "--clip applies to --text"),
         (["--labels", "labels.npy", "--text", "--clip", "x.pt", "--curve"], "Leave out"),
         (["--labels", "labels.npy", "--text", "--clip", "x.pt", "--model", "scene.saga"], "x.pt"),
     ],

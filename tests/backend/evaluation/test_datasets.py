@@ -375,7 +375,7 @@ def test_the_command_refuses(tmp_path, splat, capsys):
         ([str(splat), "--dataset", "nvos", str(root)], "no folder scribbles"),
         ([str(splat), "--dataset", "spin-nerf", str(root / "gone")], "no such folder"),
         ([str(splat), "--dataset", "spin-nerf", str(root), "--labels", "l.npy"], "masks of its own"),
-        ([str(splat), "--dataset", "spin-nerf", str(root), "--masks", "simulated"], "made from labels"),
+        ([str(splat), "--dataset", "spin-nerf", str(root), "--masks", "simulated"], "Simulated masks need labels"),
         ([str(splat), "--dataset", "spin-nerf", str(root), "--curve"], "no curve"),
         (["--synthetic", "--dataset", "spin-nerf", str(root)], "makes its own"),
         ([str(splat), "--dataset", "spin-nerf", str(root), "--prompt", "mask"], "Add --method click-gaussian"),

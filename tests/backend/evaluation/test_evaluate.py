@@ -93,7 +93,7 @@ def test_train_takes_the_same_inputs(folder, tmp_path, capsys):
     assert main.main([*given, "--views", "virtual", "--view-limit", "3", "--width", "64", "--height", "48"]) == 0
     assert "in 3 views, coverage" in capsys.readouterr().out
     assert main.main([*given, *views, "--masks", "simulated"]) == 2
-    assert "made from labels" in capsys.readouterr().err
+    assert "Simulated masks need labels" in capsys.readouterr().err
 
 
 def test_masks_for_virtual_views_are_named_by_number(folder, tmp_path, capsys):
@@ -126,7 +126,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(folder, tmp_path, capsys):
         ([*views, "--masks", "nonsense"], "neither a folder nor one of"),
         ([*views, "--masks", str(tmp_path / "empty")], "fit none of the photos"),
         ([*views, "--masks", str(odd)], "50 x 50 pixels"),
-        ([*views, "--dropped", "0.5"], "--dropped is about simulated masks"),
+        ([*views, "--dropped", "0.5"], "--dropped applies to simulated masks"),
         ([*views, "--masks", "simulated", "--ragged", "3", "1"], "ragged goes from 3.0 to 1.0"),
         (["--labels", str(tmp_path / "short.npy")], "do not fit the scene"),
         (["--curve", "--model", "x.saga"], "no curve"),

@@ -46,12 +46,12 @@ def test_sam_answers_in_the_labels_place(scene, capsys):
     ("more", "why"),
     [
         (["--neighbors", "9"], "There are no 9 neighbors"),
-        (["--model", "x.saga"], "--model says nothing to instant select"),
-        (["--curve"], "--curve says nothing to instant select"),
-        (["--masks", "builtin"], "--masks says nothing to instant select"),
+        (["--model", "x.saga"], "--model does not apply to instant select"),
+        (["--curve"], "--curve does not apply to instant select"),
+        (["--masks", "builtin"], "--masks does not apply to instant select"),
         (["--sam", "gone.pth"], "there is no such file"),
         (["--ragged", "5", "2"], "cannot be damaged like that"),
-        (["--method", "segments", "--sam", "x.pth"], "--sam is about instant select"),
+        (["--method", "segments", "--sam", "x.pth"], "--sam applies to instant select"),
     ],
 )
 def test_what_does_not_go_together(scene, capsys, more, why):
