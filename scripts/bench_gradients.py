@@ -17,7 +17,7 @@ from bench_measure import times
 from bench_scene import bench_scene
 from bench_training import _batches, seen
 from saga_backend.common.neighbors import nearest
-from saga_backend.methods.saga.prototypes import PrototypeTrainer, prototypes
+from saga_backend.methods.saga.prototypes import PrototypeTrainer, find_prototypes
 from saga_backend.methods.saga.settings import PAPER, PROTOTYPES
 from saga_backend.methods.saga.step import Parameters, Stepper
 from saga_backend.methods.saga.torch_step import TorchStepper, _pair_loss
@@ -34,8 +34,8 @@ def autograd(trainer: PrototypeTrainer) -> Callable[[], float]:
     def step() -> float:
         contrast, chosen = trainer._sample()
         units = normalize(members[torch.as_tensor(chosen)] @ codes, dim=1)
-        opened = torch.sigmoid(torch.as_tensor(contrast.scales)[:, None] * gate[0] + gate[1])
-        loss = _pair_loss(normalize(units[None] * opened[:, None], dim=2), contrast)
+        scale_gates = torch.sigmoid(torch.as_tensor(contrast.scales)[:, None] * gate[0] + gate[1])
+        loss = _pair_loss(normalize(units[None] * scale_gates[:, None], dim=2), contrast)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -49,7 +49,7 @@ def main() -> None:
     scene = bench_scene(COUNT, 4)
     rows, labels, scales = seen(scene)
     segments, random = from_levels(labels, scales, np.ones(len(scales))), np.random.default_rng(0)
-    trainer = PrototypeTrainer(prototypes(segments, rows), scale_table(segments), PROTOTYPES)
+    trainer = PrototypeTrainer(find_prototypes(segments, rows), scale_table(segments), PROTOTYPES)
     features = random.standard_normal((COUNT, PAPER.channels), dtype=np.float32)
     gate = random.uniform(-1, 1, (2, PAPER.channels)).astype(np.float32)
     start, neighbors = Parameters(features, gate), nearest(scene.cloud.means, 16)[0]

@@ -1,7 +1,7 @@
-"""HDBSCAN (Campello et al. 2013) of some thousand vectors, in steps that can be cancelled.
+"""HDBSCAN (Campello et al. 2013) of a few thousand vectors, in steps with cancellation.
 
-The package `hdbscan` makes the clusters from a graph of distances. It is given the minimum spanning tree, which is
-found here: the package holds Python's lock for seconds while it finds one, and every click would wait for it.
+This module finds the minimum spanning tree, and the package `hdbscan` finds the clusters of the tree. The package can
+also find the tree, but it would hold Python's global lock for seconds, and every click would wait.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from scipy.sparse import csr_matrix
 from .neighbors import nearest
 from .progress import Control
 
-_STEPS = 512  # vectors joined to the tree between two looks at the control
-_SHORTEST = 1e-9  # length of an edge: in a sparse graph, 0 would be no edge
+_BATCH = 512  # vectors added to the tree between two checks for cancellation
+_MIN_LENGTH = 1e-9  # minimum length of an edge: in a sparse graph, length 0 means no edge
 
 
 def hdbscan(
@@ -23,17 +23,18 @@ def hdbscan(
     smallest: int,
     control: Control,
     phase: str = "clustering",
-    alike: float = 0.0,
+    min_distance: float = 0.0,
     epsilon: float = 0.0,
 ) -> np.ndarray:
-    """Cluster by density, excess of mass; no single cluster of everything.
+    """Cluster vectors by density, with the excess of mass method and without a single cluster of all vectors.
 
     Args:
         vectors: [n,D] float32, Euclidean.
-        smallest: vectors that a cluster holds at least, and that count for the density, itself among them; 2 or more.
-        control: told the progress as `phase`.
-        alike: vectors no farther apart than this (Euclidean) are as near as can be; density does not part them.
-        epsilon: clusters nearer than this (Euclidean) are one (the package's `cluster_selection_epsilon`).
+        smallest: minimum number of vectors in a cluster and of neighbors for the density, the vector included; >= 2.
+        control: progress and cancellation.
+        phase: name of the progress.
+        min_distance: smaller distances (Euclidean) count as this one, so density does not split such vectors.
+        epsilon: clusters with a smaller distance (Euclidean) are one (the package's `cluster_selection_epsilon`).
 
     Returns:
         [n] int32, cluster of each vector, from 0; -1 for noise.
@@ -45,45 +46,46 @@ def hdbscan(
         return np.full(len(vectors), -1, np.int32)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     edges = spanning_tree(vectors, smallest, control, phase)
-    edges[:, 2] = np.maximum(edges[:, 2], alike)
+    edges[:, 2] = np.maximum(edges[:, 2], min_distance)
     return tree_clusters(edges, smallest, epsilon)
 
 
 def tree_clusters(edges: np.ndarray, smallest: int, epsilon: float = 0.0) -> np.ndarray:
-    """[n] int32, the cluster of each vector, -1 for noise, from the edges [n-1,3] of a spanning tree (spanning_tree).
+    """[n] int32, the cluster of each vector, -1 for noise, from the edges [n-1,3] of `spanning_tree`.
 
-    With one sample a core, the package takes the lengths as they are: no edge is shorter than the shortest at its ends.
+    With `min_samples` 1, the package keeps the lengths: no edge is shorter than the shortest edge of its ends.
     """
     ends, count = edges[:, :2].astype(np.int32), len(edges) + 1
-    lengths = np.maximum(edges[:, 2], _SHORTEST)
-    both = (np.tile(lengths, 2), (np.concatenate([ends[:, 0], ends[:, 1]]), np.concatenate([ends[:, 1], ends[:, 0]])))
+    lengths = np.maximum(edges[:, 2], _MIN_LENGTH)
+    pairs = (np.concatenate([ends[:, 0], ends[:, 1]]), np.concatenate([ends[:, 1], ends[:, 0]]))
     options = {"min_cluster_size": smallest, "min_samples": 1, "cluster_selection_epsilon": float(epsilon)}
     clusterer = HDBSCAN(metric="precomputed", **options)
-    return clusterer.fit(csr_matrix(both, shape=(count, count))).labels_.astype(np.int32)
+    return clusterer.fit(csr_matrix((np.tile(lengths, 2), pairs), shape=(count, count))).labels_.astype(np.int32)
 
 
 def spanning_tree(vectors: np.ndarray, smallest: int, control: Control, phase: str = "clustering") -> np.ndarray:
     """[n-1,3] float64 edges (from, to, length) of a minimum spanning tree of the mutual reachability (Prim 1957).
 
-    The mutual reachability of two vectors is the largest of their distance and of the distances in which each has
-    `smallest` vectors about it, itself among them. Arguments and errors as for `hdbscan`, n > smallest.
+    The core distance of a vector is the radius with `smallest` vectors around it, itself included. The mutual reachability
+    of two vectors is the maximum of their distance and their core distances. `hdbscan` has the same arguments and
+    errors; n > smallest.
     """
     n = len(vectors)
     control.progress(phase, 0, n)
     core = nearest(vectors, smallest)[1][:, -1]
-    joined, edges = _Prim(n), np.empty((n - 1, 3))
-    for begin in range(0, n - 1, _STEPS):
+    tree, edges = _Prim(n), np.empty((n - 1, 3))
+    for begin in range(0, n - 1, _BATCH):
         control.progress(phase, begin, n)
-        _prim(vectors, core, joined.state, edges[begin : begin + _STEPS])
+        _prim(vectors, core, tree.state, edges[begin : begin + _BATCH])
     return edges
 
 
 class _Prim:
-    """A spanning tree in the making.
+    """An incomplete spanning tree.
 
     Attributes:
-        state: ids of the vectors outside the tree first, then the others; their number in a [1] array; the distance
-            of each vector to the tree, and from which vector of it; the vector that came last, in a [1] array.
+        state: arrays for `_prim`: ids of the vectors, those outside the tree first; [1], the number of vectors outside;
+            distance of each vector to the tree; the nearest vector in the tree; [1], the newest vector in the tree.
     """
 
     def __init__(self, n: int) -> None:
@@ -94,12 +96,12 @@ class _Prim:
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _prim(vectors, core, state, edges):
-    """Join as many vectors as there are rows of `edges`; each row: a vector, the one it joins to, their distance."""
+    """Add one vector per row of `edges` to the tree; a row is (vector in the tree, new vector, distance)."""
     outside, count, distance, source, last = state
     for row in range(len(edges)):
         new, best = last[0], 0
-        for place in range(count[0]):
-            i = outside[place]
+        for index in range(count[0]):
+            i = outside[index]
             total = np.float32(0.0)
             for c in range(vectors.shape[1]):
                 step = vectors[i, c] - vectors[new, c]
@@ -108,9 +110,9 @@ def _prim(vectors, core, state, edges):
             if reach < distance[i]:
                 distance[i], source[i] = reach, new
             if distance[i] < distance[outside[best]]:
-                best = place
-        taken = outside[best]
-        edges[row, 0], edges[row, 1], edges[row, 2] = source[taken], taken, distance[taken]
+                best = index
+        nearest_id = outside[best]
+        edges[row, 0], edges[row, 1], edges[row, 2] = source[nearest_id], nearest_id, distance[nearest_id]
         count[0] -= 1
         outside[best] = outside[count[0]]
-        last[0] = taken
+        last[0] = nearest_id

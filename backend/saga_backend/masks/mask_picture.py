@@ -1,4 +1,4 @@
-"""One mask in one picture, as benchmarks publish it and as people paint it."""
+"""Mask pictures: one mask per picture file, from a benchmark or a paint program."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from blender_saga.errors import UserError
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """[h,w] bool of a mask picture: brighter than half of its brightest pixel, and opaque; all black is empty.
+    """Read a mask [h,w] bool: the opaque pixels that are brighter than half of the brightest pixel.
 
-    Masks are published with 1 as well as with 255 for inside.
+    Some published masks have 1 inside, others 255. A black picture is an empty mask.
 
     Raises:
-        UserError: if it cannot be read.
+        UserError: if the picture cannot be read.
     """
     try:
         with Image.open(path) as picture:

@@ -21,7 +21,7 @@ from ..common.progress import Control
 from .cache import file_bytes
 from .extract import PHASE, Pictures, Task
 from .sam.generator import SamGenerator
-from .sam.model import sam_of_bytes
+from .sam.model import open_sam_content
 from .sam.settings import SamSettings
 
 RETRIES = 5
@@ -52,7 +52,7 @@ def _generator(weights: Weights) -> SamGenerator:
         from ..common.device import find_device
 
         _cache.clear()
-        sam = sam_of_bytes(Path(weights.name), weights.content.data, weights.sha256, find_device("auto").name)
+        sam = open_sam_content(Path(weights.name), weights.content.data, weights.sha256, find_device("auto").name)
         _cache[key] = SamGenerator(sam, weights.settings)
     return _cache[key]
 

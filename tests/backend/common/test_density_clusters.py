@@ -89,4 +89,4 @@ def test_what_is_alike_is_not_parted_by_its_density(rng):
     vectors = np.concatenate([knots, other]).astype(np.float32)
     truth = np.repeat([0, 1], [300, 150])
     assert len(set(hdbscan(vectors, 20, Control())[:300].tolist())) > 1
-    assert adjusted_rand_score(hdbscan(vectors, 20, Control(), alike=0.15), truth) == 1
+    assert adjusted_rand_score(hdbscan(vectors, 20, Control(), min_distance=0.15), truth) == 1

@@ -1,7 +1,7 @@
-"""Segment Anything's model from a file of weights, whose structure is verified before anything is built from it.
+"""Segment Anything models from weights files. The structure of a file is verified before a model is built.
 
-The sizes of the network are read off the tensors' shapes, so vit_h, vit_l, vit_b and any other width of the same
-classes are opened alike. What shapes do not tell (heads of the decoder) is the same in all published ones.
+The shapes of the tensors give the sizes of the network, so vit_h, vit_l, vit_b and any other width of the same classes
+work. The shapes do not give the number of heads in the decoder, which is the same in all published models.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 _KINDS = {(1280, 32): "vit_h", (1024, 24): "vit_l", (768, 12): "vit_b"}
 _DECODER_HEADS = 8
 _MEAN, _STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-_FIX = "Give a file of Segment Anything's weights, for example sam_vit_b_01ec64.pth"
-_SAM2_FIX = "Run SAM 2 yourself and give its masks as a folder"
-_MOST_ELEMENTS = 2_000_000_000
+_FIX = "Choose a weights file of Segment Anything, for example sam_vit_b_01ec64.pth"
+_SAM2_FIX = "Run SAM 2 yourself and choose the folder of its masks"
+_MAX_ELEMENTS = 2_000_000_000
 _BUFFERS = ("pixel_mean", "pixel_std")  # not part of published files
 
 
 @dataclass(frozen=True)
 class SamShape:
-    """The sizes of a SAM; `window` in patches, `image` and `patch` in pixels of the model's own picture."""
+    """The sizes of a SAM; `window` in patches, `image` and `patch` in pixels of the input picture."""
 
     width: int
     depth: int
@@ -56,13 +56,13 @@ class SamShape:
 
     @property
     def kind(self) -> str:
-        """ "vit_h", "vit_l", "vit_b", or the width and depth of another one."""
+        """ "vit_h", "vit_l", "vit_b", or the width and depth of another encoder."""
         return _KINDS.get((self.width, self.depth), f"ViT of width {self.width} and {self.depth} layers")
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedSam:
-    """A model ready to use, its sizes, and the SHA-256 of its file, which identifies its masks."""
+    """A model, its sizes, and the SHA-256 of its weights file, which identifies its masks."""
 
     model: Sam
     shape: SamShape
@@ -70,10 +70,10 @@ class LoadedSam:
 
 
 def chosen_file(weights: str) -> Path:
-    """The weights file that a message names.
+    """The path of the weights file in a message.
 
     Raises:
-        UserError: if it names none.
+        UserError: if the message has no path.
     """
     if not weights:
         fix = "Choose a weights file in the preferences, or download one there"
@@ -87,7 +87,7 @@ def _cached(path: str, stamp: tuple[int, int], device: str) -> LoadedSam:
 
 
 def shared_sam(path: Path, device: str) -> LoadedSam:
-    """`open_sam` with a cache of one model: an unchanged file gives the same object.
+    """`open_sam` with a cache of one model; an unchanged file gives the same object.
 
     Raises:
         UserError: see open_sam.
@@ -107,35 +107,39 @@ def open_sam(path: Path, device: str = "cpu", control: Control | None = None) ->
     Args:
         path: the file.
         device: "cpu" or "cuda".
-        control: progress and cancel of the check.
+        control: progress and cancellation of the check.
 
     Raises:
-        UserError: if it is missing, truncated, not SAM's, or not the official file that its name says.
+        UserError: if the file is missing, truncated or not a SAM, or has an official name and different content.
         Cancelled: if the control was cancelled.
     """
     tensors = read_weights(path)
     shape = shape_of(tensors, path)
     sha256 = sha256_of(path, control)
     check_official(path, sha256)
-    return LoadedSam(_filled(shape, tensors, path).to(device), shape, sha256)
+    return LoadedSam(_load(shape, tensors, path).to(device), shape, sha256)
 
 
-def sam_of_bytes(path: Path, data: bytes | memoryview, sha256: str, device: str) -> LoadedSam:
-    """`open_sam` of a file's content that was checked elsewhere; `path` is for the errors.
+def open_sam_content(path: Path, data: bytes | memoryview, sha256: str, device: str) -> LoadedSam:
+    """`open_sam` for the content of a file with a known SHA-256; `path` is for error messages.
 
     Raises:
-        UserError: as open_sam.
+        UserError: see open_sam.
     """
     tensors = read_weights(path, data)
     shape = shape_of(tensors, path)
-    return LoadedSam(_filled(shape, tensors, path).to(device), shape, sha256)
+    return LoadedSam(_load(shape, tensors, path).to(device), shape, sha256)
 
 
 def read_weights(path: Path, data: bytes | memoryview | None = None) -> dict[str, torch.Tensor]:
-    """The tensors of a file by name, not read before they are used; `data`: its content, where it is not on disk.
+    """The tensors of a file by name; their data is read at first use.
+
+    Args:
+        path: the file.
+        data: content of a file that is not on this disk.
 
     Raises:
-        UserError: if it is not a readable file of plain tensors.
+        UserError: if the file cannot be read or has more than plain tensors.
     """
     import torch
 
@@ -144,15 +148,13 @@ def read_weights(path: Path, data: bytes | memoryview | None = None) -> dict[str
     try:
         source = path if data is None else io.BytesIO(data)
         content = torch.load(source, map_location="cpu", weights_only=True, mmap=True if data is None else None)
-    except Exception as error:  # torch lets through whatever its reader raises
+    except Exception as error:  # torch.load raises many types of errors
         why = "it is truncated, or not a file of plain tensors"
         raise UserError(f"The weights {path} cannot be read", why, _FIX, ErrorCode.BAD_WEIGHTS) from error
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         content = content["model"]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise UserError(
-            f"The weights {path} are not SAM's", "it does not hold tensors by name", _FIX, ErrorCode.BAD_WEIGHTS
-        )
+        raise UserError(f"The weights {path} are not SAM's", "it has no tensors by name", _FIX, ErrorCode.BAD_WEIGHTS)
     try:
         return {name: check_tensor(tensor) for name, tensor in content.items()}
     except ValueError as error:
@@ -160,28 +162,28 @@ def read_weights(path: Path, data: bytes | memoryview | None = None) -> dict[str
 
 
 def shape_of(tensors: Mapping[str, torch.Tensor], path: Path) -> SamShape:
-    """Read a model's sizes off its tensors.
+    """The sizes of a model, from the shapes of its tensors.
 
     Raises:
-        UserError: if they are not those of a SAM.
+        UserError: if the tensors are not a SAM.
     """
     names = set(tensors)
     if any(name.startswith(("image_encoder.trunk.", "memory_encoder.")) for name in names):
-        why = "they are those of SAM 2, which this program does not run"
+        why = "they belong to SAM 2, which this program does not run"
         raise UserError(f"The weights {path} cannot be used", why, _SAM2_FIX, ErrorCode.BAD_WEIGHTS)
     try:
-        shape = _measured(tensors)
+        shape = _read_shape(tensors)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         why = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else "its tensors have other shapes"
         raise UserError(f"The weights {path} are not SAM's", why, _FIX, ErrorCode.BAD_WEIGHTS) from error
-    if sum(tensor.numel() for tensor in tensors.values()) > _MOST_ELEMENTS:
+    if sum(tensor.numel() for tensor in tensors.values()) > _MAX_ELEMENTS:
         raise UserError(
-            f"The weights {path} are not SAM's", "there are far too many of them", _FIX, ErrorCode.BAD_WEIGHTS
+            f"The weights {path} are not SAM's", "the file has too many numbers", _FIX, ErrorCode.BAD_WEIGHTS
         )
     return shape
 
 
-def _measured(tensors: Mapping[str, torch.Tensor]) -> SamShape:
+def _read_shape(tensors: Mapping[str, torch.Tensor]) -> SamShape:
     width, _, patch, _ = tensors["image_encoder.patch_embed.proj.weight"].shape
     grid = tensors["image_encoder.pos_embed"].shape[1]
     depth = _count(tensors, r"image_encoder\.blocks\.(\d+)\.norm1\.weight")
@@ -211,15 +213,15 @@ def _measured(tensors: Mapping[str, torch.Tensor]) -> SamShape:
 
 
 def _count(tensors: Mapping[str, torch.Tensor], pattern: str) -> int:
-    """How many numbers from 0 on the names have where the pattern has its group."""
-    numbers = {int(found[1]) for name in tensors if (found := re.fullmatch(pattern, name))}
+    """The number of layers in the tensor names; the group of the pattern is the layer number, from 0."""
+    numbers = {int(match[1]) for name in tensors if (match := re.fullmatch(pattern, name))}
     if not numbers or numbers != set(range(len(numbers))):
         raise ValueError("layers are missing")
     return len(numbers)
 
 
 def build(shape: SamShape) -> Sam:
-    """An empty model of these sizes."""
+    """Build a model of these sizes, without weights."""
     import torch
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
@@ -243,18 +245,18 @@ def build(shape: SamShape) -> Sam:
     return Sam(encoder, prompts, decoder, pixel_mean=list(_MEAN), pixel_std=list(_STD)).eval()
 
 
-def _filled(shape: SamShape, tensors: dict[str, torch.Tensor], path: Path) -> Sam:
+def _load(shape: SamShape, tensors: dict[str, torch.Tensor], path: Path) -> Sam:
     import torch
 
-    with torch.device("meta"):  # shapes only: nothing is allocated before they are known to fit
+    with torch.device("meta"):  # shapes only: no memory is allocated before the shapes are verified
         model = build(shape)
-    wanted = model.state_dict()
-    given = {name: tensor for name, tensor in tensors.items() if name not in _BUFFERS}
-    wrong = [name for name in given if name not in wanted] or [name for name in wanted if name not in given]
-    wrong = wrong or [name for name, tensor in given.items() if tensor.shape != wanted[name].shape]
-    if wrong:
-        why = f"{len(wrong)} tensors do not fit a {shape.kind}, {wrong[0]} for one"
+    expected = model.state_dict()
+    weights = {name: tensor for name, tensor in tensors.items() if name not in _BUFFERS}
+    misfits = [name for name in weights if name not in expected] or [name for name in expected if name not in weights]
+    misfits = misfits or [name for name, tensor in weights.items() if tensor.shape != expected[name].shape]
+    if misfits:
+        why = f"{len(misfits)} tensors do not fit a {shape.kind}, for example {misfits[0]}"
         raise UserError(f"The weights {path} are not SAM's", why, _FIX, ErrorCode.BAD_WEIGHTS)
-    model.load_state_dict({name: tensor.float() for name, tensor in given.items()}, assign=True)
+    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     model.pixel_mean, model.pixel_std = (torch.tensor(v).view(-1, 1, 1) for v in (_MEAN, _STD))
     return model.requires_grad_(False)
