@@ -66,9 +66,9 @@ def tree_clusters(edges: np.ndarray, smallest: int, epsilon: float = 0.0) -> np.
 def spanning_tree(vectors: np.ndarray, smallest: int, control: Control, phase: str = "clustering") -> np.ndarray:
     """[n-1,3] float64 edges (from, to, length) of a minimum spanning tree of the mutual reachability (Prim 1957).
 
-    The core distance of a vector is the radius with `smallest` vectors around it, itself included. The mutual reachability
-    of two vectors is the maximum of their distance and their core distances. `hdbscan` has the same arguments and
-    errors; n > smallest.
+    The core distance of a vector is the radius with `smallest` vectors around it, itself included. The mutual
+    reachability of two vectors is the maximum of their distance and their core distances. `hdbscan` has the same
+    arguments and errors; n > smallest.
     """
     n = len(vectors)
     control.progress(phase, 0, n)

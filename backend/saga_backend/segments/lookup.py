@@ -13,7 +13,7 @@ HOLDS = 0.5
 """A segment contains a click if it has more than this share of the click's blending weight."""
 SNAPS = 0.5
 """A selection snaps to its most similar segment if their IoU exceeds this."""
-_SIZE_POWER = 0.75  # exponent of the size next to the prominence: prefers an object to its parts
+_SIZE_POWER = 0.75  # exponent of the size in the default choice: prefers an object to its parts
 _SCENE_SHARE = 0.7  # a segment with more than this share of the cloud is the scene, not an object in it
 
 
@@ -36,32 +36,33 @@ class SegmentChoice:
         return segments.mask(self.added) & ~segments.mask(self.removed)
 
 
-def choose(segments: Segments, rows: Contributions, positive: np.ndarray, wanted: float | None) -> SegmentChoice:
+def choose(segments: Segments, rows: Contributions, positive: np.ndarray, scale: float | None) -> SegmentChoice:
     """Choose the segments of clicks.
 
-    A positive click adds one of the segments that contain it and no negative click: the one nearest in scale. A
+    A positive click adds the segment with the nearest scale among those that contain it and no negative click. A
     negative click removes the largest segment that contains it and no positive click.
 
     Args:
         segments: K segments.
         rows: rows of the P clicked pixels.
         positive: [P] bool.
-        wanted: scale, scene units; None: the most prominent segment of every click.
+        scale: scene units; None: the default choice of every click.
     """
-    holds = segments.holding(rows) > HOLDS
-    yes, no = holds[positive], holds[~positive]
-    denied, claimed = no.any(axis=0), yes.any(axis=0)
-    choices = [np.flatnonzero(held & ~denied) for held in yes]
-    added = {nearest_scale(segments, candidates, wanted) for candidates in choices if len(candidates)}
-    removed = {int(np.flatnonzero(held & ~claimed)[-1]) for held in no if (held & ~claimed).any()}
-    return SegmentChoice(sorted(added), sorted(removed), sum(not held.any() for held in yes))
+    inside = segments.holding(rows) > HOLDS
+    positives, negatives = inside[positive], inside[~positive]
+    with_negative, with_positive = negatives.any(axis=0), positives.any(axis=0)
+    choices = [np.flatnonzero(click & ~with_negative) for click in positives]
+    added = {nearest_scale(segments, candidates, scale) for candidates in choices if len(candidates)}
+    removals = [np.flatnonzero(click & ~with_positive) for click in negatives]
+    removed = {int(candidates[-1]) for candidates in removals if len(candidates)}
+    return SegmentChoice(sorted(added), sorted(removed), sum(not click.any() for click in positives))
 
 
-def nearest_scale(segments: Segments, candidates: np.ndarray, wanted: float | None) -> int:
-    """The candidate (ascending ids) whose scale has the nearest ratio to `wanted`; None: the most prominent one."""
-    if wanted is None:
+def nearest_scale(segments: Segments, candidates: np.ndarray, scale: float | None) -> int:
+    """The candidate (ascending ids) with the smallest ratio to a scale (scene units); None: the default choice."""
+    if scale is None:
         return default_choice(segments, candidates)
-    ratios = np.abs(np.log(np.maximum(segments.scales[candidates], 1e-12) / max(wanted, 1e-12)))
+    ratios = np.abs(np.log(np.maximum(segments.scales[candidates], 1e-12) / max(scale, 1e-12)))
     return int(candidates[np.argmin(ratios)])
 
 
@@ -75,7 +76,7 @@ def default_choice(segments: Segments, candidates: np.ndarray) -> int:
 
 
 def nearest_by_iou(segments: Segments, selected: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """`snapped`, compared on the known Gaussians [N] bool only."""
+    """Snap a selection to its most similar segment; only the known Gaussians [N] bool count for the IoU."""
     if not len(segments) or not (selected & known).any():
         return selected
     common = segments.overlaps((selected & known).astype(np.float32))
@@ -86,7 +87,7 @@ def nearest_by_iou(segments: Segments, selected: np.ndarray, known: np.ndarray) 
 
 
 def snapped(segments: Segments, selected: np.ndarray) -> np.ndarray:
-    """A selection [N] bool, replaced by its most similar segment if their IoU exceeds SNAPS."""
+    """Snap a selection [N] bool to its most similar segment if their IoU exceeds SNAPS."""
     size = np.count_nonzero(selected)
     if not len(segments) or not size:
         return selected

@@ -14,11 +14,11 @@ import numpy as np
 from ..rasterizer.contributions import Contributions
 
 _QUANTILES = 257
-_ROOM = 0.75
-_END = 0.05  # share of the slider beyond the largest scale
-_BEYOND = 1.3  # factor beyond the largest and below the smallest scale
+_SIZE_POWER = 0.75  # exponent of the size of a segment for its range on the slider
+_END_SHARE = 0.05  # share of the slider beyond the largest scale
+_MARGIN = 1.3  # factor above the largest and below the smallest scale
 GROWTH = 1.05
-"""The scale of a segment is at least this times that of its largest part."""
+"""Minimum ratio of the scale of a segment to the scale of its largest part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Segments:
         ids: [E] int32.
         scales: [K] float32, 3D scale (SAGA Eq. 2 over its Gaussians), scene units, ascending.
         count: N, number of Gaussians in the cloud.
-        prominence: [K] float32 above 0, the contrast of a segment to its parts and to the segments that contain it.
+        prominence: [K] float32 above 0, contrast of a segment to its parts and to the segments that contain it.
     """
 
     offsets: np.ndarray
@@ -50,7 +50,7 @@ class Segments:
         return len(self.scales)
 
     def take(self, kept: np.ndarray) -> Segments:
-        """The segments of a mask [K] bool."""
+        """The segments at True in `kept` [K] bool."""
         sizes = self.sizes()
         offsets = np.concatenate([[0], np.cumsum(sizes[kept])])
         ids = self.ids[np.repeat(kept, sizes)]
@@ -98,9 +98,9 @@ def from_levels(labels: np.ndarray, scales: np.ndarray, prominence: np.ndarray) 
     number = labels.ravel()
     is_new = number >= 0
     is_new[1:] &= (number[1:] != number[:-1]) | (gaussian[1:] != gaussian[:-1])  # a segment can span several levels
-    used, place = np.unique(number[is_new], return_inverse=True)
+    used, indices = np.unique(number[is_new], return_inverse=True)
     rank = np.argsort(np.argsort(scales[used], kind="stable"), kind="stable")
-    segment = rank[place]
+    segment = rank[indices]
     order = np.argsort(segment, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(segment, minlength=len(used)))])
     ids = gaussian[is_new][order]
@@ -117,17 +117,17 @@ def from_levels(labels: np.ndarray, scales: np.ndarray, prominence: np.ndarray) 
 def scale_table(segments: Segments) -> np.ndarray:
     """[Q] float32: sizes in scene units at the slider positions 0..1.
 
-    A segment gets slider range by its number of Gaussians to the power of _ROOM: equal shares would leave little range
-    for the few objects next to the many small parts. The slider begins below the smallest segment and ends beyond the
-    largest one.
+    A segment gets slider range by its number of Gaussians to the power of _SIZE_POWER: equal shares would leave little
+    range for the few objects beside the many small parts. The slider begins below the smallest segment and ends
+    beyond the largest one.
     """
     if not len(segments):
         return np.linspace(0, 1, _QUANTILES).astype(np.float32)
-    room = segments.sizes().astype(np.float64) ** _ROOM
-    room = np.append(room, room.sum() * _END / (1 - _END))
-    scales = np.concatenate([segments.scales[:1] / _BEYOND, segments.scales, segments.scales[-1:] * _BEYOND])
-    middles = np.append(0, np.cumsum(room) - room / 2)
-    return np.interp(np.linspace(0, 1, _QUANTILES), middles / room.sum(), scales).astype(np.float32)
+    ranges = segments.sizes().astype(np.float64) ** _SIZE_POWER
+    ranges = np.append(ranges, ranges.sum() * _END_SHARE / (1 - _END_SHARE))
+    scales = np.concatenate([segments.scales[:1] / _MARGIN, segments.scales, segments.scales[-1:] * _MARGIN])
+    middles = np.append(0, np.cumsum(ranges) - ranges / 2)
+    return np.interp(np.linspace(0, 1, _QUANTILES), middles / ranges.sum(), scales).astype(np.float32)
 
 
 def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
@@ -140,7 +140,7 @@ def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
     count = len(means)
     members = [np.flatnonzero(s).astype(np.int32) for s in sets if s.any()]
     scales = np.array([2 * np.sqrt(means[m].astype(np.float64).var(axis=0).sum()) for m in members])
-    scales = _monotonic(members, scales, count)
+    scales = _raise_scales(members, scales, count)
     order = np.argsort(scales, kind="stable")
     members = [members[i] for i in order]
     offsets = np.concatenate([[0], np.cumsum([len(m) for m in members], dtype=np.int64)]).astype(np.int64)
@@ -148,14 +148,14 @@ def from_sets(sets: list[np.ndarray], means: np.ndarray) -> Segments:
     return Segments(offsets, ids, scales[order].astype(np.float32), count, np.ones(len(scales), np.float32))
 
 
-def _monotonic(members: list[np.ndarray], scales: np.ndarray, count: int) -> np.ndarray:
+def _raise_scales(members: list[np.ndarray], scales: np.ndarray, count: int) -> np.ndarray:
     """The scales, raised where a segment contains most of a smaller segment with a larger scale."""
     scales = scales.copy()
     largest = np.zeros(count)  # per Gaussian: the largest scale of the previous segments that contain it
     for k in sorted(range(len(members)), key=lambda k: len(members[k])):
-        inside = largest[members[k]]
-        if len(inside):
-            scales[k] = max(scales[k], GROWTH * np.quantile(inside, 0.95, method="lower") if inside.any() else 0)
+        parts = largest[members[k]]
+        if len(parts):
+            scales[k] = max(scales[k], GROWTH * np.quantile(parts, 0.95, method="lower") if parts.any() else 0)
         np.maximum.at(largest, members[k], scales[k])
     return scales
 

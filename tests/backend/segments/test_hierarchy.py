@@ -13,7 +13,7 @@ from saga_backend.common.neighbors import nearest
 from saga_backend.common.progress import Control
 from saga_backend.masks.sampled import mask_scale
 from saga_backend.rasterizer.cpu import all_pixels, contributions
-from saga_backend.segments.builtin.hierarchy import SegmentSettings, normals, segment, without_whole
+from saga_backend.segments.builtin.hierarchy import SegmentSettings, normals, segment, without_scene
 from saga_backend.segments.builtin.masks import segment_cloud, segment_scales, view_masks, visible
 from saga_backend.training.preparation import RasterizedViews, builtin_masks
 from tests.helpers.twins import ball, dense, unit
@@ -138,7 +138,7 @@ def test_normals_of_a_sphere_and_a_plane(rng):
 
 def test_whole_scene_is_no_mask():
     labels = np.array([[0, 5, 9]] * 6 + [[1, 5, 9]] * 2 + [[2, 2, 2]] * 2, np.int32)
-    out = without_whole(labels)  # 9 holds eight of ten
+    out = without_scene(labels)  # 9 holds eight of ten
     assert out[:, 2].tolist() == [-1] * 8 + [2, 2]
     np.testing.assert_array_equal(out[:, :2], labels[:, :2])
 

@@ -1,9 +1,9 @@
 """Built-in segments, step one: a hierarchy of 3D segments from the cloud alone, without photos or weights.
 
 The neighbor graph covers the visible Gaussians. An edge is heavy across a concave crease, a bend, a change of color or
-a gap. Felzenszwalb & Huttenlocher 2004 ("Efficient graph-based image segmentation") joins light edges into small
-patches. Then the two neighbors with the cheapest common border merge repeatedly (merging.py). A border costs the mean
-of its edges, so a single light edge does not merge two objects.
+a gap. Felzenszwalb & Huttenlocher 2004 ("Efficient graph-based image segmentation") merges points along light edges
+into small patches. Then the two neighbors with the cheapest common border merge repeatedly (merging.py). A border costs
+the mean of its edges, so a single light edge does not merge two objects.
 
 Trainers place many small Gaussians on texture and few large ones on plain surfaces. So distances are measured in units
 of the local point spacing, and sizes are areas.
@@ -22,7 +22,7 @@ from ...common.neighbors import nearest
 from ...common.union_find import find, roots
 from .merging import Graph, JoinSettings, cut, join_patches
 
-_WHOLE = 0.7  # share of the points
+_SCENE_SHARE = 0.7  # a segment with more than this share of the points is the scene, not an object in it
 _MAX_GAP = 10.0  # spacings; larger gaps count the same
 
 
@@ -53,7 +53,7 @@ class SegmentSettings:
         color: weight of the CIE Lab distance.
         gap: weight of the edge length over the finer spacing of its ends, above 1.
         patch: threshold k of Felzenszwalb-Huttenlocher; larger gives larger patches.
-        smallest: Gaussians; a smaller patch joins its nearest neighbor.
+        smallest: minimum number of Gaussians; a smaller patch merges with its nearest neighbor.
         join: settings of the merging.
         counts: number of segments at each level, descending.
     """
@@ -96,11 +96,11 @@ def segment(
     return Hierarchy(cut(joins, count, settings.counts)[patches], joins.prominence(count))
 
 
-def without_whole(labels: np.ndarray) -> np.ndarray:
+def without_scene(labels: np.ndarray) -> np.ndarray:
     """Levels [N,L] with -1 for a segment of the last level that contains most points: it is the whole scene."""
     numbers, sizes = np.unique(labels[:, -1], return_counts=True)
-    whole = numbers[sizes > _WHOLE * len(labels)]
-    return np.where(np.isin(labels, whole), -1, labels).astype(np.int32)
+    scene = numbers[sizes > _SCENE_SHARE * len(labels)]
+    return np.where(np.isin(labels, scene), -1, labels).astype(np.int32)
 
 
 def normals(means: np.ndarray, neighbors: np.ndarray, toward: np.ndarray) -> np.ndarray:
@@ -118,9 +118,9 @@ def _graph(means, colors, toward, settings) -> Graph:
     spacing = np.median(distances[:, 1 : settings.edges + 1], axis=1)
     i = np.repeat(np.arange(len(means), dtype=np.int32), near.shape[1])
     j, length = near.ravel(), distances[:, 1 : settings.edges + 1].ravel()
-    once = (i < j) | ~(near[j] == i[:, None]).any(axis=1)
-    once &= i != j
-    i, j, length = i[once], j[once], length[once]
+    unique = (i < j) | ~(near[j] == i[:, None]).any(axis=1)
+    unique &= i != j
+    i, j, length = i[unique], j[unique], length[unique]
     normal = normals(means, neighbors, toward)
     direction = (means[i] - means[j]) / np.maximum(length, 1e-12)[:, None]
     concave = np.maximum(0, -((normal[i] - normal[j]) * direction).sum(axis=1))
@@ -159,7 +159,7 @@ def _covariances(means, neighbors, out):
 
 @numba.njit(cache=True, nogil=True)
 def _join_light(pairs, weights, parent, threshold, smallest):
-    """Felzenszwalb-Huttenlocher on edges sorted by weight; then small patches join their nearest neighbor."""
+    """Felzenszwalb-Huttenlocher on edges sorted by weight; then small patches merge with their nearest neighbor."""
     size = np.ones(len(parent), np.int32)
     inner = np.zeros(len(parent), np.float32)
     for small_only in (False, True):

@@ -11,13 +11,13 @@ from blender_saga.gaussians.view import View
 from ...common.neighbors import nearest
 from ...masks.sampled import SampledMasks, from_labels
 from ...rasterizer.contributions import Contributions
-from .hierarchy import Hierarchy, SegmentSettings, segment, without_whole
+from .hierarchy import Hierarchy, SegmentSettings, segment, without_scene
 
 VISIBLE_WEIGHT = 0.02
 """A Gaussian is visible if it has at least this blending weight in a pixel."""
 _OPAQUE = 0.1  # fainter Gaussians are haze, which the neighbor graph excludes
-_GROWTH = 1.05  # a segment's scale is at least this times that of its largest part
-_PIXEL_ALPHA = 0.5  # pixels below show the background
+_GROWTH = 1.05  # minimum ratio of the scale of a segment to the scale of its largest part
+_PIXEL_ALPHA = 0.5  # pixels with a smaller alpha show the background
 
 
 def visible(rows: list[Contributions], count: int) -> np.ndarray:
@@ -46,42 +46,42 @@ def segment_cloud(
     """
     settings = settings or SegmentSettings()
     seen = visible(rows, len(cloud))
-    use = np.flatnonzero(seen & (cloud.opacities > _OPAQUE))
+    solid = np.flatnonzero(seen & (cloud.opacities > _OPAQUE))
     toward = np.zeros((len(cloud), 3), np.float32)
     for view, part in zip(views, rows, strict=True):
         toward += _toward(view, cloud.means) * part.total_weight(len(cloud))[:, None].astype(np.float32)
     labels = np.full((len(cloud), len(settings.counts)), -1, np.int32)
-    base = 0.5 + C0 * cloud.sh[use, 0]
-    masses = (part.total_weight(len(cloud))[use] for part in rows)
-    hierarchy = segment(cloud.means[use], base, toward[use], settings, masses)
-    labels[use] = without_whole(hierarchy.labels)
+    base = 0.5 + C0 * cloud.sh[solid, 0]
+    masses = (part.total_weight(len(cloud))[solid] for part in rows)
+    hierarchy = segment(cloud.means[solid], base, toward[solid], settings, masses)
+    labels[solid] = without_scene(hierarchy.labels)
     haze = np.flatnonzero(seen & (cloud.opacities <= _OPAQUE))
-    if len(use) and len(haze):
-        labels[haze] = labels[use[nearest(cloud.means[use], 1, cloud.means[haze])[0][:, 0]]]
+    if len(solid) and len(haze):
+        labels[haze] = labels[solid[nearest(cloud.means[solid], 1, cloud.means[haze])[0][:, 0]]]
     return Hierarchy(labels, hierarchy.prominence)
 
 
 def segment_scales(cloud: GaussianCloud, labels: np.ndarray) -> np.ndarray:
     """3D scale of every segment number, scene units: Eq. 2 over its Gaussians, equal for all views.
 
-    A view may only show a corner of an object, and a picture's mask only has the scale of that corner. Here the whole
-    object is known, and a segment is larger than its parts.
+    A view may show only a corner of an object, and the mask of a picture has only the scale of that corner. Here the
+    object is complete, and a segment is larger than its parts.
     """
     scales = np.zeros(labels.max(initial=-1) + 1)
     part = np.zeros(len(labels))  # per Gaussian: the scale of its segment at the previous level
     for level in labels.T:
-        here = level >= 0
-        inside, points = level[here], cloud.means[here].astype(np.float64)
+        labeled = level >= 0
+        inside, points = level[labeled], cloud.means[labeled].astype(np.float64)
         number = np.maximum(np.bincount(inside, minlength=len(scales)), 1)
         variance = np.zeros(len(scales))
         for axis in points.T:
             mean = np.bincount(inside, axis, minlength=len(scales)) / number
             variance += np.bincount(inside, (axis - mean[inside]) ** 2, minlength=len(scales)) / number
         largest_part = np.zeros(len(scales))
-        np.maximum.at(largest_part, inside, part[here])
+        np.maximum.at(largest_part, inside, part[labeled])
         new = np.unique(inside[scales[inside] == 0])  # an unchanged segment keeps its scale
         scales[new] = np.maximum(2 * np.sqrt(variance), _GROWTH * largest_part)[new]
-        part[here] = scales[inside]
+        part[labeled] = scales[inside]
     return scales
 
 
@@ -90,7 +90,7 @@ def view_masks(view: View, rows: Contributions, labels: np.ndarray, scales: np.n
 
     Args:
         view: the view.
-        rows: of the sampled pixels.
+        rows: rows of the sampled pixels.
         labels: [N,L] segment numbers, -1 for none.
         scales: 3D scale of every segment number.
     """

@@ -1,7 +1,7 @@
 """Built-in segments, step two: neighboring patches merge across their borders, cheapest border first.
 
-A border costs the mean of its edges, and more if no view shows both sides: the underside of a floor and the rug on it
-are closer to each other than to their own next points, but no view shows both.
+A border costs the mean of its edges, and more if no view shows both sides. For example, the underside of a floor and
+the rug on it are very close to each other, but no view shows both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class JoinSettings:
     Attributes:
         unseen: added to the edges of a border if no view shows both sides.
         bridge: weight of a link to an isolated component: its length over the coarser spacing of its ends.
-        whole_power: exponent of the total area of a merge: objects on a floor merge before they join the floor.
+        whole_power: exponent of the total area of a merge: objects on a floor merge before they merge with the floor.
         border_power: exponent of the relative border length: a short border costs more. A leg only touches the floor
             with its foot, and two halves of a body meet along a long line.
     """
@@ -74,11 +74,11 @@ class Joins:
 
         The ratio is limited to _MAX_RATIO, which patches and segments without a next merge get.
         """
-        made, ended = np.zeros(patches + len(self.steps)), np.full(patches + len(self.steps), np.inf)
-        made[self.steps[:, 2]] = self.costs
-        ended[self.steps[:, :2]] = self.costs[:, None]
+        own, following = np.zeros(patches + len(self.steps)), np.full(patches + len(self.steps), np.inf)
+        own[self.steps[:, 2]] = self.costs
+        following[self.steps[:, :2]] = self.costs[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(made > 0, ended / made, _MAX_RATIO)
+            ratio = np.where(own > 0, following / own, _MAX_RATIO)
         return np.log(np.clip(ratio, 1 + 1e-4, _MAX_RATIO)).astype(np.float32)
 
 
@@ -150,9 +150,9 @@ def bridges(means: np.ndarray, component: np.ndarray) -> np.ndarray:
         order = np.lexsort((distance, component))
         ends = order[np.unique(component[order], return_index=True)[1]]
         ends = ends[np.isfinite(distance[ends])]
-        found = np.unique(np.sort(np.stack([ends, other[ends]], axis=1), axis=1), axis=0)
-        links.append(found.astype(np.int32))
-        component = _components(component.max() + 1, component[found])[component]
+        pairs = np.unique(np.sort(np.stack([ends, other[ends]], axis=1), axis=1), axis=0)
+        links.append(pairs.astype(np.int32))
+        component = _components(component.max() + 1, component[pairs])[component]
     return np.concatenate(links)
 
 
@@ -163,22 +163,22 @@ def _nearest_of_another(means: np.ndarray, component: np.ndarray) -> tuple[np.nd
     vice versa.
     """
     other, distance = np.zeros(len(means), np.int64), np.full(len(means), np.inf)
-    asks = component != np.bincount(component).argmax()
+    small = component != np.bincount(component).argmax()
     for bit in range(int(component.max()).bit_length()):
         for value in (0, 1):
-            there = np.flatnonzero((component >> bit & 1) != value)
-            here = np.flatnonzero(((component >> bit & 1) == value) & asks)
-            if not len(there) or not len(here):
+            targets = np.flatnonzero((component >> bit & 1) != value)
+            queries = np.flatnonzero(((component >> bit & 1) == value) & small)
+            if not len(targets) or not len(queries):
                 continue
-            ids, lengths = nearest(means[there], 1, means[here])
-            nearer = lengths[:, 0] < distance[here]
-            other[here[nearer]] = there[ids[nearer, 0]]
-            distance[here[nearer]] = lengths[nearer, 0]
+            ids, lengths = nearest(means[targets], 1, means[queries])
+            nearer = lengths[:, 0] < distance[queries]
+            other[queries[nearer]] = targets[ids[nearer, 0]]
+            distance[queries[nearer]] = lengths[nearer, 0]
     return other, distance
 
 
 def _bridged(graph: Graph, weight: float) -> Graph:
-    """The graph with links to isolated components: each as many equal edges as a border of the smaller part has."""
+    """The graph with links to isolated components: a link has as many equal edges as a border of the smaller part."""
     component = _components(len(graph.means), graph.pairs)
     links = bridges(graph.means, component)
     if not len(links):
@@ -186,9 +186,9 @@ def _bridged(graph: Graph, weight: float) -> Graph:
     sizes = np.bincount(component)[component]
     length = np.linalg.norm(graph.means[links[:, 0]] - graph.means[links[:, 1]], axis=1)
     gap = length / np.maximum(graph.spacing[links].max(axis=1), 1e-12)
-    many = np.sqrt(sizes[links].min(axis=1)).round().astype(int)
-    pairs = np.concatenate([graph.pairs, np.repeat(links, many, axis=0)])
-    weights = np.concatenate([graph.weights, np.repeat(weight * gap, many)]).astype(np.float32)
+    copies = np.sqrt(sizes[links].min(axis=1)).round().astype(int)
+    pairs = np.concatenate([graph.pairs, np.repeat(links, copies, axis=0)])
+    weights = np.concatenate([graph.weights, np.repeat(weight * gap, copies)]).astype(np.float32)
     return Graph(graph.means, graph.spacing, pairs, weights)
 
 
@@ -216,14 +216,14 @@ class _Segments:
         """All merges (a, b, new) with their costs, in order; `new` continues the numbers of the patches."""
         heap = [(self._cost(a, b), a, b) for a, others in enumerate(self.next_to) for b in others if a < b]
         heapq.heapify(heap)
-        gone: set[int] = set()
+        merged: set[int] = set()
         joins = []
         while heap:
             cost, a, b = heapq.heappop(heap)
-            if a in gone or b in gone:
+            if a in merged or b in merged:
                 continue
             new = self._join(a, b)
-            gone.update((a, b))
+            merged.update((a, b))
             joins.append(((a, b, new), cost))
             for other in self.next_to[new]:
                 heapq.heappush(heap, (self._cost(other, new), other, new))
@@ -232,21 +232,21 @@ class _Segments:
     def _cost(self, a: int, b: int) -> float:
         total, number = self.next_to[a][b]
         share = number / min(self.size[a], self.size[b]) ** 0.5  # a line across n points of a surface has about n^0.5
-        whole = self.area[a] + self.area[b]
-        return total / number * whole**self.settings.whole_power / share**self.settings.border_power
+        area = self.area[a] + self.area[b]
+        return total / number * area**self.settings.whole_power / share**self.settings.border_power
 
     def _join(self, a: int, b: int) -> int:
         new = len(self.size)
         self.size.append(self.size[a] + self.size[b])
         self.area.append(self.area[a] + self.area[b])
-        around: dict[int, tuple[float, int]] = {}
+        borders: dict[int, tuple[float, int]] = {}
         for old in (a, b):
             for other, (total, number) in self.next_to[old].items():
                 if other not in (a, b):
-                    before = around.get(other, (0.0, 0))
-                    around[other] = (before[0] + total, before[1] + number)
+                    before = borders.get(other, (0.0, 0))
+                    borders[other] = (before[0] + total, before[1] + number)
                     self.next_to[other].pop(old)
-        for other, border in around.items():
+        for other, border in borders.items():
             self.next_to[other][new] = border
-        self.next_to.append(around)
+        self.next_to.append(borders)
         return new

@@ -67,9 +67,9 @@ class _Poll:
     def drop(self, segment: int) -> None:
         """Drop a segment; its masks support their next remaining segment."""
         self.value[segment] = np.inf
-        there = np.flatnonzero(self.at < self.begins[1:])
+        voters = np.flatnonzero(self.at < self.begins[1:])
         changed = set()
-        for m in there[self.choices[self.at[there]] == segment].tolist():
+        for m in voters[self.choices[self.at[voters]] == segment].tolist():
             while self.at[m] < self.begins[m + 1] and np.isinf(self.value[self.choices[self.at[m]]]):
                 self.at[m] += 1
             if self.at[m] < self.begins[m + 1]:
@@ -93,7 +93,7 @@ def _poll(sample: Sample, sets: np.ndarray) -> _Poll:
         most = shown.max(axis=1, keepdims=True, initial=0)
         # the view shows the segment well, and at least as large as its smallest mask
         sees[begin : begin + _BLOCK] = (shown > SEES * most) & (shown >= _ROUNDING * smallest)
-    segment, mask, alike = np.concatenate(segments), np.concatenate(masks), np.concatenate(likeness)
-    order = np.lexsort((segment, -alike, mask))
+    segment, mask, similarity = np.concatenate(segments), np.concatenate(masks), np.concatenate(likeness)
+    order = np.lexsort((segment, -similarity, mask))
     begins = np.concatenate([[0], np.cumsum(np.bincount(mask, minlength=total))])
     return _Poll(segment[order], begins, sample.view_of, sees)

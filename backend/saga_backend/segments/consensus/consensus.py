@@ -42,9 +42,9 @@ def consensus(incidence: Incidence, control: Control, seed: int = 0) -> list[np.
     if len(shown) > most:
         shown = np.sort(np.random.default_rng(seed).choice(shown, most, replace=False))
     sample = sample_of(incidence, shown)
-    found = _search(sample, control)
-    kept = confirmed(sample, found.sets)
-    return [selected for selected in vote(incidence, found.masks[kept], found.weights[kept]) if selected.any()]
+    results = _search(sample, control)
+    ids = confirmed(sample, results.sets)
+    return [selected for selected in vote(incidence, results.masks[ids], results.weights[ids]) if selected.any()]
 
 
 def _sample_size(incidence: Incidence, shown: int) -> int:
@@ -95,7 +95,7 @@ def _search(sample: Sample, control: Control) -> _Results:
     as well, so the result does not depend on the batch size.
     """
     support, twins, likeness = supports(sample, control)
-    explained, found = support < _LEAST, _Results(sample)
+    explained, results = support < _LEAST, _Results(sample)
     order = np.argsort(-support, kind="stable")
     position, at_once = 0, numba.get_num_threads()
     while position < len(order):
@@ -104,30 +104,30 @@ def _search(sample: Sample, control: Control) -> _Results:
         if not len(open_):
             break
         position = int(open_[-1]) + 1
-        skipped = _refine_batch(sample, order[open_], (twins, likeness), explained, found)
+        skipped = _refine_batch(sample, order[open_], (twins, likeness), explained, results)
         at_once = min(2 * at_once, _MAX_BATCH) if not skipped else numba.get_num_threads()
-    return found
+    return results
 
 
 def _refine_batch(
-    sample: Sample, seeds: np.ndarray, twins: tuple[np.ndarray, np.ndarray], explained: np.ndarray, found: _Results
+    sample: Sample, seeds: np.ndarray, twins: tuple[np.ndarray, np.ndarray], explained: np.ndarray, results: _Results
 ) -> int:
     """Refine some masks and add new segments; returns the number of masks that another one explained."""
-    refined = refine(sample, *_starts(sample, seeds, twins), found.sets)
+    refined = refine(sample, *_starts(sample, seeds, twins), results.sets)
     last = refined.selections[np.arange(len(seeds)), np.maximum(refined.rounds, 1) - 1]
     new = (refined.rounds > 0) & ~refined.known & (sizes(last) > 0)
     ious = np.zeros((len(seeds), len(explained)), np.float32)
     ious[new], _ = agreements(sample, last[new])
-    before, skipped = len(found), 0
+    before, skipped = len(results), 0
     for b, seed in enumerate(seeds):
         if explained[seed]:
             skipped += 1
             continue
         explained[seed] = True
-        fresh = found.sets[before:]
+        fresh = results.sets[before:]
         if new[b] and not any(same_as_any(s, fresh) for s in refined.selections[b, : refined.rounds[b]]):
             explained |= ious[b] > _EXPLAINED
-            found.add(refined, b)
+            results.add(refined, b)
     return skipped
 
 

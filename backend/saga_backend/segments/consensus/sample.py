@@ -112,5 +112,5 @@ def _fill_shares(held, shown, view_of, shares):
             view = view_of[held[1][k]]
             while at < end and shown[1][at] < view:  # both lists ascend
                 at += 1
-            there = shown[2][at] if at < end and shown[1][at] == view else np.float32(0.0)
-            shares[k] = held[2][k] / max(there, np.float32(1e-9))
+            weight = shown[2][at] if at < end and shown[1][at] == view else np.float32(0.0)
+            shares[k] = held[2][k] / max(weight, np.float32(1e-9))

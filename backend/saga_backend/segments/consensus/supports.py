@@ -58,14 +58,14 @@ def _project(sample, seen, common):
 def _project_one(sample, m, seen, common):
     offsets, ids, inside = sample.mask_starts, sample.mask_ids, sample.mask_weights
     starts, views, shown = sample.shown_starts, sample.shown_by, sample.shown_weights
-    lifted, there = np.zeros(len(seen), np.float32), np.zeros(len(seen), np.float32)
+    lifted, visible = np.zeros(len(seen), np.float32), np.zeros(len(seen), np.float32)
     for k in range(offsets[m], offsets[m + 1]):
         share = _share(sample, m, k)
         for at in range(starts[ids[k]], starts[ids[k] + 1]):
             lifted[views[at]] += share * shown[at]
-            there[views[at]] += inside[k]
+            visible[views[at]] += inside[k]
     for v in range(len(seen)):
-        seen[v, m], common[v, m] = lifted[v], there[v]
+        seen[v, m], common[v, m] = lifted[v], visible[v]
 
 
 @numba.njit(inline="always")
@@ -89,10 +89,10 @@ def _compare(sample, views, looks, out):
 def _compare_view(sample, view, looks, out):
     """Compare the masks of a view with all masks of later views; no other thread writes these pairs of views."""
     later = sample.first[view + 1]
-    there = np.zeros((len(sample.masses) - later, 2), np.float32)
+    both = np.zeros((len(sample.masses) - later, 2), np.float32)
     for m in range(sample.first[view], later):
-        _meet(sample, m, later, there)
-        _keep_best(sample, m, later, there, looks, out)
+        _meet(sample, m, later, both)
+        _keep_best(sample, m, later, both, looks, out)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -101,7 +101,7 @@ def _meet(sample, m, later, both):
     offsets, masks, inside = sample.held_starts, sample.held_by, sample.held_weights
     both[:] = 0.0
     for k in range(sample.mask_starts[m], sample.mask_starts[m + 1]):
-        i, here, share = sample.mask_ids[k], sample.mask_weights[k], _share(sample, m, k)
+        i, weight, share = sample.mask_ids[k], sample.mask_weights[k], _share(sample, m, k)
         low, end = offsets[i], offsets[i + 1]
         high = end
         while low < high:  # the first of its masks from `later` on
@@ -113,7 +113,7 @@ def _meet(sample, m, later, both):
         for e in range(low, end):
             a = masks[e] - later
             both[a, 0] += share * inside[e]
-            both[a, 1] += sample.shares[e] * here
+            both[a, 1] += sample.shares[e] * weight
 
 
 @numba.njit(cache=True, nogil=True)
@@ -122,13 +122,13 @@ def _keep_best(sample, m, later, both, looks, out):
     twins, likeness = out
     v = sample.view_of[m]
     for n in range(len(both)):
-        there, back = both[n, 0], both[n, 1]
-        if there > 0 and back > 0:
+        forward, backward = both[n, 0], both[n, 1]
+        if forward > 0 and backward > 0:
             a, u = later + n, sample.view_of[later + n]
-            one = there / max(common[v, a] + seen[u, m] - there, np.float32(1e-9))
-            two = back / max(common[u, m] + seen[v, a] - back, np.float32(1e-9))
-            alike = min(one, two)
-            if alike > likeness[v, a]:
-                likeness[v, a], twins[v, a] = alike, m
-            if alike > likeness[u, m]:
-                likeness[u, m], twins[u, m] = alike, a
+            one = forward / max(common[v, a] + seen[u, m] - forward, np.float32(1e-9))
+            two = backward / max(common[u, m] + seen[v, a] - backward, np.float32(1e-9))
+            similarity = min(one, two)
+            if similarity > likeness[v, a]:
+                likeness[v, a], twins[v, a] = similarity, m
+            if similarity > likeness[u, m]:
+                likeness[u, m], twins[u, m] = similarity, a
