@@ -6,14 +6,13 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 
 from ..errors import ErrorCode, UserError
-from ..scene.requests import click, prompts, requery
-from ..scene.requests.cameras import flat_matrices, view_from_flat
+from ..scene.requests import requery, view_click
+from ..scene.requests.cameras import flat_matrices
 from ..scene.requests.lookup import find_splat, granularity, participants
-from ..scene.splat.point_cloud import selection
+from ..scene.requests.view_click import ViewClick
 from ..scene.state import timer
 from ..scene.state.launch import ensure_started
 from ..scene.state.properties import MODES
-from ..wire.messages import Prompt
 from .reporting import Result, reported
 
 _ONCE = {"SKIP_SAVE"}  # not reused from the last call
@@ -81,12 +80,12 @@ class SAGA_OT_click(bpy.types.Operator):
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """Wait for the answer without blocking the window; Esc cancels."""
         if event.type == "ESC":
-            self._query.request.cancel()
+            self._sent.query.request.cancel()
             return {"RUNNING_MODAL"}  # not passed on: Esc would also clear the selection
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         timer.pump()
-        if not self._query.request.ended:
+        if not self._sent.query.request.ended:
             return {"PASS_THROUGH"}
         context.window_manager.event_timer_remove(self._timer)
         return self._finish(context)
@@ -94,14 +93,14 @@ class SAGA_OT_click(bpy.types.Operator):
     def cancel(self, context: bpy.types.Context) -> None:
         """Clean up when Blender ends the operator, for example because it loads another file."""
         context.window_manager.event_timer_remove(self._timer)
-        self._query.request.cancel()
+        self._sent.query.request.cancel()
 
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Select and wait for the answer, for scripts and for Adjust Last Operation."""
         context.view_layer.update()  # a script may have just moved objects
         self._ask(context)
-        self._query.request.wait()
+        self._sent.query.request.wait()
         return self._finish(context)
 
     def _fill(self, context: bpy.types.Context, event: bpy.types.Event) -> None:
@@ -124,45 +123,28 @@ class SAGA_OT_click(bpy.types.Operator):
         if not self.properties.is_property_set("mode"):
             self.mode = context.scene.saga.mode
 
-    def _corners(self) -> prompts.Corners:
-        return (self.x, self.y, self.x2, self.y2) if self.box else (self.x, self.y, self.x, self.y)
-
     def _ask(self, context: bpy.types.Context) -> None:
-        """Send the click. Shift and Ctrl refine the earlier clicks while these still define the selection."""
+        """Send the click."""
         objects = participants(context, find_splat(context, self.object))
-        view = view_from_flat(self.view_matrix, self.projection_matrix, (self.width, self.height))
-        earlier: tuple[Prompt, ...] = ()
-        self._how, scale = self.mode.lower(), self.scale
-        refines = self.mode in ("ADD", "SUBTRACT")
-        if refines and prompts.hold(context.scene, objects):
-            self._how, earlier = "refine", prompts.recall(context.scene)
-            scale = context.scene.saga.scale if scale < 0 else scale  # a second object keeps the scale of the first
-        elif self.mode == "ADD" and not any(selection(o).any() for o in objects):
-            self._how = "set"
-        positive = not (self._how == "refine" and self.mode == "SUBTRACT")
-        prompt = prompts.make_prompt(view, self._corners(), positive)
-        options = prompts.select_options(context.scene, scale, self.threshold, self.similarity)
-        instant = prompts.is_instant(context.scene)
-        self._query, self._positive = click.ask(objects, (*earlier, prompt), options, instant), positive
+        given = ViewClick(
+            tuple(self.view_matrix),
+            tuple(self.projection_matrix),
+            (self.width, self.height),
+            (self.x, self.y, self.x2, self.y2) if self.box else (self.x, self.y, self.x, self.y),
+            self.box,
+            self.mode,
+            self.scale,
+            self.threshold,
+            self.similarity,
+        )
+        self._sent = view_click.send(context, objects, given)
 
     @reported
     def _finish(self, context: bpy.types.Context) -> Result:
-        answer = click.apply(self._query, "set" if self._how == "refine" else self._how)
-        self._remember(context.scene)
+        answer = view_click.finish(context.scene, self._sent)
         words = requery.show(context.scene.saga, answer)
         self.report({"WARNING" if answer.note else "INFO"}, words)
         return {"FINISHED"}
-
-    def _remember(self, scene: bpy.types.Scene) -> None:
-        """Record the clicks, unless the selection also has parts that no click made."""
-        if self._how != "refine":
-            prompts.forget(scene)
-        if self._how not in ("set", "refine"):
-            return
-        record = {"view": self.view_matrix, "projection": self.projection_matrix}
-        record |= {"width": self.width, "height": self.height, "corners": self._corners()}
-        prompts.add(scene, record | {"positive": self._positive, "box": self.box})
-        prompts.confirm(scene, click.objects_of(self._query))
 
 
 CLASSES = (SAGA_OT_click,)

@@ -73,7 +73,7 @@ class Window:
         operator = Clicked(**given)
         result = operator.invoke(self.context, SimpleNamespace(mouse_region_x=x, mouse_region_y=y))
         while result & {"RUNNING_MODAL", "PASS_THROUGH"}:
-            session().link.backend.wait(operator._query.request.job)
+            session().link.backend.wait(operator._sent.query.request.job)
             result = operator.modal(self.context, SimpleNamespace(type="TIMER"))
         return operator, result
 
@@ -124,7 +124,7 @@ def test_escape_gives_the_click_up(trained: bpy.types.Object) -> None:
     operator = Clicked()
     operator.invoke(window.context, SimpleNamespace(mouse_region_x=x, mouse_region_y=y))
     assert operator.modal(window.context, SimpleNamespace(type="ESC")) == {"RUNNING_MODAL"}  # not to the tool as well
-    session().link.backend.wait(operator._query.request.job)
+    session().link.backend.wait(operator._sent.query.request.job)
     result = operator.modal(window.context, SimpleNamespace(type="TIMER"))
     assert window.timers == 0
     # The cancel may come too late: then the click has its ordinary end.
@@ -138,7 +138,7 @@ def test_another_file_while_a_click_is_under_way(trained: bpy.types.Object) -> N
     operator.invoke(window.context, SimpleNamespace(mouse_region_x=x, mouse_region_y=y))
     assert window.timers == 1
     operator.cancel(window.context)  # what Blender calls
-    assert window.timers == 0 and operator._query.request.job.cancelling
+    assert window.timers == 0 and operator._sent.query.request.job.cancelling
 
 
 def test_click_outside_of_a_viewport_is_one_report(trained: bpy.types.Object) -> None:
