@@ -6,10 +6,9 @@ import bpy
 from bpy.props import FloatProperty, IntProperty, StringProperty
 
 from ..errors import Cancelled, ErrorCode, UserError
-from ..scene.requests import prompts, recolor
+from ..scene.requests import recolor
 from ..scene.requests.lookup import active_first
 from ..scene.requests.weights import clip_weights
-from ..scene.splat import point_cloud
 from ..scene.state.launch import ensure_started
 from ..scene.state.status import status
 from ..wire.messages import Recolor
@@ -125,12 +124,7 @@ class SAGA_OT_recolor_apply(bpy.types.Operator):
         preview = recolor.shown()
         if preview is None:
             raise UserError("There is no preview to apply", fix="Press Preview first", code=ErrorCode.NO_PREVIEW)
-        changed = recolor.write(preview, context.scene.saga.recolor_strength)
-        recolor.forget()
-        for obj in bpy.data.objects:
-            if obj.data in changed:
-                point_cloud.deselect(obj)
-        prompts.forget(context.scene)
+        recolor.apply(preview, context.scene)
         status.tell(_summary(preview))
         self.report({"INFO"}, _summary(preview))
         return {"FINISHED"}

@@ -24,6 +24,7 @@ from ..state import properties
 from ..state.link import link
 from ..state.request import SceneRequest
 from ..state.searches import searches
+from . import prompts
 
 _BASE = "radiance:base"
 _numbers = itertools.count(1)
@@ -163,6 +164,20 @@ def write(preview: Preview, strength: float) -> list[bpy.types.PointCloud]:
         attributes.write(points, _BASE, "FLOAT4", base)
         points.update_tag()
     return holders
+
+
+def apply(preview: Preview, scene: bpy.types.Scene) -> None:
+    """Write the colors of a preview at the scene's strength, end it, and clear the selection, which would hide them.
+
+    Raises:
+        UserError: as `write`.
+    """
+    changed = write(preview, scene.saga.recolor_strength)
+    forget()
+    for obj in bpy.data.objects:
+        if obj.data in changed:
+            point_cloud.deselect(obj)
+    prompts.forget(scene)
 
 
 def _mixed(preview: Preview, strength: float) -> list[tuple[_Part, np.ndarray]]:
