@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import bpy
-import numpy as np
 from bpy.props import BoolProperty, StringProperty
 
 from ..errors import ErrorCode, UserError
+from ..scene.edit import selected
 from ..scene.files import adopt
 from ..scene.requests import prompts
 from ..scene.requests.lookup import active_first, with_selection
@@ -36,8 +36,8 @@ class SAGA_OT_split(bpy.types.Operator):
 
         Linked duplicates share their selection: only the active one is split, the others keep all points.
         """
-        selected = with_selection(context, self.object)
-        partial = [o for o in selected if not point_cloud.selection(o).all()] or selected[:1]
+        objects = with_selection(context, self.object)
+        partial = [o for o in objects if not point_cloud.selection(o).all()] or objects[:1]
         parts = [point_cloud.split(o) for o in partial]
         prompts.forget(context.scene)
         if context.mode == "OBJECT":
@@ -59,9 +59,7 @@ class SAGA_OT_invert(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Change the object, or all objects that share its model."""
-        holders = {o.data.session_uid: o for o in active_first(context, self.object)}  # invert shared data once
-        for obj in holders.values():
-            point_cloud.set_selection(obj, ~point_cloud.selection(obj) & ~point_cloud.hidden(obj))
+        selected.invert(active_first(context, self.object))
         prompts.forget(context.scene)
         return {"FINISHED"}
 
@@ -78,8 +76,7 @@ class SAGA_OT_clear(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Change the object, or all objects that share its model."""
-        for obj in active_first(context, self.object):
-            point_cloud.set_selection(obj, np.zeros(len(obj.data.points), np.bool_))
+        selected.clear(active_first(context, self.object))
         prompts.forget(context.scene)
         return {"FINISHED"}
 
@@ -117,12 +114,7 @@ class SAGA_OT_delete(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Delete from every object with a selection; refuse to empty an object."""
-        objects = with_selection(context, self.object)
-        for obj in objects:
-            if point_cloud.selection(obj).all():
-                what, fix = f"All Gaussians of {obj.name} are selected", "Delete the object instead (X)"
-                raise UserError(what, "deleting them would leave an empty splat", fix, code=ErrorCode.ALL_SELECTED)
-        count = sum(point_cloud.delete(obj) for obj in objects)
+        count = selected.delete(with_selection(context, self.object))
         prompts.forget(context.scene)
         self.report({"INFO"}, f"Deleted {count:,} Gaussians")
         return {"FINISHED"}
@@ -143,13 +135,8 @@ class SAGA_OT_hide(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Hide in all objects; isolating hides objects without a selection completely."""
-        if not with_selection(context, self.object):
-            return {"CANCELLED"}
-        for obj in active_first(context, self.object):
-            chosen = point_cloud.selection(obj)
-            point_cloud.set_hidden(obj, point_cloud.hidden(obj) | (~chosen if self.others else chosen))
-            if not self.others:
-                point_cloud.set_selection(obj, chosen & ~chosen)
+        with_selection(context, self.object)  # raises an error if nothing is selected
+        selected.hide(active_first(context, self.object), self.others)
         return {"FINISHED"}
 
 
@@ -165,8 +152,7 @@ class SAGA_OT_show_all(bpy.types.Operator):
     @reported
     def execute(self, context: bpy.types.Context) -> Result:
         """Change the object, or all objects that share its model."""
-        for obj in active_first(context, self.object):
-            point_cloud.set_hidden(obj, np.zeros(len(obj.data.points), np.bool_))
+        selected.show_all(active_first(context, self.object))
         return {"FINISHED"}
 
 
