@@ -43,7 +43,7 @@ def bench_scene(count: int, views: int, seed: int = 0) -> BenchScene:
     for number, share in enumerate(shares):
         place = (np.array(divmod(number, k)) - (k - 1) / 2) * _CELL + random.uniform(-0.1, 0.1, 2)
         for part in _thing(int(share), random):
-            parts.append(_splats(part.moved((*place, 0.0)), random))
+            parts.append(_splats(part.transform((*place, 0.0)), random))
             objects.append(np.full(len(part), number + 1, np.int32))
     cloud = transform_cloud(concatenate(parts), BLENDER_TO_RDF)
     return BenchScene(cloud, np.concatenate(objects), [_view(i, views, k, random) for i in range(views)])
@@ -54,8 +54,8 @@ def _thing(count: int, random: np.random.Generator) -> list[Surface]:
     half = random.uniform(0.15, 0.30, 3)
     radius = random.uniform(0.15, 0.25)
     base = count // 2
-    ball = sphere(radius, count - base, random).moved((0, 0, 2 * half[2] + 0.9 * radius))
-    return [box(tuple(half), base, random).moved((0, 0, half[2])), ball]
+    ball = sphere(radius, count - base, random).transform((0, 0, 2 * half[2] + 0.9 * radius))
+    return [box(tuple(half), base, random).transform((0, 0, half[2])), ball]
 
 
 def _splats(surface: Surface, random: np.random.Generator) -> GaussianCloud:

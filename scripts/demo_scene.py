@@ -15,7 +15,7 @@ from blender_saga.gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 from blender_saga.gaussians.view import View, look_at
 from saga_backend.cameras.virtual import CaptureSettings, capture, extent
 from saga_backend.cli.files import read_labels, read_scene
-from saga_backend.evaluation.metrics import SEEN, deepest_pixel, iou, raise_largest_weights, true_map
+from saga_backend.evaluation.metrics import SEEN, deepest_pixel, iou, true_map, update_largest_weights
 from saga_backend.rasterizer.cpu import Picture, all_pixels, contributions, render
 from saga_backend.tools.tabletop import make_tabletop, tabletop_names
 
@@ -110,7 +110,7 @@ def judge(scene: Scene, aim: Aim, mask: np.ndarray) -> list[str]:
         return []
     largest = np.zeros(len(scene.cloud), np.float32)
     for view in capture(scene.cloud, CaptureSettings(limit=_JUDGES)).views:
-        raise_largest_weights(largest, contributions(scene.cloud, view, all_pixels(view)))
+        update_largest_weights(largest, contributions(scene.cloud, view, all_pixels(view)))
     seen = largest >= SEEN
     lines = []
     for level, label in enumerate(aim.truth):

@@ -1,1 +1,1 @@
-"""Quality of selections: protocols, published benchmarks, pictures."""
+"""The quality of selections: protocols, published benchmarks, pictures."""

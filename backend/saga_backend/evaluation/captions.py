@@ -1,4 +1,4 @@
-"""What the things of the standard synthetic scene are called: "red box", "blue sphere", "gray knob"."""
+"""Captions of the parts of the standard synthetic scene: "red box", "blue sphere", "gray knob"."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ PALETTE = {
 }
 """Color names and a typical color of each, sRGB 0..1."""
 SHAPES = ("box", "sphere", "knob")
-"""Of an object's parts, in their order."""
+"""The shapes of an object's parts, in the order of the parts."""
 COLORS = tuple(PALETTE)
 
 
 def color_names(rgb: np.ndarray) -> list[str]:
-    """The name of the nearest color of the palette, by distance in CIE Lab, for [M,3] sRGB 0..1."""
+    """The names of the nearest palette colors, by distance in CIE Lab.
+
+    Args:
+        rgb: [M,3], sRGB 0..1.
+    """
     palette = srgb_to_lab(np.array(list(PALETTE.values())))
     lab = srgb_to_lab(np.asarray(rgb, np.float64).reshape(-1, 3))
     return [COLORS[i] for i in np.linalg.norm(lab[:, None] - palette[None], axis=2).argmin(axis=1)]
@@ -41,7 +45,7 @@ def part_colors(cloud: GaussianCloud, parts: np.ndarray) -> np.ndarray:
 
     Args:
         cloud: the scene.
-        parts: [N] int, part of every Gaussian, 0 = none.
+        parts: [N] int, the part of every Gaussian, 0 = none.
     """
     rgb = 0.5 + C0 * cloud.sh[:, 0]
     number = np.bincount(parts)[1:]
@@ -49,7 +53,7 @@ def part_colors(cloud: GaussianCloud, parts: np.ndarray) -> np.ndarray:
 
 
 def shape_of(part: int) -> str:
-    """What part 1, 2 ... of the standard scene is."""
+    """The shape of part 1, 2 ... of the standard scene."""
     return SHAPES[(part - 1) % len(SHAPES)]
 
 
@@ -59,16 +63,16 @@ def caption(color: str, shape: str) -> str:
 
 
 def composite(parts: Sequence[str]) -> str:
-    """Several parts in one mask: "red box with blue sphere and gray knob"."""
+    """The caption of a mask with several parts: "red box with blue sphere and gray knob"."""
     return parts[0] if len(parts) < 2 else f"{parts[0]} with {' and '.join(parts[1:])}"
 
 
 def scene_captions(cloud: GaussianCloud, parts: np.ndarray) -> dict[int, str]:
-    """The caption of every part of a standard scene, by its label; several may share one."""
+    """The caption of every part of a standard scene, by label. Several parts can have the same caption."""
     names = color_names(part_colors(cloud, parts))
     return {part: caption(name, shape_of(part)) for part, name in enumerate(names, start=1)}
 
 
 def vocabulary() -> list[str]:
-    """Every caption that a part can have."""
+    """All captions that a part can have."""
     return [caption(color, shape) for shape in SHAPES for color in COLORS]

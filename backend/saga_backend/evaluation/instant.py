@@ -1,4 +1,4 @@
-"""Instant select under the evaluation's protocol: nothing is trained, every click is answered from its picture."""
+"""Instant select under the evaluation protocol: it needs no training and answers each click from the picture."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from ..selection.instant.select import Instant
 from ..selection.instant.stage import CloudStage
 from .protocol import Sight
 
-_STEPS = 2  # the slider means one of three masks
+_STEPS = 2  # the slider chooses one of three masks
 
 
 @dataclass(eq=False)
 class InstantJudge:
-    """Answers the protocol's clicks; what was asked before is answered from memory.
+    """Answers the clicks of the protocol, repeated clicks from a cache.
 
     Attributes:
         cloud: N Gaussians.
-        segmenter: finds masks.
-        raster: draws.
-        neighbors: views around a thing that are asked too.
+        segmenter: finds the masks.
+        raster: renders the pictures.
+        neighbors: number of further views around an object that vote too.
     """
 
     cloud: GaussianCloud
     segmenter: Segmenter
     raster: Rasterizer
     neighbors: int
-    _known: dict[tuple, np.ndarray] = field(default_factory=dict)
+    _cache: dict[tuple, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         stage = CloudStage(self.cloud, self.raster)
         self._instant = Instant(self.segmenter, stage, self.cloud.means, self.neighbors)
 
     def select(self, sight: Sight, pixels: np.ndarray, positive: np.ndarray, scale: float | None) -> np.ndarray:
-        """See protocol.Selector."""
+        """Select the Gaussians of some clicks (see protocol.Selector)."""
         step = None if scale is None else round(scale * _STEPS) / _STEPS
         at = np.asarray(pixels, np.float32)
         key = (sight.view.key, at.tobytes(), np.asarray(positive).tobytes(), step)
-        if key not in self._known:
+        if key not in self._cache:
             prompts = [Prompt(sight.view, p[None], positive=bool(yes)) for p, yes in zip(at, positive, strict=True)]
-            self._known[key] = self._instant.select(prompts, step).selected
-        return self._known[key]
+            self._cache[key] = self._instant.select(prompts, step).selected
+        return self._cache[key]

@@ -1,4 +1,4 @@
-"""What is measured of a selection, and where the next click goes."""
+"""Metrics of a selection, and the position of the next click."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy import ndimage
 from ..rasterizer.contributions import Contributions
 
 SEEN = 0.02
-"""A Gaussian counts as seen when its largest blending weight over all views reaches this (design section 10)."""
+"""A Gaussian counts as seen if its largest blending weight over all views is at least this (design section 10)."""
 
 
 def iou(selected: np.ndarray, true: np.ndarray) -> float:
@@ -18,19 +18,19 @@ def iou(selected: np.ndarray, true: np.ndarray) -> float:
 
 
 def accuracy(selected: np.ndarray, true: np.ndarray) -> float:
-    """Share of the pixels that are right."""
+    """Share of the pixels with the right value."""
     return float(np.mean(selected == true))
 
 
-def raise_largest_weights(largest: np.ndarray, rows: Contributions) -> None:
-    """Take one more view into `largest` [N] float32, the largest blending weight of each Gaussian so far."""
+def update_largest_weights(largest: np.ndarray, rows: Contributions) -> None:
+    """Add a view to `largest` [N] float32, the largest blending weight of each Gaussian so far."""
     np.maximum.at(largest, rows.ids, rows.weights)
 
 
 def true_map(rows: Contributions, labels: np.ndarray) -> np.ndarray:
-    """The label that holds more than half of each pixel: [P] int32, 0 where none does.
+    """The label that has more than half of the weight of each pixel: [P] int32, 0 where no label has.
 
-    A selection is drawn by the same rule: a pixel is selected when the weights of selected Gaussians sum to over 0.5.
+    Selections follow the same rule: a pixel is selected if the weights of its selected Gaussians sum to over 0.5.
 
     Args:
         rows: P pixels.
@@ -44,12 +44,12 @@ def true_map(rows: Contributions, labels: np.ndarray) -> np.ndarray:
 
 
 def selected_pixels(rows: Contributions, masks: np.ndarray) -> np.ndarray:
-    """How selections look in a view: [S,P] bool from masks [S,N] bool (a pixel is in when over half of it is)."""
+    """The selected pixels [S,P] bool of masks [S,N] bool: the pixels with over half of their weight selected."""
     return rows.blend(np.ascontiguousarray(masks.T, dtype=np.float32)).T > 0.5
 
 
 def deepest_pixel(region: np.ndarray) -> np.ndarray:
-    """[2] int (column, row) of the pixel of a region [H,W] that is farthest from its border and the picture's edge.
+    """The pixel [2] int (column, row) of a region [H,W] that is farthest from the region's border and the picture's.
 
     Raises:
         ValueError: if the region is empty.
@@ -62,13 +62,13 @@ def deepest_pixel(region: np.ndarray) -> np.ndarray:
 
 
 def next_click(selected: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, bool] | None:
-    """The correction a patient user makes: in the middle of the largest connected error.
+    """The next correction of a patient user: a click in the middle of the largest connected error.
 
     Args:
         selected, true: [H,W] bool.
 
     Returns:
-        The pixel [2] int (column, row) and whether to add (True) or take away; None without an error.
+        The pixel [2] int (column, row), and True to add or False to remove; None without an error.
     """
     regions, count = ndimage.label(selected ^ true)
     if not count:

@@ -1,4 +1,4 @@
-"""What an evaluation looks like: image | truth | result, every thing in a color of its own."""
+"""Pictures of an evaluation: image | truth | result, with one color for each object or part."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .metrics import deepest_pixel, selected_pixels
 from .protocol import LEVELS, Level, ProtocolSettings, Selector, Task
 
 TITLES = ("image", "truth", "result")
-_BAR = 18  # height of the line with the titles, pixels
-_PAINT = 0.65  # how much of a painted pixel is paint
+_BAR = 18  # height of the title bar, pixels
+_PAINT = 0.65  # opacity of the paint
 
 
 def color(index: int) -> np.ndarray:
-    """[3] float, 0..1: colors that differ for neighboring numbers."""
+    """The color [3] float 0..1 of a number. Neighboring numbers have different colors."""
     return np.array(colorsys.hsv_to_rgb(index * 0.618 % 1.0, 0.55 + 0.35 * (index % 3) / 2, 1.0))
 
 
 def paint(rgb: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
-    """A picture with masks painted over it, smaller ones last so that none hides another.
+    """Paint masks over a picture, smaller masks last so that none hides another.
 
     Args:
         rgb: [H,W,3] float, 0..1.
-        masks: [H,W] bool each; mask i gets color i.
+        masks: [H,W] bool each; mask i has color i.
     """
     out = 0.55 * rgb.mean(axis=2, keepdims=True) + 0.1 * rgb
     for index in sorted(range(len(masks)), key=lambda i: -np.count_nonzero(masks[i])):
@@ -38,7 +38,7 @@ def paint(rgb: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def mark(rgb: np.ndarray, pixels: Sequence[np.ndarray] | np.ndarray, colors: Sequence[np.ndarray]) -> np.ndarray:
-    """A picture [H,W,3] with a dot, dark around, at each pixel (column, row)."""
+    """Draw a dot with a dark rim at each pixel (column, row) of a picture [H,W,3]."""
     out = rgb.copy()
     rows, columns = np.mgrid[0 : rgb.shape[0], 0 : rgb.shape[1]]
     for pixel, own in zip(pixels, colors, strict=True):
@@ -48,7 +48,12 @@ def mark(rgb: np.ndarray, pixels: Sequence[np.ndarray] | np.ndarray, colors: Seq
 
 
 def sheet(rows: Sequence[tuple[np.ndarray, ...]], titles: Sequence[str] = TITLES) -> np.ndarray:
-    """[H,W,3] uint8: rows of three pictures ([h,w,3] float 0..1 each, alike in a row), under their titles."""
+    """A sheet [H,W,3] uint8 of rows of three pictures under their titles.
+
+    Args:
+        rows: three pictures [h,w,3] float 0..1 each, of equal size in a row.
+        titles: of the three columns.
+    """
     width = max(3 * row[0].shape[1] + 8 for row in rows)
     bar = Image.new("RGB", (width, _BAR), (32, 32, 32))
     for number, title in enumerate(titles):
@@ -63,31 +68,31 @@ def sheet(rows: Sequence[tuple[np.ndarray, ...]], titles: Sequence[str] = TITLES
 
 
 def scene_sheet(selector: Selector, task: Task, cloud: GaussianCloud, settings: ProtocolSettings) -> np.ndarray | None:
-    """A sheet of the view that shows most things, a row a level: each thing clicked once under the rule `reference`.
+    """A sheet of the view with the most objects: a row for each level, with one click for each object or part.
 
     Returns:
-        [H,W,3] uint8, or None where no view shows anything.
+        [H,W,3] uint8; None if no view shows an object.
     """
     columns = task.labels.reshape(len(task.labels), -1).T
     pairs = zip(range(len(LEVELS)), columns, strict=False)
     levels = [Level(selector, task, np.ascontiguousarray(c), settings.of_level(n)) for n, c in pairs]
-    index = int(np.argmax([len(_shown(levels[0], i)) for i in range(len(task.sights))]))
-    if not _shown(levels[0], index):
+    index = int(np.argmax([len(_visible_labels(levels[0], i)) for i in range(len(task.sights))]))
+    if not _visible_labels(levels[0], index):
         return None
     rgb = render(cloud, task.sights[index].view).rgb
-    return sheet([_row(level, index, rgb) for level in levels])
+    return sheet([_sheet_row(level, index, rgb) for level in levels])
 
 
-def _shown(level: Level, index: int) -> list[int]:
+def _visible_labels(level: Level, index: int) -> list[int]:
     values, counts = np.unique(level.maps[index], return_counts=True)
     return [int(v) for v, c in zip(values, counts, strict=True) if v > 0 and c >= level.settings.smallest]
 
 
-def _row(level: Level, index: int, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    labels, rows = _shown(level, index), level.task.sights[index].rows
+def _sheet_row(level: Level, index: int, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    labels, rows = _visible_labels(level, index), level.task.sights[index].rows
     truth = [level.maps[index] == label for label in labels]
     pixels = [deepest_pixel(mask) for mask in truth]
-    picked = [level.click("reference", label, index, p).mask for label, p in zip(labels, pixels, strict=True)]
-    results = [drawn.reshape(rgb.shape[:2]) for drawn in selected_pixels(rows, np.stack(picked))] if picked else []
+    masks = [level.click("reference", label, index, p).mask for label, p in zip(labels, pixels, strict=True)]
+    results = [drawn.reshape(rgb.shape[:2]) for drawn in selected_pixels(rows, np.stack(masks))] if masks else []
     colors = [color(i) for i in range(len(labels))]
     return mark(rgb, pixels, colors), paint(rgb, truth), paint(rgb, results)

@@ -1,4 +1,4 @@
-"""The evaluation protocol of the design (section 10): clicks on labeled things, rules, 3D and 2D scores."""
+"""The evaluation protocol of the design (section 10): clicks on labeled segments, rules, 3D and 2D scores."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from .metrics import (
     deepest_pixel,
     iou,
     next_click,
-    raise_largest_weights,
     selected_pixels,
     true_map,
+    update_largest_weights,
 )
 
 Selector = Callable[["Sight", np.ndarray, np.ndarray, float | None], np.ndarray]
-"""(sight, pixels [P,2] int, positive [P] bool, scale or None for automatic) -> mask [N] bool."""
+"""(sight, pixels [P,2] int, positive [P] bool, scale or None for the automatic one) -> mask [N] bool."""
 
 RULES = ("default", "reference")
 LEVELS = ("objects", "parts")
 SWITCH = ((1.0,), (0.0,))
-"""Positions for each of LEVELS where a switch takes the slider's place: objects are coarse, parts are fine."""
+"""The positions for each of LEVELS if a switch replaces the slider: objects are coarse, parts are fine."""
 SCORES = ("miou_3d", "miou_3d_all", "miou_2d", "macc_2d")
 
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """A view that is clicked and judged in, with the rows of all its pixels, row by row."""
+    """A view for clicks and scores, with the contribution rows of all its pixels in row-major order."""
 
     view: View
     rows: Contributions
 
     def rows_at(self, pixels: np.ndarray) -> Contributions:
-        """The rows of some pixels [P,2] (column, row)."""
+        """The contribution rows of some pixels [P,2] (column, row)."""
         pixels = np.asarray(pixels, np.int64)
         return self.rows.take(pixels[:, 1] * self.view.width + pixels[:, 0])
 
 
 @dataclass(frozen=True)
 class ProtocolSettings:
-    """How things are clicked.
+    """Settings of the protocol.
 
     Attributes:
-        rules: which of RULES.
-        clicks: reference views, each with a first click, per thing.
-        scales: the slider's positions tried under the rule `reference`.
-        by_level: the same for each of LEVELS, in place of `scales`.
-        cap: clicks after which the count of clicks gives up; 0: not counted.
-        smallest: pixels of a thing a view must show to be clicked or judged in.
+        rules: some of RULES.
+        clicks: reference views of a segment; each gets a first click.
+        scales: slider positions that the rule `reference` tries.
+        by_level: the same for each of LEVELS; replaces `scales`.
+        cap: largest number of clicks when clicks are counted; 0: clicks are not counted.
+        smallest: pixels of a segment that a view must show to be used for a click or a score.
     """
 
     rules: tuple[str, ...] = RULES
@@ -74,13 +74,13 @@ class ProtocolSettings:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is evaluated on.
+    """A labeled scene.
 
     Attributes:
         labels: [N] or [N,2] int, object (and part); 0 = none.
         seen: [N] bool, the Gaussians that count for the 3D IoU.
-        sights: the views clicked and judged in.
-        names: for each level the names by label, where known.
+        sights: the views for clicks and scores.
+        names: for each level, the names by label; may be incomplete.
     """
 
     labels: np.ndarray
@@ -92,24 +92,25 @@ class Task:
 def observe(
     cloud: GaussianCloud, views: Sequence[View], keep: int = 12, control: Control | None = None
 ) -> tuple[list[Sight], np.ndarray]:
-    """Look at a cloud from all views once.
+    """Rasterize a cloud once from all views.
 
     Args:
         cloud: N Gaussians.
-        views: where from.
-        keep: how many evenly spaced views to keep with all their rows (about 20 to 80 MB each).
+        views: all views.
+        keep: number of evenly spaced views to keep with all their rows (about 20 to 80 MB each).
+        control: progress and cancellation.
 
     Returns:
-        The kept views, and [N] bool which Gaussians some view sees.
+        The kept views, and [N] bool, the Gaussians that are seen in some view.
     """
     control = control or Control()
     kept = set(np.unique(np.linspace(0, len(views) - 1, min(keep, len(views))).round().astype(int)).tolist())
     largest = np.zeros(len(cloud), np.float32)
     sights = []
     for index, view in enumerate(views):
-        control.progress("looking", index, len(views))
+        control.progress("rendering views", index, len(views))
         rows = contributions(cloud, view, all_pixels(view))
-        raise_largest_weights(largest, rows)
+        update_largest_weights(largest, rows)
         if index in kept:
             sights.append(Sight(view, rows))
     return sights, largest >= SEEN
@@ -118,24 +119,24 @@ def observe(
 def evaluate(
     selector: Selector, task: Task, settings: ProtocolSettings | None = None, control: Control | None = None
 ) -> dict:
-    """Click every labeled thing under every rule.
+    """Click every labeled segment under every rule.
 
     Returns:
-        {rule: {level: {miou_3d, miou_3d_all, miou_2d, macc_2d, clicks_to_85, clicks_to_90, per_object}}}; a score is
-        the mean over things of the mean over their clicks. Things that no view shows are listed with None and left
-        out of the means.
+        {rule: {level: {miou_3d, miou_3d_all, miou_2d, macc_2d, clicks_to_85, clicks_to_90, per_object}}}. A score is
+        the mean over the clicks of a segment, then over the segments. Segments without a view have None as scores and
+        do not count in the means.
     """
     settings, control = settings or ProtocolSettings(), control or Control()
     columns = task.labels.reshape(len(task.labels), -1).T
     rules: dict[str, dict] = {rule: {} for rule in settings.rules}
     for number, (level, column) in enumerate(zip(LEVELS, columns, strict=False)):
-        things = Level(selector, task, np.ascontiguousarray(column), settings.of_level(number))
+        segments = Level(selector, task, np.ascontiguousarray(column), settings.of_level(number))
         names = task.names[number] if task.names else {}
-        wanted = np.unique(column[column > 0])
+        labels = np.unique(column[column > 0])
         entries: dict[str, list[dict]] = {rule: [] for rule in settings.rules}
-        for index, label in enumerate(wanted):
-            control.progress(f"evaluating {level}", index, len(wanted))
-            for rule, entry in things.judge(int(label)).items():
+        for index, label in enumerate(labels):
+            control.progress(f"evaluating {level}", index, len(labels))
+            for rule, entry in segments.score(int(label)).items():
                 entries[rule].append({"label": int(label), "name": names.get(int(label), ""), **entry})
         for rule in settings.rules:
             rules[rule][level] = summary(entries[rule])
@@ -143,59 +144,59 @@ def evaluate(
 
 
 def summary(entries: list[dict]) -> dict:
-    """A level's line of the result: the means over the things that were clicked, and the things themselves."""
+    """The result of a level: the means over the segments with clicks, and the entries of all segments."""
     keys = (*SCORES, "clicks_to_85", "clicks_to_90")
-    shown = [entry for entry in entries if entry["clicks"]]
-    return {key: mean([entry[key] for entry in shown]) for key in keys} | {"per_object": entries}
+    clicked = [entry for entry in entries if entry["clicks"]]
+    return {key: mean([entry[key] for entry in clicked]) for key in keys} | {"per_object": entries}
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of what is there, to four digits; None where nothing is."""
-    there = [value for value in values if value is not None]
-    return round(float(np.mean(there)), 4) if there else None
+    """The mean of the values that are not None, to four digits; None if there are none."""
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 4) if known else None
 
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What a user points at in a view of P pixels.
+    """The clicks of a user in a view of P pixels.
 
     Attributes:
         pixels: [C,2] int (column, row), the clicks.
         positive: [C] bool, False for "not this".
-        wanted: [P] bool, the pixels of the thing.
-        known: [P] bool, the pixels of which it is known whether they are the thing's; None: all.
+        mask: [P] bool, the pixels of the segment.
+        known: [P] bool, the pixels with a known value in `mask`; None: all.
     """
 
     pixels: np.ndarray
     positive: np.ndarray
-    wanted: np.ndarray
+    mask: np.ndarray
     known: np.ndarray | None = None
 
 
 def select_by(
     rule: str, selector: Selector, sight: Sight, prompt: Prompt, scales: Sequence[float]
 ) -> tuple[float | None, np.ndarray]:
-    """Scale and mask [N] of a rule: `default` touches nothing, `reference` takes the scale that looks best.
+    """Scale and mask [N] of a rule: `default` uses the automatic scale, `reference` the scale with the best IoU.
 
-    Where several scales look the same in this view, nobody has a reason to move the slider between them: of those the
-    one counts whose selection is most like what the click began with, and of equal ones the middle.
+    Several scales can have the same IoU in this view. A user has no reason to move the slider between them, so the
+    scale counts whose selection is nearest to the automatic one by IoU, and the middle one among equals.
     """
-    untouched = selector(sight, prompt.pixels, prompt.positive, None)
+    automatic = selector(sight, prompt.pixels, prompt.positive, None)
     if rule == "default":
-        return None, untouched
+        return None, automatic
     masks = [selector(sight, prompt.pixels, prompt.positive, scale) for scale in scales]
     known = slice(None) if prompt.known is None else prompt.known
-    looks = [iou(drawn[known], prompt.wanted[known]) for drawn in selected_pixels(sight.rows, np.stack(masks))]
-    equal = np.flatnonzero(np.array(looks) == max(looks))
-    likeness = np.array([iou(masks[index], untouched) for index in equal])
-    equal = equal[likeness == likeness.max()]
+    ious = [iou(drawn[known], prompt.mask[known]) for drawn in selected_pixels(sight.rows, np.stack(masks))]
+    equal = np.flatnonzero(np.array(ious) == max(ious))
+    similarity = np.array([iou(masks[index], automatic) for index in equal])
+    equal = equal[similarity == similarity.max()]
     best = int(equal[len(equal) // 2])
     return scales[best], masks[best]
 
 
 @dataclass(frozen=True, eq=False)
 class Click:
-    """A first click: in which view, where, and what was selected with which scale."""
+    """A first click: the index of its view, its pixel, and the scale and mask of its selection."""
 
     sight: int
     pixel: np.ndarray
@@ -205,7 +206,7 @@ class Click:
 
 @dataclass(eq=False)
 class Level:
-    """One level of labels [N] under the protocol; keeps the true label map [H,W] of every view."""
+    """One level of labels [N] under the protocol, with the true label map [H,W] of every view."""
 
     selector: Selector
     task: Task
@@ -218,8 +219,8 @@ class Level:
             true_map(sight.rows, self.labels).reshape(sight.view.height, sight.view.width) for sight in self.task.sights
         ]
 
-    def judge(self, label: int) -> dict[str, dict]:
-        """Entry of a thing under each rule."""
+    def score(self, label: int) -> dict[str, dict]:
+        """The entry of a segment under each rule."""
         places = [(index, deepest_pixel(self.maps[index] == label)) for index in self._reference_views(label)]
         rules = self.settings.rules
         if not places:
@@ -229,25 +230,25 @@ class Level:
         scores = self._scores(label, [click for rule in rules for click in clicks[rule]])
         out = {}
         for position, rule in enumerate(rules):
-            mine = scores[position * len(places) : (position + 1) * len(places)]
-            means = {key: mean([score[key[1:]] for score in mine]) for key in SCORES}
-            out[rule] = means | self._patience(label, clicks[rule][0]) | {"clicks": mine}
+            own = scores[position * len(places) : (position + 1) * len(places)]
+            means = {key: mean([score[key[1:]] for score in own]) for key in SCORES}
+            out[rule] = means | self._count_clicks(label, clicks[rule][0]) | {"clicks": own}
         return out
 
     def _reference_views(self, label: int) -> list[int]:
-        """A few views, spread over those that show the thing at least half as large as the best one."""
+        """A few views, evenly spaced among those that show at least half as many pixels of the segment as the best."""
         areas = np.array([np.count_nonzero(true == label) for true in self.maps])
         good = np.flatnonzero(areas >= max(self.settings.smallest, areas.max() / 2))
         count = min(self.settings.clicks, len(good))
         return good[np.linspace(0, len(good) - 1, count).round().astype(int)].tolist() if count else []
 
     def click(self, rule: str, label: int, index: int, pixel: np.ndarray) -> Click:
-        """What a first click on a thing selects.
+        """Make a first click on a segment.
 
         Args:
             rule: one of RULES.
-            label: the thing.
-            index: of the view among the task's sights.
+            label: the segment.
+            index: the view's index in `task.sights`.
             pixel: [2] column, row.
         """
         prompt = Prompt(pixel[None], np.ones(1, bool), (self.maps[index] == label).ravel())
@@ -255,7 +256,7 @@ class Level:
         return Click(index, pixel, scale, mask)
 
     def _scores(self, label: int, clicks: list[Click]) -> list[dict]:
-        """3D scores of each click's selection, and its 2D scores in all views but the one it was made in."""
+        """The 3D scores of each click's selection, and its 2D scores in all views except the view of the click."""
         masks = np.stack([click.mask for click in clicks])
         ious: list[list[float]] = [[] for _ in clicks]
         accuracies: list[list[float]] = [[] for _ in clicks]
@@ -281,8 +282,8 @@ class Level:
             for number, click in enumerate(clicks)
         ]
 
-    def _patience(self, label: int, first: Click) -> dict[str, int | None]:
-        """Clicks until the 3D IoU reaches 0.85 and 0.90, correcting in the reference view; the scale stays."""
+    def _count_clicks(self, label: int, first: Click) -> dict[str, int | None]:
+        """Count the clicks until the 3D IoU is 0.85 and 0.90. Corrections are in the reference view, at one scale."""
         sight, true_labels = self.task.sights[first.sight], self.maps[first.sight]
         true_3d = (self.labels == label)[self.task.seen]
         cap = self.settings.cap
@@ -300,7 +301,7 @@ class Level:
             drawn = selected_pixels(sight.rows, mask[None])[0].reshape(true_labels.shape)
             click = next_click(drawn, true_labels == label)
             if click is None or (pixels == click[0]).all(axis=1).any():
-                break  # nothing left to correct from here, or a click that did not help
+                break  # no error is left in this view, or a click did not help
             pixels, positive = np.vstack([pixels, click[0]]), np.append(positive, click[1])
             mask = self.selector(sight, pixels, positive, first.scale)
         return reached

@@ -1,4 +1,4 @@
-"""The result of an evaluation as text for people."""
+"""The result of an evaluation as text."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ _KEYS = ("miou_3d", "miou_3d_all", "miou_2d", "macc_2d", "clicks_to_85", "clicks
 
 
 def table(result: dict) -> str:
-    """Lines of every thing under every rule, their means, and the curve and times below.
+    """A table of all objects and parts under every rule with the means; the curve and the times are below.
 
     Args:
-        result: what `evaluate --json` prints.
+        result: the output of `evaluate --json`.
     """
-    lines = [f"{'rule':10} {'level':8} {'thing':20} " + " ".join(f"{key:>12}" for key in _KEYS)]
+    lines = [f"{'rule':10} {'level':8} {'name':20} " + " ".join(f"{key:>12}" for key in _KEYS)]
     for rule, levels in result["rules"].items():
         for level, scores in levels.items():
             for entry in [*scores["per_object"], scores | {"name": "MEAN"}]:
@@ -25,12 +25,13 @@ def table(result: dict) -> str:
 
 def _text(result: dict) -> list[str]:
     lines = []
-    for way, judged in result.get("text", {}).get("ways", {}).items():
+    for way, scores in result.get("text", {}).get("ways", {}).items():
         lines += [
-            f"{way:10} {entry['text']:20} {entry['score']:>8} {entry['ious'][:1]}" for entry in judged["captions"]
+            f"{way:10} {entry['text']:20} {entry['score']:>8} {entry['ious'][:1]}" for entry in scores["captions"]
         ]
         lines.append(
-            f"{way}: top-1 {judged['top1']}, top-5 {judged['top5']}, nothing found rightly {judged['absent_said']}"
+            f"{way}: top-1 {scores['top1']}, top-5 {scores['top5']}, absent captions without a match "
+            f"{scores['absent_said']}"
         )
     return lines
 

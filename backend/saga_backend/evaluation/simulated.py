@@ -1,4 +1,4 @@
-"""Masks as an image segmenter would give them, made from exact labels: some missing, some wrong, none exact."""
+"""Simulated masks of an image segmenter, made from exact labels: some missing, some wrong, none exact."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..rasterizer.cpu import all_pixels, contributions
 
 @dataclass(frozen=True)
 class MaskDamage:
-    """What happens to the true masks; the defaults are the standard scene's (design section 10).
+    """Damage to the true masks. The defaults are those of the standard scene (design section 10).
 
     Attributes:
-        smallest: visible pixels a thing needs to get a mask.
-        dropped, merged, split: shares of the masks that are missing, joined with a touching neighbor, cut in two; one
-            fate a mask, so beyond 1 together the later ones get what is left.
-        ragged: range of the amplitude (two standard deviations) of the border's noise, pixels.
+        smallest: visible pixels that a segment needs for a mask.
+        dropped, merged, split: shares of the masks that are missing, merged with a touching neighbor, split in two. A
+            mask suffers one kind of damage; if the sum exceeds 1, the later shares are cut.
+        ragged: range of the amplitude (two standard deviations) of the noise on the border, pixels.
     """
 
     smallest: int = 40
@@ -55,11 +55,11 @@ class MaskDamage:
 
 
 def label_maps(rows: Contributions, labels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """What label each pixel shows: [L,H,W] int32, 0 for none and where a pixel is less than half covered.
+    """The label of each pixel: [L,H,W] int32, 0 for none and for pixels with an alpha below one half.
 
     Args:
-        rows: of all pixels of a view, row by row.
-        labels: [N,L] int, 0 = none (which competes for a pixel like any other label).
+        rows: all pixels of a view in row-major order.
+        labels: [N,L] int, 0 = none, which competes for a pixel like any other label.
         height, width: pixels.
     """
     maps = rows.strongest(labels)
@@ -72,17 +72,17 @@ def simulate_masks(maps: np.ndarray, damage: MaskDamage, random: np.random.Gener
 
     Args:
         maps: [L,H,W] int, label maps of the levels (objects, parts); 0 = none.
-        damage: how much.
-        random: draws; independent for every view when the caller goes on with the same generator.
+        damage: kind and amount of the damage.
+        random: source of the damage; one generator for all views makes their damage independent.
 
     Returns:
-        [M,H,W] bool, in no particular order of size.
+        [M,H,W] bool, not ordered by size.
     """
-    masks = [mask for level in maps for mask in _level_masks(level, damage, random)]
+    masks = [mask for level in maps for mask in _damage_level(level, damage, random)]
     return np.stack(masks) if masks else np.zeros((0, *maps.shape[1:]), bool)
 
 
-def _level_masks(level: np.ndarray, damage: MaskDamage, random: np.random.Generator) -> list[np.ndarray]:
+def _damage_level(level: np.ndarray, damage: MaskDamage, random: np.random.Generator) -> list[np.ndarray]:
     values, counts = np.unique(level[level > 0], return_counts=True)
     masks: list[np.ndarray] = []
     for label in values[counts >= damage.smallest]:
@@ -92,22 +92,22 @@ def _level_masks(level: np.ndarray, damage: MaskDamage, random: np.random.Genera
         if fate < damage.dropped:
             continue
         if fate < damage.dropped + damage.merged:
-            pieces = [_merged(mask, level, random)]
+            pieces = [_merge(mask, level, random)]
         elif fate < damage.dropped + damage.merged + damage.split:
             pieces = _split(mask, random)
-        masks += [ragged for piece in pieces if (ragged := _ragged(piece, damage.ragged, random)).any()]
+        masks += [ragged for piece in pieces if (ragged := _add_border_noise(piece, damage.ragged, random)).any()]
     return masks
 
 
-def _merged(mask: np.ndarray, level: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The mask with one neighbor that touches it in the picture; itself where it has none."""
+def _merge(mask: np.ndarray, level: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Merge the mask with one label that touches it in the picture, if there is one."""
     around = ndimage.binary_dilation(mask, iterations=2) & ~mask
     neighbors = np.unique(level[around & (level > 0)])
     return mask | (level == random.choice(neighbors)) if len(neighbors) else mask
 
 
 def _split(mask: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
-    """Two pieces on either side of a line through the middle, at a random angle."""
+    """Split a mask into two along a line through its middle, at a random angle."""
     rows, columns = np.nonzero(mask)
     angle = random.uniform(0, np.pi)
     side = np.zeros_like(mask)
@@ -116,8 +116,14 @@ def _split(mask: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
     return [side, mask & ~side]
 
 
-def _ragged(mask: np.ndarray, amplitude: tuple[float, float], random: np.random.Generator) -> np.ndarray:
-    """The mask with its border moved in and out by smooth noise of that many pixels."""
+def _add_border_noise(mask: np.ndarray, amplitude: tuple[float, float], random: np.random.Generator) -> np.ndarray:
+    """Move the border of a mask in and out by smooth noise.
+
+    Args:
+        mask: [H,W] bool.
+        amplitude: its range, pixels.
+        random: source of the noise.
+    """
     if amplitude[1] <= 0 or not mask.any():
         return mask
     rows, columns = np.nonzero(mask)
@@ -127,19 +133,19 @@ def _ragged(mask: np.ndarray, amplitude: tuple[float, float], random: np.random.
         slice(max(columns.min() - pad, 0), columns.max() + pad + 1),
     )
     inside = mask[crop]
-    if inside.all():  # fills its crop, hence the picture: there is no border
+    if inside.all():  # the mask fills its crop, hence the picture: there is no border
         return mask
     distance = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
     distance -= 0.5 * np.sign(distance)  # pixel centers lie half a pixel from the border
     noise = ndimage.gaussian_filter(random.normal(size=inside.shape), 1.5)
-    noise *= random.uniform(*amplitude) / max(2 * noise.std(), 1e-12)  # reached by one border pixel in twenty
+    noise *= random.uniform(*amplitude) / max(2 * noise.std(), 1e-12)  # one border pixel in 20 reaches the amplitude
     out = np.zeros_like(mask)
     out[crop] = distance + noise > 0
     return out
 
 
 class SimulatedMasks(Sequence[np.ndarray]):
-    """Damaged masks [M,H,W] of every view, made when they are asked for: all at once would not fit in memory."""
+    """Damaged masks [M,H,W] of every view. Each access makes them anew: all together would not fit in memory."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A stand-in for SAM where its weights are not at hand: masks made from labels answer prompts, faults and all."""
+"""A stand-in for SAM without its weights: it answers prompts with damaged masks made from labels."""
 
 from __future__ import annotations
 
@@ -15,58 +15,58 @@ from ..selection.instant.segmenter import PixelPrompt
 from .simulated import MaskDamage, label_maps, simulate_masks
 
 _MOST = 3
-"""Masks that one prompt gets, as from SAM."""
+"""Masks in the answer to one prompt, as with SAM."""
 
 
 @dataclass(frozen=True, eq=False)
-class SimulatedEncoded:
-    """See methods.instant.segmenter.Encoded; `found`: [M,H,W] bool, every mask of the picture."""
+class SimulatedEncoding:
+    """An encoded picture (see selection.instant.segmenter.Encoded); `candidates`: [M,H,W] bool, all its masks."""
 
-    found: np.ndarray
+    candidates: np.ndarray
 
     def masks(self, pointed: PixelPrompt) -> tuple[np.ndarray, np.ndarray]:
-        """The masks that agree best with the prompt; an empty one where none does."""
-        if not len(self.found):
-            return np.zeros((1, *self.found.shape[1:]), bool), np.zeros(1)
+        """The masks that agree best with the prompt; an empty mask if none does."""
+        if not len(self.candidates):
+            return np.zeros((1, *self.candidates.shape[1:]), bool), np.zeros(1)
         places = np.floor(pointed.points).astype(int)
-        height, width = self.found.shape[1:]
+        height, width = self.candidates.shape[1:]
         rows, columns = np.clip(places[:, 1], 0, height - 1), np.clip(places[:, 0], 0, width - 1)
-        fits = np.ones(len(self.found))
+        fits = np.ones(len(self.candidates))
         if len(places):
-            fits *= (self.found[:, rows, columns] == pointed.positive).mean(axis=1)
-            fits[~self.found[:, rows, columns][:, pointed.positive].any(axis=1)] = 0
+            fits *= (self.candidates[:, rows, columns] == pointed.positive).mean(axis=1)
+            fits[~self.candidates[:, rows, columns][:, pointed.positive].any(axis=1)] = 0
         if pointed.box is not None:
-            fits *= [_box_iou(mask, pointed.box) for mask in self.found]
+            fits *= [_box_iou(mask, pointed.box) for mask in self.candidates]
         best = np.argsort(-fits, kind="stable")[: 1 if pointed.unambiguous else _MOST]
         best = best[fits[best] > 0]
         if not len(best):
             return np.zeros((1, height, width), bool), np.zeros(1)
-        return self.found[best], fits[best]
+        return self.candidates[best], fits[best]
 
 
 class SimulatedSegmenter:
-    """See methods.instant.segmenter.Segmenter. The faults of a view are drawn once, whatever it is asked.
+    """A segmenter (see selection.instant.segmenter.Segmenter). All prompts in a view get masks with the same damage.
 
     Args:
         cloud: N Gaussians.
         labels: [N] or [N,2] int, 0 = none.
-        seed: of the faults; a view's depend on the view too.
-        damage: how many.
+        seed: with the view, determines the damage.
+        damage: kind and amount of the damage.
     """
 
     def __init__(self, cloud: GaussianCloud, labels: np.ndarray, seed: int, damage: MaskDamage) -> None:
         self._cloud, self._seed, self._damage = cloud, seed, damage
         self._labels = np.maximum(labels.reshape(len(cloud), -1), 0)
-        self._known: dict[bytes, SimulatedEncoded] = {}
+        self._encodings: dict[bytes, SimulatedEncoding] = {}
 
-    def encode(self, view: View, picture: Callable[[], np.ndarray]) -> SimulatedEncoded:
-        """See Segmenter; the picture is not looked at."""
-        if view.key not in self._known:
+    def encode(self, view: View, picture: Callable[[], np.ndarray]) -> SimulatedEncoding:
+        """Encode a view (see Segmenter); the picture is not used."""
+        if view.key not in self._encodings:
             rows = contributions(self._cloud, view, all_pixels(view))
             maps = label_maps(rows, self._labels, view.height, view.width)
             random = np.random.default_rng([self._seed, int.from_bytes(view.viewmat.tobytes()[:48:7], "little")])
-            self._known[view.key] = SimulatedEncoded(simulate_masks(maps, self._damage, random))
-        return self._known[view.key]
+            self._encodings[view.key] = SimulatedEncoding(simulate_masks(maps, self._damage, random))
+        return self._encodings[view.key]
 
 
 def _box_iou(mask: np.ndarray, box: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Evenly sampled surfaces with normals, from which the synthetic scenes are made (z up, scene units)."""
+"""Evenly sampled surfaces with normals for the synthetic scenes (z up, scene units)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from blender_saga.gaussians.cloud import GaussianCloud
 from blender_saga.gaussians.sh import C0
 
-_JITTER = 0.7  # of a cell: even enough to leave no holes, uneven enough to show no lattice
+_JITTER = 0.7  # share of a cell: more leaves holes, less shows a lattice
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +20,8 @@ class Surface:
     Attributes:
         points: [M,3] float64.
         normals: [M,3] float64, unit length, outward.
-        uv: [M,2] float64, 0..1: along the profile or path, around it (boxes: across each face).
-        spacing: mean distance of neighboring points, the root of area / M.
+        uv: [M,2] float64, 0..1, along the profile or path and around it (boxes: across each face).
+        spacing: mean distance of neighboring points, the square root of area / M.
     """
 
     points: np.ndarray
@@ -32,8 +32,8 @@ class Surface:
     def __len__(self) -> int:
         return len(self.points)
 
-    def moved(self, offset: tuple[float, float, float], rotation: np.ndarray | None = None) -> Surface:
-        """Turned about the origin by a rotation matrix [3,3], then moved."""
+    def transform(self, offset: tuple[float, float, float], rotation: np.ndarray | None = None) -> Surface:
+        """Rotate about the origin by a matrix [3,3], then translate."""
         turn = np.eye(3) if rotation is None else rotation
         return Surface(self.points @ turn.T + offset, self.normals @ turn.T, self.uv, self.spacing)
 
@@ -51,12 +51,12 @@ def turn_x(degrees: float) -> np.ndarray:
 
 
 def lathe(profile: np.ndarray, count: int, random: np.random.Generator) -> Surface:
-    """A profile turned about the z axis.
+    """The surface of revolution of a profile about the z axis.
 
     Args:
-        profile: [P,2] polyline of (radius, z). Walked upwards its outside is the surface's outside.
+        profile: [P,2] polyline of (radius, z). From bottom to top, the outside is on the right.
         count: number of points.
-        random: of the jitter.
+        random: source of the jitter.
     """
     profile = np.asarray(profile, np.float64)
     lengths = np.linalg.norm(np.diff(profile, axis=0), axis=1)
@@ -71,7 +71,7 @@ def lathe(profile: np.ndarray, count: int, random: np.random.Generator) -> Surfa
 
 
 def sphere(radius: float, count: int, random: np.random.Generator) -> Surface:
-    """A sphere about the origin."""
+    """A sphere around the origin."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, 65)
     ball = lathe(radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), count, random)
     normals = ball.points / np.linalg.norm(ball.points, axis=1, keepdims=True)
@@ -79,7 +79,7 @@ def sphere(radius: float, count: int, random: np.random.Generator) -> Surface:
 
 
 def tube(path: np.ndarray, radius: float | np.ndarray, count: int, random: np.random.Generator) -> Surface:
-    """A round tube along a smooth polyline [P,3]; `radius` for all or one per point [P]."""
+    """A round tube along a smooth polyline [P,3]. `radius` is one number, or [P] with one for each point."""
     path = np.asarray(path, np.float64)
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     radii = np.broadcast_to(np.asarray(radius, np.float64), len(path))
@@ -96,7 +96,7 @@ def tube(path: np.ndarray, radius: float | np.ndarray, count: int, random: np.ra
 
 
 def box(half: tuple[float, float, float], count: int, random: np.random.Generator, rounding: float = 0.0) -> Surface:
-    """A box about the origin with the given half sides; `rounding` is the radius of its edges."""
+    """A box around the origin with the given half sides; `rounding` is the radius of its edges."""
     half_sides = np.asarray(half, np.float64)
     areas = np.array([4 * half_sides[(a + 1) % 3] * half_sides[(a + 2) % 3] for a in (0, 0, 1, 1, 2, 2)])
     counts = np.diff(np.round(np.concatenate([[0], np.cumsum(areas)]) / areas.sum() * count).astype(int))
@@ -120,19 +120,19 @@ def box(half: tuple[float, float, float], count: int, random: np.random.Generato
 
 
 def plane(half_x: float, half_y: float, count: int, random: np.random.Generator) -> Surface:
-    """A level rectangle about the origin, facing up."""
+    """A horizontal rectangle around the origin that faces up."""
     t, v, spacing = _strata(_constant(2 * half_y), 2 * half_x, count, random)
     points = np.stack([(2 * t - 1) * half_x, (2 * v - 1) * half_y, np.zeros(count)], axis=1)
     return Surface(points, np.tile([0, 0, 1.0], (count, 1)), np.stack([t, v], axis=1), spacing)
 
 
 def discs(surface: Surface, rgb: np.ndarray, sizes: np.ndarray, opacities: np.ndarray) -> GaussianCloud:
-    """Flat Gaussians that lie in the surface, with plain color.
+    """Flat Gaussians in the surface, with one color each in all directions.
 
     Args:
         surface: M points.
         rgb: [M,3], 0..1.
-        sizes: [M,3], standard deviations: two in the surface, one along the normal.
+        sizes: [M,3], standard deviations: two in the surface, one along the normal, scene units.
         opacities: [M].
     """
     sh = ((np.asarray(rgb) - 0.5) / C0)[:, None, :]
@@ -140,7 +140,7 @@ def discs(surface: Surface, rgb: np.ndarray, sizes: np.ndarray, opacities: np.nd
 
 
 def _quats_to(normals: np.ndarray) -> np.ndarray:
-    """[M,4] quaternions (w, x, y, z) that turn the z axis to the normals [M,3]."""
+    """[M,4] quaternions (w, x, y, z) that rotate the z axis to the normals [M,3]."""
     x, y, z = normals.T
     quats = np.stack([1 + z, -y, x, np.zeros_like(z)], axis=1)  # half way between the two axes
     quats[z < -1 + 1e-9] = (0, 1, 0, 0)
@@ -154,14 +154,16 @@ def _constant(width: float) -> Callable[[np.ndarray], np.ndarray]:
 def _strata(
     width: Callable[[np.ndarray], np.ndarray], length: float, count: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Jittered cells, nearly square, on a strip whose width changes along its length.
+    """Sample a strip of varying width in jittered, nearly square cells.
 
     Args:
-        width: of the strip at t [..] in 0..1, scene units.
-        length: of the strip, scene units.
+        width: the width at t [..] in 0..1, scene units.
+        length: scene units.
+        count: number of samples.
+        random: source of the jitter.
 
     Returns:
-        t [count] and v [count] in 0..1 along and across, and the side of a cell.
+        t [count] and v [count] in 0..1, along and across the strip; and the side of a cell, scene units.
     """
     fine = width((np.arange(256) + 0.5) / 256)
     spacing = float(np.sqrt(length * fine.mean() / max(count, 1)))
@@ -177,7 +179,7 @@ def _strata(
 
 
 def _frames(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tangents and one side direction [P,3] each, carried along the path without twisting."""
+    """Tangents and side directions [P,3] each; the sides follow the path without a twist."""
     tangents = np.gradient(path, axis=0)
     tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
     side = np.cross(tangents[0], np.eye(3)[int(np.argmin(np.abs(tangents[0])))])
@@ -190,5 +192,5 @@ def _frames(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _interpolate(t: np.ndarray, along: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """`values` [P] at the share t of the length `along` [P] of a polyline."""
+    """Interpolate `values` [P] at the share t of a polyline's length; `along` [P] is the length up to each point."""
     return np.interp(t * along[-1], along, values)

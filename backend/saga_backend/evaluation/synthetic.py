@@ -1,4 +1,4 @@
-"""The standard synthetic scene of the design (section 10), the yardstick that stays as it is."""
+"""The standard synthetic scene of the design (section 10). It must not change: measurements refer to it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LabeledScene:
 
     Attributes:
         cloud: the Gaussians, y down as in files.
-        labels: [N,2] int32, object and part; 0 = none (the floor). Part numbers are unique over all objects.
-        views: where it is looked at from.
+        labels: [N,2] int32, object and part; 0 = none (the floor). Part numbers are unique in the scene.
+        views: the cameras.
     """
 
     cloud: GaussianCloud
@@ -35,12 +35,12 @@ class LabeledScene:
 
 
 def standard_scene(objects: int = 12, views: int = 40, seed: int = 0) -> LabeledScene:
-    """Objects of a box, a sphere on it and a knob on the sphere, on the cells of a k x k grid on a floor.
+    """A floor with objects on a grid of k x k cells. An object is a box with a sphere on it and a knob on the sphere.
 
     Args:
-        objects: how many; k is the smallest with k^2 >= objects.
-        views: number of views, 480x360.
-        seed: of every random choice.
+        objects: number of objects; k is the smallest number with k^2 >= objects.
+        views: number of views, 480x360 pixels each.
+        seed: seed of all random choices.
     """
     random = np.random.default_rng(seed)
     k = int(np.ceil(np.sqrt(objects)))
@@ -49,25 +49,25 @@ def standard_scene(objects: int = 12, views: int = 40, seed: int = 0) -> Labeled
     for number, cell in enumerate(cells):
         place = (np.array(divmod(cell, k)) - (k - 1) / 2) * _GRID + random.uniform(-0.1, 0.1, 2)
         for index, part in enumerate(_object(random)):
-            surface = part.moved((*place, 0.0))
+            surface = part.transform((*place, 0.0))
             clouds.append(_discs(surface, random.uniform(0.1, 0.95, 3), _DISC, random))
             labels.append(np.tile(np.array([number + 1, 3 * number + index + 1], np.int32), (len(surface), 1)))
     cloud, label = concatenate(clouds), np.concatenate(labels)
-    looks = _views(cloud.means[label[:, 0] > 0], k, views, random)
-    return LabeledScene(transform_cloud(cloud, BLENDER_TO_RDF), label, looks)
+    cameras = _views(cloud.means[label[:, 0] > 0], k, views, random)
+    return LabeledScene(transform_cloud(cloud, BLENDER_TO_RDF), label, cameras)
 
 
 def _object(random: np.random.Generator) -> list[Surface]:
-    """Box, sphere, knob; standing on z = 0 at the origin."""
+    """Box, sphere and knob of an object that stands on z = 0 at the origin."""
     half = random.uniform(0.10, 0.30, 3)
     radius = random.uniform(0.12, 0.22)
-    center = np.array([0, 0, 2 * half[2] + 0.9 * radius])  # sunk into the box by a tenth of the radius
+    center = np.array([0, 0, 2 * half[2] + 0.9 * radius])  # the sphere sinks into the box by a tenth of its radius
     azimuth, elevation = random.uniform(0, 2 * np.pi), random.uniform(0, np.pi / 3)
     out = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
     return [
-        box(tuple(half), _PART_COUNTS[0], random).moved((0, 0, half[2])),
-        sphere(radius, _PART_COUNTS[1], random).moved(tuple(center)),
-        sphere(0.4 * radius, _PART_COUNTS[2], random).moved(tuple(center + 1.2 * radius * out)),
+        box(tuple(half), _PART_COUNTS[0], random).transform((0, 0, half[2])),
+        sphere(radius, _PART_COUNTS[1], random).transform(tuple(center)),
+        sphere(0.4 * radius, _PART_COUNTS[2], random).transform(tuple(center + 1.2 * radius * out)),
     ]
 
 
@@ -86,7 +86,14 @@ def _discs(surface: Surface, color: np.ndarray, size: np.ndarray, random: np.ran
 
 
 def _views(points: np.ndarray, k: int, count: int, random: np.random.Generator) -> list[View]:
-    """Views (file axes) from all around, 20 to 60 degrees above, as near as all points [M,3] (z up) allow."""
+    """Views (file axes) from all sides, 20 to 60 degrees above the floor, as near as possible with all points in view.
+
+    Args:
+        points: [M,3], z up.
+        k: cells on a side of the grid.
+        count: number of views.
+        random: source of the directions.
+    """
     width, height = 480, 360
     K = np.array([[0.9 * width, 0, width / 2], [0, 0.9 * width, height / 2], [0, 0, 1.0]])
     target = np.array([0, 0, 0.3])
@@ -105,7 +112,7 @@ def _views(points: np.ndarray, k: int, count: int, random: np.random.Generator) 
 
 
 def _step_back(points: np.ndarray, view: View, margin: float = 0.95) -> float:
-    """How far a camera must go back (negative: forward) until all points are in the inner part of its picture."""
+    """The distance by which a camera must go back (negative: forward) so that all points are within the margin."""
     x, y, z = (points @ view.viewmat[:3, :3].T + view.viewmat[:3, 3]).T
     reach_x, reach_y = margin * view.K[0, 2] / view.K[0, 0], margin * view.K[1, 2] / view.K[1, 1]
     return float(max((np.abs(x) / reach_x - z).max(), (np.abs(y) / reach_y - z).max()))

@@ -1,1 +1,1 @@
-"""Scenes and models made for demos and tests; not part of the extension."""
+"""Makers of scenes and models for demos and tests; not part of the extension."""

@@ -1,4 +1,4 @@
-"""What stands on the demo's table: shapes, colors, and which part is which (z up, local coordinates)."""
+"""The objects on the demo's table: the shapes and colors of their parts (z up, local coordinates)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .tabletop_pieces import Piece, TabletopObject, arc, curve, mix, noise, plai
 TABLE_RADIUS = 1.55
 
 
-def things() -> list[TabletopObject]:
-    """All objects; the order gives the labels."""
+def tabletop_objects() -> list[TabletopObject]:
+    """All objects, in the order of their labels."""
     return [
         TabletopObject("mug", (0.42, -0.62, 0), -35, _mug()),
         TabletopObject("lamp", (-0.62, 0.60, 0), 0, _lamp()),
@@ -55,7 +55,7 @@ def _wood_and_cloth(surface: Surface) -> np.ndarray:
 
 
 def _upright(low: float, high: float) -> np.ndarray:
-    """[8,3] a path straight up the z axis."""
+    """[8,3] a path along the z axis."""
     return np.stack([np.zeros(8), np.zeros(8), np.linspace(low, high, 8)], axis=1)
 
 
@@ -138,7 +138,7 @@ def _pear() -> dict[str, list[Piece]]:
 
 
 def _leaf(count: int, random: np.random.Generator) -> Surface:
-    """A pointed leaf along x, folded at its midrib and bent down toward the tip."""
+    """A pointed leaf along x with a fold at its midrib and a bend toward the tip."""
     flat = plane(0.14, 0.07, count, random)
     x, y, _ = flat.points.T
     t = np.clip((x + 0.14) / 0.28, 0, 1)

@@ -1,8 +1,8 @@
-"""A tiny OpenCLIP model, fitted in minutes to pictures of synthetic things: where no real weights can be had.
+"""A tiny OpenCLIP model for machines without real weights, fitted in minutes to pictures of synthetic objects.
 
-It stands in for ViT-B/16 so that the whole way from a text to a selection runs and is measured; it knows the things of
-the standard synthetic scene and nothing else, and says nothing about how good CLIP is. What it is fitted on are other
-scenes of the same kind, of seeds that no evaluation uses.
+It replaces ViT-B/16 so that the whole path from a text to a selection can run and be measured. It knows the objects of
+the standard synthetic scene and nothing else; its results say nothing about the quality of CLIP. Its training scenes
+are of the same kind, with seeds that no evaluation uses.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from ..text.crops import masked_crops
 from ..text.relevancy import CANONICAL
 
 FIRST_SEED = 1_000_000
-"""Scenes to fit on have this seed and those after it."""
+"""The training scenes have this seed and the following ones."""
 FLOOR = "floor"
 ORDERS = tuple(itertools.permutations(range(3)))
 _DAMAGE = MaskDamage(dropped=0.0, merged=0.15, split=0.15)
-_SHARE = 0.12  # of a mask's pixels: a part with less is not named
+_SHARE = 0.12  # share of a mask's pixels that a part needs for a place in the caption
 _TEMPLATES = ("{}", "a {}", "the {}")
-_SHARPNESS, _MARGIN = 10.0, 1.0  # of the relevancy while fitting
-_COMPOSITES = 24  # captions of several parts that a batch is compared with
+_SHARPNESS, _MARGIN = 10.0, 1.0  # of the relevancy in the loss
+_COMPOSITES = 24  # captions of several parts in a batch, at most
 
 
 @dataclass(frozen=True)
 class TinySettings:
-    """How large the model is and how long it is fitted.
+    """Size of the model, and settings of the fit.
 
     Attributes:
-        side: pixels of its pictures.
-        width, embed: channels of the first layer, and numbers of a vector.
-        text_width, text_layers: of the text's.
-        scenes, objects, views: what it is fitted on: so many scenes of so many objects, each from so many views;
+        side: side of the pictures, pixels.
+        width, embed: channels of the first layer, and length of a vector.
+        text_width, text_layers: width and layers of the text encoder.
+        scenes, objects, views: number of training scenes, of objects in a scene, and of views of a scene.
         alone: pictures of each part without the rest of its scene.
-        steps, batch, rate: of the optimizer.
-        seed: of the weights it begins with and of the batches.
+        steps, batch, rate: steps, batch size and learning rate of the optimizer.
+        seed: seed of the initial weights and of the batches.
     """
 
     side: int = 48
@@ -69,9 +69,9 @@ class TinySettings:
     seed: int = 0
 
     def config(self) -> ClipConfig:
-        """As open_clip's classes take it.
+        """The configuration for the classes of open_clip.
 
-        The pictures go through its ResNet: a transformer of this size learned colors and no shapes from as much.
+        The image encoder is a ResNet: from the same data, a transformer of this size learned colors but no shapes.
         """
         vision = {"image_size": self.side, "width": self.width, "layers": [1, 1, 1, 1], "head_width": 32}
         text = {
@@ -83,23 +83,23 @@ class TinySettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Captioned:
-    """Pictures and what is in them.
+class CaptionedPictures:
+    """Pictures and their captions.
 
     Attributes:
         pictures: [P,side,side,3] uint8.
-        captions: for each order of the channels in ORDERS what every picture shows then: six times as many colors.
+        captions: for each order of the channels in ORDERS, the captions of all pictures: six times as many colors.
     """
 
     pictures: np.ndarray
     captions: list[list[str]]
 
 
-def draw_objects(settings: TinySettings, control: Control | None = None) -> Captioned:
-    """Crops of parts and whole objects, with a segmenter's faults, from scenes that are only there to be fitted on."""
+def draw_objects(settings: TinySettings, control: Control | None = None) -> CaptionedPictures:
+    """Draw crops of parts and whole objects from training scenes, with the errors of a segmenter."""
     control, pictures, parts = control or Control(), [], []
     for number in range(settings.scenes):
-        control.progress("drawing things", number, settings.scenes)
+        control.progress("drawing objects", number, settings.scenes)
         random = np.random.default_rng([settings.seed, number])
         scene = standard_scene(settings.objects, settings.views, FIRST_SEED + number)
         tints = part_colors(scene.cloud, scene.labels[:, 1])
@@ -110,36 +110,42 @@ def draw_objects(settings: TinySettings, control: Control | None = None) -> Capt
             masks = list(simulate_masks(maps, _DAMAGE, random))
             ground = (maps[1] == 0) & (rows.alphas().reshape(view.height, view.width) > 0.5)
             pictures.append(masked_crops(rgb, [*masks, ground], settings.side))
-            parts += [_named(maps[1][mask], tints) for mask in [*masks, ground]]
+            parts += [_largest_parts(maps[1][mask], tints) for mask in [*masks, ground]]
         for part in range(1, len(tints) + 1):
-            pictures.append(_alone(scene, part, settings, random))
+            pictures.append(_draw_alone(scene, part, settings, random))
             parts += [[(shape_of(part), tints[part - 1])]] * settings.alone
-    return Captioned(np.concatenate(pictures), [_captions(parts, order) for order in ORDERS])
+    return CaptionedPictures(np.concatenate(pictures), [_captions(parts, order) for order in ORDERS])
 
 
 def _captions(parts: list[list[tuple[str, np.ndarray]]], order: tuple[int, ...]) -> list[str]:
-    """What pictures of these parts show, shapes and colors [3] each, when their channels are in another order."""
+    """The captions of pictures with a given order of the channels.
+
+    Args:
+        parts: for each picture, the shapes and colors [3] of its parts.
+        order: of the channels.
+    """
     flat = [color[list(order)] for found in parts for _, color in found]
     names = iter(color_names(np.array(flat)))
     return [composite([caption(next(names), shape) for shape, _ in found]) if found else FLOOR for found in parts]
 
 
-def _alone(scene: LabeledScene, part: int, settings: TinySettings, random: np.random.Generator) -> np.ndarray:
-    """[alone,side,side,3] uint8: a part drawn alone, as the search by clusters draws them."""
+def _draw_alone(scene: LabeledScene, part: int, settings: TinySettings, random: np.random.Generator) -> np.ndarray:
+    """[alone,side,side,3] uint8: pictures of a part alone, as in the search by clusters."""
     own = scene.cloud.take(np.flatnonzero(scene.labels[:, 1] == part))
     views = views_around(own, (0.0, -1.0, 0.0), 2 * settings.side)
     pictures = [render(own, views[i]) for i in random.choice(len(views), settings.alone, replace=False)]
     return np.concatenate([masked_crops(p.rgb, [p.alpha > 0.3], settings.side) for p in pictures])
 
 
-def _named(shown: np.ndarray, tints: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def _largest_parts(shown: np.ndarray, tints: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Shapes and colors [3] of the parts with enough of the pixels, largest first."""
     counts = np.bincount(shown[shown > 0], minlength=len(tints) + 1)
     order = np.argsort(-counts, kind="stable")
     return [(shape_of(int(p)), tints[p - 1]) for p in order if counts[p] > _SHARE * len(shown)]
 
 
 def fit(settings: TinySettings | None = None, control: Control | None = None) -> LoadedClip:
-    """Draw things and fit a model to them; a few minutes on 2 cores.
+    """Draw objects and fit a model to them; this takes a few minutes on 2 cores.
 
     Raises:
         Cancelled: if the control was cancelled.
@@ -148,7 +154,7 @@ def fit(settings: TinySettings | None = None, control: Control | None = None) ->
     return fit_to(draw_objects(settings, control), settings, control)
 
 
-def fit_to(data: Captioned, settings: TinySettings, control: Control) -> LoadedClip:
+def fit_to(data: CaptionedPictures, settings: TinySettings, control: Control) -> LoadedClip:
     """Fit a model to captioned pictures.
 
     Raises:
@@ -175,11 +181,12 @@ def fit_to(data: Captioned, settings: TinySettings, control: Control) -> LoadedC
     return loaded
 
 
-def _loss(loaded: LoadedClip, data: Captioned, batch: int, random: np.random.Generator) -> torch.Tensor:
-    """Of one batch, whose channels are in one random order.
+def _loss(loaded: LoadedClip, data: CaptionedPictures, batch: int, random: np.random.Generator) -> torch.Tensor:
+    """The loss of one batch with a random order of the channels.
 
-    CLIP's cross entropy, against the whole vocabulary in place of the batch's own captions; and that the relevancy of
-    right captions is above one half and that of wrong ones below, those that share a word with the right one first.
+    It is the cross entropy of CLIP against the whole vocabulary instead of the captions of the batch, plus two terms:
+    they pull the relevancy of right captions above one half and of wrong captions below. Wrong captions that share a
+    word with the right one count most.
     """
     order = int(random.integers(len(ORDERS)))
     chosen = random.choice(len(data.pictures), min(batch, len(data.pictures)), replace=False)
@@ -196,7 +203,7 @@ def _loss(loaded: LoadedClip, data: Captioned, batch: int, random: np.random.Gen
         loaded.tokens([template.format(text) for text in texts] + list(CANONICAL)), normalize=True
     )
     alike = images @ words.T
-    known = right.sum(dim=1) > 0  # the others are composites beyond those asked: right for none of the texts
+    known = right.sum(dim=1) > 0  # the other pictures show composites beyond _COMPOSITES: no text is right for them
     entropy = F.cross_entropy(loaded.model.logit_scale.exp() * alike[known], F.pad(right[known], (0, len(CANONICAL))))
     lead = _SHARPNESS * (alike[:, : len(texts)] - alike[:, len(texts) :].max(dim=1, keepdim=True).values)
     accept = (F.softplus(_MARGIN - lead) * right).sum() / right.sum()
@@ -205,14 +212,14 @@ def _loss(loaded: LoadedClip, data: Captioned, batch: int, random: np.random.Gen
 
 
 def _likeness(text: str, caption: str) -> float:
-    """How much a wrong caption counts: more if it shares a word with the right one; 0 for the right one."""
+    """The weight of a wrong caption: larger if it shares a word with the right one; 0 for the right one."""
     if text == caption:
         return 0.0
     return 1.0 if set(text.split()) & set(caption.split()) else 0.2
 
 
 def save(loaded: LoadedClip, path: Path) -> None:
-    """Write weights as torch.save does, and beside them the JSON that says what they are."""
-    beside = path.with_suffix(".json")
-    beside.write_text(json.dumps({"model_cfg": loaded.config.sizes}, indent=1), encoding="utf-8")
+    """Write the weights with torch.save, and their configuration to a JSON file with the same name."""
+    config = path.with_suffix(".json")
+    config.write_text(json.dumps({"model_cfg": loaded.config.sizes}, indent=1), encoding="utf-8")
     torch.save(loaded.model.state_dict(), path)

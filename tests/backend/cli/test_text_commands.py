@@ -92,7 +92,7 @@ def test_what_is_right_and_what_is_absent():
     assert right == {"red": True, "blue": False, "thing": False}
     assert judged["top1"] == pytest.approx(1 / 3, abs=1e-3) and judged["absent"] == 1 and judged["absent_said"] == 1.0
     unseen = text_task(labels, {1: "red", 2: "blue"}, [], labels != 2)
-    assert set(unseen.things) == {"red"}
+    assert set(unseen.segments) == {"red"}
 
 
 # --- the tiny CLIP --------------------------------------------------------------------------------------------------

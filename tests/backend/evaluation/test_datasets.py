@@ -133,7 +133,7 @@ def perfect(place, pixels, positive, scale):
 
 def test_nvos_layout(tmp_path):
     made, _ = load("nvos", make_nvos(tmp_path))
-    (thing,) = made.things
+    (thing,) = made.objects
     assert made.name == thing.name == "fern" and [f.stem[-1] for f in made.frames] == ["6", "7", "8", "0"]
     assert thing.reference.stem == "IMG_4026" and [t.frame.stem for t in thing.targets] == ["IMG_4029"]
     np.testing.assert_array_equal(thing.targets[0].mask(), MASKS[3][1])
@@ -144,7 +144,7 @@ def test_nvos_layout(tmp_path):
 def test_spin_nerf_layout(tmp_path):
     for given, name in ((make_spin_nerf(tmp_path), ""), (tmp_path, "fern"), (tmp_path / "fern (llff)", "")):
         made, _ = load("spin-nerf", given, name)
-        (thing,) = made.things
+        (thing,) = made.objects
         assert thing.reference.stem == "DSC11" and made.name == "fern (llff)"
         # Numbers count the photos in the order of their names, also after the mask that is not there.
         assert [t.frame.stem for t in thing.targets] == ["DSC12", "DSC14", "DSC15"]
@@ -158,14 +158,14 @@ def test_spin_nerf_masks_named_like_photos_or_with_their_split(tmp_path):
     for old, new in (("image000", "0_DSC11"), ("image001", "DSC15"), ("image003", "1_DSC13"), ("image004", "DSC14")):
         (folder / f"{old}.png").rename(folder / f"{new}.png")
     made, _ = load("spin-nerf", tmp_path)
-    thing = made.things[0]
+    thing = made.objects[0]
     assert thing.reference.stem == "DSC11"
     assert [t.frame.stem for t in thing.targets] == ["DSC13", "DSC14", "DSC15"]
 
 
 def test_lerf_mask_layout(tmp_path):
     made, _ = load("lerf-mask", make_lerf_mask(tmp_path))
-    things = {thing.name: thing for thing in made.things}
+    things = {thing.name: thing for thing in made.objects}
     assert [f.stem for f in made.frames] == ["f_00002", "f_00010"] and set(things) == {"red box", "blue box"}
     assert things["red box"].reference.stem == "f_00001"
     assert [t.frame.stem for t in things["red box"].targets] == ["f_00003", "f_00020"]
@@ -175,8 +175,8 @@ def test_lerf_mask_layout(tmp_path):
 
 def test_3d_ovs_layout(tmp_path):
     made, _ = load("3d-ovs", make_3d_ovs(tmp_path))
-    assert [thing.name for thing in made.things] == ["red box", "blue box"]
-    thing = made.things[1]
+    assert [thing.name for thing in made.objects] == ["red box", "blue box"]
+    thing = made.objects[1]
     assert thing.reference.stem == "00" and [t.frame.stem for t in thing.targets] == ["03"]
     np.testing.assert_array_equal(thing.targets[0].mask(), MASKS[3][2])
 
@@ -205,7 +205,7 @@ def test_a_perfect_selector_scores_one_in_every_benchmark(tmp_path, kind):
         scores = rules[rule]["objects"]
         # Drawn by "more than half of the pixel", the truth by "the strongest label": borders differ a little.
         assert scores["miou_2d"] > 0.95 and scores["macc_2d"] > 0.98 and scores["miou_3d"] is None
-        for entry, thing in zip(scores["per_object"], made.things, strict=True):
+        for entry, thing in zip(scores["per_object"], made.objects, strict=True):
             assert entry["name"] == thing.name and len(entry["targets"]) == len(thing.targets)
             (click,) = entry["clicks"]
             assert click["positive"] == [True] * 3 + [False] * 4 and click["view"] == thing.reference.name
@@ -231,7 +231,7 @@ def test_a_mask_is_propagated_in_place_of_points(tmp_path):
     scores = rules["reference"]["objects"]
     assert scores["miou_2d"] > 0.95 and picture.std() > 10
     assert all(entry["clicks"][0]["pixels"] == [] for entry in scores["per_object"])
-    for thing in made.things:
+    for thing in made.objects:
         assert any(np.array_equal(thing.positive.ravel(), inside) for inside in asked)
 
 
@@ -264,7 +264,7 @@ def test_targets_without_the_thing_are_not_judged(tmp_path):
     assert rules["default"]["objects"]["miou_2d"] == blue["miou_2d"]
     save_mask(root / "bed" / "segmentations" / "03" / "blue box.png", MASKS[0][1] & False)
     made, _ = load("3d-ovs", root)
-    with pytest.raises(UserError, match="every mask of every target view is empty"):
+    with pytest.raises(UserError, match="the masks of all target views are empty"):
         run_benchmark(perfect, SCENE.cloud, made, PromptSettings(), Control())
 
 
@@ -293,7 +293,7 @@ def remove(path: Path) -> None:
         ("lerf-mask", "teatime/test_mask", "no scene at all"),
         ("3d-ovs", "bed/segmentations/classes.txt", "classes .* cannot be read"),
         ("3d-ovs", "bed/segmentations/03/red box.png", "has no mask of red box"),
-        ("3d-ovs", "bed/segmentations/03", "nothing to judge"),
+        ("3d-ovs", "bed/segmentations/03", "no objects to evaluate"),
     ],
 )
 def test_incomplete_folders_are_refused(tmp_path, kind, spoil, message):
@@ -373,7 +373,7 @@ def test_the_command_refuses(tmp_path, splat, capsys):
         ([str(splat), "--dataset", "imagenet", str(root)], "no dataset imagenet"),
         (["--dataset", "nvos", str(root)], "needed"),
         ([str(splat), "--dataset", "nvos", str(root)], "no folder scribbles"),
-        ([str(splat), "--dataset", "spin-nerf", str(root / "gone")], "no such folder"),
+        ([str(splat), "--dataset", "spin-nerf", str(root / "gone")], "the folder does not exist"),
         ([str(splat), "--dataset", "spin-nerf", str(root), "--labels", "l.npy"], "masks of its own"),
         ([str(splat), "--dataset", "spin-nerf", str(root), "--masks", "simulated"], "Simulated masks need labels"),
         ([str(splat), "--dataset", "spin-nerf", str(root), "--curve"], "no curve"),

@@ -229,7 +229,7 @@ def task() -> Task:
 
 
 def test_snapshots_are_thinned_evenly_and_the_last_one_stays():
-    snapshots = Snapshots(most=8)
+    snapshots = Snapshots(limit=8)
     for step in range(100):
         snapshots.publish(Model(1 + 100 * step))
         assert len(snapshots.kept) <= 8

@@ -11,9 +11,9 @@ from saga_backend.evaluation.metrics import (
     deepest_pixel,
     iou,
     next_click,
-    raise_largest_weights,
     selected_pixels,
     true_map,
+    update_largest_weights,
 )
 from saga_backend.evaluation.protocol import ProtocolSettings, Sight, Task, evaluate, observe
 from saga_backend.evaluation.synthetic import standard_scene
@@ -42,7 +42,7 @@ def test_true_map_and_selection_need_more_than_half_of_the_pixel():
         selected_pixels(rows, masks), np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]], bool)
     )
     largest = np.zeros(4, np.float32)
-    raise_largest_weights(largest, rows)
+    update_largest_weights(largest, rows)
     np.testing.assert_allclose(largest, [0.6, 0.4, 0.3, 0])
 
 

@@ -1,1 +1,1 @@
-"""Benchmarks of other people's, in the folders that their authors publish."""
+"""Readers of published benchmarks, in the folder layouts of their authors."""

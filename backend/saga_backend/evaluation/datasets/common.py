@@ -1,4 +1,4 @@
-"""What every benchmark comes down to: things, each with prompts in a reference view and true masks in target views."""
+"""The common form of all benchmarks: objects with prompts in a reference view and true masks in target views."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ...masks.mask_picture import read_mask
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The true mask of a thing in a view, read when it is needed."""
+    """The true mask of an object in a view; the file is read on demand."""
 
     frame: Frame
     path: Path
 
     def mask(self) -> np.ndarray:
-        """[H,W] bool at the view's size.
+        """Read the mask, [H,W] bool at the size of the view.
 
         Raises:
             UserError: if the file is damaged or of another aspect than the photo.
@@ -36,13 +36,13 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class LabeledObject:
-    """Something to segment.
+    """An object of a benchmark.
 
     Attributes:
-        name: the authors' name of it.
-        reference: the view the prompts are drawn in.
-        positive, negative: [H,W] bool, where in that view positive and negative points may be drawn.
-        targets: the true masks to compare with; the reference view is none of them.
+        name: the authors' name.
+        reference: the view of the prompts.
+        positive, negative: [H,W] bool, the regions of that view for positive and negative points.
+        targets: the true masks for the comparison; the reference view is not among them.
     """
 
     name: str
@@ -57,26 +57,26 @@ class Benchmark:
     """A scene of a benchmark.
 
     Attributes:
-        name: the scene's.
-        frames: the views to train in.
-        things: what is segmented.
-        notes: what the user should know of what was left out.
+        name: name of the scene.
+        frames: the views for the training.
+        objects: the objects to segment.
+        notes: notes for the user about missing objects.
     """
 
     name: str
     frames: Sequence[Frame]
-    things: Sequence[LabeledObject]
+    objects: Sequence[LabeledObject]
     notes: Sequence[str] = ()
 
 
 def reference_regions(truth: Truth) -> tuple[np.ndarray, np.ndarray]:
-    """Where points may be drawn from a reference mask: inside it, and outside, [H,W] bool each."""
+    """The regions for positive and negative points of a reference mask: its inside and its outside, [H,W] bool each."""
     mask = truth.mask()
     return mask, ~mask
 
 
 def strokes(path: Path, frame: Frame) -> np.ndarray:
-    """[H,W] bool: a drawing of thin strokes in a view; lines thinner than the view's pixels survive.
+    """Read a picture of thin strokes at the size of a view, [H,W] bool. Strokes thinner than a pixel are kept.
 
     Raises:
         UserError: if the file is damaged or of another aspect than the photo.
@@ -88,24 +88,24 @@ def strokes(path: Path, frame: Frame) -> np.ndarray:
 
 
 def by_stem(frames: Sequence[Frame]) -> dict[str, Frame]:
-    """Frames by their photos' names without ending."""
+    """Frames by the names of their photos, without suffix."""
     return {frame.stem: frame for frame in frames}
 
 
 def scene_folder(root: Path, marker: str, name: str) -> Path:
-    """The folder of a scene: `root` itself where it holds the marker, else the one below it (by name, or the only one).
+    """The folder of a scene: `root` if it contains the marker, else a folder in it (by name, or the only one).
 
     Args:
-        root: the benchmark's folder or a scene's.
-        marker: a file or folder that every scene has.
-        name: the wanted scene, "" for the only one.
+        root: the folder of the benchmark or of a scene.
+        marker: a file or folder in every scene.
+        name: name of the scene, "" for the only one.
 
     Raises:
-        UserError: if there is no such scene, or several and no name.
+        UserError: if the scene does not exist, or if there are several and no name.
     """
     if not root.is_dir():
         raise UserError(
-            f"The dataset {root} cannot be read", "there is no such folder", fix="Give the folder of the dataset"
+            f"The dataset {root} cannot be read", "the folder does not exist", fix="Give the folder of the dataset"
         )
     if (root / marker).exists():
         return root
@@ -119,42 +119,42 @@ def pick_scene(root: Path, scenes: Sequence[Path], name: str) -> Path:
     Raises:
         UserError: if there is none, or several and no name.
     """
-    wanted = [p for p in scenes if not name or p.name.lower() == name.lower() or p.name.lower().startswith(f"{name} (")]
-    if len(wanted) == 1:
-        return wanted[0]
+    found = [p for p in scenes if not name or p.name.lower() == name.lower() or p.name.lower().startswith(f"{name} (")]
+    if len(found) == 1:
+        return found[0]
     names = ", ".join(p.name for p in scenes) or "none"
-    if not wanted:
+    if not found:
         raise UserError(
             f"There is no scene {name or 'at all'} in {root}",
-            f"the scenes found are: {names}",
+            f"its scenes are: {names}",
             fix="Name one of these with --name",
         )
     raise UserError(f"The dataset {root} has several scenes", names, "Name one with --name")
 
 
-def things_of(truths: dict[str, list[Truth]]) -> tuple[list[LabeledObject], list[str]]:
-    """Things prompted from their first mask and judged on the others (label propagation).
+def labeled_objects(truths: dict[str, list[Truth]]) -> tuple[list[LabeledObject], list[str]]:
+    """Objects with prompts from their first mask and the other masks as targets (label propagation).
 
     Args:
-        truths: the masks of every thing, in the order of the views.
+        truths: the masks of every object, in the order of the views.
 
     Returns:
-        The things, and notes about those that cannot be judged.
+        The objects, and notes about objects that cannot be evaluated.
     """
-    things, notes = [], []
+    objects, notes = [], []
     for name, masks in truths.items():
         if len(masks) < 2:
-            notes.append(f"{name} has a mask in one view only, so there is nothing to compare with")
+            notes.append(f"{name} has a mask in one view only, so there is no other mask to compare with")
             continue
         positive, negative = reference_regions(masks[0])
         if not positive.any():
             notes.append(f"{name} is empty in its reference view {masks[0].frame.name}")
             continue
-        things.append(LabeledObject(name, masks[0].frame, positive, negative, masks[1:]))
-    if not things:
+        objects.append(LabeledObject(name, masks[0].frame, positive, negative, masks[1:]))
+    if not objects:
         raise UserError(
-            "The dataset has nothing to judge",
+            "The dataset has no objects to evaluate",
             "; ".join(notes) or "it has no masks",
-            fix="Look up in docs/measurements/evaluation.md what it must hold",
+            fix="See docs/measurements/evaluation.md for the required files",
         )
-    return things, notes
+    return objects, notes

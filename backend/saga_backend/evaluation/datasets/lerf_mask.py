@@ -1,13 +1,14 @@
-"""LERF-Mask (Ye et al. 2024, "Gaussian Grouping"): named things in two to four views that training does not see.
+"""LERF-Mask (Ye et al. 2024, "Gaussian Grouping"): named objects in two to four views that training does not see.
 
-As published (https://github.com/lkeab/gaussian-grouping, docs/dataset.md), a scene (figurines, ramen, teatime) is
+The published scenes (https://github.com/lkeab/gaussian-grouping, docs/dataset.md: figurines, ramen, teatime) contain
 
     images/, sparse/              all photos and their COLMAP model
-    images_train/                 the photos to train with
-    test_mask/K/NAME.png          the mask of the thing NAME in test view K
+    images_train/                 the photos for the training
+    test_mask/K/NAME.png          the mask of the object NAME in test view K
 
-where test view K is the K-th photo, in the order of their names, that is not in images_train (scene/dataset_readers.py
-there). Prompted from the first test view that shows it, judged on the others, as Click-Gaussian does (section 4.1.1).
+Test view K is the K-th photo, in the order of names, that is not in images_train (scene/dataset_readers.py there). The
+first test view with a mask of the object is the reference, the others are targets, as in Click-Gaussian (section
+4.1.1).
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ from pathlib import Path
 from blender_saga.errors import UserError
 
 from ...cameras.photo import Frame
-from .common import Benchmark, Truth, by_stem, scene_folder, things_of
+from .common import Benchmark, Truth, by_stem, labeled_objects, scene_folder
 
 _MARKER = "test_mask"
 
 
 def cameras_of(root: Path, name: str) -> Path | None:
-    """The scene's own folder."""
+    """The folder of the scene."""
     return scene_folder(root, _MARKER, name)
 
 
 def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
-    """A scene of LERF-Mask.
+    """Read a scene of LERF-Mask.
 
     Raises:
-        UserError: if there is no split into training and test photos, or a test view has no camera.
+        UserError: if the folder of training photos is missing, or a test view has no camera.
     """
     scene = scene_folder(root, _MARKER, name)
     if not (scene / "images_train").is_dir():
-        why = "without images_train it is not known which photos are the test views"
+        why = "it has no folder images_train, which tells training photos from test views"
         raise UserError(
             f"The scene {scene.name} is not complete", why, fix="Fetch the dataset again, with all of its files"
         )
@@ -47,8 +48,8 @@ def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
         frame = _frame(folder.name, tests)
         for path in sorted(folder.glob("*.png")):
             truths.setdefault(path.stem, []).append(Truth(frame, path))
-    things, notes = things_of(truths)
-    return Benchmark(scene.name, [f for f in frames if f.stem in train] or list(frames), things, notes)
+    objects, notes = labeled_objects(truths)
+    return Benchmark(scene.name, [f for f in frames if f.stem in train] or list(frames), objects, notes)
 
 
 def _order(folder: Path) -> tuple[int, str]:

@@ -1,14 +1,14 @@
 """NVOS (Ren et al. 2022, "Neural Volumetric Object Selection"): scribbles in one view, one true mask in another.
 
-As published (https://jason718.github.io/nvos/; the tree is also written down in OpenVDB's fvdb-examples, GARfVDB's
-eval_nvos.py), the labels are
+The published labels (https://jason718.github.io/nvos/; OpenVDB's fvdb-examples describe the tree too, in eval_nvos.py
+of GARfVDB) are
 
-    masks/SCENE/PHOTO_mask.png and PHOTO.JPG         the target view and its true mask
-    reference_image/SCENE/PHOTO.JPG                  the view the scribbles are drawn in
+    masks/SCENE/PHOTO_mask.png and PHOTO.JPG         the true mask and the target view
+    reference_image/SCENE/PHOTO.JPG                  the view of the scribbles
     scribbles/SCENE/pos_*.png, neg_*.png, vis_*.png  at a quarter of the photo's size
 
-SCENE being fern, flower, fortress, horns_center, horns_left, leaves, orchids or trex. The photos are LLFF's; NVOS
-uses their undistorted version, in folders such as `fern_undistort`. The target view is not trained in.
+SCENE is fern, flower, fortress, horns_center, horns_left, leaves, orchids or trex. The photos are those of LLFF; NVOS
+uses their undistorted version, in folders such as `fern_undistort`. The training does not use the target view.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _LABELS = (".", "llff", "labels/llff", "labels", "data/llff")
 
 
 def cameras_of(root: Path, name: str) -> Path | None:
-    """Where the scene's cameras lie, if they were put beside the labels."""
+    """The folder of the scene's cameras if it is beside the labels, else None."""
     labels, base = _labels(root), _scene(root, name).split("_")[0]
-    near = (root, root / "scenes", root / "nerf_llff_data", root / "llff_undistorted", labels)
-    folders = (where / folder for where in near for folder in (f"{base}_undistort", base))
+    parents = (root, root / "scenes", root / "nerf_llff_data", root / "llff_undistorted", labels)
+    folders = (where / folder for where in parents for folder in (f"{base}_undistort", base))
     return next((p for p in folders if p.is_dir() and any(p.glob("images*"))), None)
 
 
 def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
-    """A scene of NVOS.
+    """Read a scene of NVOS.
 
     Raises:
-        UserError: if a part of it is missing or its views are not among the cameras.
+        UserError: if a file is missing, or a view has no camera.
     """
     labels, scene = _labels(root), _scene(root, name)
     target = _only(labels / "masks" / scene, "*_mask.png")
@@ -54,8 +54,8 @@ def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
         raise UserError(
             f"The scene {scene} is not complete", "its positive scribble is empty", fix="Fetch the dataset again"
         )
-    thing = LabeledObject(scene, reference, positive, negative & ~positive, [Truth(truth, target)])
-    return Benchmark(scene, [f for f in frames if f is not truth] or frames, [thing])
+    target_object = LabeledObject(scene, reference, positive, negative & ~positive, [Truth(truth, target)])
+    return Benchmark(scene, [f for f in frames if f is not truth] or frames, [target_object])
 
 
 def _labels(root: Path) -> Path:

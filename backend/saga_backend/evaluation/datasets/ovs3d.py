@@ -1,13 +1,14 @@
-"""3D-OVS (Liu et al. 2023, "Weakly Supervised 3D Open-vocabulary Segmentation"): every pixel of some views named.
+"""3D-OVS (Liu et al. 2023, "Weakly Supervised 3D Open-vocabulary Segmentation"): a class for every pixel of some views.
 
-As published (https://github.com/Kunhao-Liu/3D-OVS, dataLoader/llff.py), a scene (bed, bench, lawn, room, sofa, ...) is
+The published scenes (https://github.com/Kunhao-Liu/3D-OVS, dataLoader/llff.py: bed, bench, lawn, room, sofa, ...)
+contain
 
     images/, sparse/, poses_bounds.npy    photos and cameras
-    segmentations/classes.txt             the names, one a line
-    segmentations/K/NAME.png              the mask of NAME in the K-th photo, in the order of their names
+    segmentations/classes.txt             the names of the classes, one on each line
+    segmentations/K/NAME.png              the mask of NAME in the K-th photo, in the order of names
 
-The paper asks in words; here a class is prompted by points in the first annotated view and judged on the others, so
-the numbers measure the segmentation alone and are not those of its table.
+The paper prompts with text. Here, points in the first annotated view prompt a class, and the other views are targets;
+so the numbers measure the segmentation alone, and cannot be compared with the table of the paper.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from pathlib import Path
 from blender_saga.errors import UserError
 
 from ...cameras.photo import Frame
-from .common import Benchmark, Truth, by_stem, scene_folder, things_of
+from .common import Benchmark, Truth, by_stem, labeled_objects, scene_folder
 
 _MARKER = "segmentations"
 
 
 def cameras_of(root: Path, name: str) -> Path | None:
-    """The scene's own folder."""
+    """The folder of the scene."""
     return scene_folder(root, _MARKER, name)
 
 
 def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
-    """A scene of 3D-OVS.
+    """Read a scene of 3D-OVS.
 
     Raises:
         UserError: if classes or masks are missing, or a view has no camera.
@@ -41,16 +42,16 @@ def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
     for folder in sorted(p for p in segmentations.iterdir() if p.is_dir()):
         frame = _frame(folder.name, ordered)
         masks = {p.stem.strip(): p for p in folder.glob("*.png")}
-        for thing, found in truths.items():
-            if thing not in masks:
+        for label, class_truths in truths.items():
+            if label not in masks:
                 raise UserError(
                     f"The scene {scene.name} is not complete",
-                    f"{folder} has no mask of {thing}",
+                    f"{folder} has no mask of {label}",
                     fix="Fetch the dataset again, with all of its files",
                 )
-            found.append(Truth(frame, masks[thing]))
-    things, notes = things_of(truths)
-    return Benchmark(scene.name, frames, things, notes)
+            class_truths.append(Truth(frame, masks[label]))
+    objects, notes = labeled_objects(truths)
+    return Benchmark(scene.name, frames, objects, notes)
 
 
 def _classes(path: Path) -> list[str]:

@@ -1,15 +1,15 @@
-"""SPIn-NeRF's multi-view segmentation set (Mirzaei et al. 2023): one thing a scene, masks in many views.
+"""The multi-view segmentation set of SPIn-NeRF (Mirzaei et al. 2023): one object in a scene, masks in many views.
 
-As published (Multiview-Segmentation-Data.zip, its README and https://spinnerf3d.github.io), a scene is a folder
+A published scene (Multiview-Segmentation-Data.zip, its README and https://spinnerf3d.github.io) is a folder
 
     SCENE (SOURCE)/VIEW.png                            the mask, for example `fern (llff)/image000.png`
-    SCENE (SOURCE)/VIEW_cutout.png, VIEW_pseudo.png    for looking at
+    SCENE (SOURCE)/VIEW_cutout.png, VIEW_pseudo.png    pictures for people
     SCENE (SOURCE)/annotations.json
 
-without photos and cameras, which belong to the sets that the scenes come from. VIEW is the photo's name; in four
-LLFF scenes it is imageNNN, NNN counting the photos in the order of their names; in two others it is the photo's name
-after 0_ or 1_. The first annotated view is the reference, all others are targets (the authors of SA3D describe this
-label propagation in https://github.com/Jumpat/SegmentAnythingin3D/issues/34).
+Photos and cameras are not included; they belong to the source datasets. VIEW is the name of the photo. In four LLFF
+scenes it is imageNNN, with NNN the index of the photo in the order of names; in two others it is 0_ or 1_ and the name
+of the photo. The first annotated view is the reference, all others are targets (the authors of SA3D describe this label
+propagation in https://github.com/Jumpat/SegmentAnythingin3D/issues/34).
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from pathlib import Path
 from blender_saga.errors import UserError
 
 from ...cameras.photo import Frame
-from .common import Benchmark, Truth, by_stem, pick_scene, things_of
+from .common import Benchmark, Truth, by_stem, labeled_objects, pick_scene
 
 
 def cameras_of(root: Path, name: str) -> Path | None:
-    """The scene's folder, where cameras were put into it."""
+    """The folder of the scene if it contains cameras, else None."""
     scene = _scene(root, name)
     return scene if (scene / "sparse").is_dir() or (scene / "poses_bounds.npy").is_file() else None
 
 
 def load(root: Path, name: str, frames: Sequence[Frame]) -> Benchmark:
-    """A scene of SPIn-NeRF.
+    """Read a scene of SPIn-NeRF.
 
     Raises:
-        UserError: if there are no masks, or a mask belongs to no camera.
+        UserError: if there are no masks, or a mask has no camera.
     """
     scene = _scene(root, name)
     ordered = sorted(frames, key=lambda frame: frame.name)
     truths = [Truth(_frame(path.stem, ordered), path) for path in _masks(scene)]
-    things, notes = things_of({scene.name: truths})
-    return Benchmark(scene.name, frames, things, notes)
+    objects, notes = labeled_objects({scene.name: truths})
+    return Benchmark(scene.name, frames, objects, notes)
 
 
 def _masks(folder: Path) -> list[Path]:
@@ -50,7 +50,7 @@ def _masks(folder: Path) -> list[Path]:
 def _scene(root: Path, name: str) -> Path:
     if not root.is_dir():
         raise UserError(
-            f"The dataset {root} cannot be read", "there is no such folder", fix="Give the folder of the dataset"
+            f"The dataset {root} cannot be read", "the folder does not exist", fix="Give the folder of the dataset"
         )
     if _masks(root):
         return root
