@@ -1,4 +1,4 @@
-"""The model of a scene: segments from the masks, features from the training, and the answers of clicks by both."""
+"""The model of a scene: segments from the masks and features from the training. Both answer clicks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ METHODS = ("auto", "segments", "saga", "click-gaussian")
 
 @dataclass(frozen=True, eq=False)
 class SceneModel:
-    """A scene's segments and, once trained, its features.
+    """The segments of a scene and, after a training, its features.
 
     Attributes:
-        segments: of N Gaussians.
-        quantiles: [Q] float32, scale 0..1 to scene units (segment_set.scale_table).
-        affinity: SAGA's features, None until trained.
-        levels: Click-Gaussian's features and clusters, None unless it was trained by that.
+        segments: segments of N Gaussians.
+        quantiles: [Q] float32, sizes in scene units at evenly spaced scales 0..1 (segments.scale_table).
+        affinity: features of SAGA, None without a training by this method.
+        levels: features and clusters of Click-Gaussian, None without a training by this method.
     """
 
     segments: Segments
@@ -36,46 +36,46 @@ class SceneModel:
 
     @property
     def granularity(self) -> int:
-        """Number of levels from which a scale chooses; 0: any scale."""
+        """Number of levels of the scale; 0: the scale is continuous."""
         return len(self.levels.levels) if self.levels else 0
 
     @property
     def count(self) -> int:
-        """N, Gaussians."""
+        """N, the number of Gaussians."""
         return self.segments.count
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the features, 0 without any."""
+        """Optimizer steps of the features, 0 without features."""
         trained = self.affinity or self.levels
         return trained.steps if trained else 0
 
     def size_of(self, scale: float) -> float:
-        """Scale 0..1 as a size in scene units."""
+        """The size of a scale 0..1, scene units."""
         return float(np.interp(scale, np.linspace(0, 1, len(self.quantiles)), self.quantiles))
 
     def scale_of(self, size: float) -> float:
-        """The slider's position 0..1 of a size in scene units."""
+        """The scale 0..1 of a size in scene units."""
         return float(np.interp(size, self.quantiles, np.linspace(0, 1, len(self.quantiles))))
 
-    def look(self, rows: Contributions) -> np.ndarray:
-        """[P,D], vectors to compare pixels by: blended features, or before training the segments of each pixel."""
+    def describe(self, rows: Contributions) -> np.ndarray:
+        """Vectors [P,D] for the comparison of pixels: blended features, or without features the segments of a pixel."""
         trained = self.affinity or self.levels
         return rows.blend(trained.features) if trained else self.segments.holding(rows)
 
-    def trained(self) -> AffinityModel | LevelModel:
-        """The trained features, of either method.
+    def trained_features(self) -> AffinityModel | LevelModel:
+        """The trained features of either method.
 
         Raises:
-            UserError: if there are none yet.
+            UserError: if the scene has no features.
         """
         return self.levels or self.features()
 
     def features(self) -> AffinityModel:
-        """SAGA's trained features.
+        """The trained features of SAGA.
 
         Raises:
-            UserError: if there are none yet.
+            UserError: if the scene has no features of SAGA.
         """
         if self.affinity is None:
             fix = "Wait for the end of the training, or train with the method saga"
@@ -86,39 +86,37 @@ class SceneModel:
         """Select the Gaussians of some clicks.
 
         Args:
-            rows: rows of the P clicked pixels; ids are those of this model.
+            rows: contribution rows of the P clicked pixels, with the ids of this model.
             positive: [P] bool, False for "not this".
-            options: method, scale, threshold, snapping, and whether similarities are wanted too.
+            options: method, scale, threshold, snapping, similarities.
 
         Raises:
-            UserError: for an unknown method, or if features are asked for and there are none.
+            UserError: for an unknown method, or a method whose features the scene does not have.
         """
         options, positive = options or SelectOptions(), np.asarray(positive, bool)
         if options.method not in METHODS:
             raise UserError(
                 f"There is no method '{options.method}'", fix=f"Use one of {METHODS}", code=ErrorCode.BAD_SETTINGS
             )
-        shown = rows.alphas() >= SHOWN_ALPHA
-        if not (shown & positive).any():
+        visible = rows.alphas() >= SHOWN_ALPHA
+        if not (visible & positive).any():
             note = "Nothing is under the click" if positive.any() else "There are only negative clicks"
-            return self._answer(np.zeros(self.count, bool), options, self._size_asked(options), note)
-        rows, positive = rows.take(shown), positive[shown]
+            return self._answer(np.zeros(self.count, bool), options, self._requested_size(options), note)
+        rows, positive = rows.take(visible), positive[visible]
         if options.method == "click-gaussian" or (options.method == "auto" and self.levels is not None):
             answer = self._by_levels(rows, positive, options)
             if answer.mask.any() or options.method != "auto" or not positive.all():
                 return answer
-        wanted = None if options.wanted_scale is None else self.size_of(options.wanted_scale)
-        chosen = choose(self.segments, rows, positive, wanted)
+        size = None if options.wanted_scale is None else self.size_of(options.wanted_scale)
+        choice = choose(self.segments, rows, positive, size)
         if options.method == "auto" and self.affinity is not None:
-            if (
-                options.wanted_threshold is not None
-            ):  # segments have no threshold: a threshold asks for plain similarity
+            if options.wanted_threshold is not None:  # segments have no threshold, so it applies to the similarity
                 return self._by_features(rows, positive, replace(options, snap=False))
-            if chosen.missed:
+            if choice.missed:
                 return self._by_features(rows, positive, options)
         if options.method == "saga":
             return self._by_features(rows, positive, options)
-        return self._by_segments(rows, positive, options, chosen)
+        return self._by_segments(rows, positive, options, choice)
 
     def _by_levels(self, rows: Contributions, positive: np.ndarray, options: SelectOptions) -> Answer:
         if self.levels is None:
@@ -131,11 +129,11 @@ class SceneModel:
         return replace(answer, mask=snapped(self.segments, answer.mask)) if options.snap else answer
 
     def _by_segments(
-        self, rows: Contributions, positive: np.ndarray, options: SelectOptions, chosen: SegmentChoice
+        self, rows: Contributions, positive: np.ndarray, options: SelectOptions, choice: SegmentChoice
     ) -> Answer:
-        mask = chosen.mask(self.segments)
-        note = _left_out(mask, chosen.missed, int(np.count_nonzero(positive)))
-        size = float(self.segments.scales[chosen.added].max()) if chosen.added else self._size_asked(options)
+        mask = choice.mask(self.segments)
+        note = _selection_note(mask, choice.missed, int(np.count_nonzero(positive)))
+        size = float(self.segments.scales[choice.added].max()) if choice.added else self._requested_size(options)
         answer = self._answer(mask, options, size, note)
         if options.scores and self.affinity is not None:
             return replace(
@@ -149,12 +147,16 @@ class SceneModel:
         return replace(answer, mask=snapped(self.segments, answer.mask)) if options.snap else answer
 
     def _scale_of_click(self, rows: Contributions, positive: np.ndarray) -> float | None:
-        """The slider position of the most prominent segment under the first positive click; None without one."""
-        held = np.flatnonzero(self.segments.holding(rows.take(positive))[0] > HOLDS)
-        return self.scale_of(float(self.segments.scales[default_choice(self.segments, held)])) if len(held) else None
+        """The scale of the most prominent segment at the first positive click; None if no segment is there."""
+        candidates = np.flatnonzero(self.segments.holding(rows.take(positive))[0] > HOLDS)
+        return (
+            self.scale_of(float(self.segments.scales[default_choice(self.segments, candidates)]))
+            if len(candidates)
+            else None
+        )
 
-    def _size_asked(self, options: SelectOptions) -> float:
-        """The size of an answer without segments: the size of the given scale, else of the largest."""
+    def _requested_size(self, options: SelectOptions) -> float:
+        """The size of the given scale, else of the largest scale. It is the size of an answer without segments."""
         return self.size_of(1.0 if options.wanted_scale is None else options.wanted_scale)
 
     def _answer(self, mask: np.ndarray, options: SelectOptions, size: float, note: str) -> Answer:
@@ -163,10 +165,10 @@ class SceneModel:
         return Answer(mask, mask.astype(np.float32), scale, size, threshold, note)
 
 
-def _left_out(mask: np.ndarray, missed: int, asked: int) -> str:
-    """Why segments select nothing, or not all clicked pixels; "" if they select all of them."""
+def _selection_note(mask: np.ndarray, missed: int, clicked: int) -> str:
+    """The reason why segments select nothing, or not all clicked pixels; "" if they select all of them."""
     if mask.any():
         return "Some clicked pixels are in no mask and were left out" if missed else ""
-    if missed < asked:
-        return "The negative clicks take all of it away"
-    return "No mask shows what is under the click; train features, or use other masks"
+    if missed < clicked:
+        return "The negative clicks remove the whole selection"
+    return "No mask covers the clicked pixels; train features, or use other masks"

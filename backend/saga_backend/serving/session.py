@@ -1,4 +1,4 @@
-"""The scenes of the backend, their models, and the answers to messages. Safe to call from several threads."""
+"""The scenes of the backend, their models, and the answers to requests. Several threads may call it."""
 
 from __future__ import annotations
 
@@ -76,18 +76,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Scene:
-    """One loaded scene. `cloud` has a row for every id; those that are gone are transparent."""
+    """A loaded scene. `cloud` has a row for every id; deleted Gaussians are transparent."""
 
     cloud: GaussianCloud
     model: SceneModel | None = None
     header: saga_file.Header = field(default_factory=lambda: saga_file.Header(""))
     training: bool = False
     clusters: tuple[SceneModel, Cluster, Clusters] | None = None
-    described: answers.TextIndices = field(default_factory=answers.TextIndices)
+    text_indices: answers.TextIndices = field(default_factory=answers.TextIndices)
     _near: tuple[GaussianCloud, Neighborhood] | None = None
 
     def near(self) -> Neighborhood:
-        """The touching neighbors, found on first use: it takes seconds for a million Gaussians."""
+        """The touching neighbors. The first call finds them, which takes seconds for a million Gaussians."""
         cloud = self.cloud
         if self._near is None or self._near[0] is not cloud:
             self._near = cloud, neighborhood(cloud)
@@ -95,11 +95,11 @@ class _Scene:
 
 
 class Session:
-    """Everything between a message and its answer.
+    """Answers requests about scenes.
 
     Args:
         device: "cpu" or "cuda".
-        prepare: called before each training, to compile what was not compiled on this machine yet.
+        prepare: is called before each training, to compile code that this machine has not compiled yet.
     """
 
     def __init__(self, device: str = "cpu", prepare: Callable[[Control], None] | None = None) -> None:
@@ -110,83 +110,83 @@ class Session:
         self._lock = threading.Lock()
 
     def load_scene(self, request: LoadScene) -> SceneState:
-        """Take a cloud in, and its model if its file has one."""
+        """Load a cloud, and its model if the model file exists."""
         check_scene(request)
         cloud = _whole_cloud(request)
         model, note = None, ""
         if request.model_file and Path(request.model_file).is_file():
             try:
-                model, header = _model_of(request, len(cloud))
-            except UserError as error:  # the scene is usable without; the user is told why it has no model
+                model, header = _load_model(request, len(cloud))
+            except UserError as error:  # the scene is usable without a model; the note says why it has none
                 note = error.sentence()
         with self._lock:
             scene = self._scenes.get(request.scene)
             if scene is None or len(scene.cloud) != len(cloud):
                 scene = self._scenes[request.scene] = _Scene(cloud)
-            scene.cloud = cloud  # in place: a training that runs keeps its scene
+            scene.cloud = cloud  # in place, because a running training keeps its scene
             if model is not None:
-                scene.described.open(request.model_file, model)
+                scene.text_indices.open(request.model_file, model)
                 scene.header = header
             scene.model = model = model or scene.model
-        return _state(request.scene, scene, note)
+        return _scene_state(request.scene, scene, note)
 
     def open_model(self, request: OpenModel) -> SceneState:
-        """Take in the model of a loaded scene from the bytes of its file."""
+        """Open the model of a loaded scene from the bytes of its file."""
         scene = self._scene(request.scene)
-        scene.model, scene.header, scene.described = model_transfer.open_model(request, len(scene.cloud))
-        return _state(request.scene, scene)
+        scene.model, scene.header, scene.text_indices = model_transfer.open_model(request, len(scene.cloud))
+        return _scene_state(request.scene, scene)
 
     def fetch_model(self, request: FetchModel) -> ModelFile:
-        """The model file of the scene as bytes."""
-        scene, _, model = self._trained(request.scene)
+        """Send the model of a scene as the bytes of a file."""
+        scene, _, model = self._trained_scene(request.scene)
         if scene.training:
             raise UserError("This scene is being trained", fix="Wait for its end", code=ErrorCode.BUSY)
-        return model_transfer.make_model_file(request.scene, model, scene.header, scene.described)
+        return model_transfer.make_model_file(request.scene, model, scene.header, scene.text_indices)
 
     def train(self, request: Train, control: Control) -> Trained:
-        """Train a scene; its former model answers clicks until the first snapshot and stays if training fails."""
+        """Train a scene. The previous model answers clicks until the first snapshot. It stays if the training fails."""
         scene = self._scene(request.scene)
-        before = scene.model
+        previous = scene.model
 
         def publish(model: SceneModel) -> None:
             scene.model = model
 
         check_settings(request.settings)
         header = saga_file.Header(request.scene, settings=json.dumps(asdict(request.settings)))
-        request, place = _placed(request)
+        request, folder = _resolve_paths(request)
         if request.model_file:
             saga_file.check_writable(request.model_file)
         scene.training = True
         try:
             if self._prepare is not None:
                 self._prepare(control)
-            given = prepare_inputs(request.sources, scene.cloud, request.settings, control, self.device)
-            checkpoint = Checkpoint(place, request_key(request))
-            sources = Sources(given.views, given.masks, _BLENDER_UP, publish, self.device, checkpoint)
+            inputs = prepare_inputs(request.sources, scene.cloud, request.settings, control, self.device)
+            checkpoint = Checkpoint(folder, request_key(request))
+            sources = Sources(inputs.views, inputs.masks, _BLENDER_UP, publish, self.device, checkpoint)
             result = train(scene.cloud, request.settings, control, sources)
-            unsaved = _saved(request.model_file, result.model, header)
+            unsaved = _try_save(request.model_file, result.model, header)
             if not unsaved:
                 checkpoint.remove()
         except BaseException:
-            scene.model = before
+            scene.model = previous
             raise
         finally:
             scene.training = False
         scene.model, scene.header = result.model, header
         return Trained(
-            request.scene, result.model.steps, result.masks, len(result.views), min(given.coverage, result.coverage),
+            request.scene, result.model.steps, result.masks, len(result.views), min(inputs.coverage, result.coverage),
             tuple(result.phases), tuple(result.phases.values()), "" if unsaved else request.model_file,
-            (*given.notes, *checkpoint.notes),
+            (*inputs.notes, *checkpoint.notes),
             result.model.granularity, unsaved,
         )  # fmt: skip
 
     def click(self, request: Click) -> Selection:
-        """Select what is under the pixels of the queried objects."""
-        scene, cloud, model = self._trained(request.scene)
+        """Select the segment at the clicked pixels of the queried objects."""
+        scene, cloud, model = self._trained_scene(request.scene)
         check_click(request, len(cloud))
         options = request.options
         query_objects = query.query_objects(cloud, request.objects)
-        resolved = query.resolve_click(request, query_objects, model.look)
+        resolved = query.resolve_click(request, query_objects, model.describe)
         parts = query.interpretations(query_objects, resolved)
         answer = None
         if options.method == "auto" and options.weights and options.threshold < 0 and unsure(model, resolved):
@@ -198,7 +198,7 @@ class Session:
         return merge_answers([build_answer(request, each, scene.near) for each in found])
 
     def instant_click(self, request: InstantClick, control: Control) -> Selection:
-        """Select what Segment Anything sees under the prompts; the scene needs no model."""
+        """Select by the masks of Segment Anything for the prompts. The scene needs no model."""
         scene = self._scene(request.scene)
         check_click(request, len(scene.cloud))
         for prompt in request.prompts:
@@ -223,11 +223,11 @@ class Session:
         return fetch_weights(request, control)
 
     def cluster(self, request: Cluster, control: Control) -> Clusters:
-        """Divide the scene into objects and parts; the last answer is kept while the scene keeps its model."""
-        scene, cloud, model = self._trained(request.scene)
+        """Divide the scene into objects and parts. The last answer is cached until the model changes."""
+        scene, cloud, model = self._trained_scene(request.scene)
         if scene.clusters is not None:
-            of_model, asked, answer = scene.clusters
-            if of_model is model and len(answer.labels) == len(cloud) and _same(asked, request):
+            clustered_model, previous, answer = scene.clusters
+            if clustered_model is model and len(answer.labels) == len(cloud) and _same_request(previous, request):
                 return answer
         answer = divide(request, cloud, model, control)
         scene.clusters = model, request, answer
@@ -235,50 +235,50 @@ class Session:
 
     def color(self, request: Color) -> Colors:
         """Color the features by their principal components."""
-        features = self._trained(request.scene)[2].trained()
+        features = self._trained_scene(request.scene)[2].trained_features()
         check_share(request.scale)
         gate = None if request.scale < 0 else features.scale_gate(request.scale)
         return Colors(request.scene, colors_of(features.features, gate))
 
     def find_text(self, request: FindText, control: Control) -> Candidates:
-        """Find the Gaussians for a text; the first search of a scene builds its index."""
+        """Find the Gaussians for a text. The first search of a scene builds its index."""
         return answers.find_text(request, self._text_scene(request.scene, control), control)
 
     def name_segments(self, request: NameSegments, control: Control) -> Names:
-        """A name for every node of the tree that was made last."""
+        """Name every node of the latest segment tree."""
         return answers.name_segments(request, self._text_scene(request.scene, control), control)
 
     def recolor(self, request: Recolor, control: Control) -> Recolored:
-        """The colors that a text asks for; of no scene, and beside a training."""
+        """Find the new colors for a text. The cloud comes with the request; a training may run meanwhile."""
         check_cloud(request.cloud)
         return answers.answer_recolor(request, self.device, control)
 
     def _text_scene(self, name: str, control: Control) -> answers.TextScene:
-        scene, cloud, model = self._trained(name)
+        scene, cloud, model = self._trained_scene(name)
         if scene.training:
             fix = "Wait for its end; clicks work meanwhile"
-            raise UserError("This scene is being trained", "what it is described by changes", fix, ErrorCode.BUSY)
+            raise UserError("This scene is being trained", "its training changes the text index", fix, ErrorCode.BUSY)
 
-        def tree() -> Clusters:  # the one that was asked for last, whatever its settings; else the usual one
+        def tree() -> Clusters:  # the latest one with any settings, else one with the defaults
             last = scene.clusters
             if last is not None and last[0] is model and len(last[2].labels) == len(cloud):
                 return last[2]
             return self.cluster(Cluster(name), control)
 
-        return answers.TextScene(cloud, model, scene.described, self.device, _BLENDER_UP, tree)
+        return answers.TextScene(cloud, model, scene.text_indices, self.device, _BLENDER_UP, tree)
 
     def unload(self, request: Unload) -> Done:
-        """Forget a scene."""
+        """Remove a scene from memory."""
         with self._lock:
             self._scenes.pop(request.scene, None)
         return Done()
 
     def status(self, request: Status) -> BackendState:
-        """The memory use of this process."""
+        """Report the memory use of this process."""
         return backend_state(self.device)
 
-    def _trained(self, name: str) -> tuple[_Scene, GaussianCloud, SceneModel]:
-        """A scene with its cloud and model as they are now: training and loading exchange them."""
+    def _trained_scene(self, name: str) -> tuple[_Scene, GaussianCloud, SceneModel]:
+        """A scene with its current cloud and model. Training and loading can replace both at any time."""
         scene = self._scene(name)
         cloud, model = scene.cloud, scene.model
         if model is None:
@@ -290,13 +290,13 @@ class Session:
         with self._lock:
             scene = self._scenes.get(name)
         if scene is None:
-            fix = "Click again; the scene is sent anew"
+            fix = "Click again; the scene will be sent again"
             raise UserError("The backend does not have this scene", fix=fix, code=ErrorCode.NO_SCENE)
         return scene
 
 
-def _saved(path: str, model: SceneModel, header: saga_file.Header) -> str:
-    """Save a model, if there is a path; returns why that was not possible, "" if it was: what was learned stays."""
+def _try_save(path: str, model: SceneModel, header: saga_file.Header) -> str:
+    """Save a model if the path is not empty. On failure the model stays in memory; returns the reason, else ""."""
     try:
         if path:
             saga_file.save(path, model, header)
@@ -306,43 +306,45 @@ def _saved(path: str, model: SceneModel, header: saga_file.Header) -> str:
     return ""
 
 
-def _same(a: Cluster, b: Cluster) -> bool:
+def _same_request(a: Cluster, b: Cluster) -> bool:
     return np.array_equal(a.scales, b.scales) and a.smallest == b.smallest
 
 
-def _state(name: str, scene: _Scene, note: str = "") -> SceneState:
+def _scene_state(name: str, scene: _Scene, note: str = "") -> SceneState:
     model = scene.model
     return SceneState(name, len(scene.cloud), model.steps if model else 0, note, model.granularity if model else 0)
 
 
-def _placed(request: Train) -> tuple[Train, Path]:
-    """A training with a place for the masks that it finds, and where it is kept on the way: the user's cache, unless
-    the model has a place on this machine."""
+def _resolve_paths(request: Train) -> tuple[Train, Path]:
+    """The request with a folder for the masks of SAM, and the path for the checkpoints.
+
+    Checkpoints are beside the model file, or in the user's cache if the model has no file on this machine.
+    """
     sources = request.sources
     if sources.masks == "sam" and not sources.masks_folder:
         sources = replace(sources, masks_folder=str(user_dirs.scene_folder("masks", request.scene)))
-    place = Path(request.model_file) if request.model_file else user_dirs.scene_folder("trainings", request.scene)
-    return replace(request, sources=sources), place
+    path = Path(request.model_file) if request.model_file else user_dirs.scene_folder("trainings", request.scene)
+    return replace(request, sources=sources), path
 
 
-def _model_of(request: LoadScene, count: int) -> tuple[SceneModel, saga_file.Header]:
+def _load_model(request: LoadScene, count: int) -> tuple[SceneModel, saga_file.Header]:
     model, header = saga_file.load(request.model_file, request.scene)
     model_transfer.require_count(header, count, Path(request.model_file).name)
     return model, header
 
 
 def _whole_cloud(request: LoadScene) -> GaussianCloud:
-    """The cloud with a row for every id; Gaussians that the client no longer has are transparent."""
+    """The cloud with a row for every id. Gaussians that the client has deleted are transparent."""
     cloud, count = request.cloud, request.count or len(request.cloud)
     if not len(request.ids):
         return cloud
     if len(request.ids) != len(cloud) or request.ids.min() < 0 or request.ids.max() >= count:
         raise UserError(
-            "The scene cannot be loaded", "its ids do not fit its points", fix=REPORT, code=ErrorCode.BAD_SCENE
+            "The scene cannot be loaded", "its ids do not match its points", fix=REPORT, code=ErrorCode.BAD_SCENE
         )
-    place = np.zeros(count, np.int64)
-    place[request.ids] = np.arange(len(cloud))
-    whole = cloud.take(place)
-    here = np.zeros(count, bool)
-    here[request.ids] = True
-    return GaussianCloud(whole.means, whole.quats, whole.scales, np.where(here, whole.opacities, 0), whole.sh)
+    rows = np.zeros(count, np.int64)
+    rows[request.ids] = np.arange(len(cloud))
+    whole = cloud.take(rows)
+    present = np.zeros(count, bool)
+    present[request.ids] = True
+    return GaussianCloud(whole.means, whole.quats, whole.scales, np.where(present, whole.opacities, 0), whole.sh)

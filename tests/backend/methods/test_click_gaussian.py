@@ -212,7 +212,7 @@ def test_the_scene_is_clicked_by_clusters() -> None:
     for method in ("auto", "click-gaussian"):
         np.testing.assert_array_equal(model.select(rows, yes, SelectOptions(method, 1.0, snap=False)).mask, part < 2)
     np.testing.assert_array_equal(model.select(rows, yes, SelectOptions("segments")).mask, part == 0)
-    assert model.steps == 7 and model.granularity == 2 and model.trained() is model.levels
+    assert model.steps == 7 and model.granularity == 2 and model.trained_features() is model.levels
     with pytest.raises(UserError, match="no trained features"):
         model.select(rows, yes, SelectOptions("saga"))
     without = replace(model, levels=None)

@@ -88,9 +88,9 @@ def test_auto_asks_features_only_where_no_segment_holds_the_click(trained, untra
     both = trained.select(clicks_on(45, 25), np.ones(2, bool), SelectOptions(scale=1.0))
     np.testing.assert_array_equal(both.mask, THING != 0)
     none = untrained.select(clicks_on(45), YES, SelectOptions(scale=1.0))
-    assert not none.mask.any() and "No mask shows" in none.note
+    assert not none.mask.any() and "No mask covers" in none.note
     told = trained.select(clicks_on(45), YES, SelectOptions("segments", 1.0))
-    assert not told.mask.any() and "No mask shows" in told.note
+    assert not told.mask.any() and "No mask covers" in told.note
     some = trained.select(clicks_on(45, 25), np.ones(2, bool), SelectOptions("segments", 1.0))
     np.testing.assert_array_equal(some.mask, THING == 1)
     assert "left out" in some.note

@@ -165,7 +165,7 @@ def test_one_training_at_a_time(backend: Backend) -> None:
     load(backend, "forever")
     first = backend.submit(Train("forever"))
     second = backend.submit(Train("forever"))
-    with pytest.raises(UserError, match="trains already") as caught:
+    with pytest.raises(UserError, match="is training already") as caught:
         backend.wait(second, SECONDS).outcome()
     assert caught.value.code == "busy"
     backend.cancel(first)
