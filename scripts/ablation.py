@@ -1,9 +1,10 @@
-"""Table 3 of the Click-Gaussian paper on the standard synthetic scene: what each term of the loss is good for.
+"""Table 3 of the Click-Gaussian paper on the standard synthetic scene: the effect of each term of the loss.
 
-Usage: `python3 scripts/ablation.py` (12 objects, 40 views, the paper's steps and pixels: hours on two cores),
-`python3 scripts/ablation.py --objects 4 --views 16 --pixels 1500 --steps 1500` (minutes), `--json` (lines, no table).
-Views, rows and masks are made once; every variant trains by the recipe "paper" from the same noise. Scores are 3D and
-2D mIoU under the rule `reference` without snapping, coarse as objects, fine as parts (docs/measurements/evaluation.md).
+Usage: `python3 scripts/ablation.py` (12 objects, 40 views, steps and pixels of the paper: hours on two cores),
+`python3 scripts/ablation.py --objects 4 --views 16 --pixels 1500 --steps 1500` (minutes), `--json` (lines instead of a
+table). All variants share views, rows and masks, and train by the recipe "paper" from the same noise. Scores are 3D and
+2D mIoU under the rule `reference` without snapping: objects for coarse, parts for fine
+(docs/measurements/evaluation.md).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import bootstrap
 
 if "--as-is" not in sys.argv:
-    bootstrap.ensure()  # from here on: Python 3.13 with every package
+    bootstrap.ensure()  # the code below runs in Python 3.13 with all packages
 
 import argparse
 import json
@@ -47,14 +48,14 @@ VARIANTS: dict[str, dict] = {
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What all variants share: the training's input and what they are judged on."""
+    """The shared data of all variants: the input of the training, and the task of the evaluation."""
 
     data: ClickInput
     task: Task
 
 
 def scene_of(args: argparse.Namespace) -> Scene:
-    """The standard scene with simulated masks."""
+    """Make the standard scene with simulated masks."""
     made, control = standard_scene(args.objects, args.views, args.seed), Control()
     raster = rasterizer(args.device)
     rasterized = rasterize(made.cloud, made.views, raster, args.seed, control)
@@ -65,10 +66,10 @@ def scene_of(args: argparse.Namespace) -> Scene:
 
 
 def run(name: str, scene: Scene, settings: ClickSettings) -> dict:
-    """Train and judge one variant."""
-    began, worked = time.perf_counter(), time.process_time()
+    """Train and evaluate one variant."""
+    start, cpu_start = time.perf_counter(), time.process_time()
     model = train_click_gaussian(scene.data, settings, Control())
-    spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - worked}
+    spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu_start}
     rules = ProtocolSettings(rules=("reference",), cap=0, by_level=SWITCH)
     scores = evaluate(_selector(model), scene.task, rules)["reference"]
     line: dict = {"variant": name, "clusters": [len(level.centers) for level in model.levels]}
@@ -79,7 +80,7 @@ def run(name: str, scene: Scene, settings: ClickSettings) -> dict:
 
 
 def _nearest(level: LevelClusters) -> float:
-    """Median over the clusters of the cosine with the one that is most like it."""
+    """The cosine of a cluster with its most similar one, median over the clusters."""
     cosines = level.centers @ level.centers.T - 2 * np.eye(len(level.centers))
     return round(float(np.median(cosines.max(axis=1))), 3)
 
@@ -102,16 +103,16 @@ def arguments() -> argparse.Namespace:
         ("pixels", PAPER.pixels),
     ):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default: {default}")
-    parser.add_argument("--around", type=int, default=PAPER.around, metavar="N", help="Gaussians of Eq. 12 a step")
+    parser.add_argument("--around", type=int, default=PAPER.around, metavar="N", help="Gaussians of Eq. 12 in a step")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--only", choices=tuple(VARIANTS), action="append", help="this variant; may be repeated")
-    parser.add_argument("--json", action="store_true", help="a line of JSON for each variant in place of the table")
-    parser.add_argument("--as-is", action="store_true", help="in the Python that runs this, whatever packages it has")
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each variant instead of the table")
+    parser.add_argument("--as-is", action="store_true", help="use the current Python with its packages")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Print the table, line by line."""
+    """Print the table line by line."""
     args = arguments()
     scene = scene_of(args)
     base = replace(

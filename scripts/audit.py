@@ -1,8 +1,8 @@
-"""Audit what users install: pins and checksums, licenses, what fits together, known vulnerabilities.
+"""Audit the packages that users install: pins and checksums, licenses, compatibility, known vulnerabilities.
 
-Usage, in the environment: `.venv/bin/python scripts/audit.py`. The last part asks a public database through pip-audit
-(fetched by uv for the moment). Where that cannot be reached it says so, in capitals, and the rest still counts;
-`--strict` makes it a failure.
+Usage, in the environment: `.venv/bin/python scripts/audit.py`. The last part queries a public database through
+pip-audit, which uv fetches temporarily. If the database cannot be reached, a line in capitals says so, and the other
+parts still count; with `--strict` it is a failure.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ LOCKS = ("backend.txt", "cluster.txt", "dev.txt", "uv.txt")
 UV = ROOT / ".venv-uv" / ("Scripts/uv.exe" if sys.platform == "win32" else "bin/uv")
 PIP_AUDIT = "pip-audit==2.10.1"
 SECONDS = 300
-"""Limit of the questions to the database."""
+"""Limit for the queries to the database."""
 
 LICENSES = re.compile(
     r"\b(MIT|BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|L?GPL|GNU|zlib|CC0|CNRI|Unlicense)", re.I
 )
-"""Those that GPL-3.0-or-later, ours, may be used together with."""
+"""The licenses that are compatible with ours, GPL-3.0-or-later."""
 KNOWN = {
-    "cuda-toolkit": "names NVIDIA's packages, holds nothing",
+    "cuda-toolkit": "only depends on NVIDIA's packages, has no files",
     "gsplat": "Apache-2.0, by its repository",
     "hdbscan": "BSD-3-Clause, by its repository",
     "segment-anything": "Apache-2.0, by its repository",
 }
-"""Packages that do not say their license, and what it is."""
+"""Packages without license metadata, and their licenses."""
 NVIDIA = "nvidia-"
-"""CUDA's libraries: proprietary, redistributable, and optional: the backend runs without. Torch asks for them."""
+"""The libraries of CUDA, which torch requires: proprietary, redistributable, and optional for the backend."""
 _PIN = re.compile(r"[a-z0-9][a-z0-9.-]*==[0-9][0-9a-z.]*( ; [\w .'()=!<>]+)?")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
 def loose(text: str) -> list[str]:
-    """Lines of a lock file that do not pin a version, or give no SHA-256 for it."""
+    """The lines of a lock file without a pinned version or without its SHA-256."""
     entries = [line for line in text.replace("\\\n", " ").splitlines() if line.strip() and not line.startswith("#")]
     found = []
     for entry in entries:
@@ -53,25 +53,25 @@ def loose(text: str) -> list[str]:
 
 
 def license(package: metadata.Distribution) -> str:
-    """What a package says of its license, "" if it says nothing."""
-    about = package.metadata
-    classes = [value for value in about.get_all("Classifier", []) if value.startswith("License")]
-    first = (about.get("License") or "").strip().splitlines()[:1]
-    return "; ".join([about.get("License-Expression") or "", *classes, *first]).strip("; ")
+    """The license metadata of a package, "" if it has none."""
+    fields = package.metadata
+    classes = [value for value in fields.get_all("Classifier", []) if value.startswith("License")]
+    first = (fields.get("License") or "").strip().splitlines()[:1]
+    return "; ".join([fields.get("License-Expression") or "", *classes, *first]).strip("; ")
 
 
 def objectionable(packages: Iterator[metadata.Distribution]) -> list[str]:
-    """Packages whose license is not one of those above."""
+    """The packages with an incompatible or unknown license."""
     found = []
     for package in packages:
         name = package.metadata["Name"].lower().replace("_", "-")
         if not name.startswith(NVIDIA) and name not in KNOWN and not LICENSES.search(license(package)):
-            found.append(f"{name}: {license(package) or 'it says none'}")
+            found.append(f"{name}: {license(package) or 'no license metadata'}")
     return found
 
 
 def misfits() -> list[str]:
-    """What installed packages want of each other and do not get."""
+    """The unmet requirements between installed packages."""
     result = subprocess.run(
         [str(UV), "pip", "check", "--python", sys.executable], capture_output=True, text=True, check=False
     )
@@ -79,7 +79,7 @@ def misfits() -> list[str]:
 
 
 def vulnerabilities(lock: str) -> tuple[list[str], str]:
-    """Known ones of a lock file's packages, and why the database could not be asked, or ""."""
+    """The known vulnerabilities of a lock file's packages; and "", or the reason why the check is impossible."""
     sys.path.insert(0, str(ROOT))
     from blender_saga.client.install.uv import uv_environ
 
@@ -102,31 +102,31 @@ def vulnerabilities(lock: str) -> tuple[list[str], str]:
     if re.search(r"^Name\s+Version\s+ID\b", result.stdout, re.MULTILINE):
         return result.stdout.strip().splitlines(), ""
     last = [line for line in result.stderr.strip().splitlines() if line.strip()][-1:]
-    return [], (last or ["it said nothing"])[0][:300]
+    return [], (last or ["pip-audit printed nothing"])[0][:300]
 
 
 def offline() -> dict[str, list[str]]:
-    """What can be found without a network, by what was looked at."""
+    """The findings of all checks that need no network, by check."""
     found = {
         f"pins and checksums of {name}": loose((REQUIREMENTS / name).read_text(encoding="utf-8")) for name in LOCKS
     }
     found["licenses"] = objectionable(metadata.distributions())
-    found["what fits together"] = misfits()
+    found["compatibility"] = misfits()
     return found
 
 
 def main() -> int:
-    """Look at all of it; 1 if something was found, 2 with --strict if the database was not reached."""
+    """Run all checks; returns 1 for findings, 2 with --strict if the database cannot be reached, else 0."""
     parser = argparse.ArgumentParser(description="Audit what users install.")
-    parser.add_argument("--strict", action="store_true", help="fail where the database cannot be reached")
+    parser.add_argument("--strict", action="store_true", help="fail if the database cannot be reached")
     strict = parser.parse_args().strict
     bad = False
-    for what, found in offline().items():
-        print(f"{what}: {'fine' if not found else ''}", *found, sep="\n  " if found else "")
+    for check, found in offline().items():
+        print(f"{check}: {'fine' if not found else ''}", *found, sep="\n  " if found else "")
         bad = bad or bool(found)
-    found, obstacle = vulnerabilities("dev.txt")  # which holds all of the others
+    found, obstacle = vulnerabilities("dev.txt")  # it contains the packages of all other lock files
     if obstacle:
-        print(f"KNOWN VULNERABILITIES WERE NOT LOOKED FOR: {obstacle}")
+        print(f"KNOWN VULNERABILITIES WERE NOT CHECKED: {obstacle}")
     else:
         print("known vulnerabilities:", *(found or ["none"]), sep="\n  " if found else " ")
     return 1 if bad or found else 2 if obstacle and strict else 0

@@ -1,8 +1,9 @@
-"""Measure what the design sets numbers for; one JSON line a row, each beside a slow reference in the same run.
+"""Measure the numbers that the design limits. A row is one JSON line, with a slow reference from the same run.
 
-Usage: `python3 scripts/bench.py` (all rows), `python3 scripts/bench.py click raster` (these), `--n 1000000` (this size
-only), `--device cuda` (what can, on the GPU), `--quick` (small: does everything run?). Every row and size has a process
-of its own, so that its peak memory is its own. A row that fails prints {"bench", "n", "error"} and the exit code is 1.
+Usage: `python3 scripts/bench.py` (all rows), `python3 scripts/bench.py click raster` (these rows), `--n 1000000` (this
+size only), `--device cuda` (on the GPU where possible), `--quick` (small sizes, as a test of the rows). Every row and
+size runs in its own process, so its peak memory is its own. A row that fails prints {"bench", "n", "error"}, and the
+exit code is 1.
 """
 
 import sys
@@ -10,7 +11,7 @@ import sys
 import bootstrap
 
 if "--as-is" not in sys.argv:
-    bootstrap.ensure()  # from here on: Python 3.13 with every package
+    bootstrap.ensure()  # the code below runs in Python 3.13 with all packages
 
 import argparse
 import json
@@ -41,19 +42,19 @@ ROWS = {
     "export_blender": ("bench_blender", "export_blender", (LARGE,)),
     "file_memory": ("bench_blender", "file_memory", (HUGE,)),
 }
-"""Row: module, function, sizes."""
+"""The module, the function and the sizes of each row."""
 LIMIT = 3600
-"""Seconds a row and size may take."""
+"""Limit for one row and size, seconds."""
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("rows", nargs="*", metavar="NAME", help=f"{', '.join(ROWS)} (default: all)")
-    parser.add_argument("--n", type=int, default=0, help="number of Gaussians (default: each row's sizes)")
+    parser.add_argument("--n", type=int, default=0, help="number of Gaussians (default: the sizes of each row)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--quick", action="store_true", help="small sizes and few repeats; the numbers mean nothing")
-    parser.add_argument("--as-is", action="store_true", help="in the Python that runs this, whatever packages it has")
+    parser.add_argument("--as-is", action="store_true", help="use the current Python with its packages")
     parser.add_argument("--here", action="store_true", help="one row, one size, in this process")
     args = parser.parse_args()
     unknown = set(args.rows) - set(ROWS)
@@ -75,7 +76,7 @@ def run_here(name: str, args: argparse.Namespace) -> None:
 
 
 def run_apart(name: str, n: int, args: argparse.Namespace) -> bool:
-    """Measure one row in a process of its own; whether it went well."""
+    """Measure one row in its own process; returns whether it succeeded."""
     command = [sys.executable, __file__, name, "--as-is", "--here", "--n", str(n), "--device", args.device]
     try:
         result = subprocess.run(command + ["--quick"] * args.quick, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
@@ -92,17 +93,17 @@ def run_apart(name: str, n: int, args: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    """Run what was asked for; returns the exit code."""
+    """Run the requested rows; returns the exit code."""
     args = arguments()
     if args.here:
         run_here(args.rows[0], args)
         return 0
-    well = True
+    succeeded = True
     for name in args.rows or ROWS:
         sizes = (args.n,) if args.n else (QUICK,) if args.quick else ROWS[name][2]
         for n in sizes:
-            well = run_apart(name, n, args) and well
-    return 0 if well else 1
+            succeeded = run_apart(name, n, args) and succeeded
+    return 0 if succeeded else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Benchmark rows of files in Blender: a PLY with SH of degree 3 in and out, beside Blender's own PLY of the same data.
+"""Benchmark rows for files in Blender: import and export of a PLY with SH of degree 3, compared with Blender's own PLY.
 
-Blender's reader makes a mesh and leaves the numbers as they are: nothing is activated, turned or written back raw.
+Blender's own reader makes a mesh with the raw numbers: it applies no activations and converts no axes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RUNS = 5
 
 
 def import_blender(case: Case) -> Iterator[Line]:
-    """File > Import: the operator from the call to the object in the scene, an empty file before it included."""
+    """File > Import: the time from the call of the operator to the object in the scene, including a new empty file."""
     bpy = _blender()
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "scene.ply"))
@@ -41,7 +41,7 @@ def import_blender(case: Case) -> Iterator[Line]:
 
 
 def export_blender(case: Case) -> Iterator[Line]:
-    """File > Export of an untouched splat (its rows are copied) and of a moved one (every number is made anew)."""
+    """File > Export of an untouched splat (its rows are copied) and of a moved or rotated one (all rows are new)."""
     bpy = _blender()
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder, "scene.ply"), str(Path(folder, "out.ply"))
@@ -61,21 +61,21 @@ def export_blender(case: Case) -> Iterator[Line]:
 
 
 def file_memory(case: Case) -> Iterator[Line]:
-    """Peak memory of a process that imports a file, exports it moved, and exports it untouched."""
+    """Peak memory of a process that imports a file, exports the moved splat, and exports the untouched one."""
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder, "scene.ply"), str(Path(folder, "out.ply"))
         writer = multiprocessing.get_context("fork").Process(target=_write, args=(path, case.n))
-        writer.start()  # apart, so that its memory is not counted here
+        writer.start()  # in its own process, whose memory does not count here
         writer.join()
         bpy, start = _blender(), peak_mb()
         bpy.ops.wm.read_homefile(use_empty=True)
-        for what in ("import", "export, moved", "export, untouched"):  # from the least to the most
+        for what in ("import", "export, moved", "export, untouched"):  # in the order of their memory
             if what == "import":
-                took = once(lambda: bpy.ops.saga.import_splat(filepath=str(path)))
+                measured = once(lambda: bpy.ops.saga.import_splat(filepath=str(path)))
             else:
                 bpy.context.view_layer.objects.active.location = (1, 0, 0) if what == "export, moved" else (0, 0, 0)
-                took = once(lambda: bpy.ops.saga.export_splat(filepath=out))
-            line = Line("file_memory", replace(case, device="cpu"), took, what)
+                measured = once(lambda: bpy.ops.saga.export_splat(filepath=out))
+            line = Line("file_memory", replace(case, device="cpu"), measured, what)
             line.more = {"file_mb": round(path.stat().st_size / 2**20), "start_mb": start}
             yield line
 
@@ -85,7 +85,7 @@ def _write(path: Path, n: int) -> None:
 
 
 def _scene(n: int) -> GaussianCloud:
-    """Gaussians with nothing special about them, SH of degree 3."""
+    """Random Gaussians with SH of degree 3."""
     random = np.random.default_rng(0)
     quats = random.standard_normal((n, 4), dtype=np.float32)
     quats /= np.linalg.norm(quats, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Benchmark rows of a click in Blender with a real backend process: until the picture, and while it trains."""
+"""Benchmark rows for a click in Blender with a real backend process: until the picture, and during a training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 from bench_measure import Case, Line, Times, times
 from bench_queries import object_features
 from bench_scene import BenchScene, bench_scene
-from bench_viewport import SIZE, Easel, camera_of, scene_of
+from bench_viewport import SIZE, OffscreenView, camera_of, scene_of
 from saga_backend.methods.saga.model import AffinityModel
 from saga_backend.model.saga_file import Header, save
 from saga_backend.model.scene_model import SceneModel
@@ -27,24 +27,24 @@ from saga_backend.segments.segments import from_sets, scale_table
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RUNS = 15
-_VIEWS, _STEPS = 60, 3000  # of the training that clicks run beside
-_PAUSE = 0.2  # seconds between two clicks beside a training
+_VIEWS, _STEPS = 60, 3000  # of the training during the clicks
+_PAUSE = 0.2  # seconds between two clicks during a training
 
 
 @dataclass
 class Stages:
-    """Milliseconds spent in each part of a click, one entry a click; what a watched function calls is part of it.
+    """Milliseconds in each stage of a click. The time of a function includes the functions that it calls.
 
     Attributes:
-        clicks: the milliseconds by stage.
-        counting: whether a click is under way: what is drawn between two is part of neither.
+        clicks: for each click, the milliseconds by stage.
+        counting: whether a click is in progress; drawing between two clicks does not count.
     """
 
     clicks: list[dict[str, float]] = field(default_factory=list)
     counting: bool = False
 
     def watch(self, owner: object, name: str, stage: str) -> None:
-        """Have a function of a module or class take its time."""
+        """Replace a function of a module or class by one that records its time."""
         inner = getattr(owner, name)
 
         @functools.wraps(inner)
@@ -54,52 +54,52 @@ class Stages:
         setattr(owner, name, timed)
 
     def run(self, stage: str, function: Callable[[], object]) -> object:
-        """Call a function and count its time to a stage of the click."""
-        began = time.perf_counter()
+        """Call a function and add its time to a stage of the click."""
+        start = time.perf_counter()
         try:
             return function()
         finally:
             if self.counting:
-                spent = 1e3 * (time.perf_counter() - began)
-                self.clicks[-1][stage] = self.clicks[-1].get(stage, 0.0) + spent
+                elapsed = 1e3 * (time.perf_counter() - start)
+                self.clicks[-1][stage] = self.clicks[-1].get(stage, 0.0) + elapsed
 
     def medians(self) -> dict[str, float]:
-        """Of each stage; the first click, which compiles, is left out."""
+        """The median of each stage, without the first click, which compiles code."""
         counted = self.clicks[1:]
         return {f"{stage}_ms": round(float(np.median([c[stage] for c in counted])), 2) for stage in counted[0]}
 
 
 def click_blender(case: Case) -> Iterator[Line]:
-    """Click, answer, attributes, undo step, what is drawn, the first picture (by software where there is no card)."""
+    """Click, answer, attributes, undo step, draw data, first picture (drawn by software on a machine without a GPU)."""
     bench = bench_scene(case.n, 1)
     bpy, obj = scene_of(bench.cloud)
     with tempfile.TemporaryDirectory() as folder, _backend(Path(folder), obj, bench):
-        stages, places, easel = _watched(), itertools.cycle(_places(bench, obj)), Easel(obj)
+        stages, places, viewport = _watch_stages(), itertools.cycle(_places(bench, obj)), OffscreenView(obj)
         seconds, work, masks = [], [], []
         for _ in range(case.runs(_RUNS if case.n <= 1_000_000 else 4) + 1):
-            easel.rest()
+            viewport.rest()
             stages.clicks.append({})
             stages.counting = True
-            began, worked = time.perf_counter(), _worked()
+            start, cpu_start = time.perf_counter(), _cpu_seconds()
             _click(bpy, case.n, next(places))
-            bpy.context.view_layer.update()  # as the window does after an operator
-            work.append(_worked() - worked)
-            stages.run("first_picture", easel.paint)
-            seconds.append(time.perf_counter() - began)
+            bpy.context.view_layer.update()  # a window does this after an operator
+            work.append(_cpu_seconds() - cpu_start)
+            stages.run("first_picture", viewport.paint)
+            seconds.append(time.perf_counter() - start)
             stages.counting = False
             masks.append(_selected(obj))
         assert all(m.any() and not m.all() for m in masks) and (masks[0] != masks[1]).any(), "clicks select nothing"
-        cpu_ms = round(1e3 * float(np.mean(work[1:])), 1)  # up to the attributes; a mean: the system counts in 10 ms
+        cpu_ms = round(1e3 * float(np.mean(work[1:])), 1)  # until the attributes; a mean, since the clock has 10 ms
         measured = replace(times_of(seconds[1:]), cpu_ms=cpu_ms)
         more = stages.medians()
         more["ready_to_draw_ms"] = round(measured.median_ms - more["first_picture_ms"] + more["draw_data_ms"], 2)
         line = Line("click_blender", replace(case, device="cpu"), measured, more=more)
-        line.more["whole_picture_ms"] = times(easel.paint, 3).median_ms if easel.rest() else None
+        line.more["whole_picture_ms"] = times(viewport.paint, 3).median_ms if viewport.rest() else None
         yield line
 
 
 def click_training(case: Case) -> Iterator[Line]:
-    """Clicks while the same backend trains the same scene: from the click to the selection in the attributes."""
+    """Clicks during a training of the same scene: the time from the click to the selection in the attributes."""
     bench = bench_scene(case.n, 1)
     bpy, obj = scene_of(bench.cloud)
     with tempfile.TemporaryDirectory() as folder, _backend(Path(folder), obj, bench):
@@ -112,25 +112,25 @@ def click_training(case: Case) -> Iterator[Line]:
         training, pause, seconds = session.trainings.request, threading.Event(), {}
         while not training.ended:
             phase = training.job.progress.phase if training.job.progress else "begin"
-            began = time.perf_counter()
+            start = time.perf_counter()
             _click(bpy, case.n, next(places))
-            seconds.setdefault(phase, []).append(time.perf_counter() - began)
-            pause.wait(_PAUSE)  # an artist's pace; what is measured is the click alone
+            seconds.setdefault(phase, []).append(time.perf_counter() - start)
+            pause.wait(_PAUSE)  # the pace of a user; the pause is not measured
         assert training.job.error is None, training.job.error
-        spent = [value for values in seconds.values() for value in values]
-        measured, more = times_of(spent), {"clicks": len(spent), "worst_ms": round(1e3 * max(spent), 1)}
+        elapsed = [value for values in seconds.values() for value in values]
+        measured, more = times_of(elapsed), {"clicks": len(elapsed), "worst_ms": round(1e3 * max(elapsed), 1)}
         more["worst_of_phase_ms"] = {phase: round(1e3 * max(s), 1) for phase, s in seconds.items()}
         yield Line("click_training", replace(case, device="cpu"), measured, more=more)
 
 
 def times_of(seconds: list[float]) -> Times:
-    """Median, 90 % quantile and the fastest."""
-    median, late = np.quantile(seconds, [0.5, 0.9])
-    return Times(*(round(1e3 * float(value), 3) for value in (median, late, min(seconds))))
+    """Median, 90 % quantile and the fastest of some times."""
+    median, p90 = np.quantile(seconds, [0.5, 0.9])
+    return Times(*(round(1e3 * float(value), 3) for value in (median, p90, min(seconds))))
 
 
-def _worked() -> float:
-    """Seconds of work of this process and its backend, all cores together (Linux; elsewhere this process alone)."""
+def _cpu_seconds() -> float:
+    """CPU seconds of this process and its backend, all cores together (Linux; on other systems this process alone)."""
     from blender_saga.scene.state import session
 
     try:
@@ -141,8 +141,8 @@ def _worked() -> float:
     return time.process_time() + (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def _watched() -> Stages:
-    """A stopwatch at each part of a click."""
+def _watch_stages() -> Stages:
+    """Watch the stages of a click."""
     from blender_saga.scene.requests import click
     from blender_saga.scene.splat.draw_data import Blocks
     from blender_saga.scene.state.request import Request
@@ -158,7 +158,7 @@ def _watched() -> Stages:
 
 
 def _click(bpy: object, count: int, place: tuple[int, int]) -> None:
-    """The operator as the tool calls it, with an undo step."""
+    """Call the operator like the tool, with an undo step."""
     view, projection = camera_of(count)
     flat = {"view_matrix": view.ravel(), "projection_matrix": projection.ravel()}
     bpy.ops.saga.click("EXEC_DEFAULT", True, **flat, width=SIZE[0], height=SIZE[1], x=place[0], y=place[1])
@@ -171,7 +171,7 @@ def _selected(obj: object) -> np.ndarray:
 
 
 def _places(bench: BenchScene, obj: object) -> list[tuple[int, int]]:
-    """Region pixels of the middles of some things that stand inside the picture."""
+    """Region pixels of the centers of some objects inside the picture."""
     from blender_saga.scene.splat import point_cloud
 
     view, projection = camera_of(len(bench.cloud))
@@ -187,13 +187,16 @@ def _places(bench: BenchScene, obj: object) -> list[tuple[int, int]]:
 
 @contextmanager
 def _backend(folder: Path, obj: object, bench: BenchScene) -> Iterator[None]:
-    """The splat has a model, written here, and a backend process runs."""
+    """Write a model for the splat, and run a backend process."""
     from blender_saga.client.connection.process import Launch
     from blender_saga.scene.state import session
 
     path = folder / "bench.saga"
     save(path, _model(bench), Header(obj.saga.fingerprint, count=len(bench.cloud)))
-    obj.saga.model_file, obj.saga.source = str(path), str(folder / "bench.ply")  # a new model goes there, too
+    obj.saga.model_file, obj.saga.source = (
+        str(path),
+        str(folder / "bench.ply"),
+    )  # a training writes there, too
     addon, launcher = _ROOT / "blender_saga", _ROOT / "backend" / "launch.py"
     session.link.start(Launch(Path(sys.executable), launcher, addon, folder / "log", "cpu")).wait_connected(180)
     try:
@@ -203,7 +206,7 @@ def _backend(folder: Path, obj: object, bench: BenchScene) -> Iterator[None]:
 
 
 def _model(bench: BenchScene) -> SceneModel:
-    """As a training leaves it: a segment for each thing, for the floor, for all together; features of 32 numbers."""
+    """A model as after a training: a segment for each object, the floor and the whole scene; 32 feature channels."""
     numbers = range(int(bench.objects.max()) + 1)
     everything = np.ones(len(bench.cloud), bool)
     segments = from_sets([*(bench.objects == number for number in numbers), everything], bench.cloud.means)

@@ -1,4 +1,4 @@
-"""Benchmark rows of Click-Gaussian: a click, which looks its clusters up; a step of its training."""
+"""Benchmark rows of Click-Gaussian: a click, which looks up its clusters; a step of the training."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SAMPLED_PIXELS = 16_384
 
 
 def click_levels(case: Case) -> Iterator[Line]:
-    """A click at each level: row of the pixel, its clusters, the Gaussians of these, bits."""
+    """A click at each level: contribution row of the pixel, its clusters, their Gaussians, packed bits."""
     scene = bench_scene(case.n, 2)
     model = _model(scene.objects, scene.cloud.means)
     view, one = scene.views[0], np.ones(1, bool)
     pixel = np.array([[view.width // 2, view.height // 2]], np.int32)
-    raster = rasterizer("cpu")  # queries are the CPU's, whatever trains
+    raster = rasterizer("cpu")  # queries run on the CPU, whatever the device of the training
     row = raster.contributions(scene.cloud, view, pixel)
     features = torch.as_tensor(model.features)
     for what, scale in (("coarse", 1.0), ("fine", 0.0)):
@@ -43,14 +43,14 @@ def click_levels(case: Case) -> Iterator[Line]:
             "selected": int(np.unpackbits(ours(), count=case.n).sum()),
         }
         line = Line("click_levels", replace(case, device="cpu"), times(ours, case.runs(50)), what=what, more=more)
-        part, wanted = features[:, : 12 if scale else 24], torch.as_tensor(row.blend(model.features)[0])
-        line.reference = times(lambda p=part, w=wanted: _compare(p, w[: p.shape[1]]), case.runs(15))
+        part, clicked = features[:, : 12 if scale else 24], torch.as_tensor(row.blend(model.features)[0])
+        line.reference = times(lambda p=part, c=clicked: _compare(p, c[: p.shape[1]]), case.runs(15))
         line.reference_is = "torch: cosine of all features with the click's; the row is given"
         yield line
 
 
 def click_step(case: Case) -> Iterator[Line]:
-    """An optimizer step on pixels, guidance included: with the paper's numbers, and with fewer pixels."""
+    """An optimizer step on pixels with guidance: with the numbers of the paper, and with fewer pixels."""
     scene = bench_scene(case.n, 2)
     random, raster = np.random.default_rng(0), rasterizer(case.device)
     labels = np.stack([scene.objects, 3 * scene.objects + random.integers(0, 3, case.n)], axis=1).astype(np.int32)
@@ -66,14 +66,14 @@ def click_step(case: Case) -> Iterator[Line]:
         settings = replace(BY_NAME["paper"], pixels=pixels, around=around, device=case.device)
         features = random.standard_normal((case.n, 24)).astype(np.float32)
         steps = make_stepper(features, neighbors, settings)
-        some, masks = view.sample(pixels, random)
+        sampled, masks = view.sample(pixels, random)
         ids = np.sort(random.integers(0, case.n, around)).astype(np.int32)
-        measured = times(lambda s=steps, r=some, m=masks, i=ids: s.step(r, m, i, clusters), case.runs(5))
+        measured = times(lambda s=steps, r=sampled, m=masks, i=ids: s.step(r, m, i, clusters), case.runs(5))
         yield Line("click_step", case, measured, what=what)
 
 
 def _model(objects: np.ndarray, means: np.ndarray) -> LevelModel:
-    """As training leaves it: a direction for every thing and for its parts, and some noise."""
+    """A model as after a training: a direction for every object and for each of its parts, with noise."""
     random, count = np.random.default_rng(1), int(objects.max()) + 1
     part = 3 * objects + (np.arange(len(objects)) % 3)
     coarse, fine = (random.standard_normal((n, 12)).astype(np.float32) for n in (count, 3 * count))

@@ -1,4 +1,4 @@
-"""Benchmark row about selecting by the masks themselves, before anything is trained."""
+"""Benchmark row for clicks on segments, without a training."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from saga_backend.segments.segments import from_levels, scale_table
 from saga_backend.training.preparation import picture_masks, rasterize
 
 _SLOW = 200_000
-"""Gaussians above which only clicks are timed: finding the segments of a million from 200 views takes minutes."""
+"""Above this number of Gaussians, only clicks are timed: segments of a million from 200 views take minutes."""
 
 
 def evidence(case: Case) -> Iterator[Line]:
-    """A click on segments (40 views at 100 k, 200 at a million), and the way there from masks in pictures."""
+    """A click on segments (40 views at 100 k, 200 at a million), and the way from masks to the first selection."""
     views = 4 if case.quick else 40 if case.n <= _SLOW else 200
-    scene, where = bench_scene(case.n, views), replace(case, device="cpu")
+    scene, on_cpu = bench_scene(case.n, views), replace(case, device="cpu")
     rows, labels, scales = seen(scene)
     segments = from_levels(labels, scales, np.ones(len(scales)))
     model = SceneModel(segments, scale_table(segments))
@@ -42,44 +42,44 @@ def evidence(case: Case) -> Iterator[Line]:
         row = contributions(scene.cloud, view, pixel)
         return selection.pack(model.select(row, np.ones(1, bool), SelectOptions("segments")).mask)
 
-    chosen = selection.unpack(click(), case.n)
+    selected = selection.unpack(click(), case.n)
     more = {
         "views": views,
         "segments": len(segments),
-        "selected": int(chosen.sum()),
+        "selected": int(selected.sum()),
         "limit_ms": 50 if views < 200 else 150,
     }
-    vote = Line("evidence", where, times(click, case.runs(50)), "vote", more=more)
+    vote = Line("evidence", on_cpu, times(click, case.runs(50)), "vote", more=more)
     masks = [view_masks(v, part, labels, scales) for v, part in zip(scene.views, rows, strict=True)]
     seed = contributions(scene.cloud, view, pixel).total_weight(case.n)
     vote.reference = times(lambda: _plain_vote(rows, masks, seed, 0.6), case.runs(3))
     vote.reference_is = "numpy: the votes of all views' masks counted from their rows, anew for each click"
     yield vote
     if case.n <= _SLOW:
-        yield _from_masks(scene, where, labels)
+        yield _from_masks(scene, on_cpu, labels)
 
 
 def _from_masks(scene: BenchScene, case: Case, labels: np.ndarray) -> Line:
-    """Masks are there as pictures, rows too: how long until the first click is answered?"""
+    """The time from given masks and contribution rows to the answer of the first click."""
     pictures = _Pictures(scene, labels)
     rasterized = rasterize(scene.cloud, scene.views, CPU, 0, Control())
     view = scene.views[0]
     pixel = np.array([[view.width // 2, view.height // 2]], np.int32)
     answers = []
 
-    def ready() -> None:
+    def first_click() -> None:
         found = picture_masks(rasterized, pictures, CPU, Control())
         model = SceneModel(found.segments, scale_table(found.segments))
         answers.append(
             (model.select(contributions(scene.cloud, view, pixel), np.ones(1, bool)).mask, len(found.segments))
         )
 
-    began, worked = time.perf_counter(), time.process_time()  # once: it is made once, and takes seconds
-    ready()
-    spent, work = (
-        round(1e3 * (now - then), 1) for now, then in ((time.perf_counter(), began), (time.process_time(), worked))
+    start, cpu_start = time.perf_counter(), time.process_time()  # one run, because it takes seconds
+    first_click()
+    elapsed, cpu = (
+        round(1e3 * (end - begin), 1) for end, begin in ((time.perf_counter(), start), (time.process_time(), cpu_start))
     )
-    line = Line("evidence", case, Times(spent, spent, spent, work), "masks_to_first_selection")
+    line = Line("evidence", case, Times(elapsed, elapsed, elapsed, cpu), "masks_to_first_selection")
     line.more = {"views": len(scene.views), "segments": answers[-1][1], "limit_ms": 5000}
     line.more["selected"] = int(answers[-1][0].sum())
     return line
@@ -87,7 +87,7 @@ def _from_masks(scene: BenchScene, case: Case, labels: np.ndarray) -> Line:
 
 @dataclass(eq=False)
 class _Pictures(Sequence):
-    """Masks [M,H,W] of every view, made from label maps when they are asked for."""
+    """Masks [M,H,W] of every view; each access makes them from label maps."""
 
     scene: BenchScene
     labels: np.ndarray
@@ -109,18 +109,18 @@ class _Pictures(Sequence):
         return np.stack([level == k for level in levels for k in np.unique(level) if k >= 0])
 
 
-def _plain_vote(rows: list[Contributions], masks: list[SampledMasks], seed: np.ndarray, wanted: float) -> np.ndarray:
-    """The formula of the design, view by view: the mask that holds the click and is nearest in scale votes."""
+def _plain_vote(rows: list[Contributions], masks: list[SampledMasks], seed: np.ndarray, scale: float) -> np.ndarray:
+    """The formula of the design, view by view: the mask with the click and the nearest scale votes."""
     inside, shown = np.zeros(len(seed)), np.zeros(len(seed))
     for part, view in zip(rows, masks, strict=True):
         members = view.members()
         pixels = np.repeat(np.arange(len(part)), np.diff(part.offsets))
         at_pixels = np.bincount(pixels, part.weights * seed[part.ids], minlength=len(part))
-        held = at_pixels @ members > 0.5 * max(at_pixels.sum(), 1e-9)
-        near = held & (np.abs(np.log(view.scales / wanted)) < np.log(1.6))
+        clicked = at_pixels @ members > 0.5 * max(at_pixels.sum(), 1e-9)
+        near = clicked & (np.abs(np.log(view.scales / scale)) < np.log(1.6))
         if not near.any():
             continue
-        best = np.flatnonzero(near)[np.argmin(np.abs(np.log(view.scales[near] / wanted)))]
+        best = np.flatnonzero(near)[np.argmin(np.abs(np.log(view.scales[near] / scale)))]
         inside += np.bincount(part.ids, part.weights * members[pixels, best], minlength=len(seed))
         shown += np.bincount(part.ids, part.weights, minlength=len(seed))
     return np.packbits(inside > 0.5 * np.maximum(shown, 1e-9))

@@ -1,4 +1,4 @@
-"""Benchmark rows about files: import and export of a PLY with SH of degree 3, without Blender."""
+"""Benchmark rows for files without Blender: import and export of a PLY with SH of degree 3."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COEFFICIENTS = 16
 
 
 def import_(case: Case) -> Iterator[Line]:
-    """Read a file into a cloud: everything activated."""
+    """Read a file into a cloud, activations included."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "scene.ply")
         write_ply(path, _with_sh(case.n))

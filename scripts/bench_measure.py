@@ -1,4 +1,4 @@
-"""How the benchmarks measure: medians of many runs, peak memory, one JSON line a row."""
+"""Measurement for the benchmarks: medians of many runs, peak memory, one JSON line for each row."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from saga_backend.cli.evaluate import peak_mb
 
 @dataclass(frozen=True)
 class Case:
-    """What to measure: `n` Gaussians on a device ("cpu" or "cuda"); `quick`: few repeats, small companions."""
+    """A case to measure: `n` Gaussians on a device ("cpu" or "cuda"); `quick`: few runs and small scenes."""
 
     n: int
     device: str = "cpu"
     quick: bool = False
 
-    def runs(self, wanted: int) -> int:
-        """Repeats: as many as wanted, or 3."""
-        return 3 if self.quick else wanted
+    def runs(self, count: int) -> int:
+        """The number of runs: `count`, or 3 for a quick case."""
+        return 3 if self.quick else count
 
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds: median and 90 % quantile of the runs, and the fastest one; `cpu_ms`: work of all cores together in
-    the median run. Other programs on the machine disturb the first most and the last least.
+    """Times of several runs, milliseconds: median, 90 % quantile, fastest run; `cpu_ms`: median CPU time of all cores.
+
+    Other programs on the machine disturb the quantile most and the fastest run least.
     """
 
     median_ms: float
@@ -39,25 +40,25 @@ class Times:
 
 
 def times(function: Callable[[], object], runs: int) -> Times:
-    """Time a function, after one run that does not count (it compiles and fills caches)."""
+    """Time a function. A first run is not counted, because it compiles code and fills caches."""
     function()
     gc.collect()
-    seconds, work = [], []
+    seconds, cpu = [], []
     for _ in range(runs):
-        began, worked = time.perf_counter(), time.process_time()
+        start, cpu_start = time.perf_counter(), time.process_time()
         function()
-        seconds.append(time.perf_counter() - began)
-        work.append(time.process_time() - worked)
-    median, late = np.quantile(seconds, [0.5, 0.9])
-    return Times(*(round(1e3 * float(value), 3) for value in (median, late, min(seconds), np.median(work))))
+        seconds.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - cpu_start)
+    median, p90 = np.quantile(seconds, [0.5, 0.9])
+    return Times(*(round(1e3 * float(value), 3) for value in (median, p90, min(seconds), np.median(cpu))))
 
 
 def once(function: Callable[[], object]) -> Times:
     """Time the first and only call of a function."""
-    began, worked = time.perf_counter(), time.process_time()
+    start, cpu_start = time.perf_counter(), time.process_time()
     function()
-    spent, work = (1e3 * (now - then) for now, then in ((time.perf_counter(), began), (time.process_time(), worked)))
-    return Times(*(3 * (round(spent, 3),)), round(work, 3))
+    elapsed, cpu = 1e3 * (time.perf_counter() - start), 1e3 * (time.process_time() - cpu_start)
+    return Times(*(3 * (round(elapsed, 3),)), round(cpu, 3))
 
 
 @dataclass
@@ -65,11 +66,13 @@ class Line:
     """One row of the output.
 
     Attributes:
-        bench: name; what: which part of it, or "".
-        case: what was measured.
-        ours, reference: times; `reference_is` says what the reference does.
-        more: anything else worth a number; floor_ms: the least that the memory traffic or the like would cost.
-        peak: MB of the process so far, taken when the line is made: make it before the reference runs.
+        bench: name of the benchmark.
+        case: the measured case.
+        ours, reference: times of our code and of the reference.
+        what: name of a part of the benchmark, or "".
+        reference_is: description of the reference.
+        more: further numbers; floor_ms is a lower limit, such as the time of the memory traffic.
+        peak: peak memory of the process when the line is made, MB. Make the line before the reference runs.
     """
 
     bench: str
@@ -82,7 +85,7 @@ class Line:
     peak: float | None = field(default_factory=peak_mb)
 
     def to_dict(self) -> dict[str, object]:
-        """What the JSON holds."""
+        """The line as JSON values."""
         reference_ms = self.reference.median_ms if self.reference else None
         ratio = round(reference_ms / self.ours.median_ms, 2) if reference_ms and self.ours.median_ms else None
         return {
@@ -94,12 +97,12 @@ class Line:
 
 
 def load() -> float | None:
-    """Programs that wanted a core in the last minute; above 1 or so, others disturb the times."""
+    """Load average of the last minute; above about 1, other programs disturb the times."""
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
 
 
 def gigabytes_per_second() -> float:
-    """How fast all cores together read memory: the floor under everything that reads all features."""
+    """The memory bandwidth of all cores together. It limits everything that reads all features."""
     import torch
 
     values = torch.zeros(64_000_000)

@@ -1,4 +1,4 @@
-"""Benchmark rows about queries: click, scale, raster, selection_bits."""
+"""Benchmark rows for queries: click, scale, raster, selection_bits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHANNELS = 32
 
 
 def object_features(scene: BenchScene, channels: int = _CHANNELS) -> np.ndarray:
-    """[N,D] unit features as training leaves them: one direction an object, and some noise."""
+    """[N,D] unit features as after a training: one direction for each object, with noise."""
     random = np.random.default_rng(1)
     codes = random.standard_normal((int(scene.objects.max()) + 1, channels)).astype(np.float32)
     out = codes[scene.objects] + 0.3 * random.standard_normal((len(scene.objects), channels), dtype=np.float32)
@@ -29,26 +29,26 @@ def object_features(scene: BenchScene, channels: int = _CHANNELS) -> np.ndarray:
 
 
 def click(case: Case) -> Iterator[Line]:
-    """A first click, scale left to the tool: row of the pixel, choice of the scale, scores, threshold, bits."""
+    """A first click at the automatic scale: contribution row, choice of the scale, scores, threshold, packed bits."""
     yield _query("click", case, None)
 
 
 def scale(case: Case) -> Iterator[Line]:
-    """The slider was moved: the same with the scale given."""
+    """The same click at a given scale, as after a move of the slider."""
     yield _query("scale", case, 0.6)
 
 
-def _query(bench: str, case: Case, wanted: float | None) -> Line:
+def _query(bench: str, case: Case, chosen_scale: float | None) -> Line:
     scene = bench_scene(case.n, 2)
     features = object_features(scene)
     gate = np.random.default_rng(2).uniform(-1, 1, (2, _CHANNELS)).astype(np.float32)
     model = AffinityModel(features, gate, np.linspace(0.05, 2, 257).astype(np.float32))
     view, one = scene.views[0], np.ones(1, bool)
     pixel = np.array([[view.width // 2, view.height // 2]], np.int32)
-    raster = rasterizer("cpu")  # queries are the CPU's, whatever trains
+    raster = rasterizer("cpu")  # queries run on the CPU, whatever the device of the training
 
     def ours() -> np.ndarray:
-        answer = model.select(raster.contributions(scene.cloud, view, pixel), one, wanted)
+        answer = model.select(raster.contributions(scene.cloud, view, pixel), one, chosen_scale)
         return selection.pack(answer.mask)
 
     row = raster.contributions(scene.cloud, view, pixel)
@@ -57,7 +57,7 @@ def _query(bench: str, case: Case, wanted: float | None) -> Line:
         "selected": int(np.unpackbits(ours(), count=case.n).sum()),
     }
     line = Line(bench, replace(case, device="cpu"), times(ours, case.runs(50)), more=more)
-    tensors = (torch.as_tensor(a) for a in (features, row.blend(features)[0], model.scale_gate(wanted or 0.6)))
+    tensors = (torch.as_tensor(a) for a in (features, row.blend(features)[0], model.scale_gate(chosen_scale or 0.6)))
     values = tuple(tensors)
     line.reference = times(lambda: plain_selection(*values, 0.7), case.runs(15))
     line.reference_is = "torch: gate all features, normalize, multiply; the row is given"
@@ -68,7 +68,7 @@ def _query(bench: str, case: Case, wanted: float | None) -> Line:
 
 
 def raster(case: Case) -> Iterator[Line]:
-    """A whole view, the rows of sampled pixels, the row of one pixel."""
+    """A whole view, the contribution rows of sampled pixels, and the row of one pixel."""
     scene = bench_scene(case.n, 2)
     view = scene.views[1]
     ours = rasterizer(case.device)
@@ -79,8 +79,14 @@ def raster(case: Case) -> Iterator[Line]:
     where = replace(case, device=ours.device)
     lines = [
         (Line("raster", where, times(lambda: ours.render(scene.cloud, view), runs), "view"), everywhere),
-        (Line("raster", where, times(lambda: ours.contributions(scene.cloud, view, sampled), runs), "rows"), sampled),
-        (Line("raster", where, times(lambda: ours.contributions(scene.cloud, view, middle), runs), "pixel"), middle),
+        (
+            Line("raster", where, times(lambda: ours.contributions(scene.cloud, view, sampled), runs), "rows"),
+            sampled,
+        ),
+        (
+            Line("raster", where, times(lambda: ours.contributions(scene.cloud, view, middle), runs), "pixel"),
+            middle,
+        ),
     ]
     lines[1][0].more["entries_per_pixel"] = round(
         len(ours.contributions(scene.cloud, view, sampled).ids) / len(sampled), 1
@@ -93,7 +99,7 @@ def raster(case: Case) -> Iterator[Line]:
 
 
 def selection_bits(case: Case) -> Iterator[Line]:
-    """A selection crosses the wire and joins the one that is there: pack, unpack, combine."""
+    """A selection crosses the wire and is added to the current one: pack, unpack, combine."""
     random = np.random.default_rng(0)
     old, new = random.random(case.n) < 0.3, random.random(case.n) < 0.3
 

@@ -1,4 +1,4 @@
-"""What the benchmarks compare with: the same results by plain means, without the engine's tricks."""
+"""References for the benchmarks: the same results from plain code without optimizations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TILE = 16
 def plain_selection(
     features: torch.Tensor, click: torch.Tensor, scale_gate: torch.Tensor, threshold: float
 ) -> np.ndarray:
-    """Packed bits of a feature click by full recomputation: gate all features [N,D], normalize, multiply, compare."""
+    """The packed selection of a click by full recomputation: gate all features [N,D], normalize, multiply, compare."""
     gated = normalize(features * scale_gate, dim=1)
     scores = gated @ normalize(click * scale_gate, dim=0)
     return np.packbits((scores > threshold).cpu().numpy())
@@ -29,7 +29,7 @@ def plain_selection(
 
 @dataclass(frozen=True, eq=False)
 class PlainSplats:
-    """Projected Gaussians as tensors: pixels [M,2], inverse covariances [M,3], reaches [M,2], opacities [M]."""
+    """Projected Gaussians as tensors: pixels [M,2], inverse covariances [M,3], radii [M,2], opacities [M]."""
 
     means2d: torch.Tensor
     conics: torch.Tensor
@@ -38,7 +38,7 @@ class PlainSplats:
 
 
 def plain_projection(cloud: GaussianCloud, view: View) -> PlainSplats:
-    """Every Gaussian through gsplat's own projection in plain torch, sorted by depth."""
+    """Project all Gaussians with gsplat's projection in plain torch, and sort them by depth."""
     from gsplat.cuda._torch_impl import _fully_fused_projection, _quat_scale_to_covar_preci
 
     means, quats, scales = (torch.as_tensor(a) for a in (cloud.means, cloud.quats, cloud.scales))
@@ -48,14 +48,14 @@ def plain_projection(cloud: GaussianCloud, view: View) -> PlainSplats:
         torch.as_tensor(view.K, dtype=torch.float32)[None], view.width, view.height,
         camera_model="ortho" if view.orthographic else "pinhole",
     )  # fmt: skip
-    shown = torch.nonzero((radii[0] > 0).all(dim=1))[:, 0]
-    shown = shown[torch.argsort(depths[0, shown])]
-    opacities = torch.as_tensor(cloud.opacities)[shown]
-    return PlainSplats(means2d[0, shown], conics[0, shown], radii[0, shown].float(), opacities)
+    visible = torch.nonzero((radii[0] > 0).all(dim=1))[:, 0]
+    visible = visible[torch.argsort(depths[0, visible])]
+    opacities = torch.as_tensor(cloud.opacities)[visible]
+    return PlainSplats(means2d[0, visible], conics[0, visible], radii[0, visible].float(), opacities)
 
 
 def plain_weights(splats: PlainSplats, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Blending weights [M,P] of the Gaussians that can reach the box of some pixels [P,2], and which they are [M]."""
+    """Blending weights [M,P] and indices [M] of the Gaussians that can reach the bounding box of pixels [P,2]."""
     low, high = pixels.amin(dim=0), pixels.amax(dim=0) + 1
     reaches = ((splats.means2d + splats.radii > low) & (splats.means2d - splats.radii < high)).all(dim=1)
     near = torch.nonzero(reaches)[:, 0]
@@ -69,29 +69,29 @@ def plain_weights(splats: PlainSplats, pixels: torch.Tensor) -> tuple[torch.Tens
 
 
 def plain_raster_ms(cloud: GaussianCloud, view: View, pixels: np.ndarray, tiles: int) -> float:
-    """Milliseconds to get the weights of all pixels [P,2] tile by tile in torch; `tiles` of the tiles are timed."""
-    began = time.perf_counter()
+    """Milliseconds for the weights of all pixels [P,2], tile by tile in torch. Only `tiles` of the tiles are timed."""
+    start = time.perf_counter()
     splats = plain_projection(cloud, view)
-    projected = time.perf_counter() - began
+    projection = time.perf_counter() - start
     numbers = (pixels[:, 1] // TILE) * -(-view.width // TILE) + pixels[:, 0] // TILE
-    there = np.unique(numbers)
-    timed = there[np.linspace(0, len(there) - 1, min(tiles, len(there))).astype(int)]
-    began = time.perf_counter()
+    used = np.unique(numbers)
+    timed = used[np.linspace(0, len(used) - 1, min(tiles, len(used))).astype(int)]
+    start = time.perf_counter()
     for tile in timed:
         plain_weights(splats, torch.as_tensor(pixels[numbers == tile]))
-    blended = (time.perf_counter() - began) * len(there) / len(timed)
-    return 1e3 * (projected + blended)
+    blending = (time.perf_counter() - start) * len(used) / len(timed)
+    return 1e3 * (projection + blending)
 
 
 class PlainTrainer:
-    """The paper's step as one writes it down: smooth all features, all pairs, autograd, Adam over everything."""
+    """The step of the paper in its simplest form: smooth all features, all pairs, autograd, Adam over everything."""
 
     def __init__(self, parameters: Parameters, neighbors: np.ndarray, device: str) -> None:
         self._values = [
             torch.tensor(v, device=device, requires_grad=True) for v in (parameters.features, parameters.gate)
         ]
         self._neighbors = torch.as_tensor(neighbors, device=device).long()
-        self._themselves = torch.arange(len(neighbors), device=device)[:, None]
+        self._identity = torch.arange(len(neighbors), device=device)[:, None]
         self._adam = torch.optim.Adam(self._values, lr=1e-3)
 
     def step(self, batch: Batch) -> float:
@@ -99,7 +99,7 @@ class PlainTrainer:
         features, gate = self._values
         self._adam.zero_grad()
         smooth = normalize(features[self._neighbors].mean(dim=1), dim=1)
-        loss = torch_step(smooth, gate, self._themselves, batch).loss
+        loss = torch_step(smooth, gate, self._identity, batch).loss
         loss.backward()
         self._adam.step()
         return float(loss.detach())

@@ -1,7 +1,7 @@
-"""Scenes of any number of Gaussians for the benchmarks: things on a floor, all of flat discs that cover their surface.
+"""Scenes of any number of Gaussians for the benchmarks: objects on a floor, made of flat discs that cover the surfaces.
 
-As in captures, a larger cloud shows both more (the number of things grows with the root of N) and finer detail (the
-discs shrink as they grow more).
+As in captures, a larger cloud has more objects (their number grows with the square root of N) and finer detail (the
+discs become smaller).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from saga_backend.evaluation.surfaces import Surface, box, discs, plane, sphere
 from saga_backend.evaluation.synthetic import BLENDER_TO_RDF
 
 SIZE = (480, 360)
-_CELL = 1.1  # scene units from thing to thing
+_CELL = 1.1  # distance of the objects, scene units
 _FLOOR = 0.25  # share of the Gaussians
-_THINGS_AT_100K = 12
-_COVER = 0.65  # a disc's standard deviation over the spacing of the discs: no holes, some overlap
+_OBJECTS_AT_100K = 12
+_COVER = 0.65  # standard deviation of a disc over the spacing of the discs: no holes, some overlap
 
 
 @dataclass(frozen=True, eq=False)
 class BenchScene:
-    """A cloud (y down, as in files), the object of each Gaussian (0: the floor) [N] int32, and views of it."""
+    """A cloud (y down, as in files), the object of each Gaussian [N] int32 (0: the floor), and views."""
 
     cloud: GaussianCloud
     objects: np.ndarray
@@ -33,24 +33,24 @@ class BenchScene:
 
 
 def bench_scene(count: int, views: int, seed: int = 0) -> BenchScene:
-    """A scene of `count` Gaussians, seen by `views` cameras from all around; each sees some things near and all far."""
+    """A scene of `count` Gaussians with `views` cameras around it: half of them near an object, half far away."""
     random = np.random.default_rng(seed)
-    things = max(1, round(_THINGS_AT_100K * (count / 100_000) ** 0.5))
-    k = int(np.ceil(things**0.5))
+    object_count = max(1, round(_OBJECTS_AT_100K * (count / 100_000) ** 0.5))
+    k = int(np.ceil(object_count**0.5))
     floor = plane(k * _CELL / 2 + 0.3, k * _CELL / 2 + 0.3, round(_FLOOR * count), random)
     parts, objects = [_splats(floor, random)], [np.zeros(len(floor), np.int32)]
-    shares = np.diff(np.linspace(0, count - len(floor), things + 1).round().astype(int))
+    shares = np.diff(np.linspace(0, count - len(floor), object_count + 1).round().astype(int))
     for number, share in enumerate(shares):
         place = (np.array(divmod(number, k)) - (k - 1) / 2) * _CELL + random.uniform(-0.1, 0.1, 2)
-        for part in _thing(int(share), random):
+        for part in _object(int(share), random):
             parts.append(_splats(part.transform((*place, 0.0)), random))
             objects.append(np.full(len(part), number + 1, np.int32))
     cloud = transform_cloud(concatenate(parts), BLENDER_TO_RDF)
     return BenchScene(cloud, np.concatenate(objects), [_view(i, views, k, random) for i in range(views)])
 
 
-def _thing(count: int, random: np.random.Generator) -> list[Surface]:
-    """A box with a ball on it, standing on z = 0."""
+def _object(count: int, random: np.random.Generator) -> list[Surface]:
+    """A box on z = 0 with a ball on it."""
     half = random.uniform(0.15, 0.30, 3)
     radius = random.uniform(0.15, 0.25)
     base = count // 2
@@ -66,7 +66,7 @@ def _splats(surface: Surface, random: np.random.Generator) -> GaussianCloud:
 
 
 def _view(index: int, views: int, k: int, random: np.random.Generator) -> View:
-    """Odd ones from outside over the whole, even ones near one of the things."""
+    """View number `index`: an odd one sees the whole scene from outside, an even one is near an object."""
     width, height = SIZE
     K = np.array([[0.9 * width, 0, width / 2], [0, 0.9 * width, height / 2], [0, 0, 1.0]])
     azimuth = 2 * np.pi * (index + random.uniform(-0.3, 0.3)) / views

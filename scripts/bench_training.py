@@ -1,4 +1,4 @@
-"""Benchmark rows about training: one step, and memory of the whole way from views to features."""
+"""Benchmark rows for the training: one step, and the memory of the whole training from views to features."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MEMORY_VIEWS = 100
 
 
 def training_step(case: Case) -> Iterator[Line]:
-    """One step by the paper's recipe (1,000 pixels of a view, 8 scales), and one on prototypes."""
+    """One step of the recipe of the paper (1,000 pixels of a view, 8 scales), and one on prototypes."""
     scene = bench_scene(case.n, 4)
     rows, labels, scales = seen(scene, case.device)
     neighbors, _ = nearest(scene.cloud.means, _NEIGHBORS)
@@ -47,8 +47,8 @@ def training_step(case: Case) -> Iterator[Line]:
     pixels = Line("training_step", case, times(lambda: ours.step(next(turn), 1e-3), case.runs(30)), "paper")
     segments = from_levels(labels, scales, np.ones(len(scales)))
     trainer = PrototypeTrainer(find_prototypes(segments, rows), scale_table(segments), PROTOTYPES)
-    where = replace(case, device="cpu")
-    coded = Line("training_step", where, times(lambda: trainer.step(0), case.runs(100)), "prototypes")
+    on_cpu = replace(case, device="cpu")
+    coded = Line("training_step", on_cpu, times(lambda: trainer.step(0), case.runs(100)), "prototypes")
     plain = PlainTrainer(Parameters(features, gate), neighbors, case.device)
     reference = times(lambda: plain.step(next(turn)), 3 if case.n > 200_000 else case.runs(10))
     for line in (pixels, coded):
@@ -58,29 +58,29 @@ def training_step(case: Case) -> Iterator[Line]:
 
 
 def stepper(parameters: Parameters, neighbors: np.ndarray, device: str) -> Stepper | TorchStepper:
-    """What training takes its steps with on a device."""
+    """The stepper of the training on a device."""
     return Stepper(parameters, neighbors) if device == "cpu" else TorchStepper(parameters, neighbors, device)
 
 
 def seen(scene: BenchScene, device: str = "cpu") -> tuple[list[Contributions], np.ndarray, np.ndarray]:
-    """Rows of each view's sampled pixels; segments [N,3] (halves, objects, pairs) and their 3D scales."""
+    """Contribution rows of sampled pixels in each view; segments [N,3] (halves, objects, pairs) and their 3D scales."""
     random = np.random.default_rng(0)
-    raster, things = rasterizer(device), int(scene.objects.max()) + 1
+    raster, count = rasterizer(device), int(scene.objects.max()) + 1
     left = (
         scene.cloud.means[:, 0]
         > np.bincount(scene.objects, scene.cloud.means[:, 0])[scene.objects]
         / np.bincount(scene.objects).clip(1)[scene.objects]
     )
-    labels = [2 * scene.objects + left, 2 * things + scene.objects, 3 * things + scene.objects // 2]
+    labels = [2 * scene.objects + left, 2 * count + scene.objects, 3 * count + scene.objects // 2]
     rows = []
     for view in scene.views:
         pixels = all_pixels(view)[random.permutation(view.width * view.height)[:SAMPLED_PIXELS]]
         rows.append(raster.contributions(scene.cloud, view, pixels))
-    return rows, np.stack(labels, axis=1).astype(np.int32), np.repeat([0.3, 0.6, 1.5], [2 * things, things, things])
+    return rows, np.stack(labels, axis=1).astype(np.int32), np.repeat([0.3, 0.6, 1.5], [2 * count, count, count])
 
 
 def _batches(scene: BenchScene, rows: list[Contributions], labels: np.ndarray, scales: np.ndarray) -> list[Batch]:
-    """Two batches a view."""
+    """Two batches for each view."""
     masks = [view_masks(view, part, labels, scales) for view, part in zip(scene.views, rows, strict=True)]
     views = [v for v in map(training_view, rows, masks) if v is not None]
     random, quantiles = np.random.default_rng(0), scale_quantiles(masks)
@@ -88,17 +88,17 @@ def _batches(scene: BenchScene, rows: list[Contributions], labels: np.ndarray, s
 
 
 def training_memory(case: Case) -> Iterator[Line]:
-    """Views given, then all the rest: rows, built-in masks, neighbors, warm start, a few steps."""
+    """A training with given views: contribution rows, built-in masks, neighbors, warm start, a few steps."""
     views = 4 if case.quick else _MEMORY_VIEWS
     scene = bench_scene(case.n, views)
     before = peak_mb()
-    began, worked = time.perf_counter(), time.process_time()
-    control = _Watch()
+    start, cpu_start = time.perf_counter(), time.process_time()
+    control = _PeakMemory()
     settings = TrainSettings(steps=_STEPS, views=views)
     trained = train(scene.cloud, settings, control, Sources(list(scene.views), device=case.device))
-    spent = round(1e3 * (time.perf_counter() - began), 1)
-    work = round(1e3 * (time.process_time() - worked), 1)
-    line = Line("training_memory", case, Times(spent, spent, spent, work))
+    elapsed = round(1e3 * (time.perf_counter() - start), 1)
+    cpu = round(1e3 * (time.process_time() - cpu_start), 1)
+    line = Line("training_memory", case, Times(elapsed, elapsed, elapsed, cpu))
     line.more = {
         "views": views, "steps": _STEPS, "limit_mb": 6000, "peak_before_mb": before, "peak_mb_after": control.peaks,
         "gpu_peak_mb": gpu_peak_mb(case.device), "seconds": {k: round(v, 1) for k, v in trained.phases.items()},
@@ -106,8 +106,8 @@ def training_memory(case: Case) -> Iterator[Line]:
     yield line
 
 
-class _Watch(Control):
-    """Notes the peak at the end of every phase."""
+class _PeakMemory(Control):
+    """Records the peak memory at the end of every phase."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class _Watch(Control):
 
 
 def gpu_peak_mb(device: str) -> float | None:
-    """MB that torch held on the GPU at most."""
+    """Peak GPU memory of torch, MB; None on the CPU."""
     if device == "cpu":
         return None
     import torch

@@ -1,4 +1,4 @@
-"""Benchmark rows of the viewport: drawing, undo, a selection written down."""
+"""Benchmark rows for the viewport: drawing, undo, writing of a selection."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from blender_saga.gaussians.cloud import GaussianCloud
 
 SIZE = (960, 720)
 _RUNS = 9
-_SOME = 10_000
+_REFERENCE_ITEMS = 10_000  # items that the slow reference writes
 
 
 def draw(case: Case) -> Iterator[Line]:
-    """Splats in a picture of 960 x 720: the first one, all, and while the view moves on a machine without a card."""
+    """Pictures of a splat of 960 x 720 pixels: the first one, a full one, and one during a move without a GPU."""
     _, obj = scene_of(bench_scene(case.n, 1).cloud)
     from blender_saga.scene.splat.draw_data import Blocks
     from blender_saga.viewport.splat_order import SortRequest, sort
 
-    where, before = replace(case, device="cpu"), _resident_mb()
-    first = Easel(obj)
-    compiled = once(Easel(obj, min(1.0, 100 / case.n), wait=True).paint)
-    line = Line("draw", where, once(first.rest), what="first picture", more={"shader_ms": compiled.median_ms})
+    on_cpu, before = replace(case, device="cpu"), _resident_mb()
+    first = OffscreenView(obj)
+    compiled = once(OffscreenView(obj, min(1.0, 100 / case.n), wait=True).paint)
+    line = Line("draw", on_cpu, once(first.rest), what="first picture", more={"shader_ms": compiled.median_ms})
     line.more["grown_mb"] = _resident_mb() - before
     yield line
     block = Blocks().of(obj)
-    wish = SortRequest((block,), camera_of(case.n)[0][None], False, 1.0, "COLOR")
+    request = SortRequest((block,), camera_of(case.n)[0][None], False, 1.0, "COLOR")
     for what, density in (("all", 1.0), ("moving", min(1.0, 60_000 / case.n))):
-        line = Line("draw", where, times(Easel(obj, density, wait=True).paint, case.runs(3)), what=what)
-        line.more["sort_ms"] = _median(lambda d=density: sort(replace(wish, density=d)), case)
+        line = Line("draw", on_cpu, times(OffscreenView(obj, density, wait=True).paint, case.runs(3)), what=what)
+        line.more["sort_ms"] = _median(lambda d=density: sort(replace(request, density=d)), case)
         line.more["note"] = "drawn by software, sorted in the same thread; a window sorts beside it"
         yield line
 
 
 def selection_write(case: Case) -> Iterator[Line]:
-    """A selection goes from packed bits into the attribute, and the window is told."""
+    """A selection goes from packed bits into the attribute, and the view layer is updated."""
     bpy, obj = scene_of(bench_scene(case.n, 1).cloud)
     from blender_saga.gaussians.selection import pack, unpack
     from blender_saga.scene.splat import point_cloud
@@ -56,21 +56,21 @@ def selection_write(case: Case) -> Iterator[Line]:
         bpy.context.view_layer.update()
 
     line = Line("selection_write", replace(case, device="cpu"), times(write, case.runs(15)))
-    line.reference = times(lambda: _written_one_by_one(obj, next(answers)), 1)
+    line.reference = times(lambda: _write_one_by_one(obj, next(answers)), 1)
     line.reference_is = "a Python loop over the attribute's items, of 10,000 and scaled to all"
-    scaled = line.reference.median_ms * case.n / min(case.n, _SOME)
+    scaled = line.reference.median_ms * case.n / min(case.n, _REFERENCE_ITEMS)
     line.reference = Times(*(3 * (round(scaled, 1),)))
     yield line
 
 
-def _written_one_by_one(obj: object, bits: np.ndarray) -> None:
+def _write_one_by_one(obj: object, bits: np.ndarray) -> None:
     data = obj.data.attributes[".selection"].data
-    for i, value in enumerate(np.unpackbits(bits, count=min(len(data), _SOME)).tolist()):
+    for i, value in enumerate(np.unpackbits(bits, count=min(len(data), _REFERENCE_ITEMS)).tolist()):
         data[i].value = value
 
 
 def undo_memory(case: Case) -> Iterator[Line]:
-    """Steps of undo: twenty selections, then one deletion; how long they take and how much memory stays."""
+    """The time and memory of undo steps: twenty selections, then one deletion."""
     bpy, obj = scene_of(bench_scene(case.n, 1).cloud)
     from blender_saga.scene.splat import point_cloud
 
@@ -98,13 +98,13 @@ def _median(function: Callable[[], object], case: Case) -> float:
 
 
 def _resident_mb() -> int:
-    """Memory of this process now (Linux)."""
+    """Resident memory of this process, MB (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() // 2**20
 
 
 def scene_of(cloud: GaussianCloud) -> tuple[object, object]:
-    """Blender with a splat in it, given in the files' axes."""
+    """Blender and an object with a splat; the cloud has the axes of files."""
     from blender_saga.gaussians.transforms import RDF_TO_BLENDER, transform_cloud
 
     bpy = _blender()
@@ -119,7 +119,7 @@ def scene_of(cloud: GaussianCloud) -> tuple[object, object]:
 
 
 def camera_of(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """View and projection matrix that see most of the scene."""
+    """A view matrix and a projection matrix with most of the scene in view."""
     from blender_saga.gaussians.view import look_at
 
     reach = 1.1 * (12 * (count / 100_000) ** 0.5) ** 0.5
@@ -132,11 +132,11 @@ def camera_of(count: int) -> tuple[np.ndarray, np.ndarray]:
     return view, projection
 
 
-class Easel:
-    """Where a splat is drawn as in a viewport: `paint` waits for the picture; `rest` until nothing is to come."""
+class OffscreenView:
+    """An offscreen viewport with a splat: `paint` waits for one picture, `rest` until all is drawn."""
 
     def __init__(self, obj: object, density: float = 1.0, wait: bool = False) -> None:
-        """`wait`: everything is sorted while it is drawn, as for a picture on disk."""
+        """`wait`: sort within the draw call, as for a picture on disk."""
         import gpu
 
         gpu.init()
@@ -147,7 +147,7 @@ class Easel:
         self._objects, self._style, self._wait, self._gpu = [obj], Style(density=density), wait, gpu
 
     def paint(self) -> None:
-        """Draw once, and wait for the picture."""
+        """Draw once and wait for the picture."""
         with self._target.bind():
             framebuffer = self._gpu.state.active_framebuffer_get()
             framebuffer.clear(color=(0, 0, 0, 0), depth=1.0)
@@ -155,11 +155,11 @@ class Easel:
             framebuffer.read_color(0, 0, 1, 1, 4, 0, "FLOAT")
 
     def rest(self) -> bool:
-        """Draw whenever there is news, as the window does, until all is drawn."""
+        """Draw after each change, as a window does, until all is drawn."""
         self.paint()
         pause = threading.Event()
         while not self._painter.resting("bench"):
             if self._painter.news():
                 self.paint()
-            pause.wait(0.02)  # as often as the window's timer, about
+            pause.wait(0.02)  # about the interval of the window's timer
         return True

@@ -1,9 +1,9 @@
-"""A real Blender window on a machine without a screen: Debian's Blender 5.2 in a folder of its own.
+"""A real Blender window on a machine without a screen: Debian's Blender 5.2 in its own folder.
 
-`python3 scripts/blender_window.py` makes it (once, about 2 minutes and 1.8 GB in the user's cache folder) and prints
-its version. It needs Linux, root, Debian's package tools and a network; where one is missing, `Unavailable` says which.
-The window is drawn by software on a virtual screen. Nothing of the machine's own system is changed, and mounts live in
-a namespace of the started process: they end with it.
+`python3 scripts/blender_window.py` installs it (once, about 2 minutes and 1.8 GB in the user's cache folder) and prints
+its version. It needs Linux, root, Debian's package tools and a network; if one is missing, `Unavailable` says which.
+Software draws the window on a virtual screen. The system of the machine does not change: the mounts are in a namespace
+of the started process and end with it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blender_saga"
 SYSTEM = CACHE / "window"
-"""The folder with a small Debian and its Blender. It may be deleted at any time; the next run makes it again."""
+"""The folder with a small Debian and its Blender. You can delete it at any time; the next run installs it again."""
 
 _SUITE = "sid"  # the suite that has Blender 5.2
 _PACKAGES = (
-    *("blender", "python3-numpy", "python3-cattr", "python3-requests"),  # Debian leaves out what its extensions need
+    # Blender's extensions need the Python packages, but Debian's Blender does not depend on them.
+    *("blender", "python3-numpy", "python3-cattr", "python3-requests"),
     *("xvfb", "imagemagick", "libgl1-mesa-dri", "libegl1", "libgl1", "libglx-mesa0"),
 )
 _STAMP = SYSTEM / "blender_saga_ready"
@@ -36,7 +37,7 @@ apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 apt-get clean
 """
-# Arguments: the folder, how many paths follow that are seen inside under the same name, these, the command.
+# Arguments: the folder, the number of shared paths, the shared paths (with the same name inside), the command.
 _ENTER = """
 set -e
 root=$1; count=$2; shift 2
@@ -50,22 +51,22 @@ exec chroot "$root" "$@"
 
 
 class Unavailable(Exception):
-    """There is no Blender window on this machine; the text says why in one sentence."""
+    """This machine has no Blender window; the text gives the reason in one sentence."""
 
 
 def prepare(say: Callable[[str], None] = print) -> None:
-    """Make the folder with Blender unless it is there and of this version.
+    """Install Blender in the folder, unless this version is installed already.
 
     Raises:
-        Unavailable: if that is not possible here.
+        Unavailable: if that is not possible on this machine.
     """
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        raise Unavailable("a Blender of its own can only be installed on Linux by root")
+        raise Unavailable("Blender can only be installed on Linux, and only by root")
     CACHE.mkdir(parents=True, exist_ok=True)
     with _locked(CACHE / "window.lock"):
         if _STAMP.exists() and _STAMP.read_text() == _version():
             return
-        say("Installing Debian's Blender in a folder of its own (once, about 2 minutes)")
+        say("Installing Debian's Blender in its own folder (once, about 2 minutes)")
         _install()
 
 
@@ -82,7 +83,7 @@ def _install() -> None:
     for name in ("resolv.conf", "hosts"):
         with contextlib.suppress(OSError):
             shutil.copyfile(Path("/etc", name), SYSTEM / "etc" / name)
-    _call(_entering([], ["sh", "-c", _INSTALL, "sh", *_PACKAGES]), "Debian's Blender cannot be installed")
+    _call(_enter_command([], ["sh", "-c", _INSTALL, "sh", *_PACKAGES]), "Debian's Blender cannot be installed")
     _STAMP.write_text(_version())
 
 
@@ -98,27 +99,27 @@ def _call(command: Sequence[str], problem: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Two runs at once: the second waits for the first."""
-    import fcntl  # only where there is a window to be had: not on Windows
+    """Hold a lock: of two runs at the same time, the second waits for the first."""
+    import fcntl  # Windows has no such module
 
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _entering(shared: Sequence[Path], command: Sequence[str]) -> list[str]:
-    """The command line that runs a command inside, in a mount namespace of its own."""
-    paths = [str(path.absolute()) for path in shared]  # a link's own name, not what it points to
+def _enter_command(shared: Sequence[Path], command: Sequence[str]) -> list[str]:
+    """The command line that runs a command inside, in a new mount namespace."""
+    paths = [str(path.absolute()) for path in shared]  # the name of a link, not its target
     inside = ["sh", "-c", _ENTER, "sh", str(SYSTEM), str(len(paths)), *paths, *command]
     return ["unshare", "--mount", "--propagation", "private", *inside]
 
 
 @dataclass(frozen=True)
 class Screen:
-    """A virtual screen that is there.
+    """A running virtual screen.
 
     Attributes:
-        display: as programs inside name it, ":N".
+        display: its name for programs inside, ":N".
         shared: folders that programs inside see under the same path.
     """
 
@@ -126,11 +127,11 @@ class Screen:
     shared: tuple[Path, ...]
 
     def start(self, command: Sequence[str], environ: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-        """Start a program inside, its output in `log`; its process id is that of the program itself."""
+        """Start a program inside, with its output in `log`. The process id is that of the program itself."""
         environ = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "DISPLAY": self.display, "LANG": "C.UTF-8", **environ}
         with log.open("wb") as output:
             return subprocess.Popen(
-                _entering(self.shared, command),
+                _enter_command(self.shared, command),
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -140,10 +141,10 @@ class Screen:
 
 @contextlib.contextmanager
 def screen(shared: Sequence[Path], size: tuple[int, int] = (1600, 900)) -> Iterator[Screen]:
-    """A virtual screen of a number of its own, for the time of the block.
+    """Run a virtual screen with a free number during the block.
 
     Args:
-        shared: folders of this machine that programs inside are to see.
+        shared: folders of this machine for the programs inside.
         size: width and height in pixels.
 
     Raises:
@@ -152,7 +153,7 @@ def screen(shared: Sequence[Path], size: tuple[int, int] = (1600, 900)) -> Itera
     read_end, write_end = os.pipe()
     options = ["-displayfd", str(write_end), "-screen", "0", f"{size[0]}x{size[1]}x24", "+extension", "GLX"]
     server = subprocess.Popen(
-        _entering([], ["Xvfb", *options, "-nolisten", "tcp"]),
+        _enter_command([], ["Xvfb", *options, "-nolisten", "tcp"]),
         pass_fds=[write_end],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -161,7 +162,7 @@ def screen(shared: Sequence[Path], size: tuple[int, int] = (1600, 900)) -> Itera
     os.close(write_end)
     try:
         with os.fdopen(read_end) as pipe:
-            number = pipe.readline().strip()  # written when the screen can be used; empty when the server has ended
+            number = pipe.readline().strip()  # comes when the screen is ready; empty if the server has ended
         if not number:
             raise Unavailable("the virtual screen cannot be started")
         yield Screen(f":{number}", tuple(shared))
@@ -177,7 +178,7 @@ def main() -> int:
     except Unavailable as error:
         print(f"No Blender window here: {error}.", file=sys.stderr)
         return 2
-    done = subprocess.run(_entering([], ["blender", "--version"]), capture_output=True, text=True, check=False)
+    done = subprocess.run(_enter_command([], ["blender", "--version"]), capture_output=True, text=True, check=False)
     print(done.stdout.splitlines()[0] if done.stdout else done.stderr)
     return done.returncode
 

@@ -1,4 +1,4 @@
-"""Build the extension's zip: stage a copy list, build and validate with Blender's own builder. No network.
+"""Build the zip of the extension: copy its files, then build and validate with Blender's own builder. No network.
 
 Usage, in the environment: `.venv/bin/python scripts/build_extension.py [--out-dir dist]`
 """
@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parents[1]
 
 COPY_LIST = (
-    # folder in the repository, which files, folder in the zip
+    # folder in the repository, pattern of the files, folder in the zip
     (".", "blender_manifest.toml", "."),
     (".", "LICENSE", "."),
     (".", "README.md", "."),
@@ -33,7 +33,7 @@ COPY_LIST = (
     ("backend/requirements", "uv.txt", "backend/requirements"),
     ("backend/saga_backend", "**/*.py", "backend/saga_backend"),
 )
-"""What goes into the zip. The backend is plain source; it shares `wire` and `gaussians` with the add-on."""
+"""The files of the zip. The backend is plain source; it shares `wire` and `gaussians` with the add-on."""
 
 LEFT_OUT = (
     "backend/saga_backend/evaluation/**/*",
@@ -41,21 +41,21 @@ LEFT_OUT = (
     "backend/saga_backend/masks/ray_engine.py",
     "backend/saga_backend/cli/evaluate*.py",
 )
-"""What of that stays in the repository: measuring, the scenes for it, masks on a Ray cluster. Users never run it; the
-command line does not offer it where it is not there (backend/saga_backend/cli/checkout.py)."""
+"""Files of the copy list that are not in the zip: evaluation, its scenes, masks on a Ray cluster. Users never run them;
+without them, the command line has no such commands (backend/saga_backend/cli/checkout.py)."""
 
 
 class BuildError(Exception):
-    """The zip could not be built; the text says why and what to do."""
+    """The zip cannot be built; the text gives the reason and the fix."""
 
 
 def find_builder() -> Path:
-    """Path of Blender's extension builder, a plain script inside the bpy wheel of this Python.
+    """The path of Blender's extension builder, a plain script in the bpy wheel of this Python.
 
     Raises:
         BuildError: if this Python has no bpy.
     """
-    spec = importlib.util.find_spec("bpy")  # finds it without loading Blender
+    spec = importlib.util.find_spec("bpy")  # this does not load Blender
     folders = spec.submodule_search_locations if spec else None
     found = [
         p for folder in folders or () for p in Path(folder).glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")
@@ -69,7 +69,7 @@ def find_builder() -> Path:
 
 
 def contents() -> dict[Path, PurePosixPath]:
-    """What the zip holds: each file of the repository, and its place in the zip.
+    """The files of the zip: each file in the repository, and its path in the zip.
 
     Raises:
         BuildError: if an entry of the two lists matches nothing.
@@ -87,21 +87,21 @@ def contents() -> dict[Path, PurePosixPath]:
 def _matching(folder: Path, pattern: str) -> list[Path]:
     files = sorted(path for path in folder.glob(pattern) if path.is_file())
     if not files:
-        raise BuildError(f"There is no {pattern} in {folder}, but the lists of the extension's files name it.")
+        raise BuildError(f"The lists of the extension's files name {pattern}, but {folder} has no such file.")
     return files
 
 
 def stage(folder: Path) -> int:
-    """Copy what the zip holds into `folder`; returns the number of files.
+    """Copy the files of the zip into `folder`; returns their number.
 
     Raises:
         BuildError: see `contents`.
     """
     files = contents()
     for file, name in files.items():
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, place)
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
     return len(files)
 
 
@@ -110,8 +110,8 @@ def _run_builder(*arguments: str) -> None:
         [sys.executable, "-I", str(find_builder()), *arguments], capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
-        said = (result.stdout + result.stderr).strip()
-        raise BuildError(f"Blender's builder refused to {arguments[0]} the extension: {said}")
+        output = (result.stdout + result.stderr).strip()
+        raise BuildError(f"Blender's builder refused to {arguments[0]} the extension: {output}")
 
 
 def build(out_dir: Path) -> Path:
@@ -121,7 +121,7 @@ def build(out_dir: Path) -> Path:
         BuildError: if the builder is missing or refuses.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    # Built in a folder of its own first, so that a failure leaves an older zip in `out_dir` as it was.
+    # The build uses a temporary folder, so that a failure does not change an older zip in `out_dir`.
     with tempfile.TemporaryDirectory(prefix="blender_saga_build_") as temporary:
         staged, built = Path(temporary, "stage"), Path(temporary, "out")
         staged.mkdir()

@@ -1,13 +1,13 @@
-"""The main job from end to end: a splat, a click, an object of its own, in Blender without a window.
+"""The whole workflow in Blender without a window: import a splat, click an object, split it off.
 
-Usage: `python3 scripts/demo.py` (makes a splat of its own), `python3 scripts/demo.py --scene FILE.ply
-[--labels labels.npy]` (yours). Pictures, PLY files and a .blend come into demo_output. Makes the environment first if
-it is missing.
+Usage: `python3 scripts/demo.py` (with a synthetic splat), `python3 scripts/demo.py --scene FILE.ply
+[--labels labels.npy]` (with your splat). It writes pictures, PLY files and a .blend to demo_output. If the environment
+is missing, it makes it first.
 """
 
 import bootstrap
 
-bootstrap.ensure()  # from here on: Python 3.13 with every package
+bootstrap.ensure()  # the code below runs in Python 3.13 with all packages
 
 import argparse  # noqa: E402
 import sys  # noqa: E402
@@ -17,15 +17,15 @@ from pathlib import Path  # noqa: E402
 
 from blender_saga.errors import UserError  # noqa: E402
 
-BEGAN = time.monotonic()
+START = time.monotonic()
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Select an object in a splat with one click, in headless Blender.")
-    parser.add_argument("--scene", type=Path, help="a 3D Gaussian Splatting PLY (default: a tabletop made for this)")
+    parser.add_argument("--scene", type=Path, help="a 3D Gaussian Splatting PLY (default: a synthetic tabletop)")
     parser.add_argument("--labels", type=Path, help="numpy file, int [N] or [N,2]: object (and part), 0 = none")
-    parser.add_argument("--steps", type=int, default=0, help="training steps (default: the device's own)")
+    parser.add_argument("--steps", type=int, default=0, help="training steps (default: depends on the device)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder (default: demo_output)")
     args = parser.parse_args()
     if args.labels and not args.scene:
@@ -36,10 +36,10 @@ def arguments() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, profile: str) -> bool:
-    """Go through the steps, telling each; returns whether everything came out right.
+    """Run all steps and print each; returns whether all checks passed.
 
     Raises:
-        UserError: what cannot be done with this input.
+        UserError: if the input cannot be used.
     """
     import demo_blender
     import demo_pictures
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, profile: str) -> bool:
     scene = demo_scene.open_scene(args.scene, args.labels, args.out)
     say(f"Opened {scene.path}: {len(scene.cloud):,} Gaussians, SH degree {scene.cloud.sh_degree}")
     aim = demo_scene.choose_click(scene)
-    say(f"Chose where to click: pixel {aim.x}, {aim.y} of a {aim.view.width} x {aim.view.height} view{aim.on}")
+    say(f"Chose the click: pixel {aim.x}, {aim.y} of a {aim.view.width} x {aim.view.height} view{aim.on}")
     blender = demo_blender.Blender(profile, args.out)
     say(f"Built {blender.zip_path.name}, installed it in Blender {blender.version}")
     blender.open(scene.path)
@@ -68,23 +68,22 @@ def run(args: argparse.Namespace, profile: str) -> bool:
     pictures.selected(blender.clouds(), answer)
     part = blender.split_and_export(args.out / f"{scene.path.stem}_object.ply")
     say(f"Split it off as {part.name} and exported it to {part.path}")
-    wrong = demo_scene.check_export(scene, answer.mask, part.path)
-    say(
-        wrong or f"Read it back: {answer.mask.sum():,} Gaussians with all SH coefficients, each as in {scene.path.name}"
-    )
+    problem = demo_scene.check_export(scene, answer.mask, part.path)
+    same = f"Read it again: {answer.mask.sum():,} Gaussians with all SH coefficients, the same as in {scene.path.name}"
+    say(problem or same)
     blender.lift_out(part.name)
     pictures.after(blender.clouds())
     say(f"Wrote {', '.join(path.name for path in (*pictures.written, blender.close()))} in {args.out}")
-    return not wrong
+    return not problem
 
 
 def say(text: str) -> None:
-    """Print a line with the seconds since the start."""
-    print(f"[{time.monotonic() - BEGAN:6.1f} s] {text}", flush=True)
+    """Print a line with the time since the start."""
+    print(f"[{time.monotonic() - START:6.1f} s] {text}", flush=True)
 
 
 def main() -> int:
-    """Returns the exit code: 0 if all went well, 1 if a check failed, 2 for input that cannot be used."""
+    """Command line; returns the exit code: 0 for success, 1 if a check failed, 2 if the input cannot be used."""
     args = arguments()
     try:
         with tempfile.TemporaryDirectory(prefix="blender_saga_demo_") as profile:

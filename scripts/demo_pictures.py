@@ -1,4 +1,4 @@
-"""The demo's pictures: what Blender holds, drawn by the backend's rasterizer."""
+"""The pictures of the demo: the rasterizer of the backend draws the splats in Blender."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from saga_backend.rasterizer.cpu import render
 _BACKGROUND = np.array([0.16, 0.17, 0.19], np.float32)
 _HIGHLIGHT = np.array([1.0, 0.55, 0.05], np.float32)  # Blender's selection orange
 _HEAT = np.array([[0.05, 0.03, 0.25], [0.35, 0.05, 0.45], [0.80, 0.20, 0.30], [0.98, 0.60, 0.15], [1.0, 0.97, 0.65]])
-_SH0 = 0.28209479177387814  # of the constant spherical harmonic: color = 0.5 + _SH0 * coefficient
+_SH0 = 0.28209479177387814  # the constant spherical harmonic: color = 0.5 + _SH0 * coefficient
 _CAPTIONS = {
-    "before": "1  The splat, and where it is clicked",
+    "before": "1  The splat and the click",
     "similarity": "2  Similarity to the click",
     "selection": "3  The selection",
     "after_split": "4  Split off and moved",
@@ -27,10 +27,10 @@ _CAPTIONS = {
 
 
 class Pictures:
-    """Draws one after another in the view of the click.
+    """Draws the pictures in the view of the click.
 
     Attributes:
-        written: the files, the overview last.
+        written: paths of the pictures, the overview last.
     """
 
     def __init__(self, out: Path, aim: Aim) -> None:
@@ -39,17 +39,17 @@ class Pictures:
         self.written: list[Path] = []
 
     def before(self, clouds: list[GaussianCloud]) -> None:
-        """The splat as it was imported, with the place of the click."""
+        """Draw the imported splat with a mark at the click."""
         self._save("before", self._mark(self._draw(concatenate(clouds))))
 
     def selected(self, clouds: list[GaussianCloud], answer: Answer) -> None:
-        """The similarity as a heat map, and the selection in orange over the gray rest."""
+        """Draw the similarity as a heat map, and the selection in orange with the rest in gray."""
         (cloud,) = clouds
-        self._save("similarity", self._mark(self._draw(_painted(cloud, _heat(answer.similarity)))))
-        self._save("selection", self._draw(_highlighted(cloud, answer.mask)))
+        self._save("similarity", self._mark(self._draw(_paint(cloud, _heat(answer.similarity)))))
+        self._save("selection", self._draw(_highlight_selection(cloud, answer.mask)))
 
     def after(self, clouds: list[GaussianCloud]) -> None:
-        """All objects as they stand now; then the overview of all pictures."""
+        """Draw all objects after the move; then the overview of all pictures."""
         self._save("after_split", self._draw(concatenate(clouds), framed(self._aim.view, clouds)))
         self._save_overview()
 
@@ -58,7 +58,7 @@ class Pictures:
         return picture.rgb + (1 - picture.alpha[..., None]) * _BACKGROUND
 
     def _mark(self, rgb: np.ndarray) -> np.ndarray:
-        """A ring around the clicked pixel."""
+        """Draw a ring around the clicked pixel."""
         image = _image(rgb)
         draw, x, y = ImageDraw.Draw(image), self._aim.x, self._aim.y
         for radius, color, width in ((13, "black", 5), (12, "white", 3), (2, "white", 2)):
@@ -75,7 +75,7 @@ class Pictures:
         self.written.append(path)
 
     def _save_overview(self) -> None:
-        """Two by two at two thirds of the size, a caption under each."""
+        """Write a sheet of two by two pictures at two thirds of the size, with captions."""
         size = tuple(2 * side // 3 for side in self._images["before"].size)
         gap, caption = 12, 34
         sheet = Image.new("RGB", (2 * size[0] + 3 * gap, 2 * (size[1] + caption) + gap), (30, 31, 34))
@@ -91,18 +91,18 @@ def _image(rgb: np.ndarray) -> Image.Image:
     return Image.fromarray((np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
-def _painted(cloud: GaussianCloud, colors: np.ndarray) -> GaussianCloud:
-    """The cloud with colors [N,3] 0..1 that look the same from everywhere."""
+def _paint(cloud: GaussianCloud, colors: np.ndarray) -> GaussianCloud:
+    """The cloud with colors [N,3] 0..1 that are the same in all directions."""
     return replace(cloud, sh=((colors.astype(np.float32) - 0.5) / _SH0)[:, None])
 
 
-def _highlighted(cloud: GaussianCloud, mask: np.ndarray) -> GaussianCloud:
-    """The selected Gaussians in orange, the rest in dim gray, both as light and dark as they were."""
+def _highlight_selection(cloud: GaussianCloud, mask: np.ndarray) -> GaussianCloud:
+    """The cloud with the selected Gaussians in orange and the rest in dim gray, with the original brightness."""
     gray = np.clip(0.5 + _SH0 * cloud.sh[:, 0], 0, 1).mean(axis=1, keepdims=True)
-    return _painted(cloud, np.where(mask[:, None], (0.45 + 0.75 * gray) * _HIGHLIGHT, 0.5 * gray))
+    return _paint(cloud, np.where(mask[:, None], (0.45 + 0.75 * gray) * _HIGHLIGHT, 0.5 * gray))
 
 
 def _heat(similarity: np.ndarray) -> np.ndarray:
     """[N,3] colors of similarities: dark violet at 0 and below, light yellow at 1."""
-    place = np.linspace(0, 1, len(_HEAT))
-    return np.stack([np.interp(similarity, place, channel) for channel in _HEAT.T], axis=1)
+    stops = np.linspace(0, 1, len(_HEAT))
+    return np.stack([np.interp(similarity, stops, channel) for channel in _HEAT.T], axis=1)

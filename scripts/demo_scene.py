@@ -1,4 +1,4 @@
-"""The demo's input: which splat, where to click in it, and whether what came out is right."""
+"""The input of the demo, the choice of the click, and the checks of the results."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from saga_backend.rasterizer.cpu import Picture, all_pixels, contributions, rend
 from saga_backend.tools.tabletop import make_tabletop, tabletop_names
 
 WIDTH, HEIGHT = 960, 720
-_DISTANCE = 4.0  # of the scene's radius
-_FILLED = 0.9  # of the picture
+_DISTANCE = 4.0  # distance of the camera, in radii of the scene
+_FILLED = 0.9  # share of the picture that the scene fills
 _ELEVATION = 30  # degrees
 _AZIMUTHS = (-75, -105, -45, -135, 45, 135)  # degrees; Blender's front view is -90
-_COARSE = (240, 180)  # picture size in which the view is chosen
-_SMALLEST = 40  # pixels of a thing worth clicking, there
-_JUDGES = 20  # views that say which Gaussians are seen
-_STRAYS = 0.002  # of the Gaussians on each side may be out of the picture
-_LARGEST = 0.35  # of the picture: more than that is the ground
+_COARSE = (240, 180)  # picture size for the choice of the view
+_SMALLEST = 40  # pixels of an object in that picture, at least
+_SEEN_VIEWS = 20  # views that decide which Gaussians are seen
+_STRAYS = 0.002  # share of the Gaussians that may be outside the picture on each side
+_LARGEST = 0.35  # share of the picture; a larger object is the ground
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A splat on disk as it was read.
+    """A splat from a file.
 
     Attributes:
         path: the PLY.
-        cloud: what is in it, in the file's axes.
-        labels: [N,L] int32, 0 = none; None if not known.
-        names: by label, for each column of `labels`.
+        cloud: its Gaussians, in the axes of the file.
+        labels: [N,L] int32, 0 = none; None if unknown.
+        names: the names by label, for each column of `labels`.
     """
 
     path: Path
@@ -50,13 +50,13 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Aim:
-    """Where to click.
+    """A click.
 
     Attributes:
-        view: in Blender's world, the splat not moved.
+        view: the view in Blender's world, with the splat at its original place.
         x, y: column and row from the top.
-        truth: [L] int32, the labels of what is there; None if not known.
-        on: the same in words, to go on a sentence.
+        truth: [L] int32, the labels at the pixel; None if unknown.
+        on: the same in words, as the end of a sentence.
     """
 
     view: View
@@ -67,7 +67,7 @@ class Aim:
 
 
 def open_scene(path: Path | None, labels: Path | None, out: Path) -> Scene:
-    """Read the user's splat, or make one.
+    """Read the splat of the user, or make a synthetic one.
 
     Raises:
         UserError: if a file cannot be used.
@@ -81,35 +81,35 @@ def open_scene(path: Path | None, labels: Path | None, out: Path) -> Scene:
     loaded = read_scene(path)
     if labels is None:
         return Scene(path, loaded.cloud, None, ())
-    read = read_labels(labels, loaded)
-    return Scene(path, loaded.cloud, read.values.reshape(len(loaded.cloud), -1), read.names)
+    labeling = read_labels(labels, loaded)
+    return Scene(path, loaded.cloud, labeling.values.reshape(len(loaded.cloud), -1), labeling.names)
 
 
 def choose_click(scene: Scene) -> Aim:
-    """Look at the splat from a few sides; click in the middle of the thing that shows best."""
+    """Render the splat from a few sides, and choose a pixel in the middle of the most visible object."""
     cloud = transform_cloud(scene.cloud, RDF_TO_BLENDER)
     views = [_orbit(cloud, azimuth) for azimuth in _AZIMUTHS]
     if scene.labels is None:
         column, row = _prominent(render(cloud, views[0]), views[0])
-        return Aim(views[0], column, row, None, ", the middle of what stands out most")
-    rooms = [_rooms(_things(cloud, scene.labels, view.resized(*_COARSE))) for view in views]
-    best = int(np.argmax([sum(room.values()) for room in rooms]))
-    if not rooms[best]:
-        raise UserError("No labeled thing is large enough to be clicked", f"{len(views)} views were tried")
-    view, thing = views[best], max(rooms[best], key=lambda label: rooms[best][label])
-    column, row = deepest_pixel(_things(cloud, scene.labels, view) == thing)
+        return Aim(views[0], column, row, None, ", the middle of the most prominent region")
+    scores = [_click_scores(_label_map(cloud, scene.labels, view.resized(*_COARSE))) for view in views]
+    best = int(np.argmax([sum(of_view.values()) for of_view in scores]))
+    if not scores[best]:
+        raise UserError("No labeled object is large enough for a click", f"{len(views)} views were tried")
+    view, clicked = views[best], max(scores[best], key=lambda label: scores[best][label])
+    column, row = deepest_pixel(_label_map(cloud, scene.labels, view) == clicked)
     rows = contributions(cloud, view, np.array([[column, row]]))
-    truth = np.array([thing, *(true_map(rows, level)[0] for level in scene.labels.T[1:])], np.int32)
+    truth = np.array([clicked, *(true_map(rows, level)[0] for level in scene.labels.T[1:])], np.int32)
     on = " and ".join(_name(scene, level, label) for level, label in enumerate(truth) if label)
     return Aim(view, int(column), int(row), truth, f", on {on}")
 
 
 def judge(scene: Scene, aim: Aim, mask: np.ndarray) -> list[str]:
-    """The IoU of a selection [N] bool with what was clicked, in words; nothing without labels."""
+    """The IoU of a selection [N] bool with the clicked object and part, in words; empty without labels."""
     if scene.labels is None or aim.truth is None:
         return []
     largest = np.zeros(len(scene.cloud), np.float32)
-    for view in capture(scene.cloud, CaptureSettings(limit=_JUDGES)).views:
+    for view in capture(scene.cloud, CaptureSettings(limit=_SEEN_VIEWS)).views:
         update_largest_weights(largest, contributions(scene.cloud, view, all_pixels(view)))
     seen = largest >= SEEN
     lines = []
@@ -118,26 +118,26 @@ def judge(scene: Scene, aim: Aim, mask: np.ndarray) -> list[str]:
             true = scene.labels[:, level] == label
             seen_iou, all_iou = iou(mask[seen], true[seen]), iou(mask, true)
             name = _name(scene, level, label)
-            lines.append(f"IoU with {name}: {seen_iou:.3f} (all Gaussians, also those no view sees: {all_iou:.3f})")
+            lines.append(f"IoU with {name}: {seen_iou:.3f} (all Gaussians, also unseen ones: {all_iou:.3f})")
     return lines
 
 
 def check_export(scene: Scene, mask: np.ndarray, path: Path) -> str:
-    """What is wrong with the exported part, "" if it holds exactly the selected Gaussians of the source."""
-    back, wanted = read_ply(path).cloud, scene.cloud.take(mask)
-    if len(back) != len(wanted):
-        return f"The exported file has {len(back):,} Gaussians instead of {len(wanted):,}"
-    if back.sh.shape != wanted.sh.shape:
-        return f"The exported file has {back.sh.shape[1]} SH coefficients instead of {wanted.sh.shape[1]}"
+    """The problem of an exported part, "" if it has exactly the selected Gaussians of the source."""
+    exported, expected = read_ply(path).cloud, scene.cloud.take(mask)
+    if len(exported) != len(expected):
+        return f"The exported file has {len(exported):,} Gaussians instead of {len(expected):,}"
+    if exported.sh.shape != expected.sh.shape:
+        return f"The exported file has {exported.sh.shape[1]} SH coefficients instead of {expected.sh.shape[1]}"
     for name in ("means", "scales", "opacities", "sh"):
-        largest = float(np.abs(getattr(wanted, name)).max())
-        if not np.allclose(getattr(back, name), getattr(wanted, name), rtol=1e-3, atol=1e-4 * largest):
-            return f"The exported {name} are not those of the source"
+        largest = float(np.abs(getattr(expected, name)).max())
+        if not np.allclose(getattr(exported, name), getattr(expected, name), rtol=1e-3, atol=1e-4 * largest):
+            return f"The exported {name} differ from those of the source"
     return ""
 
 
 def framed(view: View, clouds: list[GaussianCloud]) -> View:
-    """What the camera of a view sees with the focal length and lens shift that put every cloud (but strays) in it."""
+    """The view with another focal length and lens shift, so that all clouds except strays fill the picture."""
     corners = []
     for cloud in clouds:
         points = cloud.means[cloud.opacities > 0.1] @ view.viewmat[:3, :3].T + view.viewmat[:3, 3]
@@ -155,29 +155,29 @@ def framed(view: View, clouds: list[GaussianCloud]) -> View:
 
 def _orbit(cloud: GaussianCloud, azimuth: float) -> View:
     """A view of the whole splat from one side, z up."""
-    where = extent(cloud)
+    bounds = extent(cloud)
     around, above = np.radians(azimuth), np.radians(_ELEVATION)
     direction = np.array([np.cos(around) * np.cos(above), np.sin(around) * np.cos(above), np.sin(above)])
-    viewmat = look_at(where.center + _DISTANCE * where.radius * direction, where.center, np.array([0.0, 0.0, 1.0]))
+    viewmat = look_at(bounds.center + _DISTANCE * bounds.radius * direction, bounds.center, np.array([0.0, 0.0, 1.0]))
     plain = np.array([[WIDTH, 0, WIDTH / 2], [0, WIDTH, HEIGHT / 2], [0, 0, 1]])
     return framed(View(viewmat, plain, WIDTH, HEIGHT), [cloud])
 
 
-def _things(cloud: GaussianCloud, labels: np.ndarray, view: View) -> np.ndarray:
-    """[H,W] int32: the object at every pixel, 0 for none."""
+def _label_map(cloud: GaussianCloud, labels: np.ndarray, view: View) -> np.ndarray:
+    """[H,W] int32: the object at each pixel, 0 for none."""
     rows = contributions(cloud, view, all_pixels(view))
     return true_map(rows, labels[:, 0]).reshape(view.height, view.width)
 
 
-def _rooms(things: np.ndarray) -> dict[int, float]:
-    """How well each object of a picture [H,W] can be clicked: the room around its middle, less toward the edge."""
-    sizes = np.bincount(things.ravel(), minlength=1)
+def _click_scores(labels: np.ndarray) -> dict[int, float]:
+    """A score of each object in a label map [H,W]: the free radius around its middle, less toward the edge."""
+    sizes = np.bincount(labels.ravel(), minlength=1)
     sizes[0] = 0
-    usable = np.flatnonzero((sizes >= _SMALLEST) & (sizes <= _LARGEST * things.size))
+    usable = np.flatnonzero((sizes >= _SMALLEST) & (sizes <= _LARGEST * labels.size))
     if not len(usable):
-        usable = np.flatnonzero(sizes >= _SMALLEST)  # nothing but a ground
-    closeness = _closeness(things.shape)
-    return {int(i): float((ndimage.distance_transform_edt(things == i) * closeness).max()) for i in usable}
+        usable = np.flatnonzero(sizes >= _SMALLEST)  # the picture shows only the ground
+    closeness = _closeness(labels.shape)
+    return {int(i): float((ndimage.distance_transform_edt(labels == i) * closeness).max()) for i in usable}
 
 
 def _closeness(shape: tuple[int, int]) -> np.ndarray:
@@ -187,22 +187,22 @@ def _closeness(shape: tuple[int, int]) -> np.ndarray:
 
 
 def _prominent(picture: Picture, view: View) -> tuple[int, int]:
-    """Column and row of the middle of what stands out: solid, above the ground, near the middle of the picture."""
+    """Column and row of the most prominent region: opaque, above the ground, near the middle of the picture."""
     solid = picture.alpha > 0.5
     if not solid.any():
-        raise UserError("Nothing solid is to be seen in this splat", "no pixel of the view is half opaque")
+        raise UserError("The view of this splat is empty", "no pixel of it is half opaque")
     y, x = np.mgrid[0 : view.height, 0 : view.width] + 0.5
     rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(view.K).T
     into_world = np.linalg.inv(view.viewmat)
     heights = (picture.depth[..., None] * rays) @ into_world[2, :3] + into_world[2, 3]
     low, high = np.percentile(heights[solid], [10, 95])
-    above = np.clip((heights - low) / max(high - low, 1e-9), 0.05, 1)  # a flat splat is clicked in its middle
+    above = np.clip((heights - low) / max(high - low, 1e-9), 0.05, 1)  # in a flat splat, the middle gets the click
     score = ndimage.gaussian_filter(picture.alpha * solid * above, 0.03 * view.width) * _closeness(solid.shape)
     row, column = np.unravel_index(int(np.argmax(score)), score.shape)
     return int(column), int(row)
 
 
 def _name(scene: Scene, level: int, label: int) -> str:
-    """What a label is called: "the mug", "object 3"."""
+    """The name of a label: "the mug", "object 3"."""
     known = scene.names[level].get(int(label)) if level < len(scene.names) else None
     return f"the {known}" if known else f"{('object', 'part')[min(level, 1)]} {label}"

@@ -1,6 +1,6 @@
-"""The pictures of docs/user/edits.md: one click on the demo's still life, then remove, resize, move, duplicate.
+"""Make the pictures of docs/user/edits.md: one click on the demo's still life, then remove, resize, move, duplicate.
 
-Usage: `python3 scripts/edit_pictures.py [FOLDER]` (default: docs/pictures/edits). Trains Click-Gaussian on the way.
+Usage: `python3 scripts/edit_pictures.py [FOLDER]` (default: docs/pictures/edits). It trains Click-Gaussian first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import bootstrap
 
 if "--as-is" not in sys.argv:
-    bootstrap.ensure()  # from here on: Python 3.13 with every package
+    bootstrap.ensure()  # the code below runs in Python 3.13 with all packages
 
 from pathlib import Path
 
@@ -30,12 +30,12 @@ from saga_backend.rasterizer.cpu import all_pixels, contributions, render
 from saga_backend.tools.tabletop import make_tabletop, tabletop_names
 from saga_backend.training.train import train
 
-THING = "mug"
+CLICKED = "mug"
 SIZE = (480, 360)
 
 
-def placed(part: GaussianCloud, scale: float = 1.0, shift: tuple[float, float, float] = (0, 0, 0)) -> GaussianCloud:
-    """A part, resized about the middle of its foot and shifted (y down, as files are)."""
+def place(part: GaussianCloud, scale: float = 1.0, shift: tuple[float, float, float] = (0, 0, 0)) -> GaussianCloud:
+    """Resize a part about the middle of its foot, and shift it (y down, as in files)."""
     low, high = part.means.min(axis=0), part.means.max(axis=0)
     foot = np.array([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2])
     matrix = np.eye(4)
@@ -45,36 +45,38 @@ def placed(part: GaussianCloud, scale: float = 1.0, shift: tuple[float, float, f
 
 
 def edits(cloud: GaussianCloud, mask: np.ndarray) -> dict[str, GaussianCloud]:
-    """What may be done with a selection [N] bool, by name."""
-    thing, rest = cloud.take(mask), cloud.take(~mask)
-    width = float(np.ptp(thing.means[:, 0]))
+    """The edits of a selection [N] bool, by name."""
+    part, rest = cloud.take(mask), cloud.take(~mask)
+    width = float(np.ptp(part.means[:, 0]))
     return {
         "before": cloud,
         "removed": rest,
-        "resized": concatenate([rest, placed(thing, 1.6)]),
-        "moved": concatenate([rest, placed(thing, shift=(0, -0.8 * width, 0))]),
-        "duplicated": concatenate([cloud, placed(thing, 0.7, (-0.8 * width, 0.0, -0.35 * width))]),
+        "resized": concatenate([rest, place(part, 1.6)]),
+        "moved": concatenate([rest, place(part, shift=(0, -0.8 * width, 0))]),
+        "duplicated": concatenate([cloud, place(part, 0.7, (-0.8 * width, 0.0, -0.35 * width))]),
     }
 
 
 def main() -> None:
     """Train, click, edit, draw."""
-    words = [word for word in sys.argv[1:] if word != "--as-is"]
-    folder = Path(words[0]) if words else bootstrap.ROOT / "docs" / "pictures" / "edits"
+    arguments = [word for word in sys.argv[1:] if word != "--as-is"]
+    folder = Path(arguments[0]) if arguments else bootstrap.ROOT / "docs" / "pictures" / "edits"
     folder.mkdir(parents=True, exist_ok=True)
     cloud, labels = make_tabletop()
     settings = TrainSettings("click-gaussian", views=24, width=SIZE[0], height=SIZE[1])
     levels = train(cloud, settings, Control()).model.levels
-    assert levels is not None  # it was trained by that
+    assert levels is not None  # the training used Click-Gaussian
     view = _view(cloud)
     rows = contributions(cloud, view, all_pixels(view))
-    number = next(label for label, name in tabletop_names()[0].items() if THING in name)
+    number = next(label for label, name in tabletop_names()[0].items() if CLICKED in name)
     pixel = deepest_pixel((true_map(rows, labels[:, 0]) == number).reshape(SIZE[::-1]))
     row = contributions(cloud, view, pixel[None])
     for scale, level in ((1.0, "coarse"), (0.0, "fine")):
         mask = levels.select(row, np.ones(1, bool), scale).mask
         true = labels[:, 0] == number
-        print(f"{level}: {mask.sum()} Gaussians, IoU with the {THING} {(mask & true).sum() / (mask | true).sum():.2f}")
+        print(
+            f"{level}: {mask.sum()} Gaussians, IoU with the {CLICKED} {(mask & true).sum() / (mask | true).sum():.2f}"
+        )
         if level == "coarse":
             for name, edited in edits(cloud, mask).items():
                 picture = (255 * np.clip(render(edited, view).rgb, 0, 1)).astype(np.uint8)
@@ -82,7 +84,7 @@ def main() -> None:
 
 
 def _view(cloud: GaussianCloud) -> View:
-    """From the front and above, all in sight."""
+    """A view from the front and above with all objects."""
     middle = np.median(cloud.means, axis=0)
     reach = float(np.quantile(np.linalg.norm(cloud.means - middle, axis=1), 0.98))
     eye = middle + reach * np.array([0.25, -1.2, -2.0])

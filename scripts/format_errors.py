@@ -1,4 +1,4 @@
-"""What each written format rounds, on a splat of yours: size, largest errors, and how far pictures of it are apart.
+"""Measure the rounding errors of each format on a splat: size, largest errors, difference of pictures.
 
 Usage, in the environment: `PYTHONPATH=backend:. .venv/bin/python scripts/format_errors.py FILE` prints the table of
 docs/user/formats.md.
@@ -27,7 +27,7 @@ NAMES = {
     "compressed PLY": ("a.compressed.ply", 3),
     ".splat": ("a.splat", 3),
 }
-"""Name of the row: name of the file, version of an SPZ."""
+"""For each row of the table, the file name and the SPZ version."""
 _VIEWS = 6
 
 
@@ -36,7 +36,7 @@ def main() -> int:
     source = Path(sys.argv[1])
     cloud = read_splat(source).cloud
     print(f"{source.name}: {len(cloud):,} Gaussians, SH degree {cloud.sh_degree}\n")
-    print("| format | bytes a Gaussian | center | scale | rotation | opacity | base color | harmonics | pictures |")
+    print("| format | bytes per Gaussian | center | scale | rotation | opacity | base color | harmonics | pictures |")
     print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for label, (name, version) in NAMES.items():
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def errors(before: GaussianCloud, after: GaussianCloud) -> list[str]:
-    """The largest differences, as words; of pictures the root mean square in 255ths."""
+    """The largest differences as text; for pictures, the root mean square in 255ths."""
     after = _in_order(before, after)
     size = np.ptp(before.means, axis=0).max()
     p, q = before.quats.astype(np.float64), after.quats.astype(np.float64)
@@ -56,18 +56,18 @@ def errors(before: GaussianCloud, after: GaussianCloud) -> list[str]:
     longest = before.scales.max(axis=1, keepdims=True)
     lost = after.sh_degree < before.sh_degree
     return [
-        f"{100 * _most(before.means, after.means) / size:.2g} %",
-        f"{100 * _most(before.scales / longest, after.scales / longest):.2g} %",
+        f"{100 * _largest_difference(before.means, after.means) / size:.2g} %",
+        f"{100 * _largest_difference(before.scales / longest, after.scales / longest):.2g} %",
         f"{np.degrees(4 * np.arcsin(apart.max() / 2)):.2f}",
-        f"{_most(before.opacities, after.opacities):.4f}",
-        f"{C0 * _most(before.sh[:, 0], after.sh[:, 0]):.4f}",
-        "lost" if lost else f"{_most(before.sh[:, 1:], after.sh[:, 1:]):.4f}",
+        f"{_largest_difference(before.opacities, after.opacities):.4f}",
+        f"{C0 * _largest_difference(before.sh[:, 0], after.sh[:, 0]):.4f}",
+        "lost" if lost else f"{_largest_difference(before.sh[:, 1:], after.sh[:, 1:]):.4f}",
         f"{pictures(before, after):.2f}",
     ]
 
 
 def _in_order(before: GaussianCloud, after: GaussianCloud) -> GaussianCloud:
-    """A format may sort; its Gaussians are found again by center, size and opacity."""
+    """Restore the order after a format that sorts, by center, size and opacity."""
 
     def key(cloud: GaussianCloud) -> np.ndarray:
         return np.column_stack([cloud.means, 0.02 * np.log(cloud.scales + 1e-9), 0.05 * cloud.opacities])
@@ -77,12 +77,12 @@ def _in_order(before: GaussianCloud, after: GaussianCloud) -> GaussianCloud:
     return after.take(KDTree(key(after)).query(key(before))[1])
 
 
-def _most(a: np.ndarray, b: np.ndarray) -> float:
+def _largest_difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(np.float64) - b).max(initial=0))
 
 
 def pictures(before: GaussianCloud, after: GaussianCloud) -> float:
-    """Root mean square difference of views from all around, in 255ths."""
+    """The root mean square difference of views from all sides, in 255ths."""
     center = np.median(before.means, axis=0).astype(np.float64)
     radius = 2.5 * float(np.quantile(np.linalg.norm(before.means - center, axis=1), 0.95))
     squares = []

@@ -1,10 +1,10 @@
-"""Take the pictures of docs/user/guide.md in a real Blender window. About 12 minutes on 2 cores.
+"""Take the pictures of docs/user/guide.md in a real Blender window. This takes about 12 minutes on 2 cores.
 
-Usage, in the environment, as root (blender_window.py says why): `.venv/bin/python scripts/guide_pictures.py`
+Usage, in the environment, as root (see blender_window.py): `.venv/bin/python scripts/guide_pictures.py`
 
-Most of them show the demo's tabletop; those about words the standard synthetic scene, for which a tiny CLIP is fitted
-first (or `--clip FILE` names one of scripts/tiny_clip.py). For those of a backend elsewhere `serve` is started on this
-machine. `--only pictures`, `--only words` or `--only elsewhere` takes a part of them.
+Most pictures show the demo's tabletop. Those about text show the standard synthetic scene; for them the script fits a
+tiny CLIP first (or `--clip FILE` names weights from scripts/tiny_clip.py). For the pictures of a remote backend it
+starts `serve` on this machine. `--only pictures`, `--only words` or `--only elsewhere` takes a part of the pictures.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures" / "guide"
 _WIDTH, _QUALITY = 1280, 85
 _SCENARIOS = ("pictures", "words", "elsewhere")
-_OF_ELSEWHERE = ("elsewhere", "elsewhere_preferences")  # the others are for the tests
-_THINGS = 2  # seed of a synthetic scene with one red box and no blue one
+_OF_ELSEWHERE = ("elsewhere", "elsewhere_preferences")  # the other pictures are for the tests
+_SYNTHETIC_SEED = 2  # a scene with one red box and no blue box
 sys.path.insert(0, str(ROOT))
 
 
 def write_tabletop(folder: Path) -> None:
-    """`scene.ply` and `labels.npy` (2: the robot, 1: the mug, or what stands in their place)."""
+    """Write `scene.ply` and `labels.npy` (2: the robot, 1: another object)."""
     from blender_saga.gaussians.ply import write_ply
     from saga_backend.tools.tabletop import make_tabletop, tabletop_names
 
@@ -46,21 +46,21 @@ def write_tabletop(folder: Path) -> None:
     np.save(folder / "labels.npy", marks.astype(np.int32))
 
 
-def write_things(folder: Path) -> None:
-    """`scene.ply` and `labels.npy` of a synthetic scene in which one box is red (2)."""
+def write_synthetic(folder: Path) -> None:
+    """Write `scene.ply` and `labels.npy` of a synthetic scene with one red box (2)."""
     from blender_saga.gaussians.ply import write_ply
     from saga_backend.evaluation.captions import scene_captions
     from saga_backend.evaluation.synthetic import standard_scene
 
-    scene = standard_scene(objects=4, views=1, seed=_THINGS)
+    scene = standard_scene(objects=4, views=1, seed=_SYNTHETIC_SEED)
     write_ply(folder / "scene.ply", scene.cloud)
-    called = scene_captions(scene.cloud, scene.labels[:, 1])
-    red = next(part for part, caption in called.items() if caption == "red box")
+    captions = scene_captions(scene.cloud, scene.labels[:, 1])
+    red = next(part for part, caption in captions.items() if caption == "red box")
     np.save(folder / "labels.npy", np.where(scene.labels[:, 1] == red, 2, 0).astype(np.int32))
 
 
 def write_clip(path: Path, given: Path | None) -> None:
-    """The weights that know such things: copied, or fitted, which takes some minutes."""
+    """Write weights that know the synthetic objects: copy the given ones, or fit them, which takes some minutes."""
     from saga_backend.tools.tiny_clip import TinySettings, fit, save
 
     if given is None:
@@ -72,7 +72,7 @@ def write_clip(path: Path, given: Path | None) -> None:
 
 @contextlib.contextmanager
 def serving(out: Path) -> Iterator[None]:
-    """A backend as on another machine, at the port of the guide; what it has printed is in `serve.json`."""
+    """Run a backend as on another machine, at the port of the guide. Its address and key are in `serve.json`."""
     from tests.fakes.served import Served
 
     served = Served(out, "--listen", "127.0.0.1:7860")
@@ -84,7 +84,7 @@ def serving(out: Path) -> Iterator[None]:
 
 
 def main() -> int:
-    """Run the scenarios and put their pictures, smaller, where the guide shows them."""
+    """Run the scenarios and save their pictures, at a smaller size, for the guide."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=_SCENARIOS, help="default: all")
     parser.add_argument("--clip", type=Path, metavar="FILE", help="weights of scripts/tiny_clip.py")
@@ -95,13 +95,13 @@ def main() -> int:
 
 
 def take(name: str, clip: Path | None) -> str:
-    """Run one scenario; returns "ok" or what went wrong."""
+    """Run one scenario; returns "ok" or the problem."""
     from tests.gui.runner import run_scenario
 
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary)
         if name == "words":
-            write_things(out)
+            write_synthetic(out)
             write_clip(out / "clip.pt", clip)
         else:
             write_tabletop(out)
@@ -112,7 +112,7 @@ def take(name: str, clip: Path | None) -> str:
         else:
             result = run_scenario(f"guide.{name}", out, zip_path)
         PICTURES.mkdir(parents=True, exist_ok=True)
-        for path in sorted(out.glob("[!_]*.png")):  # the others are for who looks for an error
+        for path in sorted(out.glob("[!_]*.png")):  # the others are for debugging
             if name == "elsewhere" and path.stem not in _OF_ELSEWHERE:
                 continue
             picture = Image.open(path).convert("RGB")

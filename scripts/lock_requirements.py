@@ -1,7 +1,7 @@
 """Write the lock files in backend/requirements from their .in files: names, versions, checksums, no addresses.
 
-Usage, in the environment: `.venv/bin/python scripts/lock_requirements.py` (takes the newest versions that fit; run
-`scripts/test.py` before committing the result).
+Usage, in the environment: `.venv/bin/python scripts/lock_requirements.py`. It takes the newest compatible versions; run
+`scripts/test.py` before you commit the result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ UV = ROOT / ".venv-uv" / ("Scripts/uv.exe" if sys.platform == "win32" else "bin/
 
 
 def lock(name: str, *constraints: str) -> None:
-    """Resolve NAME.in for every platform into NAME.txt, within the versions of other lock files."""
+    """Resolve NAME.in for all platforms into NAME.txt, with the versions of other lock files as constraints."""
     command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.13", "--upgrade"]
     command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--generate-hashes"]
     for constraint in constraints:
@@ -26,7 +26,7 @@ def lock(name: str, *constraints: str) -> None:
 
 
 def main() -> int:
-    """Write them; the others hold the same versions as the backend's."""
+    """Write all lock files; returns the exit code. Shared packages have the same versions as in the backend's file."""
     if not UV.is_file():
         print("uv is missing. Make the environment first: python3 scripts/bootstrap.py", file=sys.stderr)
         return 2

@@ -1,8 +1,8 @@
-"""Make a Segment Anything of tiny width: the same classes as the published models, a file of 1 MB instead of 375.
+"""Make a tiny Segment Anything: the same classes as the published models, but a file of 1 MB instead of 375 MB.
 
 Usage: `.venv/bin/python scripts/make_tiny_sam.py tiny_sam.pth` (seconds: random weights), `--steps 600` (some minutes:
-fitted to point prompts on pictures of colored shapes, good enough to see the tools work). It is for tests and for
-trying things out; it knows nothing about photos.
+fitted to point prompts on pictures of colored shapes, enough to try the tools). It is for tests and experiments; it
+knows nothing about photos.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ SHAPE = SamShape(
 
 
 def shapes(random: np.random.Generator, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
-    """A picture [side,side,3] uint8 of overlapping shapes on a plain ground, and what each pixel is, [side,side] int;
-    the ground is 0.
+    """A picture [side,side,3] uint8 of overlapping shapes on a plain ground, and its labels [side,side] int.
+
+    Label 0 is the ground.
     """
     picture = np.empty((side, side, 3), np.float64)
     picture[:] = random.uniform(0, 255, 3)
@@ -49,10 +50,10 @@ def fit(model: torch.nn.Module, steps: int, seed: int, per_step: int = 8, points
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(steps, 2))
     reached = []
     for step in range(steps):
-        made = [shapes(random) for _ in range(per_step)]
-        images = torch.stack([torch.from_numpy(p).permute(2, 0, 1).float() for p, _ in made])
+        samples = [shapes(random) for _ in range(per_step)]
+        images = torch.stack([torch.from_numpy(p).permute(2, 0, 1).float() for p, _ in samples])
         encoded = model.image_encoder(torch.stack([model.preprocess(image) for image in images]))
-        losses = [_loss(model, encoded[i : i + 1], labels, points, random) for i, (_, labels) in enumerate(made)]
+        losses = [_loss(model, encoded[i : i + 1], labels, points, random) for i, (_, labels) in enumerate(samples)]
         loss = torch.stack([loss for loss, _ in losses]).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -68,25 +69,25 @@ def fit(model: torch.nn.Module, steps: int, seed: int, per_step: int = 8, points
 def _loss(
     model: torch.nn.Module, encoded: torch.Tensor, labels: np.ndarray, points: int, random: np.random.Generator
 ) -> tuple[torch.Tensor, float]:
-    """Loss of some points on one picture as SAM is trained: the best of the three masks counts, and its quality."""
+    """The loss of SAM for some points on one picture: the best of the three masks counts, and the predicted quality."""
     rows, columns = random.integers(0, SIDE, (2, points))
     truth = torch.from_numpy(labels[None] == labels[rows, columns][:, None, None]).float()
     coordinates = torch.tensor(np.stack([columns, rows], 1) + 0.5).float()[:, None]
     sparse, dense = model.prompt_encoder((coordinates, torch.ones(points, 1)), None, None)
     low, quality = model.mask_decoder(encoded, model.prompt_encoder.get_dense_pe(), sparse, dense, True)
     masks = torch.nn.functional.interpolate(low, (SIDE, SIDE), mode="bilinear", align_corners=False)
-    wanted = truth[:, None].expand_as(masks)
-    cross = torch.nn.functional.binary_cross_entropy_with_logits(masks, wanted, reduction="none").mean((2, 3))
+    target = truth[:, None].expand_as(masks)
+    cross = torch.nn.functional.binary_cross_entropy_with_logits(masks, target, reduction="none").mean((2, 3))
     share = masks.sigmoid()
-    dice = 1 - (2 * (share * wanted).sum((2, 3)) + 1) / ((share + wanted).sum((2, 3)) + 1)
+    dice = 1 - (2 * (share * target).sum((2, 3)) + 1) / ((share + target).sum((2, 3)) + 1)
     drawn = masks > 0
-    iou = (drawn & (wanted > 0)).sum((2, 3)) / (drawn | (wanted > 0)).sum((2, 3)).clamp(min=1)
+    iou = (drawn & (target > 0)).sum((2, 3)) / (drawn | (target > 0)).sum((2, 3)).clamp(min=1)
     best = (5 * cross + dice).min(dim=1).values.mean()
     return best + ((quality - iou) ** 2).mean(), float(iou.max(dim=1).values.mean())
 
 
 def make(path: Path, steps: int = 0, seed: int = 0) -> float:
-    """Write a tiny model; returns the IoU it reached while it was fitted, 0 for random weights."""
+    """Write a tiny model; returns the IoU at the end of the fit, 0 for random weights."""
     torch.manual_seed(seed)
     model = build(SHAPE)
     reached = fit(model.train(), steps, seed) if steps else 0.0
@@ -98,7 +99,7 @@ def main() -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("path", type=Path, help="file to write")
-    parser.add_argument("--steps", type=int, default=0, help="of fitting (default: 0, random weights)")
+    parser.add_argument("--steps", type=int, default=0, help="steps of the fit (default: 0, random weights)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     reached = make(args.path, args.steps, args.seed)

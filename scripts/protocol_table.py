@@ -1,4 +1,4 @@
-"""Write the table of requests in docs/developer/protocol.md from the classes of the messages.
+"""Write the table of requests in docs/developer/protocol.md from the message classes.
 
 Usage, in the environment: `.venv/bin/python scripts/protocol_table.py`. A test compares the page with the classes.
 """
@@ -15,7 +15,7 @@ HEAD = "| request | reply | what it asks | lane |\n|---|---|---|---|\n"
 
 
 def table() -> str:
-    """A row for every request: its reply, the first sentence of its docstring, its lane."""
+    """A table with a row for every request: its reply, the first sentence of its docstring, its lane."""
     from blender_saga.wire.messages import all_requests
 
     rows = []
@@ -27,7 +27,7 @@ def table() -> str:
 
 
 def main() -> None:
-    """Replace the page's table."""
+    """Replace the table of the page."""
     page = PAGE.read_text(encoding="utf-8")
     begin = page.index("| request | reply |")
     end = page.index("\n\n", begin) + 1

@@ -1,8 +1,8 @@
-"""Make a release of a clean checkout: version, changelog, zip, commit, tag. Nothing is sent anywhere.
+"""Make a release of a clean checkout: version, changelog, zip, commit, tag. It publishes nothing.
 
-Usage: `.venv/bin/python scripts/release.py 0.2.0 [--out-dir dist] [--dry-run]`. The version is written to
-`blender_manifest.toml`, where everything else reads it; what the changelog has under "Unreleased" gets the version and
-the date. A dry run checks the same and builds the zip, then puts both files back.
+Usage: `.venv/bin/python scripts/release.py 0.2.0 [--out-dir dist] [--dry-run]`. The version goes into
+`blender_manifest.toml`, the only source of the version; the changelog's section "Unreleased" gets the version and the
+date. A dry run makes the same checks and builds the zip, then restores both files.
 """
 
 from __future__ import annotations
@@ -25,56 +25,56 @@ _VERSION_LINE = re.compile(r'^version = "([^"]+)"$', re.MULTILINE)
 
 
 class ReleaseError(Exception):
-    """The release cannot be made; the text says why and what to do."""
+    """The release is not possible; the text gives the reason and the fix."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """What the two files say."""
+    """The texts of manifest and changelog."""
 
     manifest: str
     changelog: str
 
     @classmethod
     def read(cls) -> Texts:
-        """As they are."""
+        """Read both files."""
         return cls(MANIFEST.read_text(encoding="utf-8"), CHANGELOG.read_text(encoding="utf-8"))
 
     def write(self) -> None:
-        """Put them there."""
+        """Write both files."""
         MANIFEST.write_text(self.manifest, encoding="utf-8")
         CHANGELOG.write_text(self.changelog, encoding="utf-8")
 
     def released(self, version: str, day: datetime.date) -> Texts:
-        """As they are to be once `version` is out.
+        """The texts after the release of `version`.
 
         Raises:
-            ReleaseError: if there is nothing to release.
+            ReleaseError: if the changelog has no changes, or the manifest no version.
         """
         before, head, after = self.changelog.partition(UNRELEASED)
         notes = after.partition("\n## ")[0]
         if not head or not notes.strip():
-            raise ReleaseError(f'{CHANGELOG.name} has nothing under "Unreleased". Write down what has changed.')
+            raise ReleaseError(f'{CHANGELOG.name} has nothing under "Unreleased". Describe the changes there.')
         if len(_VERSION_LINE.findall(self.manifest)) != 1:
-            raise ReleaseError(f"{MANIFEST.name} has no single line with the version. Put that right first.")
+            raise ReleaseError(f"{MANIFEST.name} has no single line with the version. Correct that first.")
         changelog = f"{before}{head}\n## [{version}] - {day.isoformat()}\n{after}"
         return Texts(_VERSION_LINE.sub(f'version = "{version}"', self.manifest), changelog)
 
     def version(self) -> tuple[int, ...]:
-        """The manifest's."""
+        """The version in the manifest."""
         return _numbers(_VERSION_LINE.findall(self.manifest)[0])
 
 
 def check(version: str, now: Texts) -> None:
-    """Refuse a release that would not be of what is committed, or not newer than the last one.
+    """Refuse the release of a checkout with changes, or of a version that is not new.
 
     Raises:
-        ReleaseError: with what is in the way.
+        ReleaseError: with the obstacle.
     """
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
-        raise ReleaseError(f"{version} is no version. Give three numbers, such as 0.2.0.")
+        raise ReleaseError(f"{version} is not a version. Give three numbers, such as 0.2.0.")
     if changed := _git("status", "--porcelain"):
-        raise ReleaseError(f"The checkout is not clean. Commit or remove first:\n{changed}")
+        raise ReleaseError(f"The checkout is not clean. Commit or remove these changes first:\n{changed}")
     if f"v{version}" in _git("tag", "--list").split():
         raise ReleaseError(f"The tag v{version} exists already. Give the next version.")
     if _numbers(version) < now.version():
@@ -85,8 +85,8 @@ def release(version: str, out_dir: Path, day: datetime.date) -> Path:
     """Write the version, build the zip, commit and tag; returns the zip.
 
     Raises:
-        ReleaseError: if something is in the way; then nothing has changed.
-        build_extension.BuildError: if the zip cannot be built; then nothing has changed.
+        ReleaseError: if there is an obstacle; nothing changes.
+        build_extension.BuildError: if the zip cannot be built; nothing changes.
     """
     before = Texts.read()
     zip_path = _build(version, out_dir, day, keep=True)
@@ -100,7 +100,7 @@ def release(version: str, out_dir: Path, day: datetime.date) -> Path:
 
 
 def rehearse(version: str, day: datetime.date) -> None:
-    """Check everything and build the zip, but leave nothing behind.
+    """Make all checks and build the zip, but keep nothing.
 
     Raises:
         ReleaseError, build_extension.BuildError: see `release`.
@@ -110,7 +110,7 @@ def rehearse(version: str, day: datetime.date) -> None:
 
 
 def _build(version: str, out_dir: Path, day: datetime.date, keep: bool) -> Path:
-    """The zip of a version; `keep`: whether the two files stay as they are in it."""
+    """Build the zip of a version; `keep`: keep the new texts in the two files."""
     before = Texts.read()
     check(version, before)
     after = before.released(version, day)
@@ -130,10 +130,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _git(*words: str) -> str:
-    """What git prints.
+    """Run git; returns its output.
 
     Raises:
-        ReleaseError: if it refuses.
+        ReleaseError: if git fails.
     """
     result = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
     if result.returncode != 0:

@@ -1,17 +1,17 @@
-"""Run the checks and the tests, tier by tier; the last line counts them.
+"""Run the checks and the tests, tier by tier; the last line is the total.
 
-Usage: `python3 scripts/test.py` (everything that runs without a screen), `python3 scripts/test.py unit blender`
-(only these), `--gui` (also the tests in a real Blender window), `--faults` (only what is done to a backend to break it;
-with `--full` as often as docs/measurements/reliability.md says, else as often as CI has time for, and with `--gui` or
-tiers also those). Makes the environment first if it is missing.
+Usage: `python3 scripts/test.py` (all tiers without a screen), `python3 scripts/test.py unit blender` (these tiers),
+`--gui` (also the tests in a real Blender window), `--faults` (only the faults, which try to break a backend; with
+`--gui` or tiers, also those). `--full` runs the faults with the counts of docs/measurements/reliability.md instead of
+the reduced counts of CI. If the environment is missing, the script makes it first.
 
-Random cases are drawn by the commit: each has its own, and the same ones wherever it is tested. The variable
-BLENDER_SAGA_TEST_SEED draws others.
+The commit is the seed of the random cases: each commit has its own, the same on all machines. The variable
+BLENDER_SAGA_TEST_SEED sets another seed.
 """
 
 import bootstrap
 
-bootstrap.ensure()  # from here on: Python 3.13 with every package
+bootstrap.ensure()  # the code below runs in Python 3.13 with all packages
 
 import argparse  # noqa: E402
 import os  # noqa: E402
@@ -32,7 +32,7 @@ from tests import seeds  # noqa: E402
 from tests.faults import table  # noqa: E402
 
 PLATFORMS = ("linux", "win32", "darwin")
-"""Types are checked as each of them sees the code; a cache for each, so that only changed files are read again."""
+"""mypy checks the types for each of them. Each has its own cache, so that mypy reads only changed files again."""
 CHECKS = {
     "ruff check": ("ruff", "check", "."),
     "ruff format": ("ruff", "format", "--check", "."),
@@ -46,27 +46,27 @@ CHECKS = {
 }
 TIERS = ("unit", "blender", "backend", "gpu")
 LIMIT = 1200
-"""Seconds a tier may take, several times what it does; one that hangs is ended and counts as failed."""
+"""Time limit of a tier, seconds, several times its usual duration. A tier that hangs is ended and counts as failed."""
 GUI_LIMIT = 3 * 2400
-"""The same for the real window: drawn by software, and everything is compiled anew."""
+"""The same for the real window: software draws it, and all code is compiled again."""
 FAULTS_LIMIT, FULL_LIMIT = 1800, 4 * 3600
 """The same for the faults, with reduced and with full counts."""
 HANG = 180
-"""Seconds after which a single test prints where it stands."""
+"""Seconds after which a single test prints its traceback."""
 SHOWN = 40
-"""Last lines of a failed test that are said again at the end, where nobody needs to look for them."""
+"""Number of last lines of a failed test that the summary repeats."""
 
 
 @dataclass
 class Count:
-    """What came out of a tier."""
+    """The result of a tier."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     remark: str = ""
     failures: list[str] = field(default_factory=list)
-    """What each failed test said, as far as pytest's report has it."""
+    """The output of each failed test in pytest's report."""
 
     def __str__(self) -> str:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -84,7 +84,7 @@ def run_checks() -> Count:
 
 
 def run_tier(tier: str) -> Count:
-    """Run the tests of a folder in a process of their own: Blender as a module allows one to a process."""
+    """Run the tests of a folder in a new process, because a process can load Blender as a module only once."""
     folder = ROOT / "tests" / tier
     if not any(folder.rglob("test_*.py")):
         return Count(skipped=1, remark=f"there are no tests in tests/{tier} yet")
@@ -94,7 +94,7 @@ def run_tier(tier: str) -> Count:
         try:
             blender_window.prepare()
         except blender_window.Unavailable as reason:
-            return Count(skipped=1, remark=f"NOTHING OF THE INTERFACE WAS TESTED: {reason}")
+            return Count(skipped=1, remark=f"THE INTERFACE WAS NOT TESTED: {reason}")
     with tempfile.TemporaryDirectory() as temporary:
         report, rows = Path(temporary, "report.xml"), Path(temporary, "rows.jsonl")
         os.environ[table.FILE_VARIABLE] = str(rows)
@@ -106,13 +106,13 @@ def run_tier(tier: str) -> Count:
         count = _read(report)
         if tier == "faults":
             print(f"\n{table.markdown(table.read(rows))}", flush=True)
-    if result != 0 and count.failed == 0:  # a crash, a time limit, no tests: nothing in the report says so
+    if result != 0 and count.failed == 0:  # the report does not show a crash, a time limit or missing tests
         count.failed, count.remark = 1, f"pytest ended with {result}"
     return count
 
 
 def _limits(tier: str) -> tuple[int, int]:
-    """Seconds that a tier may take, and after which a single test of it prints where it stands."""
+    """The time limit of a tier, and the time after which a single test prints its traceback, seconds."""
     if tier == "faults" and os.environ[table.FULL_VARIABLE] == "1":
         return FULL_LIMIT, FULL_LIMIT
     return {"gui": GUI_LIMIT, "faults": FAULTS_LIMIT}.get(tier, LIMIT), HANG
@@ -133,12 +133,12 @@ def _read(report: Path) -> Count:
     suite = ElementTree.parse(report).getroot().find("testsuite")  # noqa: S314 - pytest's own
     number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
     failed = number["failures"] + number["errors"]
-    said = [_said(case, outcome) for case in suite for outcome in case if outcome.tag in ("failure", "error")]
-    return Count(max(0, number["tests"] - failed - number["skipped"]), failed, number["skipped"], failures=said)
+    failures = [_failure(case, outcome) for case in suite for outcome in case if outcome.tag in ("failure", "error")]
+    return Count(max(0, number["tests"] - failed - number["skipped"]), failed, number["skipped"], failures=failures)
 
 
-def _said(case: ElementTree.Element, outcome: ElementTree.Element) -> str:
-    """The name of a failed test, the end of its traceback and what it printed (its random seed, for one)."""
+def _failure(case: ElementTree.Element, outcome: ElementTree.Element) -> str:
+    """The name of a failed test, the end of its traceback and its output, such as the random seed."""
     lines = [*(outcome.text or "").splitlines(), *(case.findtext("system-out") or "").splitlines()]
     return "\n    ".join([f"{case.get('classname')}::{case.get('name')}", *lines[-SHOWN:]])
 
@@ -148,7 +148,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the checks and the tests.")
     parser.add_argument("tiers", nargs="*", metavar="TIER", help=f"checks, {', '.join(TIERS)} or gui (default: all)")
     parser.add_argument("--gui", action="store_true", help="also the tests in a real Blender window")
-    parser.add_argument("--faults", action="store_true", help="the faults, alone or beside --gui and tiers")
+    parser.add_argument("--faults", action="store_true", help="the faults, alone or with --gui and tiers")
     parser.add_argument("--full", action="store_true", help="the faults with full counts (hours)")
     args = parser.parse_args()
     unknown = set(args.tiers) - {"checks", *TIERS, "gui", "faults"}
@@ -165,23 +165,23 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run what was asked for and sum up; returns the exit code."""
+    """Run the requested tiers and print a summary; returns the exit code."""
     results: dict[str, tuple[Count, float]] = {}
     args = arguments()
     os.environ[table.FULL_VARIABLE] = "1" if args.full else "0"
     print(f"Random cases: {seeds.SEED_VARIABLE}={os.environ[seeds.SEED_VARIABLE]}", flush=True)
     for tier in args.tiers:
-        began = time.monotonic()
+        start = time.monotonic()
         count = run_checks() if tier == "checks" else run_tier(tier)
-        results[tier] = (count, time.monotonic() - began)
-    return _sum_up(results)
+        results[tier] = (count, time.monotonic() - start)
+    return _print_summary(results)
 
 
-def _sum_up(results: dict[str, tuple[Count, float]]) -> int:
-    """Print what failed, then a line for each tier and one for all; returns the exit code."""
+def _print_summary(results: dict[str, tuple[Count, float]]) -> int:
+    """Print the failures, a line for each tier and the total; returns the exit code."""
     counts = [count for count, _ in results.values()]
-    for said in (said for count in counts for said in count.failures):
-        print(f"\nFailed: {said}")
+    for failure in (failure for count in counts for failure in count.failures):
+        print(f"\nFailed: {failure}")
     print("\nSummary")
     for tier, (count, seconds) in results.items():
         print(f"  {tier:8} {count!s:40} {seconds:6.1f} s  {count.remark}")

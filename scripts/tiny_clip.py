@@ -1,8 +1,9 @@
-"""Fit a tiny CLIP to pictures of synthetic things, for text search where no real weights can be had.
+"""Fit a tiny CLIP to pictures of synthetic objects, for text search on machines without real weights.
 
     .venv/bin/python scripts/tiny_clip.py tiny_clip.pt
 
-It knows colored boxes, spheres and knobs ("red box") and nothing else. A JSON beside the file says what it is.
+It knows colored boxes, spheres and knobs ("red box") and nothing else. A JSON file beside the weights has the
+configuration.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "backend")]
 
 
 def main() -> int:
+    """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="tiny_clip.pt", help="file to write the weights to")
     parser.add_argument("--steps", type=int, default=0, metavar="N", help="optimizer steps (default: some minutes)")
-    parser.add_argument("--scenes", type=int, default=0, metavar="N", help="scenes to draw and fit on")
+    parser.add_argument("--scenes", type=int, default=0, metavar="N", help="number of training scenes")
     options = parser.parse_args()
     from saga_backend.cli.files import LoggedControl
     from saga_backend.tools.tiny_clip import TinySettings, fit, save

@@ -1,22 +1,22 @@
-"""Print the trip of a click through the backend: which rooms and files it enters, from the socket to the answer.
+"""Print the trip of a click through the backend: its rooms and files, from the socket to the answer.
 
-Usage: `.venv/bin/python scripts/trip.py` (about half a minute; `--json` prints the numbers alone). A real server runs
-in this process. It loads the synthetic scene, trains a little and answers two clicks; the second one is followed with
-`sys.setprofile` in every thread of the server, so that nothing is counted that is compiled or imported once.
+Usage: `.venv/bin/python scripts/trip.py` (about half a minute; `--json` prints only the numbers). A real server runs in
+this process. It loads the synthetic scene, trains a little and answers two clicks. `sys.setprofile` follows the second
+click in all threads of the server; the first one has already compiled and imported everything.
 
-How it is counted:
+The counts:
 
-- A *room* is a folder of the backend, or `wire`, `gaussians` or `errors` of the add-on. Other packages are no rooms:
-  what they call back counts as called by who called them.
-- A *move* is a call of which the caller stands in another file. The way back is none.
-- A *visit* of a room begins when a call comes into it from another room. What the room calls in itself belongs to the
-  visit. A return to the caller belongs to the caller's visit, and if the caller calls the same room again before it
-  turns to a third one, that visit goes on: to ask a neighbor two questions in a row is one visit.
-- A *look* is a visit in which only values tell something of themselves: methods of a dataclass (`View.contains`,
-  `len(cloud)`) that turn to no other room. Values travel with the trip, so that a look goes nowhere; looks are printed
-  in parentheses and counted apart.
-- The trip begins in `serving`, whose threads wait for it. A thread that takes it over goes on with that visit. When the
-  server's thread turns to the next request, that is not this trip.
+- A *room* is a folder of the backend, or `wire`, `gaussians` or `errors` of the add-on. Other packages are not rooms:
+  a callback from one counts as a call from the code that called the package.
+- A *move* is a call from one file to another. A return is not a move.
+- A *visit* to a room begins with a call from another room. Calls inside the room belong to the visit. A return
+  continues the caller's visit. If the caller then calls the same room again before any third room, the earlier visit
+  continues: two calls in a row to one neighbor are one visit.
+- A *look* is a visit that runs only methods of values, that is of dataclasses (`View.contains`, `len(cloud)`), and
+  calls no other room. Values travel with the trip, so a look leads nowhere; looks are in parentheses and counted
+  separately.
+- The trip begins in `serving`, whose threads wait for it. A thread that takes it over continues that visit. When the
+  thread of the server receives the next request, the trip does not include it.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from saga_backend.serving.session import Session
 ROOT = Path(__file__).resolve().parents[1]
 HOUSES = (ROOT / "backend" / "saga_backend", ROOT / "blender_saga")
 START = "serving"
-_NEXT = Channel.receive  # begun while the trip is recorded, it waits for another request
+_NEXT = Channel.receive  # a call during the recording waits for another request
 
 
 @dataclass(eq=False)
 class Visit:
-    """A stay in a room.
+    """A visit to a room.
 
     Attributes:
-        room: its name.
-        files: those whose functions ran, in the order of their first call, with how often.
-        inside: the visits that were made from it, in order.
-        works: whether anything ran in it but methods of values.
+        room: name of the room.
+        files: the number of calls by file, in the order of the first calls.
+        inside: the visits that began from it, in order.
+        works: whether a function ran in it that is not a method of a value.
     """
 
     room: str
@@ -67,11 +67,11 @@ class Visit:
 
     @property
     def is_look(self) -> bool:
-        """Whether only values told something of themselves here."""
+        """Whether only methods of values ran, and no other room was called."""
         return not self.works and not self.inside
 
     def enter(self, room: str) -> Visit:
-        """The visit to which a call from here into a room belongs."""
+        """The visit of a call from here to a room."""
         if room == self.room:
             return self
         if not self.inside or self.inside[-1].room != room:
@@ -82,14 +82,14 @@ class Visit:
 _ELSEWHERE = Visit("elsewhere")
 
 
-def _of_a_value(frame: FrameType) -> bool:
+def _is_value_method(frame: FrameType) -> bool:
     """Whether a function is a method of a dataclass."""
     names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
     return names[:1] == ("self",) and is_dataclass(frame.f_locals["self"])
 
 
 class Recorder:
-    """Follows calls of all threads but the one that made it, from `start` on."""
+    """Follows the calls of all threads except its creator's, from `start` on."""
 
     def __init__(self) -> None:
         self.trip = Visit(START)
@@ -99,11 +99,11 @@ class Recorder:
         self._lock, self._client = threading.Lock(), threading.get_ident()
 
     def start(self) -> None:
-        """Begin to record."""
+        """Start the recording."""
         threading.setprofile_all_threads(self._event)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the recording."""
         threading.setprofile_all_threads(None)
 
     def _event(self, frame: FrameType, event: str, _: object) -> None:
@@ -128,14 +128,14 @@ class Recorder:
             return
         here = visit.enter(name.split("/")[0])
         here.files[name] += 1
-        here.works |= not _of_a_value(frame)
+        here.works |= not _is_value_method(frame)
         self._visits[frame] = here
         before = self._name(caller.f_code) if caller is not None else name
         if before != name:
             self.moves += 1
 
     def _name(self, code: CodeType) -> str:
-        """ROOM/FILE.py of code of ours, else ""."""
+        """ROOM/FILE.py of our code, "" of other code."""
         if code not in self._names:
             path = Path(code.co_filename)
             house = next((house for house in HOUSES if path.is_relative_to(house)), None)
@@ -146,7 +146,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Trip:
-    """What was counted: visits and looks by room, files entered, moves between files."""
+    """The counts of a trip: visits and looks by room, number of files, moves between files."""
 
     visits: dict[str, int]
     looks: dict[str, int]
@@ -155,12 +155,12 @@ class Trip:
 
 
 def all_visits(visit: Visit) -> list[Visit]:
-    """A visit and those made from it, in the order in which they began."""
+    """A visit and all visits from it, in the order of their beginnings."""
     return [visit, *(each for inner in visit.inside for each in all_visits(inner))]
 
 
 def count(recorder: Recorder) -> Trip:
-    """Sum up what was recorded."""
+    """Count the visits, looks, files and moves of a recording."""
     everything = all_visits(recorder.trip)
     looks = Counter(visit.room for visit in everything if visit.is_look)
     visits = Counter(visit.room for visit in everything if not visit.is_look)
@@ -169,7 +169,7 @@ def count(recorder: Recorder) -> Trip:
 
 
 def record() -> Recorder:
-    """Serve, load, train, click twice; the second click recorded."""
+    """Start a server, load and train a scene, click twice, and record the second click."""
     scene = standard_scene(objects=4, views=8, seed=0)
     key = secrets.token_bytes(32)
     listener = Listener(key)
@@ -192,18 +192,18 @@ def record() -> Recorder:
 
 
 def _ask(channel: Channel, number: int, request: object) -> object:
-    """The answer to a request; progress is passed over."""
+    """Send a request and wait for its answer; progress messages are skipped."""
     channel.send(number, request)
     while True:
-        _, said = channel.receive()
-        if type(said).__name__ == "Failed":
-            raise SystemExit(f"{type(request).__name__}: {said}")
-        if type(said).__name__ != "Progress":
-            return said
+        _, message = channel.receive()
+        if type(message).__name__ == "Failed":
+            raise SystemExit(f"{type(request).__name__}: {message}")
+        if type(message).__name__ != "Progress":
+            return message
 
 
 def _pixels(scene: LabeledScene) -> list[np.ndarray]:
-    """[1,2] float32 each: the middles of the two largest objects in the first view."""
+    """The centers [1,2] float32 of the two largest objects in the first view."""
     view = scene.views[0]
     objects = scene.labels[:, :1]
     (shown,) = label_maps(contributions(scene.cloud, view, all_pixels(view)), objects, view.height, view.width)
@@ -212,8 +212,8 @@ def _pixels(scene: LabeledScene) -> list[np.ndarray]:
     return [deepest_pixel(shown == label)[None].astype(np.float32) for label in largest]
 
 
-def tell(recorder: Recorder) -> None:
-    """Print the trip: a line a visit, deeper where it was made from; then the numbers."""
+def print_trip(recorder: Recorder) -> None:
+    """Print the trip with an indented line for each visit, then the numbers."""
 
     def show(visit: Visit, depth: int) -> None:
         files = ", ".join(name.partition("/")[2].removesuffix(".py") for name in visit.files)
@@ -232,13 +232,13 @@ def tell(recorder: Recorder) -> None:
 def main() -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="Print the trip of a click through the backend.")
-    parser.add_argument("--json", action="store_true", help="print the numbers alone, as one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print only the numbers, as one line of JSON")
     options = parser.parse_args()
     recorder = record()
     if options.json:
         print(json.dumps(asdict(count(recorder))))
     else:
-        tell(recorder)
+        print_trip(recorder)
     return 0
 
 

@@ -288,7 +288,7 @@ def remove(path: Path) -> None:
         ("nvos", "labels/llff/masks/fern/IMG_4029_mask.png", r"0 files \*_mask\.png"),
         ("nvos", "labels/llff/reference_image/fern/IMG_4026.JPG", "0 reference images"),
         ("spin-nerf", "fern (llff)", "no scene at all"),
-        ("lerf-mask", "teatime/images_train", "without images_train"),
+        ("lerf-mask", "teatime/images_train", "no folder images_train"),
         ("lerf-mask", "teatime/test_mask/0", "No camera belongs|mask in one view only"),
         ("lerf-mask", "teatime/test_mask", "no scene at all"),
         ("3d-ovs", "bed/segmentations/classes.txt", "classes .* cannot be read"),

@@ -92,7 +92,12 @@ def test_a_rehearsal_leaves_nothing_behind(clone: Path) -> None:
 
 @pytest.mark.parametrize(
     ("version", "why"),
-    [("7.8", "7.8 is no version"), ("0.0.1", "is older than"), ("1.0.0", "is not clean"), ("6.0.0", "exists already")],
+    [
+        ("7.8", "7.8 is not a version"),
+        ("0.0.1", "is older than"),
+        ("1.0.0", "is not clean"),
+        ("6.0.0", "exists already"),
+    ],
 )
 def test_what_is_in_the_way_is_said_and_nothing_changes(clone: Path, version: str, why: str) -> None:
     if version == "1.0.0":
