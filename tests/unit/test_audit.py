@@ -86,7 +86,7 @@ def test_licenses(name: str, says: str, fine: bool) -> None:
         (0, "", "No known vulnerabilities found", [], ""),
         (1, "Name  Version ID\nx     1.0     PYSEC-1", "", ["Name  Version ID", "x     1.0     PYSEC-1"], ""),
         (1, "", "a\nConnectionError: nobody", [], "ConnectionError: nobody"),
-        (2, "", "", [], "it said nothing"),
+        (2, "", "", [], "pip-audit printed nothing"),
     ],
 )
 def test_what_the_tool_says(monkeypatch, code: int, out: str, error: str, found: list[str], obstacle: str) -> None:

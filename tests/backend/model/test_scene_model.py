@@ -148,11 +148,11 @@ def test_a_negative_click_takes_its_part_away(trained, method):
     assert answer.mask[1] and not answer.mask[11] and (answer.mask <= (THING == 0)).all()
 
 
-def test_a_negative_click_beside_the_positive_takes_all_of_it(trained, untrained):
+def test_a_negative_click_beside_the_positive_removes_all_of_it(trained, untrained):
     for model in (trained, untrained):
         for method in ("auto", "segments"):
             answer = model.select(clicks_on(25, 26), NO, SelectOptions(method, 1.0))
-            assert not answer.mask.any() and "negative clicks take" in answer.note
+            assert not answer.mask.any() and "negative clicks remove" in answer.note
 
 
 def test_negative_clicks_on_the_background_change_nothing(trained):
