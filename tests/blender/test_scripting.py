@@ -28,9 +28,9 @@ def test_examples_of_the_scripting_page(tmp_path: Path) -> None:
     assert len(part["means"]) == 20  # the cluster of that Gaussian
     assert np.ptp(part["means"], axis=0).max() < 0.3
     assert sorted(o.name for o in bpy.context.scene.objects if o.type == "POINTCLOUD") == [
+        "Object 1",
         "SCENE",
         "SCENE.001",
-        "Object 1",
     ]
 
 
