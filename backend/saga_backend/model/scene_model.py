@@ -12,7 +12,7 @@ from blender_saga.wire.messages import SelectOptions
 from ..methods.click_gaussian.model import LevelModel
 from ..methods.saga.model import DEFAULT_THRESHOLD, AffinityModel, Answer
 from ..rasterizer.contributions import SHOWN_ALPHA, Contributions
-from ..segments.lookup import HOLDS, SegmentChoice, choose, default_choice, snapped
+from ..segments.lookup import MIN_WEIGHT_SHARE, SegmentChoice, choose, default_choice, snap_to_segment
 from ..segments.segments import Segments
 
 METHODS = ("auto", "segments", "saga", "click-gaussian")
@@ -61,7 +61,7 @@ class SceneModel:
     def describe(self, rows: Contributions) -> np.ndarray:
         """Vectors [P,D] for the comparison of pixels: blended features, or without features the segments of a pixel."""
         trained = self.affinity or self.levels
-        return rows.blend(trained.features) if trained else self.segments.holding(rows)
+        return rows.blend(trained.features) if trained else self.segments.weight_shares(rows)
 
     def trained_features(self) -> AffinityModel | LevelModel:
         """The trained features of either method.
@@ -126,7 +126,7 @@ class SceneModel:
         if options.scores:
             scores = self.levels.scores(rows, positive, self.levels.level_of(answer.scale))
             answer = replace(answer, scores=scores)
-        return replace(answer, mask=snapped(self.segments, answer.mask)) if options.snap else answer
+        return replace(answer, mask=snap_to_segment(self.segments, answer.mask)) if options.snap else answer
 
     def _by_segments(
         self, rows: Contributions, positive: np.ndarray, options: SelectOptions, choice: SegmentChoice
@@ -144,11 +144,11 @@ class SceneModel:
     def _by_features(self, rows: Contributions, positive: np.ndarray, options: SelectOptions) -> Answer:
         scale = options.wanted_scale if options.wanted_scale is not None else self._scale_of_click(rows, positive)
         answer = self.features().select(rows, positive, scale, options.wanted_threshold)
-        return replace(answer, mask=snapped(self.segments, answer.mask)) if options.snap else answer
+        return replace(answer, mask=snap_to_segment(self.segments, answer.mask)) if options.snap else answer
 
     def _scale_of_click(self, rows: Contributions, positive: np.ndarray) -> float | None:
         """The scale of the most prominent segment at the first positive click; None if no segment is there."""
-        candidates = np.flatnonzero(self.segments.holding(rows.take(positive))[0] > HOLDS)
+        candidates = np.flatnonzero(self.segments.weight_shares(rows.take(positive))[0] > MIN_WEIGHT_SHARE)
         return (
             self.scale_of(float(self.segments.scales[default_choice(self.segments, candidates)]))
             if len(candidates)

@@ -9,9 +9,9 @@ import numpy as np
 from ..rasterizer.contributions import Contributions
 from .segments import Segments
 
-HOLDS = 0.5
+MIN_WEIGHT_SHARE = 0.5
 """A segment contains a click if it has more than this share of the click's blending weight."""
-SNAPS = 0.5
+MIN_SNAP_IOU = 0.5
 """A selection snaps to its most similar segment if their IoU exceeds this."""
 _SIZE_POWER = 0.75  # exponent of the size in the default choice: prefers an object to its parts
 _SCENE_SHARE = 0.7  # a segment with more than this share of the cloud is the scene, not an object in it
@@ -48,7 +48,7 @@ def choose(segments: Segments, rows: Contributions, positive: np.ndarray, scale:
         positive: [P] bool.
         scale: scene units; None: the default choice of every click.
     """
-    inside = segments.holding(rows) > HOLDS
+    inside = segments.weight_shares(rows) > MIN_WEIGHT_SHARE
     positives, negatives = inside[positive], inside[~positive]
     with_negative, with_positive = negatives.any(axis=0), positives.any(axis=0)
     choices = [np.flatnonzero(click & ~with_negative) for click in positives]
@@ -83,15 +83,15 @@ def nearest_by_iou(segments: Segments, selected: np.ndarray, known: np.ndarray) 
     union = segments.overlaps(known.astype(np.float32)) + np.count_nonzero(selected & known) - common
     ious = common / np.maximum(union, 1)
     best = int(np.argmax(ious))
-    return segments.mask([best]) if ious[best] > SNAPS else selected
+    return segments.mask([best]) if ious[best] > MIN_SNAP_IOU else selected
 
 
-def snapped(segments: Segments, selected: np.ndarray) -> np.ndarray:
-    """Snap a selection [N] bool to its most similar segment if their IoU exceeds SNAPS."""
+def snap_to_segment(segments: Segments, selected: np.ndarray) -> np.ndarray:
+    """Snap a selection [N] bool to its most similar segment if their IoU exceeds MIN_SNAP_IOU."""
     size = np.count_nonzero(selected)
     if not len(segments) or not size:
         return selected
     common = segments.overlaps(selected)
     ious = common / np.maximum(segments.sizes() + size - common, 1)
     best = int(np.argmax(ious))
-    return segments.mask([best]) if ious[best] > SNAPS else selected
+    return segments.mask([best]) if ious[best] > MIN_SNAP_IOU else selected

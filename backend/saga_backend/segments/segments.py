@@ -38,13 +38,13 @@ class Segments:
     scales: np.ndarray
     count: int
     prominence: np.ndarray
-    _holders: tuple[np.ndarray, np.ndarray] = field(init=False, repr=False)
+    _segments_of: tuple[np.ndarray, np.ndarray] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         order = np.argsort(self.ids, kind="stable")
         number = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.offsets))
         offsets = np.concatenate([[0], np.cumsum(np.bincount(self.ids, minlength=self.count))])
-        object.__setattr__(self, "_holders", (offsets, number[order]))
+        object.__setattr__(self, "_segments_of", (offsets, number[order]))
 
     def __len__(self) -> int:
         return len(self.scales)
@@ -71,11 +71,11 @@ class Segments:
         """[K] int64: number of Gaussians of every segment."""
         return np.diff(self.offsets)
 
-    def holding(self, rows: Contributions) -> np.ndarray:
+    def weight_shares(self, rows: Contributions) -> np.ndarray:
         """[P,K] float32: share of each row's blending weight in each segment."""
-        offsets, holders = self._holders
+        offsets, owners = self._segments_of
         out = np.zeros((len(rows), len(self)), np.float32)
-        _holding(rows.offsets, rows.ids, rows.weights, offsets, holders, out)
+        _sum_shares(rows.offsets, rows.ids, rows.weights, offsets, owners, out)
         return out / np.maximum(rows.alphas(), 1e-9)[:, None]
 
     def overlaps(self, weights: np.ndarray) -> np.ndarray:
@@ -161,11 +161,11 @@ def _raise_scales(members: list[np.ndarray], scales: np.ndarray, count: int) -> 
 
 
 @numba.njit(cache=True, nogil=True)
-def _holding(offsets, ids, weights, starts, holders, out):
+def _sum_shares(offsets, ids, weights, starts, owners, out):
     for p in range(len(offsets) - 1):
         for e in range(offsets[p], offsets[p + 1]):
             for h in range(starts[ids[e]], starts[ids[e] + 1]):
-                out[p, holders[h]] += weights[e]
+                out[p, owners[h]] += weights[e]
 
 
 @numba.njit(parallel=True, cache=True)

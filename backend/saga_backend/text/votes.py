@@ -12,7 +12,7 @@ from blender_saga.errors import UserError
 from ..common.density_clusters import tree_clusters
 from ..common.progress import Control
 from ..methods.saga.model import DEFAULT_THRESHOLD, AffinityModel
-from ..segments.lookup import snapped
+from ..segments.lookup import snap_to_segment
 from .clip_model import LoadedClip
 from .mask_vectors import MaskVectors, TextSources, encode_masks
 from .text_index import Target, TextIndex, make_index
@@ -177,7 +177,7 @@ def _targets(
         share = select_gaussians(features, mask_groups.gated[typical], mask_groups.gates[typical]).mean(axis=0)
         largest = typical[np.argmax(areas[places[typical]])]
         meant = share > 0.5
-        members = snapped(segments, meant)
+        members = snap_to_segment(segments, meant)
         confirmed = members is not meant or len(own) >= _MANY_VIEWS * len(sources.spread()) or not len(segments)
         out.append(Target(members, masks.thumbnails[places[largest]]) if confirmed and meant.any() else None)
     return out

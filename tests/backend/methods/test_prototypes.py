@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_prototypes_by_loops(rng):
     segments = from_sets(random_sets(rng), rng.normal(size=(N, 3)))
     rows = [random_rows(rng) for _ in range(3)]  # without shares that are too close to a half for float32
-    rows = [part.take((np.abs(segments.holding(part) - 0.5) > 1e-5).all(axis=1)) for part in rows]
+    rows = [part.take((np.abs(segments.weight_shares(part) - 0.5) > 1e-5).all(axis=1)) for part in rows]
     found = find_prototypes(segments, rows)
     counts: dict[frozenset[int], int] = {}
     for part in rows:

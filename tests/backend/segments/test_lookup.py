@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from saga_backend.rasterizer.contributions import Contributions
-from saga_backend.segments.lookup import choose, default_choice, nearest_scale, snapped
+from saga_backend.segments.lookup import choose, default_choice, nearest_scale, snap_to_segment
 from saga_backend.segments.segments import Segments, from_sets
 from tests.backend.segments.test_segments import N, members_of, random_rows, random_sets
 from tests.helpers.twins import dense
@@ -121,7 +121,7 @@ def test_random_clicks_by_loops(rng):
     for wanted in (0.5, 2.0, 5.0):
         for some in (slice(0, 3), slice(3, 5), slice(5, 25)):
             part, signs = rows.take(np.arange(25)[some]), positive[some]
-            if (np.abs(segments.holding(part) - 0.5) < 1e-5).any():
+            if (np.abs(segments.weight_shares(part) - 0.5) < 1e-5).any():
                 continue  # too close to call in float32
             result = choose(segments, part, signs, wanted)
             assert (result.added, result.removed) == chosen_by_loops(segments, part, signs, wanted)
@@ -148,18 +148,18 @@ def test_snapped_is_the_most_alike_segment_by_loops(rng):
         selected = segments.mask([k]) ^ (rng.random(N) < share)
         chosen = set(np.flatnonzero(selected).tolist())
         ious = [len(chosen & m) / max(len(chosen | m), 1) for m in members]
-        result = set(np.flatnonzero(snapped(segments, selected)).tolist())
+        result = set(np.flatnonzero(snap_to_segment(segments, selected)).tolist())
         assert result == (members[int(np.argmax(ious))] if max(ious) > 0.5 else chosen)
 
 
 def test_snapping_leaves_what_is_like_nothing(rng):
     nothing, lone = np.zeros(N, bool), np.arange(N) == 35
-    assert not snapped(SCENE, nothing).any()
-    np.testing.assert_array_equal(snapped(SCENE, lone), lone)
+    assert not snap_to_segment(SCENE, nothing).any()
+    np.testing.assert_array_equal(snap_to_segment(SCENE, lone), lone)
     none = from_sets([], np.zeros((N, 3)))
-    np.testing.assert_array_equal(snapped(none, lone), lone)
+    np.testing.assert_array_equal(snap_to_segment(none, lone), lone)
     for k in range(len(SCENE)):
-        np.testing.assert_array_equal(snapped(SCENE, SCENE.mask([k])), SCENE.mask([k]))
+        np.testing.assert_array_equal(snap_to_segment(SCENE, SCENE.mask([k])), SCENE.mask([k]))
 
 
 def test_what_stands_out_wins_over_what_is_a_little_larger():

@@ -60,12 +60,12 @@ def test_some_of_the_segments(rng):
     np.testing.assert_array_equal(some.scales, segments.scales[numbers])
     np.testing.assert_array_equal(some.prominence, segments.prominence[numbers])
     rows = random_rows(rng)
-    np.testing.assert_array_equal(some.holding(rows), segments.holding(rows)[:, numbers])
+    np.testing.assert_array_equal(some.weight_shares(rows), segments.weight_shares(rows)[:, numbers])
 
 
 def test_holding_and_overlaps_by_loops(rng):
     segments, rows = from_sets(random_sets(rng), rng.normal(size=(N, 3))), random_rows(rng)
-    held, matrix = segments.holding(rows), dense(rows, N)
+    held, matrix = segments.weight_shares(rows), dense(rows, N)
     assert held.shape == (len(rows), len(segments))
     for p in range(len(rows)):
         for k, members in enumerate(members_of(segments)):
@@ -160,7 +160,7 @@ def test_the_slider_reaches_every_segment_and_beyond(number):
 
 def test_no_segments(tmp_path):
     segments = from_sets([], np.zeros((3, 3)))
-    assert len(segments) == 0 and segments.holding(
+    assert len(segments) == 0 and segments.weight_shares(
         Contributions(np.arange(3), np.arange(2, dtype=np.int32), np.ones(2, "f4"))
     ).shape == (2, 0)
     assert segments.overlaps(np.ones(3)).shape == (0,) and not segments.mask([]).any()
@@ -192,4 +192,4 @@ def test_the_file_keeps_them(rng, tmp_path):
     read = saga_file.load(tmp_path / "a.saga", "f")[0].segments
     rows = random_rows(rng)
     assert members_of(read) == members_of(segments) and read.count == N
-    np.testing.assert_array_equal(read.holding(rows), segments.holding(rows))
+    np.testing.assert_array_equal(read.weight_shares(rows), segments.weight_shares(rows))

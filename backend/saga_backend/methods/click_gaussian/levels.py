@@ -9,7 +9,7 @@ import numpy as np
 from ...common.unique_rows import unique_rows
 from ...masks.sampled import SampledMasks
 from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
-from ...segments.lookup import HOLDS, default_choice
+from ...segments.lookup import MIN_WEIGHT_SHARE, default_choice
 from ...segments.segments import Segments
 
 _BLOCK = 65_536  # Gaussians per lookup of segments
@@ -135,7 +135,7 @@ class SegmentLevels:
 
     def _segment_bits(self, rows: Contributions) -> np.ndarray:
         """[P,B] uint8: packed bits of the segments that contain each pixel."""
-        return np.packbits(self._segments.holding(rows) > HOLDS, axis=1)
+        return np.packbits(self._segments.weight_shares(rows) > MIN_WEIGHT_SHARE, axis=1)
 
     def _blocks(self) -> list[np.ndarray]:
         """Blocks of Gaussians whose table of segments fits into memory."""

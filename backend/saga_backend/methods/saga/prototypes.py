@@ -16,7 +16,7 @@ from scipy import sparse
 
 from ...common.unique_rows import unique_rows
 from ...rasterizer.contributions import SHOWN_ALPHA, Contributions
-from ...segments.lookup import HOLDS
+from ...segments.lookup import MIN_WEIGHT_SHARE
 from ...segments.segments import Segments
 from ..checkpoint import State, draws_of, go_on_drawing, part_of, prefixed
 from .batch import Contrast, identities
@@ -77,9 +77,9 @@ def trainable_segments(segments: Segments) -> np.ndarray:
 def _segments_at_pixels(segments: Segments, rows: Contributions) -> np.ndarray:
     """[Q,B] uint8, packed bits: the segments of every pixel with visible Gaussians; the rest for a pixel in none."""
     rows = rows.take(rows.alphas() >= SHOWN_ALPHA)
-    shares = segments.holding(rows)
+    shares = segments.weight_shares(rows)
     rest = 1 - shares.max(axis=1, initial=0)
-    inside = np.concatenate([shares, rest[:, None]], axis=1) > HOLDS
+    inside = np.concatenate([shares, rest[:, None]], axis=1) > MIN_WEIGHT_SHARE
     return np.packbits(inside[inside.any(axis=1)], axis=1)
 
 
