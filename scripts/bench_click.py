@@ -145,12 +145,12 @@ def _watch_stages() -> Stages:
     """Watch the stages of a click."""
     from blender_saga.scene.requests import click
     from blender_saga.scene.splat.draw_data import Blocks
-    from blender_saga.scene.state.request import Request
+    from blender_saga.scene.state.request import SceneRequest
     from blender_saga.viewport.splat_draw import Painter
 
     stages = Stages()
     stages.watch(click, "ask", "ask")
-    stages.watch(Request, "wait", "backend")
+    stages.watch(SceneRequest, "wait", "backend")
     stages.watch(click, "apply", "write")
     stages.watch(Blocks, "of", "draw_data")
     stages.watch(Painter, "_atlas", "draw_data")
