@@ -60,7 +60,7 @@ class Connection:
         self._channel: Channel | None = None
         self._changed = threading.Condition()
         self._events: deque[Event] = deque()
-        self._parcels: queue.SimpleQueue[tuple[int, OutgoingFrame] | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[tuple[int, OutgoingFrame] | None] = queue.SimpleQueue()
         self._last_id = 0
         self._sync = ModelSync(self._arrived, self._post) if carries else None
         threading.Thread(target=self._read, name="saga connection", daemon=True).start()
@@ -141,8 +141,8 @@ class Connection:
     def _write(self, channel: Channel) -> None:
         """The writer thread, so that a large scene or a hanging backend does not freeze Blender."""
         try:
-            while (parcel := self._parcels.get()) is not None:
-                number, frame = parcel[0], parcel[1]() if callable(parcel[1]) else parcel[1]
+            while (outgoing := self._outgoing.get()) is not None:
+                number, frame = outgoing[0], outgoing[1]() if callable(outgoing[1]) else outgoing[1]
                 if frame is not None:
                     channel.send_frame(frame, self._teller(number, len(frame)))
         except ChannelClosed:
@@ -151,9 +151,9 @@ class Connection:
             log.exception("A request could not be sent")
             self._end(ConnectionState.lost, _broken("A request could not be sent", error))
 
-    def _post(self, number: int, parcel: OutgoingFrame) -> None:
+    def _post(self, number: int, outgoing: OutgoingFrame) -> None:
         """Queue a frame that belongs to a request."""
-        self._parcels.put((number, parcel))
+        self._outgoing.put((number, outgoing))
 
     def _teller(self, number: int, size: int) -> Callable[[int], None] | None:
         """The progress callback of a large frame to another machine, or None."""
@@ -203,7 +203,7 @@ class Connection:
                 return  # keep the first reason
             self.error, self._state = error, state  # in this order, so that the reason is set when the state changes
             self._changed.notify_all()
-        self._parcels.put(None)
+        self._outgoing.put(None)
         if self._channel is not None:
             self._channel.close()
 

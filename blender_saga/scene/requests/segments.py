@@ -116,9 +116,9 @@ def members(obj: bpy.types.Object, node: int) -> np.ndarray:
             f"The segments of {obj.name} are not known", fix="Press Segment Scene", code=ErrorCode.NO_CLUSTERS
         )
     below = {node}
-    for thing in sorted(obj.saga.segments, key=lambda t: t.node):  # parents first
-        if thing.parent in below:
-            below.add(thing.node)
+    for segment in sorted(obj.saga.segments, key=lambda t: t.node):  # parents first
+        if segment.parent in below:
+            below.add(segment.node)
     return np.isin(attributes.read(attribute), list(below))
 
 

@@ -72,10 +72,10 @@ def write_names(obj: bpy.types.Object, answer: Names) -> str:
             )
     named = 0
     for sibling in siblings(obj):
-        for thing in sibling.saga.segments:
-            word = answer.names[thing.node]
-            if word and not thing.renamed:
-                thing.name, thing.renamed = word, False  # assigning a name sets `renamed`
+        for record in sibling.saga.segments:
+            word = answer.names[record.node]
+            if word and not record.renamed:
+                record.name, record.renamed = word, False  # assigning a name sets `renamed`
                 named += sibling == obj
     if not named:
         return answer.note or "No word matches any segment"

@@ -90,10 +90,10 @@ def private_in_file() -> set[str]:
     """Names and paths in the open file: data-blocks, imported files and entered texts."""
     found = {bpy.data.filepath}
     for group in (bpy.data.objects, bpy.data.collections, bpy.data.pointclouds, bpy.data.texts, bpy.data.cameras):
-        found.update(thing.name for thing in group)
+        found.update(block.name for block in group)
     for group in (bpy.data.images, bpy.data.libraries):
-        for thing in group:
-            found |= {thing.name, thing.filepath, bpy.path.abspath(thing.filepath)}
+        for block in group:
+            found |= {block.name, block.filepath, bpy.path.abspath(block.filepath)}
     for scene in bpy.data.scenes:
         found |= {scene.name, scene.render.filepath, *texts_of(scene.saga)}
     for obj in bpy.data.objects:
