@@ -57,24 +57,24 @@ class Asking(_Mixin):
         ensure_started()
         return self.execute(context)
 
-    def _run(self, asked: segments.Asked, done: Callable[[], None]) -> Result:
+    def _run(self, search: segments.SearchRequest, done: Callable[[], None]) -> Result:
         """Record the answer and call `done` when it arrives; wait for it if `wait` is set."""
         if not self.wait:
             label = self.bl_label  # Blender has freed the operator by then
-            asked.request.on_end = lambda _: _finish(asked, label, done)
+            search.request.on_end = lambda _: _finish(search, label, done)
             return {"FINISHED"}
-        asked.request.wait()
-        words = segments.record(asked)
+        search.request.wait()
+        words = segments.record(search)
         done()
         status.tell(words)
         self.report({"INFO"}, words)
         return {"FINISHED"}
 
 
-def _finish(asked: segments.Asked, label: str, done: Callable[[], None]) -> None:
+def _finish(search: segments.SearchRequest, label: str, done: Callable[[], None]) -> None:
     """End a background request: show the result in the panels and add an undo step."""
     try:
-        status.tell(segments.record(asked))
+        status.tell(segments.record(search))
     except UserError as error:
         status.tell(error.sentence(), failed=True)
     except Cancelled:

@@ -60,9 +60,9 @@ class SAGA_OT_recolor(_Words, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Recolor and wait, for scripts; keep the selection."""
         context.view_layer.update()  # a script may have just moved objects
-        wish = self._ask(context)
-        wish.request.wait()
-        preview = recolor.received(wish)
+        query = self._ask(context)
+        query.request.wait()
+        preview = recolor.received(query)
         recolor.write(preview, self.strength)
         self.report({"INFO"}, _summary(preview))
         return {"FINISHED"}
@@ -89,16 +89,16 @@ class SAGA_OT_recolor_preview(_Words, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Send the request; the viewports show the answer when it arrives."""
         recolor.forget()
-        wish, scene = self._ask(context), context.scene.name
-        wish.request.on_end = lambda _: _show(wish, scene)
+        query, scene = self._ask(context), context.scene.name
+        query.request.on_end = lambda _: _show(query, scene)
         return {"FINISHED"}
 
 
-def _show(wish: recolor.RecolorRequest, scene_name: str) -> None:
+def _show(query: recolor.RecolorRequest, scene_name: str) -> None:
     """Show the answer or report its error."""
     scene = bpy.data.scenes.get(scene_name)
     try:
-        preview = recolor.received(wish)
+        preview = recolor.received(query)
         if scene is None:
             return  # the user opened another file in the meantime
         recolor.show(preview, scene.saga.recolor_strength)

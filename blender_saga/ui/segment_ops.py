@@ -29,9 +29,9 @@ class SAGA_OT_segment_scene(Asking, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Send the request; the view mode Clusters shows the answer."""
         obj = find_splat(context, self.object)
-        asked = segments.ask(obj, Cluster(obj.saga.fingerprint, smallest=self.smallest))
+        search = segments.ask(obj, Cluster(obj.saga.fingerprint, smallest=self.smallest))
         scene = context.scene.name
-        return self._run(asked, lambda: _show(scene, "CLUSTERS"))
+        return self._run(search, lambda: _show(scene, "CLUSTERS"))
 
 
 class SAGA_OT_color_features(Asking, bpy.types.Operator):
@@ -46,9 +46,9 @@ class SAGA_OT_color_features(Asking, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Send the request; the view mode Features shows the answer."""
         obj = find_splat(context, self.object)
-        asked = segments.ask(obj, Color(obj.saga.fingerprint))
+        search = segments.ask(obj, Color(obj.saga.fingerprint))
         scene = context.scene.name
-        return self._run(asked, lambda: _show(scene, "PCA"))
+        return self._run(search, lambda: _show(scene, "PCA"))
 
 
 def _show(scene: str, mode: str) -> None:

@@ -49,7 +49,7 @@ class SAGA_OT_find_text(Asking, bpy.types.Operator):
         obj = find_splat(context, self.object)
         if not self.text.strip():
             raise UserError("The text is empty", fix="Enter a description of the object, for example: red chair")
-        asked = segments.ask(
+        search = segments.ask(
             obj,
             FindText(
                 obj.saga.fingerprint,
@@ -60,7 +60,7 @@ class SAGA_OT_find_text(Asking, bpy.types.Operator):
                 self.limit,
             ),
         )
-        return self._run(asked, lambda: None)
+        return self._run(search, lambda: None)
 
 
 class SAGA_OT_text_candidate(Combining, bpy.types.Operator):

@@ -84,8 +84,8 @@ class _Atlas:
 class _View:
     """The current drawing of one viewport."""
 
-    wish: SortRequest | None = None
-    asked: SortRequest | None = None
+    request: SortRequest | None = None
+    pending: SortRequest | None = None
     answer: Sorted | None = None
     order: GPUTexture | None = None
     colors: GPUTexture | None = None
@@ -120,7 +120,7 @@ class Painter:
     def resting(self, key: object) -> bool:
         """Whether a viewport shows its final picture."""
         view = self._views.get(key)
-        return view is None or not (view.coarse or view.asked is not None)
+        return view is None or not (view.coarse or view.pending is not None)
 
     def draw(self, key: object, objects: list[bpy.types.Object], camera: Camera, style: Style, wait: bool) -> None:
         """Draw objects into the bound framebuffer.
@@ -145,9 +145,9 @@ class Painter:
             look += (style, *((b.marking, b.coloring) for b in blocks))
         share = 1.0 if wait else self._share(view, look, style.density * sum(map(len, blocks)))
         mode, tint = self._mode(view, blocks, style), _tint(blocks, style.mode)
-        wish = SortRequest(blocks, views, camera.orthographic, style.density * share, mode, tint if mode else ())
-        self._sort(view, key, wish, wait)
-        if view.answer is not None and view.order is not None and view.answer.wish.fits(wish):
+        request = SortRequest(blocks, views, camera.orthographic, style.density * share, mode, tint if mode else ())
+        self._sort(view, key, request, wait)
+        if view.answer is not None and view.order is not None and view.answer.request.fits(request):
             self._paint(atlas, view, camera, style)
 
     def _prepare(self) -> None:
@@ -191,38 +191,38 @@ class Painter:
         depends = any(view_dependent(b, style.mode) for b in blocks)
         return "" if not depends and view.tint == _tint(blocks, style.mode) else style.mode
 
-    def _sort(self, view: _View, key: object, wish: SortRequest, wait: bool) -> None:
+    def _sort(self, view: _View, key: object, request: SortRequest, wait: bool) -> None:
         """Use the best available order, and request a better one unless it is pending."""
         arrived = self.sorter.answer(key)
-        if arrived is not None and arrived.wish is view.asked:
-            view.asked = None
-        newest = arrived if arrived is not None and arrived.wish.fits(wish) else view.answer
-        fits = newest is not None and newest.wish.fits(wish)
-        small = sum(map(len, wish.blocks)) <= _AT_ONCE
+        if arrived is not None and arrived.request is view.pending:
+            view.pending = None
+        newest = arrived if arrived is not None and arrived.request.fits(request) else view.answer
+        fits = newest is not None and newest.request.fits(request)
+        small = sum(map(len, request.blocks)) <= _AT_ONCE
         if wait or (small and not fits):  # avoid an empty picture
-            newest, fits = sort(wish), True
-        thinned = newest.thinned(wish.density) if newest is not None and fits else None
+            newest, fits = sort(request), True
+        thinned = newest.thinned(request.density) if newest is not None and fits else None
         if thinned is not None and thinned is not view.answer:
             self._take(view, thinned)
-        view.wish = wish
-        known = (view.asked, view.answer.wish if view.answer is not None else None)
-        if not any(other is not None and wish.granted_by(other) for other in known):
-            view.asked = wish
-            self.sorter.ask(key, wish)
+        view.request = request
+        known = (view.pending, view.answer.request if view.answer is not None else None)
+        if not any(other is not None and request.granted_by(other) for other in known):
+            view.pending = request
+            self.sorter.ask(key, request)
 
     def _take(self, view: _View, answer: Sorted) -> None:
         view.order = _texture([answer.order], 1, "R32F") if len(answer.order) else None
         if answer.colors is not None:
             view.colors = _texture([answer.colors], 4, "RGBA16F")
-            view.tint = answer.wish.tint
+            view.tint = answer.request.tint
         view.answer = replace(answer, colors=None)  # they are on the GPU now
 
     def _paint(self, atlas: _Atlas, view: _View, camera: Camera, style: Style) -> None:
         answer, shader, quad = view.answer, self._shader, self._quad
         assert answer is not None and shader is not None and quad is not None
-        numbers = look(camera.projection, camera.size, _strokes(answer.wish, style, view.coarse))
+        numbers = look(camera.projection, camera.size, _strokes(answer.request, style, view.coarse))
         block = GPUUniformBuf(numbers)  # kept in a variable: a temporary would be freed before the draw
-        matrices = _matrix_texture(answer.wish, view.wish)
+        matrices = _matrix_texture(answer.request, view.request)
         gpu.state.blend_set("NONE" if style.points else "ALPHA_PREMULT")
         gpu.state.depth_test_set("LESS_EQUAL")
         gpu.state.depth_mask_set(style.points)
@@ -237,9 +237,9 @@ class Painter:
         gpu.state.blend_set("NONE")
 
 
-def _strokes(wish: SortRequest, style: Style, moving: bool) -> Strokes:
-    stretch = 1.0 if style.points else min(_STRETCH, max(wish.density, 1e-6) ** -0.5)
-    marks = style.mark and any(block.selected.any() for block in wish.blocks)
+def _strokes(request: SortRequest, style: Style, moving: bool) -> Strokes:
+    stretch = 1.0 if style.points else min(_STRETCH, max(request.density, 1e-6) ** -0.5)
+    marks = style.mark and any(block.selected.any() for block in request.blocks)
     share = _SHARE if style.mode == "COLOR" else _SHARE_ON_DATA
     highlight = (*HIGHLIGHT, share if marks else 0.0)
     return Strokes(stretch, _POINT if style.points else 0.0, highlight, _DIM if marks else 1.0, _CUT[moving])

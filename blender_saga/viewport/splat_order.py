@@ -53,15 +53,15 @@ class SortRequest:
 class Sorted:
     """The answer: `order` [M] int64, farthest first; `colors` [N,3] float32, or None if not requested."""
 
-    wish: SortRequest
+    request: SortRequest
     order: np.ndarray
     colors: np.ndarray | None
 
     def thinned(self, density: float) -> Sorted:
         """The answer for a lower density, with the Gaussians that `sort` would choose."""
-        if density >= self.wish.density:
+        if density >= self.request.density:
             return self
-        return Sorted(replace(self.wish, density=density), _share(self.order, density), self.colors)
+        return Sorted(replace(self.request, density=density), _share(self.order, density), self.colors)
 
 
 def _share(kept: np.ndarray, density: float) -> np.ndarray:
@@ -73,16 +73,16 @@ def _geometry(block: Block) -> int:
     return block.geometry
 
 
-def sort(wish: SortRequest) -> Sorted:
+def sort(request: SortRequest) -> Sorted:
     """Sort now, without the Gaussians behind a perspective camera."""
-    pairs = zip(wish.blocks, wish.views, strict=True)
+    pairs = zip(request.blocks, request.views, strict=True)
     depths = [block.means @ view[2, :3].astype(np.float32) + np.float32(view[2, 3]) for block, view in pairs]
     depth = np.concatenate(depths) if depths else np.zeros(0, np.float32)
-    kept = np.flatnonzero(depth < 0) if not wish.orthographic else np.arange(len(depth))
-    if wish.density < 1:
-        kept = _share(kept, wish.density)
+    kept = np.flatnonzero(depth < 0) if not request.orthographic else np.arange(len(depth))
+    if request.density < 1:
+        kept = _share(kept, request.density)
     order = kept[_ascending(depth[kept])]
-    return Sorted(wish, order, _colors(wish) if wish.mode else None)
+    return Sorted(request, order, _colors(request) if request.mode else None)
 
 
 def _ascending(depth: np.ndarray) -> np.ndarray:
@@ -95,9 +95,9 @@ def _ascending(depth: np.ndarray) -> np.ndarray:
     return np.argsort(keys, kind="stable")
 
 
-def _colors(wish: SortRequest) -> np.ndarray:
-    pairs = zip(wish.blocks, wish.views, strict=True)
-    parts = [colors(block, wish.mode, viewpoint(view, wish.orthographic)) for block, view in pairs]
+def _colors(request: SortRequest) -> np.ndarray:
+    pairs = zip(request.blocks, request.views, strict=True)
+    parts = [colors(block, request.mode, viewpoint(view, request.orthographic)) for block, view in pairs]
     return np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)
 
 
@@ -112,15 +112,15 @@ class Sorter:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._wishes: dict[object, SortRequest] = {}
+        self._requests: dict[object, SortRequest] = {}
         self._answers: dict[object, Sorted] = {}
         self._thread: threading.Thread | None = None
         self._ended, self._news = False, False
 
-    def ask(self, key: object, wish: SortRequest) -> None:
+    def ask(self, key: object, request: SortRequest) -> None:
         """Queue a request; it replaces an older request with the same key."""
         with self._condition:
-            self._wishes[key] = wish
+            self._requests[key] = request
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="saga-sort", daemon=True)
                 self._thread.start()
@@ -148,13 +148,13 @@ class Sorter:
     def _run(self) -> None:
         while True:
             with self._condition:
-                while not self._wishes and not self._ended:
+                while not self._requests and not self._ended:
                     self._condition.wait()
                 if self._ended:
                     return
-                key = next(iter(self._wishes))
-                wish = self._wishes.pop(key)
-            answer = _attempt(lambda: sort(wish))  # noqa: B023 - called at once
+                key = next(iter(self._requests))
+                request = self._requests.pop(key)
+            answer = _attempt(lambda: sort(request))  # noqa: B023 - called at once
             with self._condition:
                 if answer is not None:
                     self._answers[key] = answer

@@ -193,13 +193,13 @@ def test_an_answer_comes_from_the_thread() -> None:
     order = addon("viewport.splat_order")
     block = addon("scene.splat.draw_data").Blocks().of(splat("s", small_cloud(100, 0, 12)))
     sorter = order.Sorter()
-    wish = order.SortRequest((block,), (_FLIP @ eye(False).viewmat)[None], False, 1.0, "CLUSTERS")
-    sorter.ask("view", wish)
+    request = order.SortRequest((block,), (_FLIP @ eye(False).viewmat)[None], False, 1.0, "CLUSTERS")
+    sorter.ask("view", request)
     with sorter._condition:
         assert sorter._condition.wait_for(lambda: sorter._answers, 60)
     assert sorter.news() and not sorter.news()
     answer = sorter.answer("view")
-    np.testing.assert_array_equal(answer.order, order.sort(wish).order)
+    np.testing.assert_array_equal(answer.order, order.sort(request).order)
     assert answer.colors.shape == (100, 3) and sorter.answer("view") is None
     sorter.stop()
 
@@ -252,7 +252,9 @@ def test_a_change_is_shown_with_a_share_first_and_then_with_all(
     addon("scene.splat.point_cloud").set_selection(obj, np.arange(3000) < 1500)
     bpy.context.view_layer.update()
     first = show().answer
-    lone = order.sort(order.SortRequest(first.wish.blocks, first.wish.views, False, first.wish.density, "")).order
+    lone = order.sort(
+        order.SortRequest(first.request.blocks, first.request.views, False, first.request.density, "")
+    ).order
     assert set(first.order) == set(lone) and 400 < len(lone) < 800
     assert rest() == visible
     painter.sorter.stop()
@@ -268,7 +270,7 @@ def test_thinning_takes_those_that_sorting_takes() -> None:
     whole = order.sort(order.SortRequest((block,), views, False, 1.0, ""))
     for density in (0.5, 0.1, 0.01):
         thin, lone = whole.thinned(density), order.sort(order.SortRequest((block,), views, False, density, ""))
-        assert set(thin.order) == set(lone.order) and thin.wish.granted_by(lone.wish)
+        assert set(thin.order) == set(lone.order) and thin.request.granted_by(lone.request)
         place = {int(k): i for i, k in enumerate(whole.order)}
         assert np.all(np.diff([place[int(k)] for k in thin.order]) > 0)  # sorted as before
         assert thin.thinned(0.7) is thin and set(thin.thinned(density / 2).order) < set(thin.order)
@@ -279,16 +281,16 @@ def test_a_selection_needs_no_new_order_unless_colors_say_something_of_it() -> N
     obj, blocks = splat("s", small_cloud(50, 1, 16)), addon("scene.splat.draw_data").Blocks()
     view = (_FLIP @ eye(False).viewmat)[None]
 
-    def wish(mode: str) -> object:
+    def request(mode: str) -> object:
         block = (blocks.of(obj),)
         return order.SortRequest(
             block, view, False, 1.0, mode, addon("viewport.splat_draw")._tint(block, mode) if mode else ()
         )
 
-    before = {mode: wish(mode) for mode in ("", "COLOR", "SIMILARITY")}
+    before = {mode: request(mode) for mode in ("", "COLOR", "SIMILARITY")}
     points.set_selection(obj, np.ones(50, bool))
     bpy.context.view_layer.update()
-    after = {mode: wish(mode) for mode in before}
+    after = {mode: request(mode) for mode in before}
     assert {mode: after[mode].granted_by(before[mode]) for mode in before} == {
         "": True,
         "COLOR": True,

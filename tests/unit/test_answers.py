@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blender_saga.client.connection.reply_checks import asked, complaint
+from blender_saga.client.connection.reply_checks import complaint, request_info
 from blender_saga.gaussians.view import View
 from blender_saga.wire.messages import (
     Candidates,
@@ -63,7 +63,7 @@ CANDIDATES = Candidates(
     ids=lambda message: type(message).__name__,
 )
 def test_honest_answers_are_taken(request_: object, answer: object) -> None:
-    assert complaint(asked(request_), answer) == ""
+    assert complaint(request_info(request_), answer) == ""
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_honest_answers_are_taken(request_: object, answer: object) -> None:
     ],
 )
 def test_others_are_refused(request_: object, answer: object) -> None:
-    assert complaint(asked(request_), answer)
+    assert complaint(request_info(request_), answer)

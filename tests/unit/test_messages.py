@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from blender_saga.client.connection.reply_checks import asked, complaint
+from blender_saga.client.connection.reply_checks import complaint, request_info
 from blender_saga.wire.codec import decode, encode
 from blender_saga.wire.messages import (
     MESSAGES,
@@ -50,8 +50,8 @@ def test_it_travels_and_is_known_by_what_its_class_says(new: tuple[type[Request]
     assert number == 7 and type(came) is request and (came.scene, came.weights) == ("scene", "/w.pt")
     assert request in all_requests() and request.handler == "measure_length" and request.lasts
     assert list(came.paths()) == [("/w.pt", PathUse.file)]
-    assert complaint(asked(came), reply(1.5)) == ""  # type: ignore[call-arg]
-    assert "was answered with Done" in complaint(asked(came), Done())
+    assert complaint(request_info(came), reply(1.5)) == ""  # type: ignore[call-arg]
+    assert "was answered with Done" in complaint(request_info(came), Done())
 
 
 def test_two_messages_of_one_name_are_refused(new: tuple[type[Request], type[Reply]]) -> None:

@@ -8,7 +8,7 @@ from enum import Enum
 from ...errors import Cancelled, ErrorCode, UserError
 from ...wire.messages import Cancel, Failed, Progress, Request, Stopped
 from .connection import Connection, Event
-from .reply_checks import RequestInfo, asked, complaint
+from .reply_checks import RequestInfo, complaint, request_info
 
 _LONGEST = 1000  # characters of a sentence
 
@@ -79,7 +79,7 @@ class JobTable:
 
     def __init__(self) -> None:
         self._jobs: dict[int, Job] = {}
-        self._asked: dict[int, RequestInfo] = {}
+        self._info: dict[int, RequestInfo] = {}
 
     @property
     def active(self) -> list[Job]:
@@ -89,7 +89,7 @@ class JobTable:
     def submit(self, connection: Connection, message: Request) -> Job:
         """Send a request. Raises UserError as `Connection.send` does."""
         job = Job(connection.send(message), type(message).__name__)
-        self._jobs[job.id], self._asked[job.id] = job, asked(message)
+        self._jobs[job.id], self._info[job.id] = job, request_info(message)
         return job
 
     def cancel(self, connection: Connection, job: Job) -> None:
@@ -112,7 +112,7 @@ class JobTable:
             job.state, job.progress = JobState.running, message
             return job
         del self._jobs[job_id]
-        about = self._asked.pop(job_id)
+        about = self._info.pop(job_id)
         if isinstance(message, Failed):
             job.state = JobState.failed
             what = _line(message.what) or "The backend refused the request without a reason"
@@ -133,7 +133,7 @@ class JobTable:
         """End all jobs with this error when the backend is gone. Returns the jobs."""
         failed = self.active
         self._jobs.clear()
-        self._asked.clear()
+        self._info.clear()
         for job in failed:
             job.state, job.error = JobState.failed, error
         return failed

@@ -42,7 +42,7 @@ class RequestInfo:
     points: int = -1
 
 
-def asked(message: Request) -> RequestInfo:
+def request_info(message: Request) -> RequestInfo:
     """What to remember of a request."""
     points = -1
     if isinstance(message, Click) and message.objects and all(len(part.ids) for part in message.objects):

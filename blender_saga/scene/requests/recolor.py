@@ -102,17 +102,17 @@ def _standing(obj: bpy.types.Object, points: np.ndarray) -> GaussianCloud:
     return transform_cloud(point_cloud.to_cloud(obj).take(points), np.array(obj.matrix_world, np.float64), True)
 
 
-def received(wish: RecolorRequest) -> Preview:
+def received(query: RecolorRequest) -> Preview:
     """The result of a finished request.
 
     Raises:
         UserError: if the request failed.
         Cancelled: if the request was cancelled.
     """
-    answer, message = wish.request.outcome(), wish.request.message
+    answer, message = query.request.outcome(), query.request.message
     assert isinstance(answer, Recolored) and isinstance(message, Recolor)
     assert answer.shift.shape == (len(message.cloud), 3)
-    return Preview(wish.parts, answer.shift, message.text)
+    return Preview(query.parts, answer.shift, message.text)
 
 
 def show(preview: Preview, strength: float) -> None:

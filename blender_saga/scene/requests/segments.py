@@ -21,7 +21,7 @@ CLUSTER, PCA = "saga:cluster", "saga:pca"
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class SearchRequest:
     """A pending request about the whole scene, for the objects of a trained cloud."""
 
     request: SceneRequest
@@ -29,7 +29,7 @@ class Asked:
     fingerprint: str
 
 
-def ask(obj: bpy.types.Object, message: Cluster | Color | FindText | NameSegments) -> Asked:
+def ask(obj: bpy.types.Object, message: Cluster | Color | FindText | NameSegments) -> SearchRequest:
     """Send a request about the whole scene.
 
     Raises:
@@ -41,19 +41,19 @@ def ask(obj: bpy.types.Object, message: Cluster | Color | FindText | NameSegment
     if not model and not is_trained(obj):
         raise not_trained(obj)
     request = searches.begin(link.request(click.needed(objects, model), message))
-    return Asked(request, obj.session_uid, obj.saga.fingerprint)
+    return SearchRequest(request, obj.session_uid, obj.saga.fingerprint)
 
 
-def record(asked: Asked) -> str:
+def record(search: SearchRequest) -> str:
     """Write the answer to the object and all that share its model. Returns a summary.
 
     Raises:
         UserError: if the request failed or the object no longer exists.
         Cancelled: if the request was cancelled.
     """
-    answer = asked.request.outcome()
-    obj = next((o for o in bpy.data.objects if o.session_uid == asked.uid), None)
-    if obj is None or obj.saga.fingerprint != asked.fingerprint:
+    answer = search.request.outcome()
+    obj = next((o for o in bpy.data.objects if o.session_uid == search.uid), None)
+    if obj is None or obj.saga.fingerprint != search.fingerprint:
         raise UserError("The splat has changed since the request", fix="Try again", code=ErrorCode.CHANGED)
     if isinstance(answer, Candidates):
         return text.write(obj, answer)

@@ -26,7 +26,7 @@ class MemoryWatch:
 
     def __init__(self) -> None:
         self.state: BackendState | None = None
-        self._asked: Job | None = None
+        self._status: Job | None = None
         self._next = 0.0
         self._refused = 0
         self._since = 0.0
@@ -36,27 +36,27 @@ class MemoryWatch:
         """Send a request if one is due. Returns whether there is new information to show."""
         before = self.state, self.silent
         if backend is None or backend.state is not ConnectionState.connected:
-            self.state = self._asked = None
-        elif self._asked is not None:
+            self.state = self._status = None
+        elif self._status is not None:
             self._take(backend)
         elif time.monotonic() >= self._next and self._refused != backend.starts:
             with contextlib.suppress(UserError):  # the connection is lost; the next poll reports it
-                self._asked, self._since = backend.submit(Status()), time.monotonic()
-        waited = int(time.monotonic() - self._since) if self._asked is not None else 0
+                self._status, self._since = backend.submit(Status()), time.monotonic()
+        waited = int(time.monotonic() - self._since) if self._status is not None else 0
         self.silent = waited if waited >= _PATIENCE_SECONDS else 0
         return self.state is not before[0] or self.silent != before[1]
 
     def _take(self, backend: Backend) -> None:
-        if self._asked is None or not self._asked.ended:
+        if self._status is None or not self._status.ended:
             return
         try:
-            answer = self._asked.outcome()
+            answer = self._status.outcome()
         except UserError:  # not important to the user, and it would repeat
             self._refused = backend.starts
         else:
             assert isinstance(answer, BackendState)
             self.state = answer
-        self._asked, self._next = None, time.monotonic() + _EVERY_SECONDS
+        self._status, self._next = None, time.monotonic() + _EVERY_SECONDS
 
 
 class LossCurve:

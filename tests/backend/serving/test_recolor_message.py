@@ -25,7 +25,7 @@ from tests.helpers.twins import CancelsAt
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def wish(cloud: GaussianCloud, **other) -> Recolor:
+def request(cloud: GaussianCloud, **other) -> Recolor:
     return Recolor(**({"cloud": cloud, "source": "red ball", "text": "blue ball", "weights": "w.pt"} | other))
 
 
@@ -47,7 +47,7 @@ class Hears(Control):
 
 def test_a_red_ball_is_answered_with_the_way_to_blue(rng, sees_colors) -> None:
     cloud, control = red_ball(rng), Hears()
-    answer = Session("cpu").recolor(wish(cloud, steps=40), control)
+    answer = Session("cpu").recolor(request(cloud, steps=40), control)
     assert answer.shift.shape == (400, 3) and answer.shift.dtype == np.float32
     before = (0.5 + C0 * cloud.sh[:, 0]).mean(axis=0)
     assert hue(before) < 10 and 200 < hue(before + answer.shift.mean(axis=0)) < 280
@@ -62,7 +62,7 @@ def test_a_red_ball_is_answered_with_the_way_to_blue(rng, sees_colors) -> None:
 def test_what_was_recolored_can_be_recolored_again(rng, sees_colors) -> None:
     cloud, session = red_ball(rng), Session("cpu")
     for source, target, low, high in (("red ball", "blue ball", 200, 280), ("blue ball", "green ball", 80, 160)):
-        shift = session.recolor(wish(cloud, source=source, text=target, steps=40), Control()).shift
+        shift = session.recolor(request(cloud, source=source, text=target, steps=40), Control()).shift
         sh = cloud.sh.copy()
         sh[:, 0] += shift / C0
         cloud = replace(cloud, sh=sh)
@@ -86,7 +86,7 @@ def test_what_is_refused(rng, monkeypatch, bad: dict, code: str) -> None:
     if "weights" not in bad:
         monkeypatch.setattr(answers, "shared_clip", lambda path, device: MeanColor())
     with pytest.raises(UserError) as caught:
-        Session("cpu").recolor(wish(red_ball(rng), **bad), Control())
+        Session("cpu").recolor(request(red_ball(rng), **bad), Control())
     assert caught.value.code == code
 
 
@@ -98,13 +98,13 @@ def test_what_nobody_can_see_is_refused(rng, sees_colors) -> None:
     none, no_number = cloud.take(np.arange(0)), replace(cloud, sh=sh)
     for bad, why in ((hidden, "transparent"), (none, "0 Gaussians"), (no_number, "not finite")):
         with pytest.raises(UserError, match=why):
-            Session("cpu").recolor(wish(bad), Control())
+            Session("cpu").recolor(request(bad), Control())
 
 
 @pytest.mark.parametrize("phase", ["opening CLIP", "looking at the selection", "recoloring"])
 def test_it_can_be_cancelled_at_any_time(rng, sees_colors, phase: str) -> None:
     with pytest.raises(Cancelled):
-        Session("cpu").recolor(wish(red_ball(rng)), CancelsAt(phase))
+        Session("cpu").recolor(request(red_ball(rng)), CancelsAt(phase))
 
 
 def test_real_classes_with_random_weights(rng, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_real_classes_with_random_weights(rng, tmp_path: Path) -> None:
     torch.manual_seed(0)
     path = tmp_path / "random.pt"
     save(LoadedClip(build(settings.config()).eval(), settings.config(), ""), path)
-    answer = Session("cpu").recolor(wish(red_ball(rng), weights=str(path), steps=3), Control())
+    answer = Session("cpu").recolor(request(red_ball(rng), weights=str(path), steps=3), Control())
     assert answer.shift.shape == (400, 3) and np.isfinite(answer.shift).all()
 
 
@@ -127,6 +127,6 @@ def test_a_red_box_turns_blue_for_a_clip_that_was_fitted_to_boxes(rng, monkeypat
     sh = box.sh.copy()
     sh[:, 0] = (np.array([0.8, 0.12, 0.1]) + rng.normal(0, 0.03, (len(box), 3)) - 0.5) / C0
     box = replace(box, sh=sh)
-    shift = Session("cpu").recolor(wish(box, source="red box", text="blue box", steps=30), Control()).shift
+    shift = Session("cpu").recolor(request(box, source="red box", text="blue box", steps=30), Control()).shift
     before = 0.5 + C0 * sh[:, 0]
     assert hue(before.mean(axis=0)) < 10 and 190 < hue((before + shift).mean(axis=0)) < 280
