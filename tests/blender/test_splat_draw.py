@@ -240,7 +240,7 @@ def test_a_change_is_shown_with_a_share_first_and_then_with_all(
 
     def rest() -> int:
         view = show()
-        while view.coarse or view.asked is not None:
+        while view.coarse or view.pending is not None:
             with painter.sorter._condition:
                 assert painter.sorter._condition.wait_for(lambda: painter.sorter._answers or view.coarse, 60)
             painter.news()
@@ -321,7 +321,7 @@ def test_other_colors_are_drawn_though_nothing_moves(gpu: object, mode: str, deg
                 pixels.dimensions = WIDTH * HEIGHT * 4
                 return np.array(pixels, np.float32)
             with painter.sorter._condition:
-                waiting = painter._views["v"].asked is not None
+                waiting = painter._views["v"].pending is not None
                 assert not waiting or painter.sorter._condition.wait_for(lambda: painter.sorter._answers, 60)
             painter.news()
 

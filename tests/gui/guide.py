@@ -180,7 +180,7 @@ def _export(window: Window) -> Steps:
 
 def _everything(window: Window) -> Steps:
     settings = bpy.context.scene.saga
-    for operator, name, mode in (("segment_scene", "things", "CLUSTERS"), ("color_features", "features", "PCA")):
+    for operator, name, mode in (("segment_scene", "segments", "CLUSTERS"), ("color_features", "features", "PCA")):
         bpy.ops.saga.clear()
         with window.context():
             getattr(bpy.ops.saga, operator)("INVOKE_DEFAULT")
