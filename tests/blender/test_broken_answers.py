@@ -59,8 +59,8 @@ def test_clicks(trained: bpy.types.Object, monkeypatch, snapshot, change: Callab
 
 def test_a_selection_of_points_that_did_not_take_part(trained: bpy.types.Object, monkeypatch, snapshot) -> None:
     """The arrays fit each other, and the request does not say how many points there are: the scene knows."""
-    asked = addon("client.connection.jobs").asked
-    monkeypatch.setattr(addon("client.connection.jobs"), "asked", lambda message: replace(asked(message), points=-1))
+    jobs, info = addon("client.connection.jobs"), addon("client.connection.jobs").request_info
+    monkeypatch.setattr(jobs, "request_info", lambda message: replace(info(message), points=-1))
     lies(monkeypatch, "Selection", CLICKS["total"])
     before = snapshot()
     refused(lambda: click(Vector(PLACES[0])), SENTENCE)
