@@ -107,10 +107,10 @@ class SceneModel:
             answer = self._by_levels(rows, positive, options)
             if answer.mask.any() or options.method != "auto" or not positive.all():
                 return answer
-        size = None if options.wanted_scale is None else self.size_of(options.wanted_scale)
+        size = None if options.scale < 0 else self.size_of(options.scale)
         choice = choose(self.segments, rows, positive, size)
         if options.method == "auto" and self.affinity is not None:
-            if options.wanted_threshold is not None:  # segments have no threshold, so it applies to the similarity
+            if options.threshold >= 0:  # segments have no threshold, so it applies to the similarity
                 return self._by_features(rows, positive, replace(options, snap=False))
             if choice.missed:
                 return self._by_features(rows, positive, options)
@@ -142,7 +142,7 @@ class SceneModel:
         return answer
 
     def _by_features(self, rows: Contributions, positive: np.ndarray, options: SelectOptions) -> Answer:
-        scale = options.wanted_scale if options.wanted_scale is not None else self._scale_of_click(rows, positive)
+        scale = self._scale_of_click(rows, positive) if options.scale < 0 else options.scale
         answer = self.features().select(rows, positive, scale, options.wanted_threshold)
         return replace(answer, mask=snap_to_segment(self.segments, answer.mask)) if options.snap else answer
 
@@ -157,11 +157,11 @@ class SceneModel:
 
     def _requested_size(self, options: SelectOptions) -> float:
         """The size of the given scale, else of the largest scale. It is the size of an answer without segments."""
-        return self.size_of(1.0 if options.wanted_scale is None else options.wanted_scale)
+        return self.size_of(1.0 if options.scale < 0 else options.scale)
 
     def _answer(self, mask: np.ndarray, options: SelectOptions, size: float, note: str) -> Answer:
-        threshold = DEFAULT_THRESHOLD if options.wanted_threshold is None else options.wanted_threshold
-        scale = self.scale_of(size) if options.wanted_scale is None else options.wanted_scale
+        threshold = DEFAULT_THRESHOLD if options.threshold < 0 else options.threshold
+        scale = self.scale_of(size) if options.scale < 0 else options.scale
         return Answer(mask, mask.astype(np.float32), scale, size, threshold, note)
 
 
