@@ -203,7 +203,7 @@ def test_wrong_masks_of_neighbors_do_not_vote():
             found = super().encode(view, picture)
             if np.array_equal(view.viewmat, VIEW.viewmat):
                 return found
-            return replace(found, found=np.ones((1, view.height, view.width), bool))
+            return replace(found, candidates=np.ones((1, view.height, view.width), bool))
 
     way = replace(instant(), segmenter=Lying(CLOUD, TRUTH + 1, 0, EXACT))
     lifted = way.select([Prompt(VIEW, front(BALLS[0]))])
