@@ -79,6 +79,8 @@ class Request(_Fields):
     handler: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
+        if not hasattr(cls, "reply"):
+            raise TypeError(f"{cls.__name__} does not say its reply")
         cls.lasts = cls.lane not in (Lane.at_once, Lane.queries)
         cls.handler = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         _register(cls)

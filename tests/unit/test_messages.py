@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import pytest
 
 from blender_saga.client.connection.reply_checks import complaint, request_info
@@ -19,46 +16,35 @@ from blender_saga.wire.messages import (
     Train,
     TrainSources,
     all_requests,
-    path_field,
 )
+from tests.helpers import new_message
+from tests.helpers.new_message import Measured, MeasureLength
 
 
 @pytest.fixture
-def new() -> Iterator[tuple[type[Request], type[Reply]]]:
-    """A request and its reply, as whoever adds them writes them."""
-
-    @dataclass(frozen=True, eq=False)
-    class Measured(Reply):
-        length: float
-
-    @dataclass(frozen=True, eq=False)
-    class MeasureLength(Request):
-        reply = Measured
-        lane = Lane.searches
-
-        scene: str
-        weights: str = path_field(PathUse.file)
-
-    yield MeasureLength, Measured
-    for kind in (MeasureLength, Measured):
-        del MESSAGES[kind.__name__]
+def new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new message is known."""
+    new_message.add(monkeypatch)
 
 
-def test_it_travels_and_is_known_by_what_its_class_says(new: tuple[type[Request], type[Reply]]) -> None:
-    request, reply = new
-    number, came = decode(encode(7, request("scene", "/w.pt")))  # type: ignore[call-arg]
-    assert number == 7 and type(came) is request and (came.scene, came.weights) == ("scene", "/w.pt")
-    assert request in all_requests() and request.handler == "measure_length" and request.lasts
-    assert list(came.paths()) == [("/w.pt", PathUse.file)]
-    assert complaint(request_info(came), reply(1.5)) == ""  # type: ignore[call-arg]
+def test_it_travels_and_is_known_by_what_its_class_says(new: None) -> None:
+    number, came = decode(encode(7, MeasureLength("scene", "/r.txt")))
+    assert number == 7 and type(came) is MeasureLength and (came.scene, came.ruler) == ("scene", "/r.txt")
+    assert MeasureLength in all_requests() and MeasureLength.handler == "measure_length" and MeasureLength.lasts
+    assert list(came.paths()) == [("/r.txt", PathUse.file)]
+    assert complaint(request_info(came), Measured(1.5)) == ""
     assert "was answered with Done" in complaint(request_info(came), Done())
 
 
-def test_two_messages_of_one_name_are_refused(new: tuple[type[Request], type[Reply]]) -> None:
+def test_two_messages_of_one_name_are_refused(new: None) -> None:
     with pytest.raises(TypeError, match="already"):
+        type("MeasureLength", (Request,), {"reply": Measured})
 
-        class MeasureLength(Request):
-            pass
+
+def test_a_request_without_a_reply_is_refused() -> None:
+    with pytest.raises(TypeError, match="reply"):
+        type("Unanswered", (Request,), {})
+    assert "Unanswered" not in MESSAGES
 
 
 def test_every_request_says_its_reply_and_its_lane() -> None:

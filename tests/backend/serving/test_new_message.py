@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from blender_saga.wire.channel import Channel, Listener, connect, open_socket
-from blender_saga.wire.messages import MESSAGES, Failed, Lane, PathUse, Progress, Reply, Request, path_field
+from blender_saga.wire.messages import Failed, Progress, Request
 from saga_backend.common.device import Device
 from saga_backend.common.progress import Control
 from saga_backend.serving.server import Server
 from tests.fakes.session import FakeSession
-
-
-@dataclass(frozen=True, eq=False)
-class Measured(Reply):
-    length: float
-
-
-@dataclass(frozen=True, eq=False)
-class MeasureLength(Request):
-    reply = Measured
-    lane = Lane.searches
-
-    scene: str
-    ruler: str = path_field(PathUse.file)
-
-
-for kind in (Measured, MeasureLength):  # other tests list the product's messages
-    del MESSAGES[kind.__name__]
+from tests.helpers import new_message
+from tests.helpers.new_message import Measured, MeasureLength
 
 
 class Measures(FakeSession):
@@ -42,8 +25,7 @@ class Measures(FakeSession):
 
 @pytest.fixture
 def channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Channel]:
-    for kind in (Measured, MeasureLength):
-        monkeypatch.setitem(MESSAGES, kind.__name__, kind)
+    new_message.add(monkeypatch)
     key = secrets.token_bytes(32)
     listener = Listener(key)
     server = Server(listener, "cpu", lambda wanted: (Device("cpu", "a fake"), Measures("cpu")))

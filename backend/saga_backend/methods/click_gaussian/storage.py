@@ -15,7 +15,7 @@ def arrays_of(model: LevelModel) -> dict[str, np.ndarray]:
         "levels.features": model.features.astype(np.float16),
         "levels.spans": np.array([level.span for level in model.levels], np.int64),
     }
-    for number, level in enumerate(model.levels):
+    for number, level in enumerate(model.levels):  # "centres", as in the files of before, which still open
         out[f"levels.{number}.centres"] = level.centers.astype(np.float32)
         out[f"levels.{number}.labels"] = level.labels.astype(np.int16)
         out[f"levels.{number}.sizes"] = level.sizes.astype(np.float32)
